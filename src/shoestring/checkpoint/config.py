@@ -1,0 +1,109 @@
+"""Config: what the file says about a model, parsed once, frozen, the same from GGUF and Hugging Face.
+
+Owns the config dataclasses of both families and their parsers. Every field of a file is read, listed as
+ignored with a reason, or reported; an unknown field that could change the answer is an error.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotary position embedding. `dims` of each head are rotated; the rest passes unchanged.
+
+    `sections` (Qwen): how many of the dims/2 frequencies follow the time, height and width position,
+    interleaved t h w t h w …; empty: all follow the one text position.
+    `scaling`: "none"; "yarn" (static, factor over original_context, attention_factor multiplies cos and sin);
+    "llama3" (factor, low_frequency_factor, high_frequency_factor, original_context).
+    """
+
+    dims: int
+    theta: float
+    sections: tuple[int, ...] = ()
+    scaling: Literal["none", "yarn", "llama3"] = "none"
+    factor: float = 1.0
+    original_context: int = 0
+    low_frequency_factor: float = 1.0
+    high_frequency_factor: float = 1.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float | None = None
+    #: Divisors of each frequency (GGUF `rope_freqs.weight`), used instead of `scaling` where present.
+    frequency_divisors: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Qwen3_5Config:
+    """Qwen 3.5 text model, dense (`num_experts` 0) or mixture of experts."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    #: one of "linear_attention", "full_attention" a layer
+    layer_types: tuple[str, ...]
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rotary: Rotary
+    rms_norm_eps: float
+    linear_num_key_heads: int
+    linear_num_value_heads: int
+    linear_key_head_dim: int
+    linear_value_head_dim: int
+    linear_conv_kernel_dim: int
+    #: dense feed-forward width; 0 in a mixture
+    intermediate_size: int
+    num_experts: int
+    num_experts_per_tok: int
+    moe_intermediate_size: int
+    shared_expert_intermediate_size: int
+    tie_word_embeddings: bool
+    max_position_embeddings: int
+    mtp_num_hidden_layers: int
+    #: value head j reads key head j // (values/keys) ("grouped", Hugging Face) or j % keys ("tiled", GGUF)
+    value_head_order: Literal["grouped", "tiled"]
+
+    family: Literal["qwen3_5"] = "qwen3_5"
+
+    @property
+    def is_mixture(self) -> bool:
+        return self.num_experts > 0
+
+
+@dataclass(frozen=True)
+class Llama4Config:
+    """Llama 4 text model: Scout (every layer a mixture), Maverick (every second)."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rotary: Rotary
+    rms_norm_eps: float
+    #: a layer: rotary positions or none (NoPE)
+    rope_layers: tuple[bool, ...]
+    #: a layer: chunk-local attention or global
+    chunked_layers: tuple[bool, ...]
+    attention_chunk_size: int
+    #: a layer: mixture of experts or dense
+    moe_layers: tuple[bool, ...]
+    use_qk_norm: bool
+    attn_temperature_tuning: bool
+    floor_scale: int
+    attn_scale: float
+    #: width of a dense layer
+    intermediate_size_mlp: int
+    #: width of an expert and of the shared expert
+    intermediate_size: int
+    num_local_experts: int
+    num_experts_per_tok: int
+    tie_word_embeddings: bool
+    max_position_embeddings: int
+
+    family: Literal["llama4"] = "llama4"
+
+
+Config = Qwen3_5Config | Llama4Config

@@ -1,0 +1,77 @@
+"""What every checkpoint format is read into: named tensors with a type, a shape and a place in a file.
+
+Owns the nouns `Tensor`, `Checkpoint` and the table of tensor types. Knows no model and no file format.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """A storage type: `block_size` consecutive elements of a row occupy `block_bytes` bytes."""
+
+    name: str
+    block_size: int
+    block_bytes: int
+
+
+#: Every type that a checkpoint may hold and that we can name; those that the kernels compute with are
+#: `WEIGHT_TYPES`. Block formats are those of ggml's `ggml-common.h`.
+TENSOR_TYPES: dict[str, TensorType] = {
+    t.name: t
+    for t in (
+        TensorType("F32", 1, 4),
+        TensorType("F16", 1, 2),
+        TensorType("BF16", 1, 2),
+        TensorType("F8_E4M3", 1, 1),
+        TensorType("Q4_0", 32, 18),
+        TensorType("Q4_1", 32, 20),
+        TensorType("Q5_0", 32, 22),
+        TensorType("Q8_0", 32, 34),
+        TensorType("Q4_K", 256, 144),
+        TensorType("Q5_K", 256, 176),
+        TensorType("Q6_K", 256, 210),
+    )
+}
+
+WEIGHT_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor as a file has it.
+
+    `shape` is outermost first (numpy order): a GGUF tensor with ne = [in, out] has shape (out, in).
+    `data` is a read-only one-dimensional uint8 view of the mapped file, `nbytes` long.
+    `type` is a key of TENSOR_TYPES, or the file's own name for a type that we do not know.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    file: Path
+    offset: int
+    data: npt.NDArray[np.uint8] = field(repr=False, compare=False)
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint opened for reading; tensors are mapped, nothing is copied.
+
+    `metadata` is config.json of a Hugging Face folder, or the key-value section of a GGUF file.
+    """
+
+    path: Path
+    format: Literal["gguf", "safetensors"]
+    tensors: dict[str, Tensor]
+    metadata: dict[str, Any]
+    files: tuple[Path, ...]

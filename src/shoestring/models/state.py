@@ -1,0 +1,82 @@
+"""State: what a sequence owns between steps, declared by a model as data, allocated by the engine from it.
+
+The engine allocates by `LayerState`, the planner counts by it: there is no second formula.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+#: Positions in a page of keys and values: the attention block of docs/numerics.md.
+PAGE_TOKENS = 64
+
+KVType = Literal["f16", "f32"]
+Array = npt.NDArray[np.generic]
+
+
+def kv_bytes(kv_type: KVType) -> int:
+    """Bytes of one stored key or value element."""
+    return 2 if kv_type == "f16" else 4
+
+
+@dataclass(frozen=True)
+class AttentionState:
+    """A layer that keeps keys and values; `chunk_size` 0: of the whole past, else of aligned chunks."""
+
+    num_key_value_heads: int
+    head_dim: int
+    chunk_size: int = 0
+
+    def bytes_per_token(self, kv_type: KVType) -> int:
+        return 2 * self.num_key_value_heads * self.head_dim * kv_bytes(kv_type)
+
+    def bytes_per_page(self, kv_type: KVType) -> int:
+        return PAGE_TOKENS * self.bytes_per_token(kv_type)
+
+    def pages(self, context: int) -> int:
+        """Most pages that a sequence of `context` tokens holds at once."""
+        tokens = min(context, self.chunk_size) if self.chunk_size else context
+        # A chunk that does not begin at a page's edge touches one page more.
+        edge = 1 if self.chunk_size % PAGE_TOKENS and context > self.chunk_size else 0
+        return -(-tokens // PAGE_TOKENS) + edge
+
+
+@dataclass(frozen=True)
+class DeltaNetState:
+    """A layer that keeps a state of fixed size, float32: the last inputs of its convolution and the memory."""
+
+    convolution: tuple[int, int]  # (channels, width - 1)
+    memory: tuple[int, int, int]  # (value heads, key dim, value dim)
+
+    def bytes_per_sequence(self) -> int:
+        channels, taps = self.convolution
+        heads, rows, columns = self.memory
+        return 4 * (channels * taps + heads * rows * columns)
+
+
+LayerState = AttentionState | DeltaNetState
+
+
+@dataclass(frozen=True)
+class AttentionPages:
+    """Pools of one layer. Keys are transposed within a page: lanes are positions."""
+
+    keys: Array  # [pages, kv_heads, head_dim, PAGE_TOKENS] float16 or float32
+    values: Array  # [pages, kv_heads, PAGE_TOKENS, head_dim]
+
+
+@dataclass(frozen=True)
+class DeltaNetSlots:
+    """Slots of one layer, float32."""
+
+    convolution: Array  # [slots, width - 1, channels], oldest input first
+    memory: Array  # [slots, value_heads, key_dim, value_dim]
+
+
+@dataclass(frozen=True)
+class State:
+    """Pools and slots of all layers, in layer order; who owns which page and slot is the engine's business."""
+
+    layers: tuple[AttentionPages | DeltaNetSlots, ...]

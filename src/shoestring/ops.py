@@ -1,0 +1,235 @@
+"""The typed, documented door to the kernels. Ops take arrays and numbers; they know no model and no ISA.
+
+Activations are C-contiguous float32 arrays, weights opaque `Matrix` handles. A result lives in the caller's
+`Workspace` until its frame ends. The extension is loaded by the first call, so that importing a model (for
+its config and state layout) needs no compiled code. Orders of summation: docs/numerics.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from shoestring._kernels import ExpertTable, Matrix
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+
+
+class Workspace:
+    """An arena for the arrays of a step: grown once, reused by every step, released in frames.
+
+    with workspace: …   everything taken inside is free again afterwards.
+    """
+
+    def floats(self, *shape: int) -> Float32: ...
+    def ints(self, *shape: int) -> Int32: ...
+    def __enter__(self) -> Workspace: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+
+# --- load time -------------------------------------------------------------------------------------------------
+
+
+def pack(
+    data: Bytes, tensor_type: str, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
+) -> Matrix:
+    """Weights in the kernels' 16-row interleaved form, from the bytes of a file (see names.Source)."""
+
+
+def to_float32(
+    data: Bytes, tensor_type: str, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
+) -> Float32:
+    """The numbers of any weight type, [rows, columns]."""
+
+
+def widen_fp8(
+    data: Bytes, scale: Float32, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
+) -> Float32:
+    """e4m3 × the scale of its 128 × 128 block, rounded once, [rows, columns]; scale [ceil(r/128), ceil(c/128)]."""
+
+
+def add_one(vector: Float32) -> Float32: ...
+def negative_exp(vector: Float32) -> Float32:
+    """−exp(x)."""
+
+
+def expert_table(gate: Sequence[Matrix], up: Sequence[Matrix], down: Sequence[Matrix]) -> ExpertTable: ...
+
+
+def rope_frequencies(dims: int, theta: float) -> Float64:
+    """theta^(−2i/dims), [dims/2]."""
+
+
+def rope_frequencies_llama3(frequencies: Float64, factor: float, low: float, high: float, original: int) -> Float64:
+    """Llama 3 scaling; with low = high no frequency uses the smooth term."""
+
+
+def rope_frequencies_yarn(
+    dims: int, theta: float, factor: float, original: int, beta_fast: float, beta_slow: float
+) -> Float64:
+    """YaRN (arXiv 2309.00071) as transformers computes it: correction bounds floored, ceiled, clamped."""
+
+
+def yarn_attention_factor(factor: float) -> float:
+    """0.1 · ln(factor) + 1."""
+
+
+# --- every step ------------------------------------------------------------------------------------------------
+
+
+def embed(ws: Workspace, table: Matrix, token_ids: Int32) -> Float32:
+    """Rows of a (quantized) matrix, [rows, hidden_size]; rows of id −1 are left unset."""
+
+
+def matmul(ws: Workspace, x: Float32, weight: Matrix) -> Float32:
+    """x [rows, in] · weightᵀ [in, out] → [rows, out]."""
+
+
+def matmuls(ws: Workspace, x: Float32, weights: Sequence[Matrix]) -> tuple[Float32, ...]:
+    """Several matrices that share their input, in one parallel region."""
+
+
+def rms_norm(ws: Workspace, x: Float32, weight: Float32 | None, eps: float) -> Float32:
+    """x / sqrt(mean(x²) + eps) · weight over the last axis; x [..., n]."""
+
+
+def gated_rms_norm(ws: Workspace, x: Float32, weight: Float32, gate: Float32, eps: float) -> Float32:
+    """rms_norm(x) · weight · silu(gate) over the last axis; gate has as many elements as x."""
+
+
+def add(x: Float32, y: Float32) -> None:
+    """x += y, in place."""
+
+
+def add_gated(x: Float32, y: Float32, gate: Float32) -> None:
+    """x += y · sigmoid(gate), in place; x, y [rows, n], gate [rows, 1]."""
+
+
+def swiglu(ws: Workspace, gate: Float32, up: Float32) -> Float32:
+    """silu(gate) · up."""
+
+
+def split_query_gate(ws: Workspace, query_gate: Float32, num_heads: int) -> tuple[Float32, Float32]:
+    """[rows, heads·2·D], a head's query then its gate → query and gate, each [rows, heads, D]."""
+
+
+def sigmoid_gate(x: Float32, gate: Float32) -> None:
+    """x *= sigmoid(gate), in place."""
+
+
+def scale_rows(x: Float32, factors: Float32) -> None:
+    """x[r] *= factors[r], in place."""
+
+
+def attention_temperature(ws: Workspace, index: Int64, floor_scale: int, attn_scale: float) -> Float32:
+    """1 + attn_scale · log(1 + floor((index + 1) / floor_scale)), [rows]."""
+
+
+def rotary_table(
+    ws: Workspace, positions: Int64, frequencies: Float64, sections: Int32, factor: float
+) -> tuple[Float32, Float32]:
+    """factor · cos and sin of positions[r, sections[i]] · frequencies[i], each [rows, dims/2].
+
+    Angles and their reduction in float64: positions are 64-bit. sections [dims/2]: which of the three
+    positions a frequency follows.
+    """
+
+
+def rotate(x: Float32, cos: Float32, sin: Float32, *, interleaved: bool) -> None:
+    """Rotary embedding of x [rows, heads, D] in place, on its first 2 · cos.shape[1] dims.
+
+    interleaved: pairs (2i, 2i+1); otherwise (i, i + dims/2).
+    """
+
+
+def store_keys_values(
+    keys: Array, values: Array, k: Float32, v: Float32, pages: Int32, first_page: Int64, span_starts: Int32, index: Int64
+) -> None:
+    """Rounds k, v [rows, kv_heads, D] to the pools' type and stores them at their positions (step.PageTable)."""
+
+
+def attention(
+    ws: Workspace,
+    q: Float32,
+    keys: Array,
+    values: Array,
+    pages: Int32,
+    first_page: Int64,
+    span_starts: Int32,
+    index: Int64,
+    first_visible: Int64,
+    scale: float,
+) -> Float32:
+    """softmax(scale · q · kᵀ) v over positions first_visible[r] … index[r]; q [rows, heads, D] → the same.
+
+    Query head h reads key-value head h // (heads / kv_heads).
+    """
+
+
+def causal_convolution(
+    ws: Workspace,
+    x: Float32,
+    weight: Float32,
+    slots: Array,
+    span_starts: Int32,
+    read_slots: Int32,
+    write_slots: Int32,
+    snapshots: Int32,
+) -> Float32:
+    """silu of the depthwise causal convolution of x [rows, channels] with weight [channels, width].
+
+    The width − 1 inputs before a span come from slots[read_slots[s]] (−1: zeros); those before the next
+    are written to slots[write_slots[s]], and after each (row, slot) of snapshots also to that slot.
+    """
+
+
+def delta_rule(
+    ws: Workspace,
+    qkv: Float32,
+    a: Float32,
+    b: Float32,
+    decay: Float32,
+    dt_bias: Float32,
+    key_head_index: Int32,
+    num_key_heads: int,
+    slots: Array,
+    span_starts: Int32,
+    read_slots: Int32,
+    write_slots: Int32,
+    snapshots: Int32,
+) -> Float32:
+    """Gated delta rule (arXiv 2412.06464), token by token → [rows, value_heads, value_dim].
+
+    qkv [rows, 2·key_heads·key_dim + value_heads·value_dim] after the convolution; q, k are L2-normed
+    (x · rsqrt(Σx² + 1e-6)), q / sqrt(key_dim); g = decay · softplus(a + dt_bias); beta = sigmoid(b);
+    S ← S·exp(g); δ = beta (v − Sᵀk); S ← S + k δᵀ; o = Sᵀq. Slots as in causal_convolution.
+    """
+
+
+def route_softmax(ws: Workspace, scores: Float32, experts_per_token: int) -> tuple[Int32, Float32]:
+    """Softmax over all experts, top k (ties: lowest index), renormalised → ids, weights [rows, k]."""
+
+
+def route_sigmoid(ws: Workspace, scores: Float32, experts_per_token: int) -> tuple[Int32, Float32]:
+    """Top k of the scores (ties: lowest index), weights sigmoid(score) → ids, weights [rows, k]."""
+
+
+def experts(
+    ws: Workspace, x: Float32, ids: Int32, weights: Float32, table: ExpertTable, *, scale_input: bool
+) -> Float32:
+    """Σ over a token's experts, ascending expert index, of weight · down(silu(gate x) · up x).
+
+    scale_input: the weight multiplies the expert's input instead (Llama 4).
+    """
+
+
+def check_finite(logits: Float32) -> bool: ...
