@@ -1,0 +1,190 @@
+"""Writes GGUF v3, atomically: metadata, then tensors streamed one after the other.
+
+Owns the byte layout of what we write (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). The file
+grows beside its destination and takes its name only when it is whole, so that a reader never meets half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from shoestring.checkpoint.tensors import TENSOR_TYPES
+from shoestring.errors import CapacityError, CheckpointError, ShoestringError
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes written, bytes in all)."""
+
+ALIGNMENT = 32
+_VERSION = 3
+_STRING, _ARRAY, _BOOL = 8, 9, 7
+#: numpy kind and width → GGUF value type
+_SCALARS = {"u1": 0, "i1": 1, "u2": 2, "i2": 3, "u4": 4, "i4": 5, "f4": 6, "b1": _BOOL, "u8": 10, "i8": 11, "f8": 12}
+#: ggml's numbers of the types that we write
+_GGML_TYPES = {
+    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q8_0": 8,
+    "Q4_K": 12, "Q5_K": 13, "Q6_K": 14, "BF16": 30,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OutgoingTensor:
+    """A tensor to be written: `shape` outermost first, `chunks()` its bytes in order, produced when needed."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    chunks: Callable[[], Iterable[npt.NDArray[np.uint8] | bytes | memoryview]]
+
+    @property
+    def nbytes(self) -> int:
+        kind = TENSOR_TYPES[self.type]
+        rows = int(np.prod(self.shape[:-1], dtype=np.int64))
+        return rows * (self.shape[-1] // kind.block_size) * kind.block_bytes
+
+
+def write_gguf(
+    path: Path, metadata: Mapping[str, Any], tensors: Sequence[OutgoingTensor], progress: Progress | None = None
+) -> None:
+    """Write `path` whole or not at all; an older file of that name stays until then.
+
+    Metadata values: str, bool, numpy scalars and arrays (their dtype is the type in the file), lists of str;
+    a Python int becomes uint32 (int64 when it does not fit), a float float32, a list of ints int32.
+
+    Raises CapacityError when the disk is too full, ShoestringError when the folder cannot be written.
+    """
+    for tensor in tensors:
+        _check(path, tensor)
+    header = _header(metadata, tensors)
+    total = len(header) + sum(_padded(t.nbytes) for t in tensors)
+    with _written_beside(path, total) as file:
+        file.write(header)
+        done = len(header)
+        for tensor in tensors:
+            written = 0
+            for chunk in tensor.chunks():
+                written += file.write(chunk.data if isinstance(chunk, np.ndarray) else chunk)
+                if progress is not None:
+                    progress(done + written, total)
+            if written != tensor.nbytes:
+                raise CheckpointError(f"{path}: tensor {tensor.name} has {tensor.nbytes} bytes, {written} were given")
+            file.write(bytes(_padded(written) - written))
+            done += _padded(written)
+    if progress is not None:
+        progress(total, total)
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, total: int) -> Iterator[BinaryIO]:
+    """A file beside `path` that takes its name when the block ends well, and vanishes otherwise."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        missing = total - shutil.disk_usage(path.parent).free
+        if missing > 0:
+            raise CapacityError(
+                f"{path} needs {total} bytes and its disk has {missing} too few: free some space, then try again"
+            )
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise _explained(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb", buffering=1 << 20) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except OSError as error:
+        raise _explained(path, error) from error
+    finally:
+        # After the rename there is nothing of that name; after a failure or Ctrl-C there is.
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+def _explained(path: Path, error: OSError) -> ShoestringError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CapacityError(f"{path} cannot be written, its disk is full: free some space, then try again")
+    return ShoestringError(f"{path} cannot be written ({error.strerror}): choose a folder that is writable")
+
+
+def _check(path: Path, tensor: OutgoingTensor) -> None:
+    if tensor.type not in _GGML_TYPES:
+        raise CheckpointError(f"{path}: tensor {tensor.name} has type {tensor.type}, which GGUF files of ours lack")
+    block = TENSOR_TYPES[tensor.type].block_size
+    if not tensor.shape or tensor.shape[-1] % block:
+        raise CheckpointError(f"{path}: rows of tensor {tensor.name} {tensor.shape} are no whole blocks of {block}")
+
+
+def _header(metadata: Mapping[str, Any], tensors: Sequence[OutgoingTensor]) -> bytes:
+    parts = [b"GGUF", struct.pack("<IQQ", _VERSION, len(tensors), len(metadata))]
+    for key, value in metadata.items():
+        parts += [_string(key), _typed(key, value)]
+    offset = 0
+    for tensor in tensors:
+        sizes = tensor.shape[::-1]  # GGUF has the innermost first
+        parts.append(_string(tensor.name))
+        parts.append(struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes))
+        parts.append(struct.pack("<IQ", _GGML_TYPES[tensor.type], offset))
+        offset += _padded(tensor.nbytes)
+    header = b"".join(parts)
+    return header + bytes(_padded(len(header)) - len(header))
+
+
+def _typed(key: str, value: Any) -> bytes:
+    """The value's type number and bytes."""
+    if isinstance(value, str):
+        return struct.pack("<I", _STRING) + _string(value)
+    if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
+        return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + b"".join(map(_string, value))
+    if isinstance(value, list | tuple):
+        value = np.asarray(value, dtype=_list_dtype(value))
+    if isinstance(value, np.ndarray):
+        return struct.pack("<IIQ", _ARRAY, _type_number(key, value.dtype), value.size) + _little(value)
+    if isinstance(value, bool):
+        scalar: np.generic = np.bool_(value)
+    elif isinstance(value, int):
+        scalar = np.uint32(value) if 0 <= value < 1 << 32 else np.int64(value)
+    elif isinstance(value, float):
+        scalar = np.float32(value)
+    else:
+        scalar = value
+    if not isinstance(scalar, np.generic):
+        raise CheckpointError(f"metadata {key} is a {type(value).__name__}, which GGUF has no type for")
+    return struct.pack("<I", _type_number(key, scalar.dtype)) + _little(np.asarray(scalar))
+
+
+def _list_dtype(items: Sequence[Any]) -> type[np.generic]:
+    if all(isinstance(item, bool) for item in items):
+        return np.bool_
+    return np.int32 if all(isinstance(item, int) for item in items) else np.float32
+
+
+def _type_number(key: str, dtype: np.dtype[Any]) -> int:
+    number = _SCALARS.get(dtype.str[1:])
+    if number is None:
+        raise CheckpointError(f"metadata {key} has dtype {dtype}, which GGUF has no type for")
+    return number
+
+
+def _little(array: npt.NDArray[Any]) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<")).tobytes()
+
+
+def _string(text: str) -> bytes:
+    data = text.encode("utf-8")
+    return struct.pack("<Q", len(data)) + data
+
+
+def _padded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
