@@ -1,0 +1,59 @@
+"""Which family's file answers for a config. The only place outside those files that names both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from shoestring import ops
+from shoestring.checkpoint.config import Config, Qwen3_5Config
+from shoestring.models import llama4, qwen3_5
+from shoestring.models.constants import RotaryConstants
+from shoestring.models.experts import ExpertLayer
+from shoestring.models.state import LayerState, State
+from shoestring.models.step import Step
+
+M = TypeVar("M")
+A = TypeVar("A")
+X = TypeVar("X")
+
+KernelWeights = qwen3_5.KernelWeights | llama4.KernelWeights
+
+
+def state_layout(config: Config) -> tuple[LayerState, ...]:
+    """What a sequence keeps in each layer, as data; needs no compiled code."""
+    if isinstance(config, Qwen3_5Config):
+        return qwen3_5.state_layout(config)
+    return llama4.state_layout(config)
+
+
+def expert_layers(config: Config) -> tuple[ExpertLayer, ...]:
+    """The layers that route, and the shapes of their experts."""
+    if isinstance(config, Qwen3_5Config):
+        return qwen3_5.expert_layers(config)
+    return llama4.expert_layers(config)
+
+
+def build_weights(
+    config: Config,
+    matrix: Callable[[str, int, int], M],
+    vector: Callable[..., A],
+    experts: X,
+    rotary: RotaryConstants,
+) -> qwen3_5.Weights[M, A, X] | llama4.Weights[M, A, X]:
+    """The family's weights. `matrix(name, rows, columns)` and `vector(name, *shape)` deliver them by our names."""
+    if isinstance(config, Qwen3_5Config):
+        return qwen3_5.build_weights(config, matrix, vector, experts, rotary)
+    return llama4.build_weights(config, matrix, vector, experts, rotary)
+
+
+def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace) -> ops.Float32:
+    """The hidden state of every row after the last norm, [rows, hidden_size]; reads and writes `state`."""
+    if isinstance(weights, qwen3_5.Weights):
+        return qwen3_5.forward(weights, state, step, ws)
+    return llama4.forward(weights, state, step, ws)
+
+
+def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:
+    """Logits of rows of `forward`'s result, [rows, vocab_size]."""
+    return ops.matmul(ws, hidden, weights.head)

@@ -1,0 +1,233 @@
+"""Llama 4 (text): attention inside aligned chunks with rotary positions, every so often a global layer without.
+
+Owns the family's weights, state layout and forward pass, told in this order. Reads no files, renames
+nothing, shards nothing. Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D
+dims, I feed-forward width, E experts, k experts a token. `M` is a matrix and `A` an array of whoever
+computes: kernels here, numpy in `reference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+from shoestring import ops
+from shoestring.checkpoint.config import Llama4Config
+from shoestring.models.constants import RotaryConstants, inverse_square_root
+from shoestring.models.experts import ExpertLayer, Experts
+from shoestring.models.state import AttentionPages, AttentionState, LayerState, State
+from shoestring.models.step import Step
+
+if TYPE_CHECKING:
+    from shoestring._kernels import Matrix
+
+M = TypeVar("M")
+A = TypeVar("A")
+X = TypeVar("X")
+
+
+# --- weights ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attention(Generic[M]):
+    query: M  # [N·D, H]
+    key: M  # [KV·D, H]
+    value: M  # [KV·D, H]
+    output: M  # [H, N·D]
+
+
+@dataclass(frozen=True)
+class FeedForward(Generic[M]):
+    gate: M  # [I, H]
+    up: M  # [I, H]
+    down: M  # [H, I]
+
+
+@dataclass(frozen=True)
+class Mixture(Generic[M]):
+    """Routed experts live in Weights.experts."""
+
+    router: M  # [E, H]
+    shared: FeedForward[M]
+
+
+@dataclass(frozen=True)
+class Layer(Generic[M, A]):
+    input_norm: A  # [H]
+    attention: Attention[M]
+    post_norm: A  # [H]
+    mlp: FeedForward[M] | Mixture[M]
+
+
+@dataclass(frozen=True)
+class Weights(Generic[M, A, X]):
+    config: Llama4Config
+    rotary: RotaryConstants
+    embedding: M  # [V, H]
+    layers: tuple[Layer[M, A], ...]
+    norm: A  # [H]
+    head: M  # [V, H]; the embedding itself where tied
+    experts: X
+
+
+def build_weights(
+    config: Llama4Config,
+    matrix: Callable[[str, int, int], M],
+    vector: Callable[..., A],
+    experts: X,
+    rotary: RotaryConstants,
+) -> Weights[M, A, X]:
+    """All weights by our names. `matrix(name, rows, columns)` and `vector(name, *shape)` deliver them."""
+    c = config
+    H, D, N, KV = c.hidden_size, c.head_dim, c.num_attention_heads, c.num_key_value_heads
+
+    def feed_forward(name: str, I: int) -> FeedForward[M]:
+        return FeedForward(
+            gate=matrix(f"{name}.gate", I, H),
+            up=matrix(f"{name}.up", I, H),
+            down=matrix(f"{name}.down", H, I),
+        )
+
+    def attention(name: str) -> Attention[M]:
+        return Attention(
+            query=matrix(f"{name}.query", N * D, H),
+            key=matrix(f"{name}.key", KV * D, H),
+            value=matrix(f"{name}.value", KV * D, H),
+            output=matrix(f"{name}.output", H, N * D),
+        )
+
+    def mixture(name: str) -> Mixture[M]:
+        return Mixture(
+            router=matrix(f"{name}.router", c.num_local_experts, H),
+            shared=feed_forward(f"{name}.shared", c.intermediate_size),
+        )
+
+    embedding = matrix("embedding", c.vocab_size, H)
+    layers = []
+    for i, is_mixture in enumerate(c.moe_layers):
+        name = f"layers.{i}"
+        layers.append(
+            Layer(
+                input_norm=vector(f"{name}.input_norm", H),
+                attention=attention(f"{name}.attention"),
+                post_norm=vector(f"{name}.post_norm", H),
+                mlp=mixture(name) if is_mixture else feed_forward(f"{name}.mlp", c.intermediate_size_mlp),
+            )
+        )
+    norm = vector("norm", H)
+    head = embedding if c.tie_word_embeddings else matrix("head", c.vocab_size, H)
+    return Weights(config, rotary, embedding, tuple(layers), norm, head, experts)
+
+
+def expert_layers(config: Llama4Config) -> tuple[ExpertLayer, ...]:
+    """The layers that route, and the shapes of their experts."""
+    return tuple(
+        ExpertLayer(i, config.num_local_experts, config.intermediate_size, config.hidden_size)
+        for i, is_mixture in enumerate(config.moe_layers)
+        if is_mixture
+    )
+
+
+# --- state -----------------------------------------------------------------------------------------------------
+
+
+def state_layout(config: Llama4Config) -> tuple[LayerState, ...]:
+    """What a sequence keeps in each layer."""
+    return tuple(
+        AttentionState(
+            config.num_key_value_heads, config.head_dim, chunk_size=config.attention_chunk_size if chunked else 0
+        )
+        for chunked in config.chunked_layers
+    )
+
+
+# --- forward ---------------------------------------------------------------------------------------------------
+
+KernelWeights = Weights["Matrix", ops.Float32, Experts]
+
+
+def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace) -> ops.Float32:
+    """The hidden state of every row after the last norm, [R, H]. Reads and writes `state`."""
+    c, rotary = weights.config, weights.rotary
+    x = ops.embed(ws, weights.embedding, step.token_ids)  # [R, H]
+    if step.embeddings is not None:
+        x[step.token_ids < 0] = step.embeddings
+    cos, sin = ops.rotary_table(  # each [R, D/2]
+        ws, step.rotary_positions, rotary.frequencies, rotary.sections, rotary.factor
+    )
+    temperature = ops.attention_temperature(ws, step.index, c.floor_scale, c.attn_scale)  # [R]
+    for i, (layer, pool) in enumerate(zip(weights.layers, state.layers, strict=True)):
+        assert isinstance(pool, AttentionPages)
+        with ws:
+            h = ops.rms_norm(ws, x, layer.input_norm, c.rms_norm_eps)  # [R, H]
+            ops.add(x, attention(layer.attention, c, i, pool, step, ws, h, cos, sin, temperature))  # [R, H]
+        with ws:
+            h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
+            if isinstance(layer.mlp, Mixture):
+                mixture(layer.mlp, c, weights.experts, i, ws, h, x)
+            else:
+                gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [R, I]
+                ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [R, H]
+    return ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
+
+
+def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:
+    """Logits of rows of `forward`'s result, [rows, V]."""
+    return ops.matmul(ws, hidden, weights.head)  # [rows, V]
+
+
+def attention(
+    w: Attention[Matrix],
+    c: Llama4Config,
+    layer: int,
+    pool: AttentionPages,
+    step: Step,
+    ws: ops.Workspace,
+    h: ops.Float32,
+    cos: ops.Float32,
+    sin: ops.Float32,
+    temperature: ops.Float32,
+) -> ops.Float32:
+    """h [R, H] → [R, H]; stores keys and values of the rows, then attends to what the layer lets it see."""
+    R, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    q, k, v = ops.matmuls(ws, h, (w.query, w.key, w.value))  # [R, N·D], [R, KV·D], [R, KV·D]
+    q, k, v = q.reshape(R, N, D), k.reshape(R, KV, D), v.reshape(R, KV, D)
+    if c.rope_layers[layer]:
+        ops.rotate(q, cos, sin, interleaved=True)
+        ops.rotate(k, cos, sin, interleaved=True)
+        if c.use_qk_norm:
+            q = ops.rms_norm(ws, q, None, c.rms_norm_eps)  # [R, N, D]
+            k = ops.rms_norm(ws, k, None, c.rms_norm_eps)  # [R, KV, D]
+    elif c.attn_temperature_tuning:
+        ops.scale_rows(q, temperature)
+    if c.chunked_layers[layer]:
+        table, first_visible = step.chunk_pages, step.index - step.index % c.attention_chunk_size  # [R]
+    else:
+        table, first_visible = step.global_pages, np.zeros(R, dtype=np.int64)  # [R]
+    ops.store_keys_values(pool.keys, pool.values, k, v, table.pages, table.first_page, step.span_starts, step.index)
+    scale = inverse_square_root(D)
+    o = ops.attention(  # [R, N, D]
+        ws, q, pool.keys, pool.values, table.pages, table.first_page, step.span_starts, step.index, first_visible, scale
+    )
+    return ops.matmul(ws, o.reshape(R, N * D), w.output)  # [R, H]
+
+
+def mixture(
+    w: Mixture[Matrix],
+    c: Llama4Config,
+    experts: Experts,
+    layer: int,
+    ws: ops.Workspace,
+    h: ops.Float32,
+    x: ops.Float32,
+) -> None:
+    """Adds to x [R, H] the shared expert and the routed experts of h [R, H]; a router's weight scales the input."""
+    scores, gate, up = ops.matmuls(ws, h, (w.router, w.shared.gate, w.shared.up))  # [R, E], [R, I], [R, I]
+    ids, weights = ops.route_sigmoid(ws, scores, c.num_experts_per_tok)  # each [R, k]
+    table = experts.fetch(layer, ids)
+    ops.add(x, ops.experts(ws, h, ids, weights, table, scale_input=True))  # [R, H]
+    ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down))  # [R, H]

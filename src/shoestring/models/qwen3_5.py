@@ -1,0 +1,303 @@
+"""Qwen 3.5 (text): gated delta-net layers, a gated full-attention layer every so often, dense or mixture.
+
+Owns the family's weights, state layout and forward pass, told in this order. Reads no files, renames
+nothing, shards nothing. Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D
+dims, K = key heads · key dim, W = value heads (VH) · value dim (VD), I feed-forward width, E experts,
+k experts a token. `M` is a matrix and `A` an array of whoever computes: kernels here, numpy in `reference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+from shoestring import ops
+from shoestring.checkpoint.config import Qwen3_5Config
+from shoestring.models.constants import RotaryConstants, inverse_square_root
+from shoestring.models.experts import ExpertLayer, Experts
+from shoestring.models.state import AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, LayerState, State
+from shoestring.models.step import Step
+
+if TYPE_CHECKING:
+    from shoestring._kernels import Matrix
+
+M = TypeVar("M")
+A = TypeVar("A")
+X = TypeVar("X")
+
+
+# --- weights ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DeltaNet(Generic[M, A]):
+    """Gated delta rule: a memory of fixed size instead of keys and values."""
+
+    qkv: M  # [2K+W, H]
+    z: M  # [W, H]
+    a: M  # [VH, H]
+    b: M  # [VH, H]
+    convolution: A  # [2K+W, width]
+    decay: A  # [VH]
+    dt_bias: A  # [VH]
+    norm: A  # [VD]
+    output: M  # [H, W]
+
+
+@dataclass(frozen=True)
+class Attention(Generic[M, A]):
+    """Grouped-query attention whose output is gated, head by head."""
+
+    query_gate: M  # [N·2·D, H]: a head's query rows, then its gate rows
+    key: M  # [KV·D, H]
+    value: M  # [KV·D, H]
+    query_norm: A  # [D]
+    key_norm: A  # [D]
+    output: M  # [H, N·D]
+
+
+@dataclass(frozen=True)
+class FeedForward(Generic[M]):
+    gate: M  # [I, H]
+    up: M  # [I, H]
+    down: M  # [H, I]
+
+
+@dataclass(frozen=True)
+class Mixture(Generic[M]):
+    """Routed experts live in Weights.experts."""
+
+    router: M  # [E, H]
+    shared_gate: M  # [1, H]
+    shared: FeedForward[M]
+
+
+@dataclass(frozen=True)
+class Layer(Generic[M, A]):
+    input_norm: A  # [H]
+    mixer: DeltaNet[M, A] | Attention[M, A]
+    post_norm: A  # [H]
+    mlp: FeedForward[M] | Mixture[M]
+
+
+@dataclass(frozen=True)
+class Weights(Generic[M, A, X]):
+    config: Qwen3_5Config
+    rotary: RotaryConstants
+    embedding: M  # [V, H]
+    layers: tuple[Layer[M, A], ...]
+    norm: A  # [H]
+    head: M  # [V, H]; the embedding itself where tied
+    experts: X
+
+
+def build_weights(
+    config: Qwen3_5Config,
+    matrix: Callable[[str, int, int], M],
+    vector: Callable[..., A],
+    experts: X,
+    rotary: RotaryConstants,
+) -> Weights[M, A, X]:
+    """All weights by our names. `matrix(name, rows, columns)` and `vector(name, *shape)` deliver them."""
+    c = config
+    H, D = c.hidden_size, c.head_dim
+    N, KV = c.num_attention_heads, c.num_key_value_heads
+    VH, VD = c.linear_num_value_heads, c.linear_value_head_dim
+    K, W = c.linear_num_key_heads * c.linear_key_head_dim, VH * VD
+
+    def feed_forward(name: str, I: int) -> FeedForward[M]:
+        return FeedForward(
+            gate=matrix(f"{name}.gate", I, H),
+            up=matrix(f"{name}.up", I, H),
+            down=matrix(f"{name}.down", H, I),
+        )
+
+    def delta_net(name: str) -> DeltaNet[M, A]:
+        return DeltaNet(
+            qkv=matrix(f"{name}.qkv", 2 * K + W, H),
+            z=matrix(f"{name}.z", W, H),
+            a=matrix(f"{name}.a", VH, H),
+            b=matrix(f"{name}.b", VH, H),
+            convolution=vector(f"{name}.convolution", 2 * K + W, c.linear_conv_kernel_dim),
+            decay=vector(f"{name}.decay", VH),
+            dt_bias=vector(f"{name}.dt_bias", VH),
+            norm=vector(f"{name}.norm", VD),
+            output=matrix(f"{name}.output", H, W),
+        )
+
+    def attention(name: str) -> Attention[M, A]:
+        return Attention(
+            query_gate=matrix(f"{name}.query_gate", N * 2 * D, H),
+            key=matrix(f"{name}.key", KV * D, H),
+            value=matrix(f"{name}.value", KV * D, H),
+            query_norm=vector(f"{name}.query_norm", D),
+            key_norm=vector(f"{name}.key_norm", D),
+            output=matrix(f"{name}.output", H, N * D),
+        )
+
+    def mixture(name: str) -> Mixture[M]:
+        return Mixture(
+            router=matrix(f"{name}.router", c.num_experts, H),
+            shared_gate=matrix(f"{name}.shared_gate", 1, H),
+            shared=feed_forward(f"{name}.shared", c.shared_expert_intermediate_size),
+        )
+
+    embedding = matrix("embedding", c.vocab_size, H)
+    layers = []
+    for i, layer_type in enumerate(c.layer_types):
+        name = f"layers.{i}"
+        linear = layer_type == "linear_attention"
+        layers.append(
+            Layer(
+                input_norm=vector(f"{name}.input_norm", H),
+                mixer=delta_net(f"{name}.delta") if linear else attention(f"{name}.attention"),
+                post_norm=vector(f"{name}.post_norm", H),
+                mlp=mixture(name) if c.is_mixture else feed_forward(f"{name}.mlp", c.intermediate_size),
+            )
+        )
+    norm = vector("norm", H)
+    head = embedding if c.tie_word_embeddings else matrix("head", c.vocab_size, H)
+    return Weights(config, rotary, embedding, tuple(layers), norm, head, experts)
+
+
+def expert_layers(config: Qwen3_5Config) -> tuple[ExpertLayer, ...]:
+    """The layers that route, and the shapes of their experts."""
+    if not config.is_mixture:
+        return ()
+    return tuple(
+        ExpertLayer(i, config.num_experts, config.moe_intermediate_size, config.hidden_size)
+        for i in range(config.num_hidden_layers)
+    )
+
+
+# --- state -----------------------------------------------------------------------------------------------------
+
+
+def state_layout(config: Qwen3_5Config) -> tuple[LayerState, ...]:
+    """What a sequence keeps in each layer."""
+    c = config
+    K, W = c.linear_num_key_heads * c.linear_key_head_dim, c.linear_num_value_heads * c.linear_value_head_dim
+    linear = DeltaNetState(
+        convolution=(2 * K + W, c.linear_conv_kernel_dim - 1),
+        memory=(c.linear_num_value_heads, c.linear_key_head_dim, c.linear_value_head_dim),
+    )
+    full = AttentionState(c.num_key_value_heads, c.head_dim)
+    return tuple(linear if layer_type == "linear_attention" else full for layer_type in c.layer_types)
+
+
+def key_head_index(config: Qwen3_5Config) -> ops.Int32:
+    """The key head that each value head reads, [VH]."""
+    value_heads = np.arange(config.linear_num_value_heads, dtype=np.int32)
+    if config.value_head_order == "tiled":
+        return value_heads % config.linear_num_key_heads
+    return value_heads // (config.linear_num_value_heads // config.linear_num_key_heads)
+
+
+# --- forward ---------------------------------------------------------------------------------------------------
+
+KernelWeights = Weights["Matrix", ops.Float32, Experts]
+
+
+def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace) -> ops.Float32:
+    """The hidden state of every row after the last norm, [R, H]. Reads and writes `state`."""
+    c, rotary = weights.config, weights.rotary
+    x = ops.embed(ws, weights.embedding, step.token_ids)  # [R, H]
+    if step.embeddings is not None:
+        x[step.token_ids < 0] = step.embeddings
+    cos, sin = ops.rotary_table(  # each [R, dims/2]
+        ws, step.rotary_positions, rotary.frequencies, rotary.sections, rotary.factor
+    )
+    for i, (layer, kept) in enumerate(zip(weights.layers, state.layers, strict=True)):
+        with ws:
+            h = ops.rms_norm(ws, x, layer.input_norm, c.rms_norm_eps)  # [R, H]
+            if isinstance(layer.mixer, DeltaNet):
+                assert isinstance(kept, DeltaNetSlots)
+                ops.add(x, delta_net(layer.mixer, c, kept, step, ws, h))  # [R, H]
+            else:
+                assert isinstance(kept, AttentionPages)
+                ops.add(x, attention(layer.mixer, c, kept, step, ws, h, cos, sin))  # [R, H]
+        with ws:
+            h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
+            if isinstance(layer.mlp, Mixture):
+                mixture(layer.mlp, c, weights.experts, i, ws, h, x)
+            else:
+                gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [R, I]
+                ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [R, H]
+    return ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
+
+
+def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:
+    """Logits of rows of `forward`'s result, [rows, V]."""
+    return ops.matmul(ws, hidden, weights.head)  # [rows, V]
+
+
+def delta_net(
+    w: DeltaNet[Matrix, ops.Float32],
+    c: Qwen3_5Config,
+    slots: DeltaNetSlots,
+    step: Step,
+    ws: ops.Workspace,
+    h: ops.Float32,
+) -> ops.Float32:
+    """h [R, H] → [R, H]; reads and writes slots."""
+    spans = (step.span_starts, step.read_slots, step.write_slots, step.snapshots)
+    qkv, z, a, b = ops.matmuls(ws, h, (w.qkv, w.z, w.a, w.b))  # [R, 2K+W], [R, W], [R, VH], [R, VH]
+    qkv = ops.causal_convolution(ws, qkv, w.convolution, slots.convolution, *spans)  # [R, 2K+W]
+    o = ops.delta_rule(  # [R, VH, VD]
+        ws, qkv, a, b, w.decay, w.dt_bias, key_head_index(c), c.linear_num_key_heads, slots.memory, *spans
+    )
+    o = ops.gated_rms_norm(ws, o, w.norm, z, c.rms_norm_eps)  # [R, VH, VD]
+    return ops.matmul(ws, o.reshape(z.shape), w.output)  # [R, H]
+
+
+def attention(
+    w: Attention[Matrix, ops.Float32],
+    c: Qwen3_5Config,
+    pool: AttentionPages,
+    step: Step,
+    ws: ops.Workspace,
+    h: ops.Float32,
+    cos: ops.Float32,
+    sin: ops.Float32,
+) -> ops.Float32:
+    """h [R, H] → [R, H]; stores keys and values of the rows, then attends to all that came before."""
+    R, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    pages, first_page = step.global_pages.pages, step.global_pages.first_page
+    query_gate, k, v = ops.matmuls(ws, h, (w.query_gate, w.key, w.value))  # [R, N·2·D], [R, KV·D], [R, KV·D]
+    q, gate = ops.split_query_gate(ws, query_gate, N)  # each [R, N, D]
+    q = ops.rms_norm(ws, q, w.query_norm, c.rms_norm_eps)  # [R, N, D]
+    k = ops.rms_norm(ws, k.reshape(R, KV, D), w.key_norm, c.rms_norm_eps)  # [R, KV, D]
+    ops.rotate(q, cos, sin, interleaved=False)
+    ops.rotate(k, cos, sin, interleaved=False)
+    ops.store_keys_values(
+        pool.keys, pool.values, k, v.reshape(R, KV, D), pages, first_page, step.span_starts, step.index
+    )
+    first_visible = np.zeros(R, dtype=np.int64)
+    scale = inverse_square_root(D)
+    o = ops.attention(  # [R, N, D]
+        ws, q, pool.keys, pool.values, pages, first_page, step.span_starts, step.index, first_visible, scale
+    )
+    ops.sigmoid_gate(o, gate)
+    return ops.matmul(ws, o.reshape(R, N * D), w.output)  # [R, H]
+
+
+def mixture(
+    w: Mixture[Matrix],
+    c: Qwen3_5Config,
+    experts: Experts,
+    layer: int,
+    ws: ops.Workspace,
+    h: ops.Float32,
+    x: ops.Float32,
+) -> None:
+    """Adds to x [R, H] the routed experts and the gated shared expert of h [R, H]."""
+    scores, shared_gate, gate, up = ops.matmuls(  # [R, E], [R, 1], [R, I], [R, I]
+        ws, h, (w.router, w.shared_gate, w.shared.gate, w.shared.up)
+    )
+    ids, weights = ops.route_softmax(ws, scores, c.num_experts_per_tok)  # each [R, k]
+    table = experts.fetch(layer, ids)
+    ops.add(x, ops.experts(ws, h, ids, weights, table, scale_input=False))  # [R, H]
+    ops.add_gated(x, ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down), shared_gate)  # [R, H]

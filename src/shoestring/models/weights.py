@@ -1,0 +1,213 @@
+"""Weights for the kernels: every bound source packed once, in parallel, its file pages dropped behind it.
+
+Owns the way from `Binding` to `Weights`; names and layouts are names.py's, packed forms the kernels'.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shoestring import ops
+from shoestring.checkpoint.config import Config
+from shoestring.checkpoint.names import Binding, Source
+from shoestring.checkpoint.tensors import TENSOR_TYPES, Tensor
+from shoestring.errors import CheckpointError
+from shoestring.models.constants import rotary_constants
+from shoestring.models.experts import ResidentExperts
+from shoestring.models.families import KernelWeights, build_weights, expert_layers
+from shoestring.models.sizes import NO_ROTARY
+
+if TYPE_CHECKING:
+    from shoestring._kernels import ExpertTable, Matrix
+
+#: Bytes done, bytes in all.
+Progress = Callable[[int, int], None]
+
+
+def load_weights(
+    config: Config, binding: Binding, progress: Progress | None = None, threads: int | None = None
+) -> KernelWeights:
+    """Packs all sources of `binding`, `threads` at a time (default: one a processor).
+
+    Errors: CheckpointError where a source's shape is not the config's.
+    """
+    shapes = wanted_shapes(config)
+    for name, (rows, columns, _) in shapes.items():
+        check_shape(name, binding.sources[name], rows, columns)
+    matrices: dict[str, Matrix] = {}
+    vectors: dict[str, ops.Float32] = {}
+
+    def load(name: str) -> int:
+        source = binding.sources[name]
+        if shapes[name][2]:
+            matrices[name] = load_matrix(source)
+        else:
+            vectors[name] = load_vector(source)
+        release_pages(source.tensor, *region(source))
+        return stored_bytes(source)
+
+    # In the order of the files, so that a disk reads ahead.
+    names = sorted(shapes, key=lambda n: (str(binding.sources[n].tensor.file), absolute_offset(binding.sources[n])))
+    total, done = sum(stored_bytes(binding.sources[name]) for name in names), 0
+    executor = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="load")
+    try:
+        for finished in executor.map(load, names):
+            done += finished
+            if progress is not None:
+                progress(done, total)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+    def matrix(name: str, rows: int, columns: int) -> Matrix:
+        return matrices[name]
+
+    def vector(name: str, *shape: int) -> ops.Float32:
+        return vectors[name].reshape(shape)
+
+    tables: dict[int, ExpertTable] = {}
+    for layer in expert_layers(config):
+        each = [f"layers.{layer.layer}.experts.{e}" for e in range(layer.num_experts)]
+        gate, up, down = ([matrices[f"{name}.{part}"] for name in each] for part in ("gate", "up", "down"))
+        tables[layer.layer] = ops.expert_table(gate, up, down)
+    return build_weights(config, matrix, vector, ResidentExperts(tables), rotary_constants(config.rotary))
+
+
+def wanted_shapes(config: Config) -> dict[str, tuple[int, int, bool]]:
+    """All weights of a config by our names: rows, columns, and whether it is a matrix; a vector has one row."""
+    shapes: dict[str, tuple[int, int, bool]] = {}
+
+    def matrix(name: str, rows: int, columns: int) -> None:
+        shapes[name] = (rows, columns, True)
+
+    def vector(name: str, *shape: int) -> None:
+        shapes[name] = (shape[0] if len(shape) == 2 else 1, shape[-1], False)
+
+    build_weights(config, matrix, vector, None, NO_ROTARY)
+    for layer in expert_layers(config):
+        for e in range(layer.num_experts):
+            name = f"layers.{layer.layer}.experts.{e}"
+            matrix(f"{name}.gate", layer.intermediate_size, layer.hidden_size)
+            matrix(f"{name}.up", layer.intermediate_size, layer.hidden_size)
+            matrix(f"{name}.down", layer.hidden_size, layer.intermediate_size)
+    return shapes
+
+
+def check_shape(name: str, source: Source, rows: int, columns: int) -> None:
+    if (source.rows, source.columns) != (rows, columns):
+        raise CheckpointError(
+            f"{source.tensor.file}: tensor {source.tensor.name} gives {name} the shape "
+            f"[{source.rows}, {source.columns}] where the config asks for [{rows}, {columns}]; "
+            "the file and its config do not belong together"
+        )
+
+
+def load_matrix(source: Source) -> Matrix:
+    """Packed as the file's type; routers as float32 (a choice of experts is sensitive), FP8 widened to float32."""
+    quantized_router = source.part == "router" and TENSOR_TYPES[source.tensor.type].block_size > 1
+    if source.scale is not None or source.fold != "none" or quantized_router:
+        numbers = load_float32(source)
+        return ops.pack(
+            numbers.reshape(-1).view(np.uint8),
+            "F32",
+            source.rows,
+            source.columns,
+            offset=0,
+            row_stride=4 * source.columns,
+            column_stride=4,
+        )
+    return ops.pack(
+        source.tensor.data,
+        source.tensor.type,
+        source.rows,
+        source.columns,
+        offset=source.offset,
+        row_stride=source.row_stride,
+        column_stride=source.column_stride,
+    )
+
+
+def load_vector(source: Source) -> ops.Float32:
+    """[rows, columns] float32."""
+    return load_float32(source)
+
+
+def load_float32(source: Source) -> ops.Float32:
+    """The numbers of a source, [rows, columns], its fold applied."""
+    if source.scale is not None:
+        scale = source.scale
+        rows, columns = scale.shape
+        size = TENSOR_TYPES[scale.type].block_bytes
+        scales = ops.to_float32(
+            scale.data, scale.type, rows, columns, offset=0, row_stride=columns * size, column_stride=size
+        )
+        return ops.widen_fp8(
+            source.tensor.data,
+            scales,
+            source.rows,
+            source.columns,
+            offset=source.offset,
+            row_stride=source.row_stride,
+            column_stride=source.column_stride,
+        )
+    numbers = ops.to_float32(
+        source.tensor.data,
+        source.tensor.type,
+        source.rows,
+        source.columns,
+        offset=source.offset,
+        row_stride=source.row_stride,
+        column_stride=source.column_stride,
+    )
+    if source.fold == "add_one":
+        return ops.add_one(numbers)
+    if source.fold == "negative_exp":
+        return ops.negative_exp(numbers)
+    return numbers
+
+
+def stored_bytes(source: Source) -> int:
+    """Bytes of a file that hold a source."""
+    storage = TENSOR_TYPES[source.tensor.type]
+    return source.rows * (source.columns // storage.block_size) * storage.block_bytes
+
+
+def absolute_offset(source: Source) -> int:
+    return source.tensor.offset + source.offset
+
+
+def region(source: Source) -> tuple[int, int]:
+    """First and last byte (exclusive) of `tensor.data` that a source reads."""
+    storage = TENSOR_TYPES[source.tensor.type]
+    if storage.block_size > 1:
+        row = (source.columns // storage.block_size) * storage.block_bytes
+    else:
+        row = (source.columns - 1) * source.column_stride + storage.block_bytes
+    return source.offset, source.offset + (source.rows - 1) * source.row_stride + row
+
+
+def release_pages(tensor: Tensor, start: int, end: int) -> None:
+    """Tells the kernel that bytes `start` to `end` of a mapped tensor will not be read again soon.
+
+    Whole pages, neighbours' parts of them included: what is still needed comes back from the page cache.
+    """
+    mapping = mapping_of(tensor.data)
+    if mapping is None or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    base = np.frombuffer(mapping, dtype=np.uint8)
+    begin = tensor.data.ctypes.data - base.ctypes.data
+    first = (begin + start) // mmap.PAGESIZE * mmap.PAGESIZE
+    mapping.madvise(mmap.MADV_DONTNEED, first, min(begin + end, len(mapping)) - first)
+
+
+def mapping_of(array: ops.Array) -> mmap.mmap | None:
+    """The mapping that an array is a view of, if it is one."""
+    owner: object = array
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
+    return owner
