@@ -24,8 +24,7 @@
 #include <cstring>
 
 #ifndef SHOESTRING_VARIANT
-#error                                                                         \
-    "compile kernels through variants/: SHOESTRING_VARIANT names the instruction set"
+#error "compile kernels through variants/: SHOESTRING_VARIANT names the instruction set"
 #endif
 
 #define SHOESTRING_INLINE [[gnu::always_inline]] inline
@@ -44,16 +43,10 @@ constexpr int LANES = 16;
 SHOESTRING_INLINE Lanes zero() { return set1(0.0f); }
 
 // 2^n for n in -126 .. 127.
-SHOESTRING_INLINE Lanes power_of_two(Ints n) {
-  return as_floats(shift_left<23>(add(n, set1(127))));
-}
+SHOESTRING_INLINE Lanes power_of_two(Ints n) { return as_floats(shift_left<23>(add(n, set1(127)))); }
 
-SHOESTRING_INLINE Lanes abs(Lanes a) {
-  return as_floats(bit_and(as_ints(a), set1(0x7fffffff)));
-}
-SHOESTRING_INLINE Lanes negate(Lanes a) {
-  return as_floats(bit_xor(as_ints(a), set1(INT32_MIN)));
-}
+SHOESTRING_INLINE Lanes abs(Lanes a) { return as_floats(bit_and(as_ints(a), set1(0x7fffffff))); }
+SHOESTRING_INLINE Lanes negate(Lanes a) { return as_floats(bit_xor(as_ints(a), set1(INT32_MIN))); }
 
-} // namespace
-} // namespace SHOESTRING_VARIANT
+}  // namespace
+}  // namespace SHOESTRING_VARIANT
