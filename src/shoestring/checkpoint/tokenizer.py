@@ -1,0 +1,338 @@
+"""Tokenizer: text to ids and back, the same from tokenizer.json and from GGUF metadata.
+
+Owns byte-level BPE as both families use it, on the `tokenizers` library. The library's own matching of added
+tokens is not used: it would turn a user's `<think>` into a token. Text goes through an encoder that has no added
+tokens; only `encode_marked` looks for them, and only in what a chat template wrote itself.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import Regex, models, normalizers, pre_tokenizers
+
+from shoestring.errors import TokenizerError
+
+#: GGUF `tokenizer.ggml.token_type`
+_CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
+
+_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_WHITESPACE = (r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+")
+
+#: Qwen 3.5: combining marks count as letters, digits stand alone.
+_QWEN35_WORDS = "|".join(
+    (_CONTRACTIONS, r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+", r"\p{N}", r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*", *_WHITESPACE)
+)
+#: Llama 4 (o200k): a word begins anew at an upper-case letter, digits go in threes.
+_LLAMA4_WORDS = "|".join(
+    (
+        rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTIONS}?",
+        rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_CONTRACTIONS}?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        *_WHITESPACE,
+    )
+)
+
+#: What ends an answer in the published vocabularies, whatever single eos a file names.
+_END_TOKENS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eom|>", "<|eot|>")
+_THINKING = (("<think>", "</think>"), ("<|reasoning_thinking_start|>", "<|reasoning_thinking_end|>"))
+
+
+def _byte_characters() -> tuple[str, ...]:
+    """The printable character that stands for each byte in a byte-level vocabulary (GPT-2's table)."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    spare = iter(range(0x100, 0x200))
+    return tuple(chr(byte if byte in printable else next(spare)) for byte in range(256))
+
+
+_BYTE_OF = {character: byte for byte, character in enumerate(_byte_characters())}
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """A token outside the BPE vocabulary. `special`: left out of decoded text on request."""
+
+    id: int
+    text: str
+    special: bool
+    strip_left: bool = False
+    strip_right: bool = False
+
+
+class Tokenizer:
+    """Byte-level BPE. Build it with `from_folder` or `from_gguf`.
+
+    vocab_size: ids from here on have no text and are never sampled (a model's logits may be wider).
+    added: added tokens by text. bos_id, pad_id: or None. eos_ids: every id that ends an answer.
+    add_bos: whether a raw prompt begins with bos_id (chat templates write theirs themselves).
+    thinking: ids of the tokens that open and close a thinking block, or None.
+    """
+
+    def __init__(
+        self,
+        encoder: tokenizers.Tokenizer,
+        added: Iterable[AddedToken],
+        *,
+        vocab_size: int,
+        bos: int | None,
+        eos: Iterable[int],
+        pad: int | None,
+        add_bos: bool,
+    ) -> None:
+        self._encoder = encoder
+        self.added: dict[str, AddedToken] = {token.text: token for token in added if token.text}
+        self._added_by_id = {token.id: token for token in self.added.values()}
+        self.vocab_size = vocab_size
+        known = {self.added[text].id for text in _END_TOKENS if text in self.added}
+        self.eos_ids = frozenset(set(eos) | known)
+        self.bos_id, self.pad_id, self.add_bos = bos, pad, add_bos and bos is not None
+        self.special_ids = frozenset(token.id for token in self.added.values() if token.special)
+        self.thinking = next(
+            ((self.added[a].id, self.added[b].id) for a, b in _THINKING if a in self.added and b in self.added), None
+        )
+        for id in (*self.eos_ids, *((bos,) if bos is not None else ())):
+            if not 0 <= id < self.vocab_size:
+                raise TokenizerError(f"tokenizer: bos or eos id {id} is outside its vocabulary of {self.vocab_size}")
+
+    # ---- text to ids
+
+    def encode(self, text: str, allow_special: bool = False) -> list[int]:
+        """Ids of `text`. What looks like an added token stays text, unless `allow_special`. No bos is put in front."""
+        return self.encode_marked(text) if allow_special else self._encode_plain(text)
+
+    def encode_marked(self, text: str, marks: Mapping[int, str] | None = None) -> list[int]:
+        """Ids of a rendered template: added tokens are found in it, except across a marked character.
+
+        marks: code point of a mark → the character that it stands for (see chat_template), put back after the
+        search. Text between two added tokens is encoded in one piece, so marks never move a token boundary.
+        """
+        ids: list[int] = []
+        for piece in self._split(text):
+            if isinstance(piece, int):
+                ids.append(piece)
+            else:
+                ids.extend(self._encode_plain(piece.translate(marks) if marks else piece))
+        return ids
+
+    def _encode_plain(self, text: str) -> list[int]:
+        if not text:
+            return []
+        try:
+            ids: list[int] = self._encoder.encode(text, add_special_tokens=False).ids
+        except UnicodeEncodeError:  # a surrogate alone has no UTF-8; pairs of them (from JSON) do
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+            ids = self._encoder.encode(text, add_special_tokens=False).ids
+        return ids
+
+    @cached_property
+    def _added_pattern(self) -> re.Pattern[str] | None:
+        longest_first = sorted(self.added.values(), key=lambda token: -len(token.text))
+        alternatives = (
+            r"\s*" * token.strip_left + re.escape(token.text) + r"\s*" * token.strip_right for token in longest_first
+        )
+        return re.compile("|".join(alternatives)) if longest_first else None
+
+    def _split(self, text: str) -> Iterable[str | int]:
+        start = 0
+        if self._added_pattern is not None:
+            for match in self._added_pattern.finditer(text):
+                if match.start() > start:
+                    yield text[start : match.start()]
+                found = match.group()
+                yield (self.added.get(found) or self.added[found.strip()]).id
+                start = match.end()
+        if start < len(text):
+            yield text[start:]
+
+    # ---- ids to text
+
+    def token_bytes(self, id: int) -> bytes:
+        """The bytes that one id adds to a text; empty for an id without text."""
+        added = self._added_by_id.get(id)
+        if added is not None:
+            return added.text.encode()
+        token = self._encoder.id_to_token(id) if 0 <= id < self.vocab_size else None
+        if token is None:
+            return b""
+        try:
+            return bytes([_BYTE_OF[character] for character in token])
+        except KeyError:  # a token that is not written in byte characters stands for itself
+            return token.encode()
+
+    def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
+        """Text of `ids`; bytes that are no UTF-8 become U+FFFD. skip_special leaves special tokens out."""
+        return self._bytes(ids, skip_special).decode("utf-8", "replace")
+
+    def _bytes(self, ids: Iterable[int], skip_special: bool) -> bytes:
+        skip = self.special_ids if skip_special else frozenset()
+        return b"".join(self.token_bytes(id) for id in ids if id not in skip)
+
+    def stream_decoder(self, skip_special: bool = False) -> "StreamDecoder":
+        return StreamDecoder(self, skip_special)
+
+    # ---- loading
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Tokenizer":
+        """From tokenizer.json of a Hugging Face folder, with the special ids of the JSON files beside it."""
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise TokenizerError(f"{folder} has no tokenizer.json; fetch it from the model's repository")
+        try:
+            whole = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # noqa: BLE001, the library raises bare Exception for every malformed file
+            raise TokenizerError(f"{path} is not a readable tokenizer: {one_line(error)}") from None
+        parts = (json.loads(part.__getstate__()) if part else None for part in (whole.pre_tokenizer, whole.decoder))
+        if not isinstance(whole.model, models.BPE) or not all('"ByteLevel"' in json.dumps(part) for part in parts):
+            raise TokenizerError(f"{path} is not a byte-level BPE tokenizer, the kind that both families use")
+        added = [
+            AddedToken(id, token.content, token.special, token.lstrip, token.rstrip)
+            for id, token in whole.get_added_tokens_decoder().items()
+        ]
+        id_of = {token.text: token.id for token in added}
+        settings = read_json(folder / "tokenizer_config.json")
+
+        def named(key: str) -> int | None:
+            value = settings.get(key)
+            text = value.get("content") if isinstance(value, dict) else value
+            return id_of.get(text) if isinstance(text, str) else None
+
+        eos: set[int] = set()
+        for name in ("generation_config.json", "config.json"):
+            value = read_json(folder / name).get("eos_token_id")
+            eos.update(id for id in (value if isinstance(value, list) else [value]) if type(id) is int)
+        bos = named("bos_token")
+        starts_with_bos = bos is not None and whole.encode("").ids[:1] == [bos]
+        add_bos = settings.get("add_bos_token")
+        return cls(
+            _encoder(whole.model, whole.normalizer, whole.pre_tokenizer),
+            added,
+            vocab_size=max(whole.get_vocab().values(), default=-1) + 1,
+            bos=bos,
+            eos=eos | {id for id in (named("eos_token"),) if id is not None},
+            pad=named("pad_token"),
+            add_bos=add_bos if isinstance(add_bos, bool) else starts_with_bos,
+        )
+
+    @classmethod
+    def from_gguf(cls, metadata: Mapping[str, Any], file: str = "GGUF file") -> "Tokenizer":
+        """From the `tokenizer.ggml.*` keys of a GGUF file. `file` names it in errors."""
+
+        def fail(what: str) -> TokenizerError:
+            return TokenizerError(f"{file}: {what}")
+
+        kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
+        if kind != "gpt2":
+            raise fail(f"tokenizer.ggml.model is {kind!r}; both families use 'gpt2' (byte-level BPE)")
+        lists: list[list[Any]] = []
+        for key, item in (("tokens", str), ("merges", str), ("token_type", int)):
+            value = metadata.get(f"tokenizer.ggml.{key}")
+            if value is None or isinstance(value, str | bytes) or not isinstance(value, Sequence | Iterable):
+                raise fail(f"tokenizer.ggml.{key} is missing or no list")
+            lists.append([int(x) for x in value] if item is int else list(value))
+            if item is str and not all(type(x) is str for x in lists[-1]):
+                raise fail(f"tokenizer.ggml.{key} holds something that is no text")
+        tokens, merges, types = lists
+        if len(types) != len(tokens):
+            raise fail(f"tokenizer.ggml.token_type has {len(types)} entries for {len(tokens)} tokens")
+        added = [
+            AddedToken(id, tokens[id], type_ == _CONTROL)
+            for id, type_ in enumerate(types)
+            if type_ in (_CONTROL, _USER_DEFINED)
+        ]
+        outside = {token.id for token in added}
+        vocab = {text: id for id, text in enumerate(tokens) if id not in outside and types[id] != _UNUSED}
+        pairs = [tuple(merge.split(" ")) for merge in merges]
+        if any(len(pair) != 2 for pair in pairs):
+            raise fail("tokenizer.ggml.merges holds an entry that is not two tokens with a space between")
+        try:
+            # Llama 4's vendor tokenizer takes a word that is a token whole before it looks at merges.
+            model = models.BPE(vocab=vocab, merges=pairs, ignore_merges=pre in ("llama4", "gpt-4o"))
+        except Exception as error:  # noqa: BLE001, as above
+            raise fail(f"its tokens and merges do not fit together: {one_line(error)}") from None
+
+        def special(key: str) -> int | None:
+            value = metadata.get(f"tokenizer.ggml.{key}_token_id")
+            return None if value is None else int(value)
+
+        bos = special("bos")
+        return cls(
+            _encoder(model, *_pre_tokenizer(pre, fail)),
+            added,
+            vocab_size=max((id for id, type_ in enumerate(types) if type_ != _UNUSED), default=-1) + 1,
+            bos=bos,
+            eos={id for id in map(special, ("eos", "eot", "eom")) if id is not None},
+            pad=special("padding"),
+            # Llama 4 raw prompts begin with bos; converters of its first months wrote no key for that.
+            add_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", pre == "llama4")),
+        )
+
+
+class StreamDecoder:
+    """Decodes ids as they come. A character whose bytes are not all there waits; what `push` and `finish`
+    return, joined, equals `decode` of all ids at once."""
+
+    def __init__(self, tokenizer: Tokenizer, skip_special: bool = False) -> None:
+        self._tokenizer, self._skip_special = tokenizer, skip_special
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, *ids: int) -> str:
+        return self._utf8.decode(self._tokenizer._bytes(ids, self._skip_special))
+
+    def finish(self) -> str:
+        """What still waits, as U+FFFD; the decoder can be used again."""
+        rest = self._utf8.decode(b"", final=True)
+        self._utf8.reset()
+        return rest
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty when the file does not exist."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise TokenizerError(f"{path} cannot be read as JSON: {one_line(error)}") from None
+    if not isinstance(value, dict):
+        raise TokenizerError(f"{path} holds no JSON object")
+    return value
+
+
+def _encoder(model: models.Model, normalizer: Any, pre_tokenizer: Any) -> tokenizers.Tokenizer:
+    """An encoder without added tokens around a model that may be shared."""
+    encoder = tokenizers.Tokenizer(model)
+    if normalizer is not None:
+        encoder.normalizer = normalizer
+    encoder.pre_tokenizer = pre_tokenizer
+    return encoder
+
+
+def _pre_tokenizer(pre: Any, fail: Any) -> tuple[Any, Any]:
+    """Normaliser and pre-tokenizer that a GGUF file names by `tokenizer.ggml.pre`."""
+
+    def words(pattern: str) -> Any:
+        split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+        return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+    match pre:
+        case "qwen35":
+            return normalizers.NFC(), words(_QWEN35_WORDS)
+        case "llama4" | "gpt-4o":
+            return None, words(_LLAMA4_WORDS)
+        case "smollm":
+            digits = pre_tokenizers.Digits(individual_digits=True)
+            return None, pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    raise fail(f"tokenizer.ggml.pre is {pre!r}; known are qwen35, llama4, gpt-4o, smollm")
