@@ -67,7 +67,10 @@ class Tensor:
 class Checkpoint:
     """A checkpoint opened for reading; tensors are mapped, nothing is copied.
 
-    `metadata` is config.json of a Hugging Face folder, or the key-value section of a GGUF file.
+    `metadata` is config.json of a Hugging Face folder, or the key-value section of a GGUF file (numbers and
+    arrays as Python's int, float, bool, str and lists of them). `generation_config` is that file of a Hugging
+    Face folder, empty where there is none. `identities` has (device, inode, size, mtime in ns) of each of `files`
+    as they were when it was opened, for `open.check_unchanged`.
     """
 
     path: Path
@@ -75,3 +78,5 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     metadata: dict[str, Any]
     files: tuple[Path, ...]
+    identities: tuple[tuple[int, int, int, int], ...] = ()
+    generation_config: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,320 @@
+"""Reads GGUF (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): metadata parsed, tensors mapped.
+
+Owns the byte layout of the format and every check of it against the file's size. Versions 2 and 3, little-endian,
+one file or all of a split (`name-00001-of-000NN.gguf`). Knows no model: what a key means is `config`'s business.
+A header is parsed from a copy, never from the map, so that a file cut short meanwhile cannot kill the process here.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shoestring.checkpoint.mapping import MappedFile, map_file
+from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor
+from shoestring.errors import CheckpointError
+
+Bytes = npt.NDArray[np.uint8]
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+DEFAULT_ALIGNMENT = 32
+
+#: Names that ggml.h gives to the numbers of tensor types; a number that is not here stays a number.
+GGML_TYPE_NAMES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1",
+    10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K",
+    16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS",
+    24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16",
+    34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
+}  # fmt: skip
+
+#: Value types by number: numpy's name of the numeric ones
+_NUMBERS = {0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 10: "<u8", 11: "<i8", 12: "<f8"}
+_BOOL, _STRING, _ARRAY = 7, 8, 9
+
+#: Bounds far above any real file: what a header may make us allocate.
+_FIRST_READ = 32 << 20
+_LARGEST_HEADER = 1 << 30
+_LARGEST_ARRAY = 1 << 24
+_LARGEST_STRING = 1 << 26
+_LARGEST_NAME = 1 << 16
+_LARGEST_ALIGNMENT = 1 << 20
+_MOST_DIMENSIONS = 4
+_LARGEST_SIZE = (1 << 63) - 1
+#: Bytes that the smallest key with value and the smallest tensor description take
+_SMALLEST_PAIR = 8 + 1 + 4 + 1
+_SMALLEST_TENSOR = 8 + 1 + 4 + 8 + 4 + 8
+
+_SPLIT_NAME = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+
+
+def open_gguf(path: Path) -> Checkpoint:
+    """Open one GGUF file, or all of the split that `path` is a part of.
+
+    Raises CheckpointError for anything that the format forbids, a part that is missing, a tensor twice.
+    """
+    paths, number = _parts(path)
+    shards = [_open_file(part) for part in paths]
+    if number:
+        _check_split(paths, shards)
+    elif shards[0].metadata.get("split.count", 1) not in (0, 1):
+        raise CheckpointError(
+            f"{path} is one part of {shards[0].metadata['split.count']} but is not named …-00001-of-000NN.gguf: "
+            "give all parts their original names"
+        )
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        for name, tensor in shard.tensors.items():
+            if name in tensors:
+                raise CheckpointError(f"{tensor.file}: tensor {name} is also in {tensors[name].file}: download both again")
+            tensors[name] = tensor
+    return Checkpoint(
+        path=path,
+        format="gguf",
+        tensors=tensors,
+        metadata=shards[0].metadata,
+        files=tuple(paths),
+        identities=tuple(shard.file.identity for shard in shards),
+    )
+
+
+def _parts(path: Path) -> tuple[list[Path], int]:
+    """All files of the split that `path` belongs to and its number there, or itself and 0."""
+    match = _SPLIT_NAME.fullmatch(path.name)
+    if match is None:
+        return [path], 0
+    number, count = int(match["number"]), int(match["count"])
+    if not 1 <= number <= count:
+        raise CheckpointError(f"{path} says that it is part {number} of {count}: give it its original name")
+    if count == 1:
+        return [path], 0
+    paths = [path.with_name(f"{match['stem']}-{n:05d}-of-{count:05d}.gguf") for n in range(1, count + 1)]
+    missing = [part.name for part in paths if not part.exists()]
+    if missing:
+        raise CheckpointError(
+            f"{path.parent}: {len(missing)} of {count} parts are missing, first {missing[0]}: download the rest"
+        )
+    return paths, number
+
+
+def _check_split(paths: list[Path], shards: list[_Shard]) -> None:
+    for index, (path, shard) in enumerate(zip(paths, shards, strict=True)):
+        for key, want in (("split.no", index), ("split.count", len(paths))):
+            if shard.metadata.get(key) != want:
+                raise CheckpointError(
+                    f"{path}: metadata {key} is {shard.metadata.get(key)!r} where its name says {want}: "
+                    "download it again, or give it its original name"
+                )
+    total = shards[0].metadata.get("split.tensors.count")
+    found = sum(len(shard.tensors) for shard in shards)
+    if total != found:
+        raise CheckpointError(f"{paths[0]}: metadata split.tensors.count is {total!r}, its parts hold {found} tensors")
+
+
+@dataclass(frozen=True)
+class _Shard:
+    file: MappedFile
+    metadata: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+class _Short(Exception):
+    """The bytes that were read end before the header does."""
+
+
+def _open_file(path: Path) -> _Shard:
+    file = map_file(path)
+    for limit in (_FIRST_READ, _LARGEST_HEADER):
+        header = file.head(limit)
+        try:
+            metadata, infos, end = _parse(path, header, len(file.data))
+        except _Short:
+            if len(header) < limit:
+                raise CheckpointError(f"{path} ends inside its header: it is truncated, download it again") from None
+            continue
+        return _Shard(file, metadata, _place(path, file.data, metadata, infos, end))
+    raise CheckpointError(f"{path}: its header is larger than {_LARGEST_HEADER} bytes: no model needs that")
+
+
+@dataclass(frozen=True)
+class _Info:
+    """A tensor as the header describes it: sizes innermost first, offset within the data section."""
+
+    name: str
+    sizes: tuple[int, ...]
+    type: str
+    offset: int
+
+
+def _parse(path: Path, header: bytes, file_size: int) -> tuple[dict[str, Any], list[_Info], int]:
+    """Metadata, tensor descriptions, and where the header ends."""
+    cursor = _Cursor(path, header)
+    if header[:4] != MAGIC[: len(header)]:
+        raise CheckpointError(f"{path} does not begin with GGUF: it is not a GGUF file")
+    cursor.position = 4
+    version = cursor.unsigned("I")
+    if version & 0xFFFF == 0 and version:
+        raise CheckpointError(f"{path} is big-endian GGUF: convert it to little-endian")
+    if version not in VERSIONS:
+        raise CheckpointError(f"{path} is GGUF version {version}, versions {VERSIONS} are read: convert it again")
+    num_tensors, num_pairs = cursor.unsigned("Q"), cursor.unsigned("Q")
+    for what, count, smallest in (("keys", num_pairs, _SMALLEST_PAIR), ("tensors", num_tensors, _SMALLEST_TENSOR)):
+        if count > file_size // smallest:
+            raise CheckpointError(f"{path} claims {count} {what}, more than {file_size} bytes can hold")
+    metadata: dict[str, Any] = {}
+    for index in range(num_pairs):
+        key = cursor.string(_LARGEST_NAME, lambda index=index: f"key {index}")  # type: ignore[misc]
+        if key in metadata:
+            raise CheckpointError(f"{path}: metadata {key} stands twice: convert the model again")
+        metadata[key] = cursor.value(key)
+    infos = [_tensor_info(cursor, index) for index in range(num_tensors)]
+    return metadata, infos, cursor.position
+
+
+def _tensor_info(cursor: _Cursor, index: int) -> _Info:
+    path = cursor.path
+    name = cursor.string(_LARGEST_NAME, lambda: f"the name of tensor {index}")
+    num_dimensions = cursor.unsigned("I")
+    if not 1 <= num_dimensions <= _MOST_DIMENSIONS:
+        raise CheckpointError(f"{path}: tensor {name} has {num_dimensions} dimensions, 1 to {_MOST_DIMENSIONS} are valid")
+    sizes = tuple(cursor.unsigned("Q") for _ in range(num_dimensions))
+    elements = 1
+    for size in sizes:
+        elements *= size
+    if elements == 0 or elements > _LARGEST_SIZE:
+        raise CheckpointError(f"{path}: tensor {name} has sizes {sizes}, which no tensor can have")
+    number, offset = cursor.unsigned("I"), cursor.unsigned("Q")
+    return _Info(name, sizes, GGML_TYPE_NAMES.get(number, f"GGML_TYPE_{number}"), offset)
+
+
+def _place(
+    path: Path, data: Bytes, metadata: dict[str, Any], infos: list[_Info], header_end: int
+) -> dict[str, Tensor]:
+    """Each tensor's bytes in the mapped file; they lie inside it, aligned, and share nothing."""
+    alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+    valid = type(alignment) is int and 0 < alignment <= _LARGEST_ALIGNMENT and alignment & (alignment - 1) == 0
+    if not valid:
+        raise CheckpointError(f"{path}: metadata general.alignment is {alignment!r}, not a power of two")
+    start = -(-header_end // alignment) * alignment
+    tensors: dict[str, Tensor] = {}
+    by_offset = sorted(infos, key=lambda info: info.offset)
+    for info, following in zip(by_offset, [*by_offset[1:], None], strict=True):
+        where = f"{path}: tensor {info.name}"
+        if info.name in tensors:
+            raise CheckpointError(f"{where} stands twice: convert the model again")
+        if info.offset % alignment:
+            raise CheckpointError(f"{where} has offset {info.offset}, not a multiple of the alignment {alignment}")
+        begin = start + info.offset
+        room = (start + following.offset if following else len(data)) - begin
+        known = TENSOR_TYPES.get(info.type)
+        # Of a type that we do not know, all bytes up to the next tensor: `names` refuses it, with its name.
+        size = max(room, 0) if known is None else _size(where, info, known.block_size, known.block_bytes)
+        if begin + size > len(data) or (begin >= len(data)):
+            raise CheckpointError(
+                f"{where} ends at byte {begin + size}, the file has {len(data)}: it is truncated, download it again"
+            )
+        if size > room or room <= 0:
+            raise CheckpointError(f"{where} overlaps {following.name if following else 'the end'}: convert it again")
+        tensors[info.name] = Tensor(
+            info.name, info.type, info.sizes[::-1], path, begin, data[begin : begin + size]
+        )
+    return {info.name: tensors[info.name] for info in infos}
+
+
+def _size(where: str, info: _Info, block_size: int, block_bytes: int) -> int:
+    if info.sizes[0] % block_size:
+        raise CheckpointError(f"{where} has rows of {info.sizes[0]}, not whole {info.type} blocks of {block_size}")
+    size = info.sizes[0] // block_size * block_bytes
+    for outer in info.sizes[1:]:
+        size *= outer
+    return size
+
+
+class _Cursor:
+    """A position in the header's bytes. Reads past their end raise _Short."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self.path = path
+        self.data = data
+        self.position = 0
+
+    def unsigned(self, code: str) -> int:
+        try:
+            (value,) = struct.unpack_from("<" + code, self.data, self.position)
+        except struct.error:
+            raise _Short from None
+        self.position += struct.calcsize(code)
+        return int(value)
+
+    def take(self, size: int) -> bytes:
+        end = self.position + size
+        if end > len(self.data):
+            raise _Short
+        taken = self.data[self.position : end]
+        self.position = end
+        return taken
+
+    def string(self, longest: int, what: Callable[[], str]) -> str:
+        length = self.unsigned("Q")
+        if length > longest:
+            raise CheckpointError(f"{self.path}: {what()} claims {length} bytes of text, at most {longest} are valid")
+        try:
+            return self.take(length).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{self.path}: {what()} is not UTF-8 ({error.reason}): convert it again") from None
+
+    def value(self, key: str) -> Any:
+        kind = self.unsigned("I")
+        if kind == _STRING:
+            return self.string(_LARGEST_STRING, lambda: f"metadata {key}")
+        if kind != _ARRAY:
+            return self.numbers(key, kind, 1)[0]
+        kind, count = self.unsigned("I"), self.unsigned("Q")
+        if count > _LARGEST_ARRAY:
+            raise CheckpointError(f"{self.path}: metadata {key} claims {count} values, at most {_LARGEST_ARRAY} are valid")
+        if kind == _ARRAY:
+            raise CheckpointError(f"{self.path}: metadata {key} is an array of arrays, which no model needs")
+        return self.strings(key, count) if kind == _STRING else self.numbers(key, kind, count)
+
+    def numbers(self, key: str, kind: int, count: int) -> list[Any]:
+        if kind == _BOOL:
+            values = np.frombuffer(self.take(count), np.uint8)
+            if count and values.max() > 1:
+                raise CheckpointError(f"{self.path}: metadata {key} has a boolean that is neither 0 nor 1")
+            return values.astype(np.bool_).tolist()
+        if kind not in _NUMBERS:
+            raise CheckpointError(f"{self.path}: metadata {key} has value type {kind}, which GGUF does not define")
+        dtype = np.dtype(_NUMBERS[kind])
+        return np.frombuffer(self.take(count * dtype.itemsize), dtype).tolist()
+
+    def strings(self, key: str, count: int) -> list[str]:
+        # Vocabulary and merges are half a million strings and part of every start: no calls but the two needed.
+        data, position, end = self.data, self.position, len(self.data)
+        length_of = struct.Struct("<Q").unpack_from
+        values: list[str] = []
+        append = values.append
+        try:
+            for _ in range(count):
+                (length,) = length_of(data, position)
+                position += 8
+                after = position + length
+                if after > end:
+                    if length > _LARGEST_STRING:
+                        raise CheckpointError(f"{self.path}: metadata {key}[{len(values)}] claims {length} bytes of text")
+                    raise _Short
+                append(data[position:after].decode())
+                position = after
+        except struct.error:
+            raise _Short from None
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{self.path}: metadata {key}[{len(values)}] is not UTF-8 ({error.reason})") from None
+        self.position = position
+        return values

@@ -1,0 +1,71 @@
+"""Opens whatever a user points at: a GGUF file or part of one, a Hugging Face folder, a folder with one GGUF file.
+
+Owns the choice of the reader, and the rule of files that change under a running model.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from shoestring.checkpoint.gguf import open_gguf
+from shoestring.checkpoint.mapping import identity
+from shoestring.checkpoint.safetensors import has_safetensors, open_safetensors
+from shoestring.checkpoint.tensors import Checkpoint
+from shoestring.errors import CheckpointError
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a checkpoint: tensors mapped, metadata parsed, nothing copied and no model checked yet.
+
+    Raises CheckpointError when nothing usable is there, or more than one candidate.
+    """
+    path = Path(path).expanduser()
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist: give a .gguf file or a folder with safetensors")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a zero byte in the name
+        raise CheckpointError(f"{str(path)!r} is not a path ({error})") from error
+    if path.suffix == ".safetensors":
+        raise CheckpointError(f"{path} has no config of its own: give its folder {path.parent}")
+    return open_gguf(path)
+
+
+def _open_folder(folder: Path) -> Checkpoint:
+    ggufs = sorted(p for p in folder.glob("*.gguf") if not _is_later_part(p))
+    if has_safetensors(folder):
+        if ggufs:
+            raise CheckpointError(f"{folder} holds safetensors and {ggufs[0].name}: give the file, or move one of them")
+        return open_safetensors(folder)
+    if len(ggufs) > 1:
+        names = ", ".join(p.name for p in ggufs[:5])
+        raise CheckpointError(f"{folder} holds {len(ggufs)} GGUF models ({names}…): give one file")
+    if not ggufs:
+        raise CheckpointError(f"{folder} holds neither a GGUF file nor safetensors: give a checkpoint")
+    return open_gguf(ggufs[0])
+
+
+def _is_later_part(path: Path) -> bool:
+    match = re.search(r"-(\d{5})-of-\d{5}\.gguf$", path.name)
+    return match is not None and int(match[1]) > 1
+
+
+def check_unchanged(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint whose files were rewritten or replaced since it was opened.
+
+    A file that was unlinked goes on: the map holds it. Raises CheckpointError.
+    """
+    for path, before in zip(checkpoint.files, checkpoint.identities, strict=True):
+        try:
+            now = identity(os.stat(path))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CheckpointError(f"{path} can no longer be read ({error.strerror})") from error
+        if now != before:
+            raise CheckpointError(f"{path} was changed after it was loaded: load it again")

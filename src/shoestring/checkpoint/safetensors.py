@@ -1,0 +1,212 @@
+"""Reads Hugging Face folders: config.json, safetensors with or without an index, headers parsed, tensors mapped.
+
+Owns the byte layout of safetensors (https://github.com/huggingface/safetensors, "Format") and every check of it
+against the file's size; the `safetensors` package hides the offsets that mapping needs. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shoestring.checkpoint.mapping import MappedFile, map_file
+from shoestring.checkpoint.tensors import Checkpoint, Tensor
+from shoestring.errors import CheckpointError
+
+Bytes = npt.NDArray[np.uint8]
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+#: Bytes an element of the types that the format defines; the sub-byte ones are named and not sized here.
+_ELEMENT_BYTES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
+}  # fmt: skip
+
+#: The format's own bound, and bounds for the small files beside it.
+_LARGEST_HEADER = 100_000_000
+_LARGEST_JSON = 100_000_000
+_MOST_DIMENSIONS = 8
+
+
+def has_safetensors(folder: Path) -> bool:
+    """Whether a folder holds a Hugging Face checkpoint, whole or not."""
+    return (folder / INDEX).exists() or any(folder.glob("*.safetensors"))
+
+
+def open_safetensors(folder: Path) -> Checkpoint:
+    """Open a folder with config.json and safetensors.
+
+    Raises CheckpointError for anything that the format forbids, a missing file, an index that disagrees.
+    """
+    config_path = folder / "config.json"
+    if not config_path.exists():
+        raise CheckpointError(f"{folder} has no config.json: download the whole repository")
+    metadata = read_json(config_path)
+    generation_path = folder / "generation_config.json"
+    generation = read_json(generation_path) if generation_path.exists() else {}
+    weight_map = _weight_map(folder)
+    if weight_map is None:
+        paths = [_only_file(folder)]
+    else:
+        paths = [folder / name for name in sorted(set(weight_map.values()))]
+        missing = [path.name for path in paths if not path.is_file()]
+        if missing:
+            raise CheckpointError(
+                f"{folder}: {len(missing)} of {len(paths)} files of {INDEX} are missing, first {missing[0]}: "
+                "download the rest"
+            )
+    files = [map_file(path) for path in paths]
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        for tensor in _tensors(file):
+            if tensor.name in tensors:
+                raise CheckpointError(f"{file.path}: tensor {tensor.name} is also in {tensors[tensor.name].file}")
+            tensors[tensor.name] = tensor
+    if weight_map is not None:
+        _check_index(folder / INDEX, weight_map, tensors)
+    return Checkpoint(
+        path=folder,
+        format="safetensors",
+        tensors=tensors,
+        metadata=metadata,
+        files=tuple(paths),
+        identities=tuple(file.identity for file in files),
+        generation_config=generation,
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a small file beside the weights; CheckpointError for anything else."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_JSON + 1)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    if len(data) > _LARGEST_JSON:
+        raise CheckpointError(f"{path} is larger than {_LARGEST_JSON} bytes: no checkpoint needs that")
+    return _parse_json(str(path), data)
+
+
+def _parse_json(what: str, data: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise ValueError(f"{twice!r} stands twice")
+        return table
+
+    try:
+        table = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{what} is not valid JSON ({error}): download it again") from None
+    if not isinstance(table, dict):
+        raise CheckpointError(f"{what} is not a JSON object: download it again")
+    return table
+
+
+def _weight_map(folder: Path) -> dict[str, str] | None:
+    """Which file holds which tensor, as the index says; None where there is no index."""
+    path = folder / INDEX
+    if not path.exists():
+        return None
+    if (folder / SINGLE).exists():
+        raise CheckpointError(f"{folder} holds both {SINGLE} and {INDEX}: remove the one that is not meant")
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{path}: weight_map is missing or empty: download it again")
+    for name, file in weight_map.items():
+        # A name is a file of this folder; anything else would let an index reach into other folders.
+        plain = isinstance(file, str) and file.endswith(".safetensors") and not set(file) & set("/\\\0")
+        if not plain:
+            raise CheckpointError(f"{path}: weight_map puts {name} into {file!r}, which is no file name")
+    return weight_map
+
+
+def _only_file(folder: Path) -> Path:
+    if (folder / SINGLE).exists():
+        return folder / SINGLE
+    paths = sorted(folder.glob("*.safetensors"))
+    if len(paths) != 1:
+        raise CheckpointError(f"{folder} holds {len(paths)} safetensors files and no {INDEX}: download the index")
+    return paths[0]
+
+
+def _check_index(path: Path, weight_map: dict[str, str], tensors: dict[str, Tensor]) -> None:
+    absent = [name for name, file in weight_map.items() if name not in tensors or tensors[name].file.name != file]
+    unlisted = [name for name in tensors if name not in weight_map]
+    for names, verb in ((absent, "lists"), (unlisted, "does not list")):
+        if names:
+            first = names[0]
+            place = f"that is not in {weight_map[first]}" if verb == "lists" else f"of {tensors[first].file.name}"
+            raise CheckpointError(
+                f"{path} {verb} {len(names)} tensors {place}, first {first}: index and files are not of one download"
+            )
+
+
+def _tensors(file: MappedFile) -> list[Tensor]:
+    path, size = file.path, len(file.data)
+    prefix = file.head(8)
+    if len(prefix) < 8:
+        raise CheckpointError(f"{path} has {size} bytes, too few for a header: it is truncated, download it again")
+    (length,) = struct.unpack("<Q", prefix)
+    if length > min(size - 8, _LARGEST_HEADER):
+        raise CheckpointError(
+            f"{path} claims a header of {length} bytes, the file has {size}: it is truncated or not safetensors"
+        )
+    header = _parse_json(f"{path}: its header", file.head(8 + length)[8:])
+    header.pop("__metadata__", None)
+    data = file.data[8 + length :]
+    tensors = [_tensor(path, name, entry, data, 8 + length) for name, entry in header.items()]
+    position = 0
+    for tensor in sorted(tensors, key=lambda t: (t.offset, t.nbytes)):
+        begin = tensor.offset - 8 - length
+        if begin != position:
+            trouble = "overlaps the tensor before it" if begin < position else f"leaves bytes from {position} unused"
+            raise CheckpointError(f"{path}: tensor {tensor.name} at data offset {begin} {trouble}: download it again")
+        position += tensor.nbytes
+    if position != len(data):
+        raise CheckpointError(f"{path}: its tensors take {position} bytes of data, the file has {len(data)}")
+    return tensors
+
+
+def _tensor(path: Path, name: str, entry: Any, data: Bytes, data_start: int) -> Tensor:
+    where = f"{path}: tensor {name}"
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise CheckpointError(f"{where} is not described by dtype, shape and data_offsets: download it again")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str):
+        raise CheckpointError(f"{where} has dtype {dtype!r}, which is no name")
+    if not _are_counts(shape) or len(shape) > _MOST_DIMENSIONS:
+        raise CheckpointError(f"{where} has shape {_short(shape)}, which no tensor can have")
+    if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise CheckpointError(f"{where} has data_offsets {_short(offsets)}, which are no range")
+    begin, end = offsets
+    if end > len(data):
+        raise CheckpointError(
+            f"{where} ends at data byte {end}, the file has {len(data)}: it is truncated, download it again"
+        )
+    element_bytes = _ELEMENT_BYTES.get(dtype)
+    if element_bytes is not None:
+        size = element_bytes
+        for n in shape:
+            size *= n
+        if size != end - begin:
+            raise CheckpointError(f"{where} of {dtype} {tuple(shape)} needs {size} bytes, its range has {end - begin}")
+    return Tensor(name, dtype, tuple(shape), path, data_start + begin, data[begin:end])
+
+
+def _are_counts(values: Any) -> bool:
+    return isinstance(values, list) and all(type(n) is int and 0 <= n < 1 << 63 for n in values)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
