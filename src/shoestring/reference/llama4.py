@@ -1,0 +1,114 @@
+"""Llama 4 (text) in plain numpy float64: one sequence, read downwards. Slow, and outside the law of one answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shoestring.checkpoint.config import Llama4Config
+from shoestring.models.llama4 import Attention, FeedForward, Mixture, Weights
+from shoestring.reference import functions as f
+from shoestring.reference.functions import Array, Ints, Stored
+from shoestring.reference.loading import ReferenceExperts
+from shoestring.reference.traps import Traps
+
+LlamaWeights = Weights[Stored, Array, ReferenceExperts]
+
+
+@dataclass
+class KeysValues:
+    """What a layer keeps; `index`: the place in the sequence of each key, any places at all."""
+
+    keys: Array  # [T, KV, D]
+    values: Array  # [T, KV, D]
+    index: Ints  # [T]
+
+
+State = list[KeysValues]
+
+
+def new_state(c: Llama4Config) -> State:
+    """The state before the first token."""
+    none = np.zeros((0, c.num_key_value_heads, c.head_dim))
+    return [KeysValues(none, none, np.zeros(0, np.int64)) for _ in range(c.num_hidden_layers)]
+
+
+def forward(
+    weights: LlamaWeights, state: State, tokens: Ints, index: Ints, rotary_positions: Ints, traps: Traps
+) -> Array:
+    """Tokens [R] at places index [R] with rotary positions [R, 3] → hidden [R, H]; advances `state`."""
+    c = weights.config
+    x = weights.embedding[tokens].astype(np.float64)  # [R, H]
+    for i, layer in enumerate(weights.layers):
+        h = f.rms_norm(x, layer.input_norm, c.rms_norm_eps)  # [R, H]
+        x = x + attention(weights, layer.attention, i, state[i], h, index, rotary_positions, traps)
+        h = f.rms_norm(x, layer.post_norm, c.rms_norm_eps)  # [R, H]
+        if isinstance(layer.mlp, Mixture):
+            x = x + mixture(layer.mlp, c, weights.experts, i, h, traps)
+        else:
+            x = x + feed_forward(layer.mlp, h)
+    return f.rms_norm(x, weights.norm, c.rms_norm_eps)
+
+
+def feed_forward(w: FeedForward[Stored], h: Array) -> Array:
+    return f.linear(f.silu(f.linear(h, w.gate)) * f.linear(h, w.up), w.down)
+
+
+def temperature(c: Llama4Config, index: Ints) -> Array:
+    """What multiplies the queries of layers without positions, [R]."""
+    return np.asarray(1 + c.attn_scale * np.log(1 + np.floor((index + 1) / c.floor_scale)))
+
+
+def first_visible(c: Llama4Config, layer: int, index: Ints, traps: Traps) -> Ints:
+    """The first place that a query at each place sees, [R]."""
+    if not c.chunked_layers[layer] or traps.chunk_ignored:
+        return np.zeros_like(index)
+    if traps.chunk_slides:
+        return index - (c.attention_chunk_size - 1)
+    return index // c.attention_chunk_size * c.attention_chunk_size
+
+
+def attention(
+    weights: LlamaWeights,
+    w: Attention[Stored],
+    layer: int,
+    kept: KeysValues,
+    h: Array,
+    index: Ints,
+    rotary_positions: Ints,
+    traps: Traps,
+) -> Array:
+    """h [R, H] → [R, H]."""
+    c = weights.config
+    R, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    q = f.linear(h, w.query).reshape(R, N, D)
+    k, v = f.linear(h, w.key).reshape(R, KV, D), f.linear(h, w.value).reshape(R, KV, D)
+    if c.rope_layers[layer] != traps.no_rope_layers_inverted:
+        q = f.rotate(q, rotary_positions, weights.rotary, interleaved=True, traps=traps)
+        k = f.rotate(k, rotary_positions, weights.rotary, interleaved=True, traps=traps)
+        if c.use_qk_norm:
+            eps = c.rms_norm_eps if traps.query_key_norm_eps is None else traps.query_key_norm_eps
+            q, k = f.rms_norm(q, 1.0, eps), f.rms_norm(k, 1.0, eps)
+    elif c.attn_temperature_tuning and not traps.temperature_ignored:
+        q = q * temperature(c, index)[:, None, None]
+    kept.keys, kept.values = np.concatenate([kept.keys, k]), np.concatenate([kept.values, v])
+    kept.index = np.concatenate([kept.index, index])
+    o = f.attention(q, kept.keys, kept.values, index, kept.index, first_visible(c, layer, index, traps), D**-0.5)
+    return f.linear(o.reshape(R, N * D), w.output)
+
+
+def mixture(
+    w: Mixture[Stored], c: Llama4Config, experts: ReferenceExperts, layer: int, h: Array, traps: Traps
+) -> Array:
+    """h [R, H] → [R, H]: the shared expert, and the chosen ones on their input times sigmoid(score)."""
+    scores = f.linear(h, w.router)  # [R, E]
+    ids = f.top_k(scores, c.num_experts_per_tok, traps)  # [R, k]
+    factors = f.sigmoid(np.take_along_axis(scores, ids, axis=1))  # [R, k]
+    out = feed_forward(w.shared, h)
+    for expert in np.unique(ids):
+        rows, slots = np.nonzero(ids == expert)
+        own, factor = FeedForward(*experts.fetch(layer, expert)), factors[rows, slots, None]
+        if traps.sigmoid_scales_output:
+            out[rows] += factor * feed_forward(own, h[rows])
+        else:
+            out[rows] += feed_forward(own, factor * h[rows])
+    return out

@@ -1,0 +1,62 @@
+"""A reference model: weights as numpy arrays and one sequence's state, either family, tokens in, logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from shoestring.checkpoint.config import Config, Qwen3_5Config
+from shoestring.checkpoint.names import Binding
+from shoestring.models import qwen3_5 as qwen3_5_model
+from shoestring.reference import llama4, qwen3_5
+from shoestring.reference.functions import Array, Ints, linear
+from shoestring.reference.loading import ReferenceWeights, load_weights
+from shoestring.reference.traps import NO_TRAPS, Traps
+
+State = qwen3_5.State | llama4.State
+
+
+def new_state(config: Config) -> State:
+    """The state before the first token."""
+    return qwen3_5.new_state(config) if isinstance(config, Qwen3_5Config) else llama4.new_state(config)
+
+
+def advance(
+    weights: ReferenceWeights,
+    state: State,
+    tokens: Sequence[int],
+    start: int = 0,
+    rotary_positions: Ints | None = None,
+    traps: Traps = NO_TRAPS,
+) -> Array:
+    """Tokens at places start, start + 1, … → their logits [R, V]; advances `state`.
+
+    rotary_positions [R, 3]: those of the rotary embedding where they differ from the places.
+    """
+    ids = np.asarray(tokens, np.int64)
+    index = start + np.arange(len(ids), dtype=np.int64)
+    positions = np.repeat(index[:, None], 3, axis=1) if rotary_positions is None else rotary_positions
+    if isinstance(weights, qwen3_5_model.Weights):
+        hidden = qwen3_5.forward(weights, state, ids, index, positions, traps)  # type: ignore[arg-type]
+    else:
+        hidden = llama4.forward(weights, state, ids, index, positions, traps)  # type: ignore[arg-type]
+    return linear(hidden, weights.head)
+
+
+def logits(config: Config, binding: Binding, tokens: Sequence[int], traps: Traps = NO_TRAPS) -> Array:
+    """Logits of every token of one sequence, [R, V] float64."""
+    return advance(load_weights(config, binding), new_state(config), tokens, traps=traps)
+
+
+def generate(
+    config: Config, binding: Binding, tokens: Sequence[int], pick: Callable[[Array], int] | None = None
+) -> Iterator[int]:
+    """One token after another, for ever; `pick` chooses from logits [V] (default: the largest, lowest index)."""
+    weights, state = load_weights(config, binding), new_state(config)
+    place, new = 0, list(tokens)
+    while True:
+        last = advance(weights, state, new, place)[-1]
+        place += len(new)
+        new = [int(np.argmax(last)) if pick is None else pick(last)]
+        yield new[0]
