@@ -14,7 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from shoestring import _kernels
     from shoestring._kernels import ExpertTable, Matrix
+else:
+
+    class _Unloaded:
+        """Stands for the extension until its first use, then gives it its name."""
+
+        def __getattr__(self, name: str) -> Any:
+            global _kernels
+            from shoestring import _kernels as extension
+
+            _kernels = extension
+            return getattr(extension, name)
+
+    _kernels = _Unloaded()
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -28,12 +42,73 @@ class Workspace:
     """An arena for the arrays of a step: grown once, reused by every step, released in frames.
 
     with workspace: …   everything taken inside is free again afterwards.
+
+    Arrays begin at multiples of 64 bytes and are not cleared.
     """
 
-    def floats(self, *shape: int) -> Float32: ...
-    def ints(self, *shape: int) -> Int32: ...
-    def __enter__(self) -> Workspace: ...
-    def __exit__(self, *exception: object) -> None: ...
+    _FIRST_BLOCK_BYTES = 1 << 20
+
+    def __init__(self) -> None:
+        self._blocks: list[Bytes] = [_aligned_bytes(self._FIRST_BLOCK_BYTES)]
+        self._block = self._blocks[0]
+        self._number = 0
+        self._used = 0
+        self._frames: list[tuple[int, int]] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the arena holds."""
+        return sum(block.nbytes for block in self._blocks)
+
+    def floats(self, *shape: int) -> Float32:
+        begin = self._take(4, shape)
+        return np.ndarray(shape, np.float32, self._block, begin)
+
+    def ints(self, *shape: int) -> Int32:
+        begin = self._take(4, shape)
+        return np.ndarray(shape, np.int32, self._block, begin)
+
+    def _take(self, item_bytes: int, shape: tuple[int, ...]) -> int:
+        nbytes = item_bytes
+        for size in shape:
+            nbytes *= size
+        begin = self._used
+        end = begin + (nbytes + 63 & -64)
+        if end > self._block.nbytes:
+            self._next_block(end - begin)
+            begin, end = 0, end - begin
+        self._used = end
+        return begin
+
+    def _next_block(self, nbytes: int) -> None:
+        while self._number + 1 < len(self._blocks):
+            self._number += 1
+            self._block = self._blocks[self._number]
+            if nbytes <= self._block.nbytes:
+                return
+        self._blocks.append(_aligned_bytes(max(nbytes, self.nbytes)))
+        self._number = len(self._blocks) - 1
+        self._block = self._blocks[self._number]
+
+    def __enter__(self) -> Workspace:
+        self._frames.append((self._number, self._used))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._number, self._used = self._frames.pop()
+        self._block = self._blocks[self._number]
+        if not self._frames and len(self._blocks) > 1 and self._number == 0 and self._used == 0:
+            # The next step finds one block that holds all of it; arrays still in use keep the old ones alive.
+            total = self.nbytes
+            self._blocks = []
+            self._blocks.append(_aligned_bytes(total))
+            self._block = self._blocks[0]
+
+
+def _aligned_bytes(nbytes: int) -> Bytes:
+    memory = np.empty(nbytes + 63, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + nbytes]
 
 
 # --- load time -------------------------------------------------------------------------------------------------

@@ -1,0 +1,66 @@
+// The thread pool: persistent workers that spin briefly, then sleep; the caller takes part.
+//
+// Work is cut into contiguous slices of the output, one a thread; a thread that is done takes chunks from the
+// slices of others. Who computes a chunk changes no bits. Workers run with the floating-point mode of
+// docs/numerics.md; the caller sets its own through FloatingPointMode. Only one kernel runs at a time: who calls
+// parallel_for or scratch holds a KernelLock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace shoestring {
+
+// Round to nearest even, subnormals kept, no traps; the old mode comes back at the end of the scope.
+class FloatingPointMode {
+  public:
+    FloatingPointMode();
+    ~FloatingPointMode();
+    FloatingPointMode(const FloatingPointMode&) = delete;
+    FloatingPointMode& operator=(const FloatingPointMode&) = delete;
+
+  private:
+    uint64_t saved_;
+};
+
+// Held while a kernel runs.
+class KernelLock {
+  public:
+    KernelLock();
+    ~KernelLock();
+    KernelLock(const KernelLock&) = delete;
+    KernelLock& operator=(const KernelLock&) = delete;
+};
+
+constexpr int MAX_THREADS = 256;
+
+// Threads that compute, the caller included; 1 … MAX_THREADS. Takes the KernelLock itself.
+void set_num_threads(int count);
+int num_threads();
+
+using Range = void (*)(void* context, int64_t begin, int64_t end, int thread);
+
+// Calls range(context, begin, end, thread) over [0, count) in chunks of at most `grain`, on all threads.
+void parallel_ranges(int64_t count, int64_t grain, Range range, void* context);
+
+// Memory that lives until the kernel ends: `shared` one block, `own` one block a thread; 64-byte aligned, grown
+// and kept. A second call within a kernel may move the blocks and loses their contents. Throw std::bad_alloc.
+void* shared_scratch(size_t bytes);
+void reserve_own_scratch(size_t bytes_a_thread);
+void* own_scratch(int thread);
+
+// Bytes that the scratch blocks hold.
+size_t scratch_bytes();
+
+// body(begin, end, thread)
+template <class Body>
+static inline void parallel_for(int64_t count, int64_t grain, const Body& body) {
+    parallel_ranges(
+        count, grain,
+        [](void* context, int64_t begin, int64_t end, int thread) {
+            (*static_cast<const Body*>(context))(begin, end, thread);
+        },
+        const_cast<Body*>(&body));
+}
+
+}  // namespace shoestring

@@ -1,0 +1,12 @@
+// The functions of the rows family that a variant exports.
+#pragma once
+
+#include <cstdint>
+
+namespace shoestring {
+
+struct RowsTable {
+    int lanes;
+};
+
+}  // namespace shoestring

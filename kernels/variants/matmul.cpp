@@ -1,0 +1,13 @@
+// The matmul family, compiled once per instruction set; exports one table.
+#include "matmul_table.h"
+#include "lanes.h"
+
+#define SHOESTRING_JOIN_(a, b) a##b
+#define SHOESTRING_JOIN(a, b) SHOESTRING_JOIN_(a, b)
+
+extern "C" {
+extern const shoestring::MatmulTable SHOESTRING_JOIN(shoestring_matmul_, SHOESTRING_VARIANT);
+const shoestring::MatmulTable SHOESTRING_JOIN(shoestring_matmul_, SHOESTRING_VARIANT) = {
+    SHOESTRING_VARIANT::LANES,
+};
+}
