@@ -17,6 +17,7 @@ from typing import Any
 import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers
 
+from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import TokenizerError
 
 #: GGUF `tokenizer.ggml.token_type`
@@ -73,6 +74,7 @@ class Tokenizer:
     vocab_size: ids from here on have no text and are never sampled (a model's logits may be wider).
     added: added tokens by text. bos_id, pad_id: or None. eos_ids: every id that ends an answer.
     add_bos: whether a raw prompt begins with bos_id (chat templates write theirs themselves).
+    template_tokens: texts that chat templates know by name ("bos_token", "eos_token", …).
     thinking: ids of the tokens that open and close a thinking block, or None.
     """
 
@@ -86,6 +88,7 @@ class Tokenizer:
         eos: Iterable[int],
         pad: int | None,
         add_bos: bool,
+        template_tokens: Mapping[str, str],
     ) -> None:
         self._encoder = encoder
         self.added: dict[str, AddedToken] = {token.text: token for token in added if token.text}
@@ -94,6 +97,7 @@ class Tokenizer:
         known = {self.added[text].id for text in _END_TOKENS if text in self.added}
         self.eos_ids = frozenset(set(eos) | known)
         self.bos_id, self.pad_id, self.add_bos = bos, pad, add_bos and bos is not None
+        self.template_tokens = dict(template_tokens)
         self.special_ids = frozenset(token.id for token in self.added.values() if token.special)
         self.thinking = next(
             ((self.added[a].id, self.added[b].id) for a, b in _THINKING if a in self.added and b in self.added), None
@@ -181,6 +185,13 @@ class Tokenizer:
     # ---- loading
 
     @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> "Tokenizer":
+        """Of a checkpoint of either format. Raises TokenizerError."""
+        if checkpoint.format == "gguf":
+            return cls.from_gguf(checkpoint.metadata, checkpoint.path.name)
+        return cls.from_folder(checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent)
+
+    @classmethod
     def from_folder(cls, folder: Path) -> "Tokenizer":
         """From tokenizer.json of a Hugging Face folder, with the special ids of the JSON files beside it."""
         path = folder / "tokenizer.json"
@@ -188,7 +199,7 @@ class Tokenizer:
             raise TokenizerError(f"{folder} has no tokenizer.json; fetch it from the model's repository")
         try:
             whole = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001, the library raises bare Exception for every malformed file
+        except Exception as error:  # the library raises bare Exception for every malformed file
             raise TokenizerError(f"{path} is not a readable tokenizer: {one_line(error)}") from None
         parts = (json.loads(part.__getstate__()) if part else None for part in (whole.pre_tokenizer, whole.decoder))
         if not isinstance(whole.model, models.BPE) or not all('"ByteLevel"' in json.dumps(part) for part in parts):
@@ -200,10 +211,14 @@ class Tokenizer:
         id_of = {token.text: token.id for token in added}
         settings = read_json(folder / "tokenizer_config.json")
 
+        def content(value: Any) -> Any:
+            return value.get("content") if isinstance(value, dict) else value
+
+        texts = {key: content(value) for key, value in settings.items() if key.endswith("_token")}
+        texts = {key: text for key, text in texts.items() if isinstance(text, str)}
+
         def named(key: str) -> int | None:
-            value = settings.get(key)
-            text = value.get("content") if isinstance(value, dict) else value
-            return id_of.get(text) if isinstance(text, str) else None
+            return id_of.get(texts.get(key, ""))
 
         eos: set[int] = set()
         for name in ("generation_config.json", "config.json"):
@@ -220,6 +235,7 @@ class Tokenizer:
             eos=eos | {id for id in (named("eos_token"),) if id is not None},
             pad=named("pad_token"),
             add_bos=add_bos if isinstance(add_bos, bool) else starts_with_bos,
+            template_tokens=texts,
         )
 
     @classmethod
@@ -256,23 +272,27 @@ class Tokenizer:
         try:
             # Llama 4's vendor tokenizer takes a word that is a token whole before it looks at merges.
             model = models.BPE(vocab=vocab, merges=pairs, ignore_merges=pre in ("llama4", "gpt-4o"))
-        except Exception as error:  # noqa: BLE001, as above
+        except Exception as error:  # as above
             raise fail(f"its tokens and merges do not fit together: {one_line(error)}") from None
 
         def special(key: str) -> int | None:
             value = metadata.get(f"tokenizer.ggml.{key}_token_id")
-            return None if value is None else int(value)
+            if value is not None and not (isinstance(value, int) and 0 <= value < len(tokens)):
+                raise fail(f"tokenizer.ggml.{key}_token_id is {value!r}, no id of its {len(tokens)} tokens")
+            return value
 
-        bos = special("bos")
+        keys = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
+        ids = {name: special(key) for name, key in keys.items()}
         return cls(
             _encoder(model, *_pre_tokenizer(pre, fail)),
             added,
             vocab_size=max((id for id, type_ in enumerate(types) if type_ != _UNUSED), default=-1) + 1,
-            bos=bos,
-            eos={id for id in map(special, ("eos", "eot", "eom")) if id is not None},
-            pad=special("padding"),
+            bos=ids["bos"],
+            eos={id for id in (ids["eos"], special("eot"), special("eom")) if id is not None},
+            pad=ids["pad"],
             # Llama 4 raw prompts begin with bos; converters of its first months wrote no key for that.
             add_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", pre == "llama4")),
+            template_tokens={f"{name}_token": tokens[id] for name, id in ids.items() if id is not None},
         )
 
 
