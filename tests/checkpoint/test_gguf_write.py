@@ -48,8 +48,12 @@ def test_read_back_by_the_gguf_package(tmp_path: Path) -> None:
         got = reader.fields[key].contents()
         assert got == (value.tolist() if isinstance(value, np.ndarray | np.generic) else value), key
     types = {key: reader.fields[key].types[-1].name for key in METADATA}
-    assert types["a.u32"] == "UINT32" and types["a.i64"] == "INT64" and types["a.u64"] == "UINT64"
-    assert types["a.ints"] == "INT32" and types["a.floats"] == "FLOAT32" and types["a.bools"] == "BOOL"
+    assert types["a.u32"] == "UINT32"
+    assert types["a.i64"] == "INT64"
+    assert types["a.u64"] == "UINT64"
+    assert types["a.ints"] == "INT32"
+    assert types["a.floats"] == "FLOAT32"
+    assert types["a.bools"] == "BOOL"
     assert [t.name for t in reader.tensors] == [t.name for t, _ in pairs]
     for read, (written, data) in zip(reader.tensors, pairs, strict=True):
         assert read.tensor_type.name == written.type

@@ -1,0 +1,129 @@
+"""Random bytes that are valid weights of each type: blocks with sane scales, tiled to any size.
+
+Owns the block layouts seen from the writing side (ggml's `ggml-common.h`). Counter-based generator and IEEE
+arithmetic only: the same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from shoestring.checkpoint.tensors import TENSOR_TYPES
+from shoestring.synthetic.layout import Slot
+
+Bytes = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
+
+#: [blocks, block_bytes]; a matrix is a run of it from some block on, around the end as often as needed.
+Pool = Bytes
+
+#: Blocks in a pool by block size: about 8 M elements, and prime, so that rows of a longer matrix still differ.
+_POOL_BLOCKS = {1: 8_388_593, 32: 262_139, 256: 32_749}
+#: Standard deviations of uniform integers 0…15, 0…31, 0…63, ±127, and the root mean square of 40…63.
+_DEVIATION_4, _DEVIATION_5, _DEVIATION_6, _DEVIATION_8, _RMS_SUBSCALE = 4.61, 9.23, 18.47, 73.6, 52.0
+
+
+def vector(slot: Slot, seed: int) -> Float32:
+    """The numbers of everything that is not a weight matrix, [*shape] float32."""
+    if slot.fill == "values":
+        return np.asarray(slot.values, dtype=np.float32)
+    low, high = {"norm": (0.75, 1.25), "decay": (-4.0, -0.25), "dt_bias": (-4.0, 0.0), "convolution": (-0.8, 0.8)}[
+        slot.fill
+    ]
+    return low + (high - low) * _unit(_bits(slot.name, seed), slot.shape)
+
+
+def tiled(pool: Pool, slot: Slot, kind: str, seed: int) -> Iterator[Bytes]:
+    """The blocks of a matrix: the pool from a place given by name and seed."""
+    elements = int(np.prod(slot.shape, dtype=np.int64))
+    left = elements // TENSOR_TYPES[kind].block_size
+    place = int(_bits(slot.name, seed).random_raw()) % len(pool)
+    while left:
+        run = pool[place : place + left]
+        yield run
+        left -= len(run)
+        place = 0
+
+
+def pool(kind: str, deviation: float, seed: int) -> Pool:
+    """Random blocks of a type whose elements have about this standard deviation and mean 0."""
+    size = TENSOR_TYPES[kind]
+    count = _POOL_BLOCKS[size.block_size]
+    bits = _bits(kind, seed)
+    if size.block_size == 1:
+        values = (2 * 3**0.5 * deviation) * (_unit(bits, (count,)) - np.float32(0.5))
+        return _float_bytes(kind, values.astype(np.float32)).reshape(count, size.block_bytes)
+    blocks = _raw(bits, count * size.block_bytes).reshape(count, size.block_bytes)
+    spread = _unit(bits, (count,)) + np.float32(0.5)  # scales differ by up to three
+    match kind:
+        case "Q8_0":
+            _put(blocks, 0, spread * (deviation / _DEVIATION_8))
+            quants = blocks[:, 2:].view(np.int8)
+            np.maximum(quants, -127, out=quants)
+        case "Q4_0" | "Q5_0":
+            # 0 … 15 stands for −8 … 7: a scale of either sign takes the mean of −½ away.
+            sign = np.where(_raw(bits, count) & 1, np.float32(1), np.float32(-1))
+            _put(blocks, 0, sign * spread * (deviation / (_DEVIATION_4 if kind == "Q4_0" else _DEVIATION_5)))
+        case "Q4_1":
+            scale = spread * (deviation / _DEVIATION_4)
+            _put(blocks, 0, scale)
+            _put(blocks, 2, -7.5 * scale)
+        case "Q4_K" | "Q5_K":
+            steps, middle = (_DEVIATION_4, 7.5) if kind == "Q4_K" else (_DEVIATION_5, 15.5)
+            scale = spread * (deviation / (steps * _RMS_SUBSCALE))
+            _put(blocks, 0, scale)
+            _put(blocks, 2, middle * scale)
+            _put_subscales(blocks, _raw(bits, count * 8).reshape(count, 8))
+        case "Q6_K":
+            subscales = 40 + _raw(bits, count * 16).reshape(count, 16) % 24
+            signs = np.where(_raw(bits, count * 16).reshape(count, 16) & 1, 1, -1)
+            blocks[:, 192:208] = (subscales.astype(np.int8) * signs.astype(np.int8)).view(np.uint8)
+            _put(blocks, 208, spread * (deviation / (_DEVIATION_6 * _RMS_SUBSCALE)))
+    return blocks
+
+
+def _put(blocks: Bytes, at: int, values: npt.NDArray[np.floating]) -> None:
+    """float16 at byte `at` of each block."""
+    blocks[:, at : at + 2] = values.astype("<f2").view(np.uint8).reshape(-1, 2)
+
+
+def _put_subscales(blocks: Bytes, random: Bytes) -> None:
+    """Eight 6-bit scales of 40 … 63, and eight 6-bit mins that cancel the quants' mean, in 12 bytes from byte 4."""
+    scale = 40 + random % 24
+    low, high = scale[:, :4], scale[:, 4:]
+    blocks[:, 4:8] = low | (high >> 4) << 6
+    blocks[:, 8:12] = low | (high >> 4) << 6
+    blocks[:, 12:16] = (high & 15) | (high & 15) << 4
+
+
+def _float_bytes(kind: str, values: Float32) -> Bytes:
+    match kind:
+        case "F32":
+            return values.astype("<f4").view(np.uint8)
+        case "F16":
+            return values.astype("<f2").view(np.uint8)
+        case _:  # bfloat16 is the upper half of a float32, here cut off instead of rounded
+            upper: npt.NDArray[np.uint16] = (values.view(np.uint32) >> np.uint32(16)).astype("<u2")
+            return upper.view(np.uint8)
+
+
+def _bits(name: str, seed: int) -> np.random.Philox:
+    return np.random.Philox(key=[seed, zlib.crc32(name.encode())])
+
+
+def _raw(bits: np.random.Philox, count: int) -> Bytes:
+    words: npt.NDArray[np.uint64] = bits.random_raw(-(-count // 8)).astype("<u8")
+    data: Bytes = words.view(np.uint8)[:count].copy()
+    return data
+
+
+def _unit(bits: np.random.Philox, shape: tuple[int, ...]) -> Float32:
+    """Uniform in [0, 1), multiples of 2⁻²⁴."""
+    count = int(np.prod(shape, dtype=np.int64))
+    whole = _raw(bits, 4 * count).view("<u4") >> np.uint32(8)
+    values: Float32 = whole.astype(np.float32) * np.float32(2.0**-24)
+    return values.reshape(shape)

@@ -1,0 +1,49 @@
+"""A small but valid byte-level tokenizer of any vocabulary size, as GGUF metadata.
+
+Bytes, a few merges, the family's message markers, then unused tokens up to the vocabulary's size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MERGES = ("Ġ t", "h e", "i n", "e r", "a n", "Ġ a", "o n", "r e", "n d", "Ġt he", "in g", "Ġa nd")
+_MARKERS = {
+    "qwen35": ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+    "llama4": ("<|begin_of_text|>", "<|header_start|>", "<|header_end|>", "<|eot|>"),
+}
+_NORMAL, _CONTROL, _UNUSED = 1, 3, 5
+
+
+def byte_letters() -> list[str]:
+    """The printable letter that stands for each byte in byte-level vocabularies (GPT-2's table)."""
+    printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    letters, shifted = [], 0
+    for byte in range(256):
+        if byte in printable:
+            letters.append(chr(byte))
+        else:
+            letters.append(chr(256 + shifted))
+            shifted += 1
+    return letters
+
+
+def vocabulary(pre: str, size: int) -> dict[str, Any]:
+    """Metadata of a tokenizer with `size` tokens; below about 270 there is no room for one, and it is "none"."""
+    words = [*byte_letters(), *(merge.replace(" ", "") for merge in _MERGES)]
+    markers = _MARKERS[pre]
+    used = len(words) + len(markers)
+    if size < used:
+        return {"tokenizer.ggml.model": "none"}
+    kinds = [_NORMAL] * len(words) + [_CONTROL] * len(markers) + [_UNUSED] * (size - used)
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": pre,
+        "tokenizer.ggml.tokens": [*words, *markers, *(f"[PAD{i}]" for i in range(used, size))],
+        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.merges": list(_MERGES),
+        "tokenizer.ggml.bos_token_id": len(words),
+        "tokenizer.ggml.eos_token_id": used - 1,
+        "tokenizer.ggml.padding_token_id": len(words),
+        "tokenizer.ggml.add_bos_token": False,
+    }
