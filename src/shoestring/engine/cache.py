@@ -1,0 +1,189 @@
+"""Pools of pages and slots: how much a model's state takes, its arrays, and who may use which part.
+
+Owns the arithmetic of `state_layout` (bytes, pages, slots), the allocation of `State`, and the allocators.
+Which sequence holds a page, and what lies in it, is `sequence.py`'s business.
+
+Two groups of pages, because layers of one kind always hold the same positions:
+
+    global   layers that see the whole past; a sequence holds pages 0 … last
+    chunk    chunk-local layers; a sequence holds the pages of its current chunk, those behind it are free
+
+Page i of a group is page i of the pools of each of its layers, so that one number stands for all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shoestring.errors import CapacityError, RequestError
+from shoestring.models.state import (
+    PAGE_TOKENS,
+    AttentionPages,
+    AttentionState,
+    DeltaNetSlots,
+    DeltaNetState,
+    KVType,
+    LayerState,
+    State,
+)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a sequence takes, or what a cache has: pages of both groups, and slots of recurrent state."""
+
+    global_pages: int = 0
+    chunk_pages: int = 0
+    slots: int = 0
+
+    def __add__(self, other: Demand) -> Demand:
+        return Demand(
+            self.global_pages + other.global_pages, self.chunk_pages + other.chunk_pages, self.slots + other.slots
+        )
+
+    def __sub__(self, other: Demand) -> Demand:
+        return Demand(
+            self.global_pages - other.global_pages, self.chunk_pages - other.chunk_pages, self.slots - other.slots
+        )
+
+    def __mul__(self, times: int) -> Demand:
+        return Demand(self.global_pages * times, self.chunk_pages * times, self.slots * times)
+
+    def fits(self, room: Demand) -> bool:
+        return (
+            self.global_pages <= room.global_pages and self.chunk_pages <= room.chunk_pages and self.slots <= room.slots
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`state_layout` of a model, with the sums that the engine and a planner need."""
+
+    layers: tuple[LayerState, ...]
+
+    @property
+    def global_layers(self) -> tuple[AttentionState, ...]:
+        return tuple(s for s in self.layers if isinstance(s, AttentionState) and not s.chunk_size)
+
+    @property
+    def chunk_layers(self) -> tuple[AttentionState, ...]:
+        return tuple(s for s in self.layers if isinstance(s, AttentionState) and s.chunk_size)
+
+    @property
+    def recurrent_layers(self) -> tuple[DeltaNetState, ...]:
+        return tuple(s for s in self.layers if isinstance(s, DeltaNetState))
+
+    @property
+    def chunk_size(self) -> int:
+        """Tokens of an attention chunk; 0: the model has no chunk-local layer."""
+        sizes = {s.chunk_size for s in self.chunk_layers}
+        if len(sizes) > 1:
+            raise RequestError(f"chunk-local layers of different sizes {sorted(sizes)} are not supported")
+        return sizes.pop() if sizes else 0
+
+    def demand(self, tokens: int) -> Demand:
+        """Most that a sequence holds at once while it grows to `tokens` tokens (one slot, no snapshots)."""
+        return Demand(
+            max((s.pages(tokens) for s in self.global_layers), default=0),
+            max((s.pages(tokens) for s in self.chunk_layers), default=0),
+            1 if self.recurrent_layers else 0,
+        )
+
+    def nbytes(self, demand: Demand, kv_type: KVType) -> int:
+        """Bytes of the arrays that hold `demand`."""
+        return (
+            demand.global_pages * sum(s.bytes_per_page(kv_type) for s in self.global_layers)
+            + demand.chunk_pages * sum(s.bytes_per_page(kv_type) for s in self.chunk_layers)
+            + demand.slots * sum(s.bytes_per_sequence() for s in self.recurrent_layers)
+        )
+
+
+def allocate_state(layout: Layout, capacity: Demand, kv_type: KVType) -> State:
+    """The arrays of all layers. Memory that was never written costs nothing, so a large context may be asked for.
+
+    Raises CapacityError when the address space or the system's accounting refuses them.
+    """
+    dtype = np.float16 if kv_type == "f16" else np.float32
+    layers: list[AttentionPages | DeltaNetSlots] = []
+    try:
+        for spec in layout.layers:
+            if isinstance(spec, AttentionState):
+                pages = capacity.chunk_pages if spec.chunk_size else capacity.global_pages
+                heads, dim = spec.num_key_value_heads, spec.head_dim
+                layers.append(
+                    AttentionPages(
+                        keys=np.empty((pages, heads, dim, PAGE_TOKENS), dtype),
+                        values=np.empty((pages, heads, PAGE_TOKENS, dim), dtype),
+                    )
+                )
+            else:
+                channels, taps = spec.convolution
+                layers.append(
+                    DeltaNetSlots(
+                        convolution=np.empty((capacity.slots, taps, channels), np.float32),
+                        memory=np.empty((capacity.slots, *spec.memory), np.float32),
+                    )
+                )
+    except MemoryError as error:
+        needed = layout.nbytes(capacity, kv_type)
+        raise CapacityError(
+            f"the state of {needed} bytes was refused by the system: choose a smaller --context"
+        ) from error
+    return State(tuple(layers))
+
+
+class Pool:
+    """Numbers 0 … total − 1, each free or taken; the lowest free one is given first."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._free = list(range(total - 1, -1, -1))
+        self._taken: set[int] = set()
+
+    @property
+    def free(self) -> int:
+        return len(self._free)
+
+    @property
+    def used(self) -> int:
+        return len(self._taken)
+
+    def take(self) -> int:
+        """A free number. The scheduler admits only what fits, so an empty pool is a bug."""
+        if not self._free:
+            raise AssertionError("a pool was asked for more than was admitted")
+        number = self._free.pop()
+        self._taken.add(number)
+        return number
+
+    def give(self, number: int) -> None:
+        """The number is free again; giving twice is a bug."""
+        if number not in self._taken:
+            raise AssertionError(f"{number} was given back but not taken")
+        self._taken.remove(number)
+        self._free.append(number)
+
+
+class Pools:
+    """The allocators of both page groups and of the slots."""
+
+    def __init__(self, capacity: Demand) -> None:
+        self.capacity = capacity
+        self.global_pages = Pool(capacity.global_pages)
+        self.chunk_pages = Pool(capacity.chunk_pages)
+        self.slots = Pool(capacity.slots)
+
+    @property
+    def used(self) -> Demand:
+        return Demand(self.global_pages.used, self.chunk_pages.used, self.slots.used)
+
+    @property
+    def free(self) -> Demand:
+        return Demand(self.global_pages.free, self.chunk_pages.free, self.slots.free)
+
+    def check(self) -> None:
+        """free + used = total, in each pool."""
+        if self.free + self.used != self.capacity:
+            raise AssertionError(f"{self.free} free + {self.used} used is not {self.capacity}")

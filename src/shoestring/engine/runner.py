@@ -1,0 +1,111 @@
+"""What the engine asks of a model, and the real one: a family's forward pass with its weights and workspace.
+
+`ScriptedModel` (scripted.py) stands at the same boundary, so that everything above it is tested without kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Tokens
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from shoestring import ops
+from shoestring.engine.cache import Layout
+from shoestring.engine.sampler import Sampled, Sampling
+from shoestring.models import families
+from shoestring.models.state import State
+from shoestring.models.step import Step
+
+Float32 = npt.NDArray[np.float32]
+
+
+class Runner(Protocol):
+    """A model as the engine sees it. Arrays it returns are valid until the frame ends."""
+
+    @property
+    def layout(self) -> Layout:
+        """What a sequence keeps."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Width of a row of logits."""
+
+    def frame(self) -> AbstractContextManager[object]:
+        """Everything that is computed inside is free again afterwards."""
+
+    def forward(self, state: State, step: Step) -> Float32:
+        """[rows, hidden_size]; reads and writes `state`."""
+
+    def head(self, hidden: Float32) -> Float32:
+        """Logits of rows of `forward`'s result, [rows, vocab_size]."""
+
+    def is_finite(self, logits: Float32) -> bool:
+        """Whether every logit is a number."""
+
+    def sample(
+        self, logits: Float32, sampling: Sampling, tokens: Tokens[int], prompt_length: int, index: int
+    ) -> Sampled:
+        """Draw the token that follows `tokens`; `index` tells the answers to one prompt apart."""
+
+
+class FamilyRunner:
+    """Weights of either family, and the arena that their steps compute in."""
+
+    def __init__(self, weights: families.KernelWeights, sampled_vocabulary: int) -> None:
+        """sampled_vocabulary: ids from there on have no token and are never sampled."""
+        self._weights = weights
+        self._workspace = ops.Workspace()
+        self._sampled_vocabulary = min(sampled_vocabulary, weights.config.vocab_size)
+        self._layout = Layout(families.state_layout(weights.config))
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    @property
+    def vocab_size(self) -> int:
+        return self._weights.config.vocab_size
+
+    def frame(self) -> AbstractContextManager[object]:
+        return self._workspace
+
+    def forward(self, state: State, step: Step) -> Float32:
+        return families.forward(self._weights, state, step, self._workspace)
+
+    def head(self, hidden: Float32) -> Float32:
+        return families.head(self._weights, hidden, self._workspace)
+
+    def is_finite(self, logits: Float32) -> bool:
+        return ops.check_finite(logits)
+
+    def sample(
+        self, logits: Float32, sampling: Sampling, tokens: Tokens[int], prompt_length: int, index: int
+    ) -> Sampled:
+        reported = sampling.logprobs
+        repeated = sampling.repetition_penalty != 1
+        counted = sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
+        token, logprob, top_ids, top_logprobs = ops.sample(
+            logits,
+            vocabulary_size=self._sampled_vocabulary,
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            min_p=sampling.min_p,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            repetition_penalty=sampling.repetition_penalty,
+            context_ids=np.array(tokens if repeated else (), np.int32),
+            generated_ids=np.array(tokens[prompt_length:] if counted else (), np.int32),
+            bias_ids=np.array(tuple(sampling.logit_bias.keys()), np.int32),
+            bias_values=np.array(tuple(sampling.logit_bias.values()), np.float32),
+            seed=sampling.seed or 0,
+            sample_index=index,
+            position=len(tokens),
+            top_logprobs=reported or 0,
+        )
+        if reported is None:
+            return Sampled(token)
+        return Sampled(token, logprob, tuple(zip(top_ids.tolist(), top_logprobs.tolist(), strict=True)))

@@ -1,0 +1,151 @@
+"""ScriptedModel: a model whose answers are written down, for tests of everything above the kernels.
+
+It is not blind to the engine: tokens are kept in the pages of a global and a chunk-local layer and, as a running
+hash, in a recurrent slot, and what a row sees is read back from there. A wrong page, a wrong slot or a row
+computed twice fails at once, as an AssertionError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as Tokens
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import numpy.typing as npt
+
+from shoestring.engine.cache import Layout
+from shoestring.engine.sampler import Sampled, Sampling
+from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, State
+from shoestring.models.step import PageTable, Step
+
+Float32 = npt.NDArray[np.float32]
+
+#: A prime below 2^24, so that the hash is exact in float32.
+_MODULUS = 16_777_213
+
+
+class ScriptedModel:
+    """`script(tokens)` is the token that follows; its logit is 10, of others 0. Hidden states are the logits.
+
+    chunk_size 0: no chunk-local layer. recurrent: also keep a state that cannot be rewound.
+    """
+
+    def __init__(
+        self,
+        script: Callable[[tuple[int, ...]], int],
+        *,
+        vocab_size: int = 512,
+        chunk_size: int = 0,
+        recurrent: bool = True,
+    ) -> None:
+        self._script = script
+        self._vocab_size = vocab_size
+        self._chunk_size = chunk_size
+        layers: list[AttentionState | DeltaNetState] = [AttentionState(1, 1)]
+        if chunk_size:
+            layers.append(AttentionState(1, 1, chunk_size=chunk_size))
+        if recurrent:
+            layers.append(DeltaNetState(convolution=(1, 1), memory=(1, 1, 1)))
+        self._layout = Layout(tuple(layers))
+        #: rows computed so far
+        self.rows = 0
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    @property
+    def vocab_size(self) -> int:
+        return self._vocab_size
+
+    def frame(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def forward(self, state: State, step: Step) -> Float32:
+        rows = len(step.token_ids)
+        self.rows += rows
+        logits = np.zeros((rows, self._vocab_size), np.float32)
+        for span, (first, end) in enumerate(zip(step.span_starts[:-1], step.span_starts[1:], strict=True)):
+            for row in range(first, end):
+                index = int(step.index[row])
+                assert row == first or index == step.index[row - 1] + 1, "a span has a gap"
+                seen = self._attend(state, step, span, index, int(step.token_ids[row]))
+                logits[row, self._script(seen)] = 10
+            self._recur(state, step, span, int(first), int(end))
+        return logits
+
+    def _attend(self, state: State, step: Step, span: int, index: int, token: int) -> tuple[int, ...]:
+        """Store the token at its position, read back all that are visible; both layers must agree."""
+        pools = [layer for layer in state.layers if isinstance(layer, AttentionPages)]
+        _store(pools[0], step.global_pages, span, index, token)
+        seen = _read(pools[0], step.global_pages, span, 0, index)
+        if self._chunk_size:
+            _store(pools[1], step.chunk_pages, span, index, token)
+            start = index - index % self._chunk_size
+            local = _read(pools[1], step.chunk_pages, span, start, index)
+            assert local == seen[start:], "the chunk's pages hold other tokens than the global ones"
+        return seen
+
+    def _recur(self, state: State, step: Step, span: int, first: int, end: int) -> None:
+        """Carry the hash of all tokens through the slots, and hold it against the tokens in the pages."""
+        slots = next((layer for layer in state.layers if isinstance(layer, DeltaNetSlots)), None)
+        if slots is None:
+            return
+        pools = next(layer for layer in state.layers if isinstance(layer, AttentionPages))
+        start = int(step.index[first])
+        read = int(step.read_slots[span])
+        value = 0 if read < 0 else int(slots.memory[read, 0, 0, 0])
+        assert value == _hash(_read(pools, step.global_pages, span, 0, start - 1)), "the recurrent state is another's"
+        for row in range(first, end):
+            value = _next(value, int(step.token_ids[row]))
+            for at, slot in step.snapshots:
+                if at == row:
+                    slots.memory[slot] = value
+        slots.memory[int(step.write_slots[span])] = value
+
+    def head(self, hidden: Float32) -> Float32:
+        return hidden
+
+    def is_finite(self, logits: Float32) -> bool:
+        return bool(np.isfinite(logits).all())
+
+    def sample(
+        self, logits: Float32, sampling: Sampling, tokens: Tokens[int], prompt_length: int, index: int
+    ) -> Sampled:
+        """The scripted token, whatever the temperature; logit bias counts, so that it can be tested."""
+        biased = logits.copy()
+        for token, bias in sampling.logit_bias.items():
+            biased[token] += bias
+        token = int(np.argmax(biased))
+        if sampling.logprobs is None:
+            return Sampled(token)
+        return Sampled(token, 0.0, tuple((token, 0.0) for _ in range(min(sampling.logprobs, 1))))
+
+
+def _place(table: PageTable, span: int, position: int) -> tuple[int, int]:
+    entry = position // PAGE_TOKENS - int(table.first_page[span])
+    assert 0 <= entry < table.pages.shape[1], f"position {position} lies outside of the page table"
+    return int(table.pages[span, entry]), position % PAGE_TOKENS
+
+
+def _store(pool: AttentionPages, table: PageTable, span: int, position: int, token: int) -> None:
+    page, offset = _place(table, span, position)
+    pool.keys[page, 0, 0, offset] = token
+    pool.values[page, 0, offset, 0] = token
+
+
+def _read(pool: AttentionPages, table: PageTable, span: int, first: int, last: int) -> tuple[int, ...]:
+    places = [_place(table, span, position) for position in range(first, last + 1)]
+    return tuple(int(pool.keys[page, 0, 0, offset]) for page, offset in places)
+
+
+def _next(value: int, token: int) -> int:
+    return (value * 31 + token + 1) % _MODULUS
+
+
+def _hash(tokens: Tokens[int]) -> int:
+    value = 0
+    for token in tokens:
+        value = _next(value, token)
+    return value
