@@ -1,11 +1,18 @@
 """Config: what the file says about a model, parsed once, frozen, the same from GGUF and Hugging Face.
 
-Owns the config dataclasses of both families and their parsers. Every field of a file is read, listed as
-ignored with a reason, or reported; an unknown field that could change the answer is an error.
+Owns the config dataclasses of both families and the choice of the parser; the fields of a file are read in
+`config_qwen3_5` and `config_llama4`. Every field is read, listed there as ignored with a reason, or an error.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from shoestring.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from shoestring.checkpoint.tensors import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class Qwen3_5Config:
     value_head_order: Literal["grouped", "tiled"]
 
     family: Literal["qwen3_5"] = "qwen3_5"
+    #: what is unusual about the file, for people
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def is_mixture(self) -> bool:
@@ -104,6 +113,39 @@ class Llama4Config:
     max_position_embeddings: int
 
     family: Literal["llama4"] = "llama4"
+    #: what is unusual about the file, for people
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 Config = Qwen3_5Config | Llama4Config
+
+#: `general.architecture` of GGUF files and `model_type` of config.json that we run
+GGUF_ARCHITECTURES = ("qwen35", "qwen35moe", "llama4")
+MODEL_TYPES = ("qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_5_moe_text", "llama4", "llama4_text")
+
+
+def parse_config(checkpoint: Checkpoint) -> Config:
+    """The config of a checkpoint of either family, from either format.
+
+    Raises CheckpointError for another family, by name, and for a field that is absent, wrong or unknown.
+    """
+    # Each family's parser builds the dataclasses above, so it can only be imported here.
+    from shoestring.checkpoint import config_llama4, config_qwen3_5
+
+    key, known = (
+        ("general.architecture", GGUF_ARCHITECTURES) if checkpoint.format == "gguf" else ("model_type", MODEL_TYPES)
+    )
+    name = checkpoint.metadata.get(key)
+    where = checkpoint.path if checkpoint.format == "gguf" else checkpoint.path / "config.json"
+    if name not in known:
+        told = f"{key} is {name!r}" if name is not None else f"there is no {key}"
+        raise CheckpointError(f"{where}: {told}: models of {', '.join(known)} are run")
+    match checkpoint.format, name.startswith("qwen"):
+        case "gguf", True:
+            return config_qwen3_5.from_gguf(checkpoint)
+        case "gguf", False:
+            return config_llama4.from_gguf(checkpoint)
+        case _, True:
+            return config_qwen3_5.from_hugging_face(checkpoint)
+        case _:
+            return config_llama4.from_hugging_face(checkpoint)

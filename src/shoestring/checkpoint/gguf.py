@@ -74,7 +74,9 @@ def open_gguf(path: Path) -> Checkpoint:
     for shard in shards:
         for name, tensor in shard.tensors.items():
             if name in tensors:
-                raise CheckpointError(f"{tensor.file}: tensor {name} is also in {tensors[name].file}: download both again")
+                raise CheckpointError(
+                    f"{tensor.file}: tensor {name} is also in {tensors[name].file}: download both again"
+                )
             tensors[name] = tensor
     return Checkpoint(
         path=path,
@@ -184,7 +186,9 @@ def _tensor_info(cursor: _Cursor, index: int) -> _Info:
     name = cursor.string(_LARGEST_NAME, lambda: f"the name of tensor {index}")
     num_dimensions = cursor.unsigned("I")
     if not 1 <= num_dimensions <= _MOST_DIMENSIONS:
-        raise CheckpointError(f"{path}: tensor {name} has {num_dimensions} dimensions, 1 to {_MOST_DIMENSIONS} are valid")
+        raise CheckpointError(
+            f"{path}: tensor {name} has {num_dimensions} dimensions, 1 to {_MOST_DIMENSIONS} are valid"
+        )
     sizes = tuple(cursor.unsigned("Q") for _ in range(num_dimensions))
     elements = 1
     for size in sizes:
@@ -195,9 +199,7 @@ def _tensor_info(cursor: _Cursor, index: int) -> _Info:
     return _Info(name, sizes, GGML_TYPE_NAMES.get(number, f"GGML_TYPE_{number}"), offset)
 
 
-def _place(
-    path: Path, data: Bytes, metadata: dict[str, Any], infos: list[_Info], header_end: int
-) -> dict[str, Tensor]:
+def _place(path: Path, data: Bytes, metadata: dict[str, Any], infos: list[_Info], header_end: int) -> dict[str, Tensor]:
     """Each tensor's bytes in the mapped file; they lie inside it, aligned, and share nothing."""
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     valid = type(alignment) is int and 0 < alignment <= _LARGEST_ALIGNMENT and alignment & (alignment - 1) == 0
@@ -223,9 +225,7 @@ def _place(
             )
         if size > room or room <= 0:
             raise CheckpointError(f"{where} overlaps {following.name if following else 'the end'}: convert it again")
-        tensors[info.name] = Tensor(
-            info.name, info.type, info.sizes[::-1], path, begin, data[begin : begin + size]
-        )
+        tensors[info.name] = Tensor(info.name, info.type, info.sizes[::-1], path, begin, data[begin : begin + size])
     return {info.name: tensors[info.name] for info in infos}
 
 
@@ -279,7 +279,9 @@ class _Cursor:
             return self.numbers(key, kind, 1)[0]
         kind, count = self.unsigned("I"), self.unsigned("Q")
         if count > _LARGEST_ARRAY:
-            raise CheckpointError(f"{self.path}: metadata {key} claims {count} values, at most {_LARGEST_ARRAY} are valid")
+            raise CheckpointError(
+                f"{self.path}: metadata {key} claims {count} values, at most {_LARGEST_ARRAY} are valid"
+            )
         if kind == _ARRAY:
             raise CheckpointError(f"{self.path}: metadata {key} is an array of arrays, which no model needs")
         return self.strings(key, count) if kind == _STRING else self.numbers(key, kind, count)
@@ -308,7 +310,9 @@ class _Cursor:
                 after = position + length
                 if after > end:
                     if length > _LARGEST_STRING:
-                        raise CheckpointError(f"{self.path}: metadata {key}[{len(values)}] claims {length} bytes of text")
+                        raise CheckpointError(
+                            f"{self.path}: metadata {key}[{len(values)}] claims {length} bytes of text"
+                        )
                     raise _Short
                 append(data[position:after].decode())
                 position = after

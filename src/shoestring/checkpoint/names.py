@@ -1,7 +1,7 @@
 """The one door for foreign names and layouts: foreign tensor → (our field, slice, fold).
 
-Owns a table a family and format, and the check that every tensor of a file is used, or listed with the
-reason why not. Our names are those that `models/*.py` bind:
+Owns the check that every tensor of a file is used with the right type and shape, or listed with the reason why
+not; the tables of foreign names are in `name_tables`. Our names are those that `models/*.py` bind:
 
 both families   embedding [V,H] · head [V,H] (absent when tied) · norm [H]
                 layers.N.input_norm [H] · layers.N.post_norm [H]
@@ -15,14 +15,44 @@ Qwen 3.5        layers.N.shared_gate [1,H]
 Llama 4         layers.N.attention.{query,key,value} · .output
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Literal
 
-from shoestring.checkpoint.tensors import Tensor
+from shoestring.checkpoint.config import Config, Qwen3_5Config
+from shoestring.checkpoint.config_llama4 import ROPE_FREQUENCIES
+from shoestring.checkpoint.name_tables import (
+    FUSED_ROWS,
+    GGUF_EXPERTS,
+    GGUF_FUSED_QKV,
+    HEAD,
+    HUGGING_FACE_IGNORED,
+    HUGGING_FACE_PREFIXES,
+    LLAMA_EXPERTS,
+    LLAMA_MODEL,
+    QWEN_EXPERTS,
+    QWEN_MODEL,
+    ExpertNames,
+    Fold,
+    Part,
+    Row,
+    has_experts,
+    layer_rows,
+    sizes,
+)
+from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES, Checkpoint, Tensor
+from shoestring.errors import CheckpointError
 
-Part = Literal[
-    "embeddings", "head", "norms", "attention", "delta_net", "router", "shared_experts", "routed_experts", "dense"
-]
+FLOAT_TYPES = ("F32", "F16", "BF16")
+FP8_BLOCK = 128
+SCALE_SUFFIX = "_scale_inv"
+
+#: Faults that one error spells out; more are counted.
+_FAULTS_SHOWN = 12
+#: A config of another size than the file: no use in going on.
+_MOST_FAULTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -44,7 +74,7 @@ class Source:
     column_stride: int
     part: Part
     scale: Tensor | None = None
-    fold: Literal["none", "add_one", "negative_exp"] = "none"
+    fold: Fold = "none"
 
 
 @dataclass(frozen=True)
@@ -53,3 +83,248 @@ class Binding:
 
     sources: dict[str, Source]
     ignored: tuple[tuple[str, str], ...]
+
+
+def bind(config: Config, checkpoint: Checkpoint) -> Binding:
+    """Find the tensor of each of our names, and account for every tensor of the file.
+
+    Raises one CheckpointError with all that is missing, left over, of a wrong shape or a type that we do not compute
+    with.
+    """
+    binder = _Binder(config, checkpoint)
+    if checkpoint.format == "gguf":
+        prefix, head = "", HEAD.gguf
+    else:
+        prefix, head_prefix = _prefixes(config, checkpoint)
+        head = head_prefix + HEAD.hugging_face
+    for row in QWEN_MODEL if isinstance(config, Qwen3_5Config) else LLAMA_MODEL:
+        binder.row(row, row.ours, prefix + binder.foreign(row))
+    if not config.tie_word_embeddings:
+        binder.row(HEAD, HEAD.ours, head)
+    elif head in checkpoint.tensors:
+        binder.ignore(head, "the head is tied to the embedding")
+    for layer in range(config.num_hidden_layers):
+        block = f"blk.{layer}." if checkpoint.format == "gguf" else f"{prefix}layers.{layer}."
+        binder.layer(layer, block)
+    binder.account_for_the_rest()
+    binder.raise_faults()
+    return Binding(binder.sources, tuple(binder.ignored.items()))
+
+
+def _prefixes(config: Config, checkpoint: Checkpoint) -> tuple[str, str]:
+    """Multimodal or text-only: whichever has the embedding."""
+    candidates = HUGGING_FACE_PREFIXES[config.family]
+    for model_prefix, head_prefix in candidates:
+        if model_prefix + "embed_tokens.weight" in checkpoint.tensors:
+            return model_prefix, head_prefix
+    tried = " or ".join(prefix + "embed_tokens.weight" for prefix, _ in candidates)
+    raise CheckpointError(f"{checkpoint.path}: there is no tensor {tried}: the checkpoint is incomplete")
+
+
+@dataclass
+class _Binder:
+    """What is bound so far, what is ignored, and every fault that was met."""
+
+    config: Config
+    checkpoint: Checkpoint
+    sources: dict[str, Source] = field(default_factory=dict)
+    ignored: dict[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sizes = sizes(self.config)
+        self.is_gguf = self.checkpoint.format == "gguf"
+
+    def foreign(self, row: Row) -> str:
+        return row.gguf if self.is_gguf else row.hugging_face
+
+    def ignore(self, name: str, reason: str) -> None:
+        self.ignored[name] = reason
+
+    def layer(self, layer: int, block: str) -> None:
+        fused = self.is_gguf and block + GGUF_FUSED_QKV in self.checkpoint.tensors
+        rows = layer_rows(self.config, layer)
+        together = [row for row in rows if row.ours in FUSED_ROWS] if fused else []
+        if together:
+            self.stacked_rows(together, f"layers.{layer}.", block + GGUF_FUSED_QKV)
+        for row in rows:
+            if row not in together:
+                self.row(row, f"layers.{layer}.{row.ours}", block + self.foreign(row))
+        if has_experts(self.config, layer):
+            self.experts(f"layers.{layer}.experts.", block)
+
+    def row(self, row: Row, ours: str, foreign: str) -> None:
+        """A matrix or vector that is a whole tensor."""
+        shape = tuple(self.sizes[letter] for letter in row.shape.split())
+        in_file = (shape[0], 1, shape[1]) if row.ours == "delta.convolution" and not self.is_gguf else shape
+        tensor = self.tensor(foreign, in_file)
+        if tensor is None:
+            return
+        rows, columns = (1, *shape)[-2:]
+        vector = len(shape) == 1 or row.ours == "delta.convolution"
+        scale = None
+        if tensor.type == "F8_E4M3" and not vector and not self.is_gguf:
+            scale = self.scale(tensor, rows, columns)
+            if scale is None:
+                return
+        elif not self.type_fits(tensor, vector):
+            return
+        fold: Fold = "none" if self.is_gguf else row.fold
+        self.sources[ours] = _region(tensor, rows, columns, row.part, scale=scale, fold=fold)
+
+    def stacked_rows(self, rows: Iterable[Row], ours: str, foreign: str) -> None:
+        """Matrices of one width whose rows follow each other in one tensor."""
+        counts = {row: self.sizes[row.shape.split()[0]] for row in rows}
+        columns = self.sizes["H"]
+        tensor = self.tensor(foreign, (sum(counts.values()), columns))
+        if tensor is None or not self.type_fits(tensor):
+            return
+        start = 0
+        for row, count in counts.items():
+            self.sources[ours + row.ours] = _region(tensor, count, columns, row.part, first_row=start)
+            start += count
+
+    def experts(self, ours: str, block: str) -> None:
+        """Routed experts as a file has them: one by one, gate over up in one stack, or a stack each."""
+        names = self.expert_names()
+        e, h, m = self.sizes["E"], self.sizes["H"], self.sizes["M"]
+        if names.single is not None and block + names.single[0].format(e=0) in self.checkpoint.tensors:
+            for expert in range(e):
+                for which, name, shape in zip(("gate", "up", "down"), names.single, ("M H", "M H", "H M"), strict=True):
+                    row = Row("expert", shape, "routed_experts", "", name)
+                    self.row(row, f"{ours}{expert}.{which}", block + name.format(e=expert))
+            return
+        if block + names.gate_up in self.checkpoint.tensors:
+            gate_up = self.stack(block + names.gate_up, e, 2 * m, h, names.transposed)
+            for expert in range(e if gate_up else 0):
+                self.expert(ours, expert, "gate", gate_up, 2 * m, h, names.transposed, (0, m))
+                self.expert(ours, expert, "up", gate_up, 2 * m, h, names.transposed, (m, 2 * m))
+        else:
+            for which, name in (("gate", names.gate), ("up", names.up)):
+                stack = self.stack(block + name, e, m, h, names.transposed)
+                for expert in range(e if stack else 0):
+                    self.expert(ours, expert, which, stack, m, h, names.transposed, (0, m))
+        down = self.stack(block + names.down, e, h, m, names.transposed)
+        for expert in range(e if down else 0):
+            self.expert(ours, expert, "down", down, h, m, names.transposed, (0, h))
+
+    def expert_names(self) -> ExpertNames:
+        if self.is_gguf:
+            return GGUF_EXPERTS
+        return QWEN_EXPERTS if isinstance(self.config, Qwen3_5Config) else LLAMA_EXPERTS
+
+    def stack(self, foreign: str, count: int, rows: int, columns: int, transposed: bool) -> Tensor | None:
+        """A tensor of `count` matrices [rows, columns], each stored as [columns, rows] where transposed."""
+        tensor = self.tensor(foreign, (count, columns, rows) if transposed else (count, rows, columns))
+        return tensor if tensor is not None and self.type_fits(tensor, transposed) else None
+
+    def expert(
+        self,
+        ours: str,
+        expert: int,
+        which: str,
+        stack: Tensor | None,
+        rows: int,
+        columns: int,
+        transposed: bool,
+        span: tuple[int, int],
+    ) -> None:
+        """Rows `span` of one matrix [rows, columns] of a stack."""
+        assert stack is not None
+        first, end = span
+        name = f"{ours}{expert}.{which}"
+        if transposed:
+            size = TENSOR_TYPES[stack.type].block_bytes
+            offset = (expert * columns * rows + first) * size
+            self.sources[name] = Source(stack, end - first, columns, offset, size, rows * size, "routed_experts")
+        else:
+            self.sources[name] = _region(stack, end - first, columns, "routed_experts", first_row=expert * rows + first)
+
+    def tensor(self, name: str, shape: tuple[int, ...]) -> Tensor | None:
+        """The tensor of that name if it has that shape; otherwise a fault is noted."""
+        tensor = self.checkpoint.tensors.get(name)
+        if tensor is None:
+            self.fault(f"{name} is missing")
+            return None
+        self.used.add(name)
+        # ggml drops outer dimensions of 1: a row of one matrix, the stack of one expert.
+        same = _without_ones(tensor.shape) == _without_ones(shape) if self.is_gguf else tensor.shape == shape
+        if not same:
+            self.fault(f"{name} has shape {list(tensor.shape)}, the config needs {list(shape)}")
+            return None
+        return tensor
+
+    def type_fits(self, tensor: Tensor, floats_only: bool = False) -> bool:
+        allowed = FLOAT_TYPES if floats_only else WEIGHT_TYPES
+        if tensor.type in allowed:
+            return True
+        self.fault(
+            f"{tensor.name} in {tensor.file.name} has type {tensor.type}, supported here are {', '.join(allowed)}"
+        )
+        return False
+
+    def scale(self, tensor: Tensor, rows: int, columns: int) -> Tensor | None:
+        """The block scales of an FP8 matrix; at the edges blocks are short."""
+        scale = self.tensor(tensor.name + SCALE_SUFFIX, (-(-rows // FP8_BLOCK), -(-columns // FP8_BLOCK)))
+        return scale if scale is not None and self.type_fits(scale, floats_only=True) else None
+
+    def fault(self, text: str) -> None:
+        self.faults.append(text)
+        if len(self.faults) >= _MOST_FAULTS:
+            self.raise_faults()
+
+    def account_for_the_rest(self) -> None:
+        for name in self.checkpoint.tensors:
+            if name not in self.used and name not in self.ignored:
+                reason = self.reason_to_ignore(name)
+                if reason is None:
+                    self.fault(f"{name} is used by nothing")
+                else:
+                    self.ignore(name, reason)
+
+    def reason_to_ignore(self, name: str) -> str | None:
+        if not self.is_gguf:
+            prefixes = HUGGING_FACE_IGNORED[self.config.family]
+            return next((reason for start, reason in prefixes.items() if name.startswith(start)), None)
+        if isinstance(self.config, Qwen3_5Config):
+            blocks = range(
+                self.config.num_hidden_layers, self.config.num_hidden_layers + self.config.mtp_num_hidden_layers
+            )
+            return "multi-token prediction: not used yet" if _block(name) in blocks else None
+        return "read into the rotary frequencies" if name == ROPE_FREQUENCIES else None
+
+    def raise_faults(self) -> None:
+        if not self.faults:
+            return
+        more = len(self.faults) - _FAULTS_SHOWN
+        shown = "; ".join(self.faults[:_FAULTS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        raise CheckpointError(f"{self.checkpoint.path}: tensors do not fit the config: {shown}")
+
+
+def _region(
+    tensor: Tensor,
+    rows: int,
+    columns: int,
+    part: Part,
+    first_row: int = 0,
+    scale: Tensor | None = None,
+    fold: Fold = "none",
+) -> Source:
+    """Contiguous rows of a tensor whose rows have `columns` elements."""
+    kind = TENSOR_TYPES[tensor.type]
+    row_bytes = columns // kind.block_size * kind.block_bytes
+    column_stride = kind.block_bytes if kind.block_size == 1 else 0
+    return Source(tensor, rows, columns, first_row * row_bytes, row_bytes, column_stride, part, scale, fold)
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape from its first size that is not 1."""
+    first = next((i for i, size in enumerate(shape) if size != 1), len(shape))
+    return shape[first:]
+
+
+def _block(name: str) -> int:
+    """The number of a GGUF tensor's block, or −1."""
+    parts = name.split(".", 2)
+    return int(parts[1]) if len(parts) == 3 and parts[0] == "blk" and parts[1].isdecimal() and len(parts[1]) < 6 else -1
