@@ -137,7 +137,7 @@ def parse_config(checkpoint: Checkpoint) -> Config:
     )
     name = checkpoint.metadata.get(key)
     where = checkpoint.path if checkpoint.format == "gguf" else checkpoint.path / "config.json"
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         told = f"{key} is {name!r}" if name is not None else f"there is no {key}"
         raise CheckpointError(f"{where}: {told}: models of {', '.join(known)} are run")
     match checkpoint.format, name.startswith("qwen"):

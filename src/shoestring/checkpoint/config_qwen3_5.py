@@ -89,8 +89,9 @@ def from_hugging_face(checkpoint: Checkpoint) -> Qwen3_5Config:
         value_head_order="grouped",
         notes=tuple(notes),
     )
-    text.finish(_IGNORED_OUTER | _IGNORED_TEXT if text_only else _IGNORED_TEXT)
-    outer.finish(_IGNORED_OUTER | _IGNORED_TEXT if text_only else _IGNORED_OUTER)
+    text.finish({**_IGNORED_OUTER, **_IGNORED_TEXT} if text_only else _IGNORED_TEXT)
+    if not text_only:
+        outer.finish(_IGNORED_OUTER)
     return _checked(outer.where, config)
 
 

@@ -291,11 +291,11 @@ class _Cursor:
             values = np.frombuffer(self.take(count), np.uint8)
             if count and values.max() > 1:
                 raise CheckpointError(f"{self.path}: metadata {key} has a boolean that is neither 0 nor 1")
-            return values.astype(np.bool_).tolist()
+            return list(map(bool, values))
         if kind not in _NUMBERS:
             raise CheckpointError(f"{self.path}: metadata {key} has value type {kind}, which GGUF does not define")
         dtype = np.dtype(_NUMBERS[kind])
-        return np.frombuffer(self.take(count * dtype.itemsize), dtype).tolist()
+        return list(np.frombuffer(self.take(count * dtype.itemsize), dtype).tolist())
 
     def strings(self, key: str, count: int) -> list[str]:
         # Vocabulary and merges are half a million strings and part of every start: no calls but the two needed.

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from shoestring.checkpoint.config import Config, Qwen3_5Config
 from shoestring.checkpoint.config_llama4 import ROPE_FREQUENCIES
