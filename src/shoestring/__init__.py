@@ -1,0 +1,38 @@
+"""Shoestring runs Qwen 3.5 and Llama 4 on the CPU: the same bits whatever the threads, batch or instruction set.
+
+    import shoestring
+    model = shoestring.load("model.gguf")
+    for piece in model.generate("Once upon a time", max_tokens=50):
+        print(piece.text, end="")
+
+Importing this package loads nothing else: numpy and the compiled extension come with the first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shoestring.engine.sampler import Sampling as Sampling
+    from shoestring.model.loading import load as load
+    from shoestring.model.model import Model as Model
+    from shoestring.model.text import Piece as Piece
+
+__version__ = "0.1.0"
+
+__all__ = ["Model", "Piece", "Sampling", "__version__", "load"]
+
+_HOMES = {
+    "Model": "shoestring.model.model",
+    "Piece": "shoestring.model.text",
+    "Sampling": "shoestring.engine.sampler",
+    "load": "shoestring.model.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'shoestring' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

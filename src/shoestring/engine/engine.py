@@ -28,7 +28,7 @@ Float32 = npt.NDArray[np.float32]
 #: Rows of a prompt in one step, unless the caller asks for others; no bits depend on it.
 CHUNK = 512
 #: Most rows of logits that exist at once.
-HEAD_ROWS = 512
+HEAD_ROWS = 128
 
 #: Why a request ended: a stop token, its max_tokens, the context, or the caller.
 FinishReason = Literal["stop", "length", "context"]
@@ -154,7 +154,7 @@ class Engine:
     ) -> None:
         """Run the tokens and hand the logits of `rows` (ascending positions, default all) to `receive`.
 
-        At most 512 rows at a time, ascending. Other requests go on meanwhile. Raises as `generate` does.
+        At most HEAD_ROWS at a time, ascending. Other requests go on meanwhile. Raises as `generate` does.
         """
         self._check(tokens, chunk)
         wanted = tuple(range(len(tokens))) if rows is None else tuple(sorted(set(rows)))

@@ -1,0 +1,127 @@
+"""From a path to a Model: open, understand, check that it fits, only then load."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shoestring import ops
+from shoestring.checkpoint.chat_template import ChatTemplate
+from shoestring.checkpoint.config import Config, parse_config
+from shoestring.checkpoint.names import Binding, bind
+from shoestring.checkpoint.open import check_unchanged, open_checkpoint
+from shoestring.checkpoint.tensors import Checkpoint
+from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.engine.cache import Layout
+from shoestring.engine.engine import Engine
+from shoestring.engine.runner import FamilyRunner
+from shoestring.errors import RequestError
+from shoestring.model.memory import Plan, free_memory, plan_state, weight_bytes
+from shoestring.model.model import Model
+from shoestring.models.families import state_layout
+from shoestring.models.state import KVType
+from shoestring.models.weights import load_weights
+
+#: Bytes done, bytes in all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint that was understood; nothing is loaded yet."""
+
+    checkpoint: Checkpoint
+    config: Config
+    binding: Binding
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(state_layout(self.config))
+
+
+def open_model(path: str | os.PathLike[str]) -> Opened:
+    """Open a file or folder and account for every tensor. Raises CheckpointError."""
+    checkpoint = open_checkpoint(path)
+    config = parse_config(checkpoint)
+    return Opened(checkpoint, config, bind(config, checkpoint))
+
+
+def plan(opened: Opened, *, kv_type: KVType, context: int | None) -> Plan:
+    """The state that fits beside the weights. Raises CapacityError with the bytes needed and free."""
+    return plan_state(
+        opened.layout,
+        name=str(opened.checkpoint.path),
+        weight_bytes=weight_bytes(opened.binding),
+        free_bytes=free_memory(),
+        model_context=opened.config.max_position_embeddings,
+        context=context,
+        kv_type=kv_type,
+    )
+
+
+def load(
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    kv_type: KVType = "f16",
+    context: int | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Load a checkpoint: a GGUF file (the first of a split one) or a Hugging Face folder.
+
+    threads: default one a physical core. kv_type: "f16" or "f32", how keys and values are kept; part of the
+    answer's identity. context: most tokens of a sequence; default: as many as the model and the free memory
+    allow. progress: called with bytes loaded and in all.
+
+    Raises CheckpointError, TokenizerError, CapacityError (before anything is loaded), RequestError.
+    """
+    if kv_type not in ("f16", "f32"):
+        raise RequestError(f"kv_type is {kv_type!r}: choose f16 or f32")
+    count = physical_cores() if threads is None else checked_threads(threads)
+    opened = open_model(path)
+    planned = plan(opened, kv_type=kv_type, context=context)
+    tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)
+    template = ChatTemplate.from_checkpoint(opened.checkpoint, tokenizer, opened.config.family)
+    ops.set_num_threads(count)
+    weights = load_weights(opened.config, opened.binding, progress, count)
+    check_unchanged(opened.checkpoint)
+    engine = Engine(
+        FamilyRunner(weights, tokenizer.vocab_size),
+        context=planned.context,
+        kv_type=kv_type,
+        sequences=planned.sequences,
+        snapshots=planned.snapshots,
+        capacity=planned.capacity,
+    )
+    return Model(
+        engine,
+        tokenizer,
+        template,
+        family=opened.config.family,
+        generation_config=opened.checkpoint.generation_config,
+        check=lambda: check_unchanged(opened.checkpoint),
+    )
+
+
+#: More threads than this are a slip of the finger.
+MOST_THREADS = 1024
+
+
+def checked_threads(threads: int) -> int:
+    """Raises RequestError for a number of threads that makes no sense."""
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise RequestError(f"--threads is {threads}: choose a number from 1 to {MOST_THREADS}")
+    return threads
+
+
+def physical_cores() -> int:
+    """Cores that this process may run on, hardware threads of one core counted once."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores = set()
+    for cpu in allowed:
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
+                cores.add(file.read().strip())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores))

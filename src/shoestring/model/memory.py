@@ -1,0 +1,164 @@
+"""Whether a model fits, asked before anything is loaded: bytes needed against bytes really free.
+
+Free is what the system says is available, and what the control groups of this process leave of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoestring.checkpoint.names import Binding, Source
+from shoestring.checkpoint.tensors import TENSOR_TYPES
+from shoestring.engine.cache import Demand, Layout
+from shoestring.errors import CapacityError, RequestError
+from shoestring.models.state import KVType
+
+#: Set aside for activations and logits of a step.
+WORKSPACE_BYTES = 256 << 20
+#: Requests that may run at once where memory allows.
+MOST_SEQUENCES = 8
+#: Resume points of recurrent state kept a sequence: the last boundary, the prompt's end, one before.
+SNAPSHOTS = 3
+#: Without --context, less than this is no use.
+LEAST_CONTEXT = 512
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the engine is given: the longest sequence, and pages and slots in all."""
+
+    context: int
+    capacity: Demand
+    sequences: int
+    snapshots: int
+
+
+def plan_state(
+    layout: Layout,
+    *,
+    name: str,
+    weight_bytes: int,
+    free_bytes: int,
+    model_context: int,
+    context: int | None,
+    kv_type: KVType,
+) -> Plan:
+    """The context that was asked for, or the largest that fits (at most the model's own).
+
+    Raises CapacityError with the bytes needed and free, RequestError for a context that no model could have.
+    """
+    if context is not None and context < 1:
+        raise RequestError(f"--context is {context}: choose at least 1")
+    if context is not None and context > model_context:
+        raise CapacityError(f"--context is {context} and the model was made for at most {model_context}: choose less")
+    snapshots = SNAPSHOTS if layout.recurrent_layers else 0
+    room = free_bytes - weight_bytes - WORKSPACE_BYTES
+
+    def demand(tokens: int) -> Demand:
+        return layout.demand(tokens) + Demand(slots=snapshots)
+
+    least = context or min(LEAST_CONTEXT, model_context)
+    state_bytes = layout.nbytes(demand(least), kv_type)
+    if state_bytes > room:
+        needed = weight_bytes + WORKSPACE_BYTES + state_bytes
+        raise CapacityError(
+            f"{name} needs {needed} bytes of memory for a context of {least} ({weight_bytes} for its weights) and "
+            f"{free_bytes} are free: free some, choose a smaller --context or a smaller model"
+        )
+    tokens = context or _largest(layout, demand(0), room * 9 // 10, least, model_context, kv_type)
+    return Plan(tokens, *_shared(layout, demand(tokens), room * 9 // 10, kv_type), snapshots)
+
+
+def _largest(layout: Layout, fixed: Demand, room: int, least: int, most: int, kv_type: KVType) -> int:
+    """The longest context that fits, by halving the interval."""
+    low, high = least, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if layout.nbytes(layout.demand(middle) + Demand(slots=fixed.slots), kv_type) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _shared(layout: Layout, one: Demand, room: int, kv_type: KVType) -> tuple[Demand, int]:
+    """Pages and slots for as many sequences as fit; global pages are shared, so short ones need few."""
+    for sequences in range(MOST_SEQUENCES, 0, -1):
+        capacity = dataclasses.replace(one * sequences, global_pages=one.global_pages)
+        left = room - layout.nbytes(capacity, kv_type)
+        if left >= 0:
+            page = layout.nbytes(Demand(global_pages=1), kv_type)
+            pages = min(one.global_pages * sequences, one.global_pages + left // page) if page else 0
+            return dataclasses.replace(capacity, global_pages=pages), sequences
+    return one, 1
+
+
+def weight_bytes(binding: Binding) -> int:
+    """What the bound tensors take once loaded."""
+    return sum(loaded_bytes(source) for source in binding.sources.values())
+
+
+def loaded_bytes(source: Source) -> int:
+    """As the file has it; float32 for vectors, FP8 matrices and quantized routers."""
+    storage = TENSOR_TYPES[source.tensor.type]
+    quantized_router = source.part == "router" and storage.block_size > 1
+    if source.scale is not None or source.fold != "none" or source.rows == 1 or quantized_router:
+        return 4 * source.rows * source.columns
+    return source.rows * (source.columns // storage.block_size) * storage.block_bytes
+
+
+def free_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process may still take."""
+    limits = [_available(proc), *_group_limits(proc, groups)]
+    return min(limit for limit in limits if limit is not None)
+
+
+def _available(proc: Path) -> int | None:
+    text = _read(proc / "meminfo")
+    for line in text.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # a system that tells neither: let the allocation itself decide
+        return 1 << 62
+
+
+def _group_limits(proc: Path, groups: Path) -> list[int]:
+    """What each control group above this process leaves, version 2 and 1; page cache counts as free."""
+    limits = []
+    for line in _read(proc / "self" / "cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers == "":
+            root, names = groups, ("memory.max", "memory.current", "inactive_file", "active_file")
+        elif "memory" in controllers.split(","):
+            root = groups / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file")
+        else:
+            continue
+        inside = Path(path.lstrip("/"))
+        # In a container the path is often the host's: what is mounted at the root is then our own group.
+        for folder in dict.fromkeys([root / inside, *(root / parent for parent in inside.parents), root]):
+            limit = _group_limit(folder, *names)
+            if limit is not None:
+                limits.append(limit)
+    return limits
+
+
+def _group_limit(folder: Path, most: str, current: str, *cached: str) -> int | None:
+    limit, used = _read(folder / most).strip(), _read(folder / current).strip()
+    if not limit.isdigit() or not used.isdigit():
+        return None  # "max", or no such group
+    statistics = dict(line.split()[:2] for line in _read(folder / "memory.stat").splitlines() if " " in line)
+    reclaimable = sum(int(statistics.get(name, "0")) for name in cached)
+    return max(0, int(limit) - max(0, int(used) - reclaimable))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,87 @@
+"""Perplexity as llama.cpp's `llama-perplexity` defines it, so that figures compare.
+
+The text is cut into windows of n tokens without overlap, an incomplete one at the end is left out. In each the
+first half is context; positions n/2 … n − 2 predict their next token. Where the tokenizer puts a beginning-of-text
+token in front, it replaces each window's first token. Perplexity is exp of the mean negative log-likelihood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shoestring.engine.engine import Engine
+from shoestring.errors import RequestError
+
+#: llama.cpp's default window.
+WINDOW = 512
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """`standard_error` of the perplexity, from the spread of the tokens' log-likelihoods."""
+
+    perplexity: float
+    standard_error: float
+    tokens_scored: int
+    windows: int
+
+
+def perplexity(
+    engine: Engine,
+    tokens: Sequence[int],
+    *,
+    window: int,
+    bos: int | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Perplexity:
+    """Of `tokens` (the beginning-of-text token included where there is one); progress in windows.
+
+    Raises RequestError for a text of fewer than two windows or a window of fewer than 4 tokens.
+    """
+    if window < 4:
+        raise RequestError(f"--context is {window}: perplexity needs windows of at least 4 tokens")
+    if len(tokens) < 2 * window:
+        raise RequestError(
+            f"the text has {len(tokens)} tokens and perplexity needs two windows of {window}: "
+            "give a longer text or a smaller --context"
+        )
+    windows, first = len(tokens) // window, window // 2
+    total = squares = 0.0
+    for number in range(windows):
+        ids = list(tokens[number * window : (number + 1) * window])
+        if bos is not None:
+            ids[0] = bos
+        losses: list[float] = []
+        engine.score(ids, _Losses(ids, losses), rows=range(first, window - 1))
+        total += math.fsum(losses)
+        squares += math.fsum(loss * loss for loss in losses)
+        if progress is not None:
+            progress(number + 1, windows)
+    count = windows * (window - 1 - first)
+    mean = total / count
+    variance = max(0.0, squares / count - mean * mean) / max(1, count - 1)
+    value = math.exp(mean)
+    return Perplexity(value, value * math.sqrt(variance), count, windows)
+
+
+class _Losses:
+    """Receives logits and keeps one number a row."""
+
+    def __init__(self, ids: Sequence[int], losses: list[float]) -> None:
+        self._ids, self._losses = ids, losses
+
+    def __call__(self, first: int, logits: npt.NDArray[np.float32]) -> None:
+        for i, row in enumerate(logits):
+            self._losses.append(-log_softmax_at(row, self._ids[first + i + 1]))
+
+
+def log_softmax_at(logits: npt.NDArray[np.float32], token: int) -> float:
+    """log of the probability of one token, computed in float64."""
+    wide = logits.astype(np.float64)
+    top = wide.max()
+    return float(wide[token] - top - np.log(np.exp(wide - top).sum()))
