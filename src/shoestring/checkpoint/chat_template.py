@@ -136,7 +136,7 @@ class ChatTemplate:
         template = compiled["tool_use" if tools and "tool_use" in compiled else "default"]
         token = _spent.set([0])
         try:
-            text = str(
+            text = str.__str__(
                 template.render(
                     {**self.tokenizer.template_tokens, **marked, "add_generation_prompt": add_generation_prompt}
                 )

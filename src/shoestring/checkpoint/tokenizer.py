@@ -8,7 +8,7 @@ tokens; only `encode_marked` looks for them, and only in what a chat template wr
 import codecs
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,7 +131,7 @@ class Tokenizer:
             return []
         try:
             ids: list[int] = self._encoder.encode(text, add_special_tokens=False).ids
-        except UnicodeEncodeError:  # a surrogate alone has no UTF-8; pairs of them (from JSON) do
+        except TypeError:  # the library's word for a str that has no UTF-8: a surrogate alone
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
             ids = self._encoder.encode(text, add_special_tokens=False).ids
         return ids
@@ -251,11 +251,11 @@ class Tokenizer:
         lists: list[list[Any]] = []
         for key, item in (("tokens", str), ("merges", str), ("token_type", int)):
             value = metadata.get(f"tokenizer.ggml.{key}")
-            if value is None or isinstance(value, str | bytes) or not isinstance(value, Sequence | Iterable):
+            if not isinstance(value, list):
                 raise fail(f"tokenizer.ggml.{key} is missing or no list")
-            lists.append([int(x) for x in value] if item is int else list(value))
-            if item is str and not all(type(x) is str for x in lists[-1]):
-                raise fail(f"tokenizer.ggml.{key} holds something that is no text")
+            if not all(type(entry) is item for entry in value):
+                raise fail(f"tokenizer.ggml.{key} holds something that is no {'text' if item is str else 'number'}")
+            lists.append(value)
         tokens, merges, types = lists
         if len(types) != len(tokens):
             raise fail(f"tokenizer.ggml.token_type has {len(types)} entries for {len(tokens)} tokens")

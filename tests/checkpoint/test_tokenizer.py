@@ -1,0 +1,187 @@
+"""Properties of the tokenizer that hold for every text and vocabulary."""
+
+import json
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpus import TEXTS
+from hypothesis import given
+from hypothesis import strategies as st
+from small_vocabulary import ADDED, IDS, MERGES, PLAIN, metadata, write_folder
+
+from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.errors import TokenizerError
+
+TOKENIZER = Tokenizer.from_gguf(metadata())
+
+pieces = st.one_of(st.text(max_size=12), st.sampled_from([*IDS, "<", "|>", "im_", " ", "\n", "think", "hello world"]))
+texts = st.lists(pieces, max_size=8).map("".join)
+all_ids = st.lists(st.integers(-3, TOKENIZER.vocab_size + 3), max_size=40)
+
+
+@given(texts)
+def test_text_survives_but_for_normalisation(text: str) -> None:
+    ids = TOKENIZER.encode(text)
+    assert TOKENIZER.decode(ids) == unicodedata.normalize("NFC", text)
+    assert not set(ids) & set(IDS.values())
+
+
+@given(st.lists(st.one_of(st.text(max_size=8), st.sampled_from(list(IDS))), max_size=8))
+def test_added_tokens_are_found_when_allowed(parts: list[str]) -> None:
+    text = "".join(parts)
+    ids = TOKENIZER.encode(text, allow_special=True)
+    assert sum(id in IDS.values() for id in ids) >= sum(part in IDS for part in parts)
+    assert unicodedata.normalize("NFC", TOKENIZER.decode(ids)) == unicodedata.normalize("NFC", text)
+
+
+@given(all_ids, st.booleans(), st.data())
+def test_streams_join_to_the_whole(ids: list[int], skip: bool, data: st.DataObject) -> None:
+    decoder = TOKENIZER.stream_decoder(skip_special=skip)
+    text, at = "", 0
+    while at < len(ids):
+        size = data.draw(st.integers(1, 4))
+        text += decoder.push(*ids[at : at + size])
+        at += size
+    assert text + decoder.finish() == TOKENIZER.decode(ids, skip_special=skip)
+    assert decoder.finish() == ""
+
+
+@given(texts)
+def test_streams_of_real_text_never_show_a_broken_character(text: str) -> None:
+    text = unicodedata.normalize("NFC", text).replace("\ufffd", "?")
+    decoder = TOKENIZER.stream_decoder()
+    shown = ""
+    for id in TOKENIZER.encode(text):
+        shown += decoder.push(id)
+        assert text.startswith(shown)
+    assert decoder.finish() == ""
+    assert shown == text
+
+
+def test_an_unfinished_character_waits_and_then_is_replaced() -> None:
+    decoder = TOKENIZER.stream_decoder()
+    fire = "🔥".encode()
+    assert [decoder.push(PLAIN.index(BYTE)) for BYTE in map(PLAIN.__getitem__, fire[:3])] == ["", "", ""]
+    assert decoder.push(IDS["<think>"]) == "\ufffd<think>"
+    decoder.push(fire[0])
+    assert decoder.finish() == "\ufffd"
+
+
+def test_folder_and_gguf_agree(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    folder = Tokenizer.from_folder(tmp_path)
+    for name, text in TEXTS.items():
+        for allowed in (False, True):
+            assert folder.encode(text, allowed) == TOKENIZER.encode(text, allowed), name
+    for field in ("vocab_size", "eos_ids", "bos_id", "special_ids", "thinking", "added", "template_tokens"):
+        assert getattr(folder, field) == getattr(TOKENIZER, field), field
+
+
+def test_special_ids_of_the_files_beside_it(tmp_path: Path) -> None:
+    write_folder(tmp_path, eos_token={"content": "</tool_call>"}, add_bos_token=True)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 3]}))
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert tokenizer.eos_ids >= {0, 3, IDS["</tool_call>"], IDS["<|im_end|>"], IDS["<|eot|>"]}
+    assert tokenizer.add_bos
+    assert tokenizer.template_tokens["eos_token"] == "</tool_call>"
+
+
+def test_unused_ids_are_past_the_vocabulary() -> None:
+    keys = metadata()
+    keys["tokenizer.ggml.tokens"] = [*keys["tokenizer.ggml.tokens"], "[PAD1]", "[PAD2]"]
+    keys["tokenizer.ggml.token_type"] = [*keys["tokenizer.ggml.token_type"], 5, 5]
+    assert Tokenizer.from_gguf(keys).vocab_size == TOKENIZER.vocab_size == len(PLAIN) + len(ADDED)
+
+
+def test_lone_surrogates_become_replacement_characters() -> None:
+    assert TOKENIZER.decode(TOKENIZER.encode("a\ud800b")) == "a\ufffdb"
+    assert TOKENIZER.decode(TOKENIZER.encode("\ud83d\ude42")) == "🙂"
+
+
+def test_digits_of_the_demo_vocabulary_stand_alone() -> None:
+    smollm = Tokenizer.from_gguf(
+        metadata(
+            pre="smollm",
+            merges=[*MERGES, "1 2"],
+            tokens=[*PLAIN, "12", *IDS],
+            token_type=[1] * (len(PLAIN) + 1) + [3] * len(ADDED),
+        )
+    )
+    assert smollm.encode("12") == [PLAIN.index("1"), PLAIN.index("2")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"pre": "default"}, "pre is 'default'"),
+        ({"pre": None}, "pre is None"),
+        ({"model": "llama"}, "model is 'llama'"),
+        ({"model": None}, "model is None"),
+        ({"tokens": None}, "tokens is missing"),
+        ({"tokens": "hello"}, "tokens is missing or no list"),
+        ({"tokens": [1, 2, 3]}, "tokens holds something that is no text"),
+        ({"merges": None}, "merges is missing"),
+        ({"merges": ["one two three"]}, "not two tokens"),
+        ({"merges": ["h zzz"]}, "do not fit together"),
+        ({"token_type": [1, 1]}, "2 entries"),
+        ({"token_type": ["a"]}, "token_type"),
+        ({"eos_token_id": 10**9}, "eos_token_id is 1000000000"),
+        ({"bos_token_id": -1}, "bos_token_id is -1"),
+        ({"bos_token_id": "x"}, "bos_token_id is 'x'"),
+    ],
+)
+def test_malformed_metadata_is_refused_by_name(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(TokenizerError, match=says) as caught:
+        Tokenizer.from_gguf(metadata(**changes), "some.gguf")
+    assert str(caught.value).startswith("some.gguf: ")
+    assert "\n" not in str(caught.value)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["tokens", "merges", "token_type", "eos_token_id", "bos_token_id", "pre", "model", "add_bos_token"]
+        ),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=4), lambda x: st.lists(x, max_size=4)
+        ),
+    )
+)
+def test_any_metadata_loads_or_is_refused(changes: dict[str, Any]) -> None:
+    with suppress(TokenizerError):
+        Tokenizer.from_gguf(metadata(**changes)).encode("hello")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"version": "1.0"}', '{"model": {"type": "BPE"}}'])
+def test_malformed_tokenizer_json_is_refused(tmp_path: Path, text: str) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json"):
+        Tokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "generation_config.json", "config.json"])
+@pytest.mark.parametrize("text", ["{", "[1]", "\x00"])
+def test_malformed_json_beside_it_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    write_folder(tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(TokenizerError, match=name):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_other_tokenizer_kinds_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"})
+    with pytest.raises(TokenizerError, match="not a byte-level BPE"):
+        Tokenizer.from_folder(tmp_path)
+    with pytest.raises(TokenizerError, match=r"no tokenizer\.json"):
+        Tokenizer.from_folder(tmp_path / "absent")
+
+
+def test_an_end_id_outside_the_vocabulary_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"eos_token_id": 99999}))
+    with pytest.raises(TokenizerError, match="99999"):
+        Tokenizer.from_folder(tmp_path)
