@@ -6,19 +6,39 @@ every byte. The weights mean nothing; their scales keep activations near 1 and l
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shoestring.checkpoint.config import Config, Llama4Config
+from shoestring.checkpoint.config import Config, Llama4Config, parse_config
 from shoestring.checkpoint.gguf_write import OutgoingTensor, Progress, write_gguf
-from shoestring.errors import RequestError
+from shoestring.checkpoint.tensors import Checkpoint
+from shoestring.errors import CheckpointError, RequestError
 from shoestring.synthetic import fill
 from shoestring.synthetic.layout import Slot, layout, metadata
 from shoestring.synthetic.mixes import FILE_TYPES, mix_name, tensor_type
 
-__all__ = ["synthetic_bytes", "with_layers", "write_synthetic"]
+__all__ = ["read_config", "synthetic_bytes", "with_layers", "write_synthetic"]
+
+
+def read_config(path: Path) -> Config:
+    """The config of a Hugging Face config.json (or a folder with one) of either family; no weights are needed.
+
+    Raises CheckpointError when it cannot be read or is of another family.
+    """
+    file = path / "config.json" if path.is_dir() else path
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read ({error.strerror}): give a config.json") from error
+    except ValueError as error:
+        raise CheckpointError(f"{file} is no JSON ({error}): give a config.json") from error
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{file} is no JSON object: give a config.json")
+    # Messages of the parser name <folder>/config.json.
+    return parse_config(Checkpoint(path=file.parent, format="safetensors", tensors={}, metadata=fields, files=(file,)))
 
 
 def write_synthetic(

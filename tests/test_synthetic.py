@@ -14,10 +14,11 @@ import random_models
 
 from shoestring.checkpoint.config import parse_config
 from shoestring.checkpoint.open import open_checkpoint
-from shoestring.errors import RequestError
-from shoestring.synthetic import fill, synthetic_bytes, with_layers, write_synthetic
+from shoestring.errors import CheckpointError, RequestError
+from shoestring.synthetic import fill, read_config, synthetic_bytes, with_layers, write_synthetic
 from shoestring.synthetic.mixes import FILE_TYPES, tensor_type
 
+CONFIGS = Path(__file__).parents[1] / "bench" / "configs"
 KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K")
 
 
@@ -125,3 +126,19 @@ def test_the_config_comes_back(config: random_models.Config, tmp_path: Path) -> 
     assert bool(read.rotary.frequency_divisors) == (config.rotary.scaling == "llama3")
     assert read == replace(config, rms_norm_eps=read.rms_norm_eps, rotary=read.rotary)
     assert abs(read.rms_norm_eps / config.rms_norm_eps - 1) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["qwen3.5-64-experts", "llama4-16-experts"])
+def test_configs_of_the_benchmarks(name: str) -> None:
+    config = read_config(CONFIGS / f"{name}.json")
+    assert (config.hidden_size, config.num_hidden_layers) == (2048, 8)
+    assert 1e9 < synthetic_bytes(config, "Q4_K_M") < synthetic_bytes(config, "Q8_0") < 5e9
+
+
+@pytest.mark.parametrize(("text", "why"), [(None, "cannot be read"), ("{", "is no JSON "), ("[]", "no JSON object")])
+def test_bad_configs(text: str | None, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(CheckpointError, match=why):
+        read_config(path)
