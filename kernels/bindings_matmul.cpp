@@ -1,10 +1,217 @@
-// The matmul family as Python sees it.
+// Matrices as Python sees them: packing, reading back, products, mixtures of experts, routing.
 #include "bindings.h"
 
+#include <nanobind/stl/string_view.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "matrix.h"
+
 namespace shoestring {
+namespace {
+
+using namespace nb::literals;
+
+// The matrices of all experts, kept alive; `views` is what the kernel reads.
+struct ExpertTable {
+    std::vector<Matrix> matrices;
+    std::vector<ExpertView> views;
+    int64_t nbytes = 0;
+};
+
+WeightType weight_type(std::string_view name) {
+    for (int i = 0; i < NUM_WEIGHT_TYPES; ++i) {
+        if (name == FORMATS[i].name) return static_cast<WeightType>(i);
+    }
+    throw nb::value_error(("the kernels have no weight type " + std::string(name)).c_str());
+}
+
+// Checks that every element lies inside the data, without overflow for any numbers that a file may hold.
+Region checked_region(const In<uint8_t, 1>& data, int64_t item_bytes, int64_t block, int64_t rows, int64_t columns,
+                      int64_t offset, int64_t row_stride, int64_t column_stride) {
+    constexpr int64_t LARGEST = int64_t{1} << 46;
+    const auto small = [](int64_t n) { return n >= 0 && n <= LARGEST; };
+    require(rows >= 1 && columns >= 1 && small(rows) && small(columns), "rows and columns: at least 1");
+    require(columns % block == 0, "columns: not a multiple of the type's block");
+    require(small(offset) && small(row_stride) && small(column_stride), "offset and strides: not negative");
+    if (block > 1) column_stride = 0;
+    const __int128 last_row = static_cast<__int128>(rows - 1) * row_stride;
+    const __int128 last_column = block > 1 ? static_cast<__int128>(columns / block - 1) * item_bytes
+                                           : static_cast<__int128>(columns - 1) * column_stride;
+    require(offset + last_row + last_column + item_bytes <= data.size(), "the region does not lie inside the data");
+    return {data.data() + offset, rows, columns, row_stride, column_stride};
+}
+
+Region checked_region(const In<uint8_t, 1>& data, WeightType type, int64_t rows, int64_t columns, int64_t offset,
+                      int64_t row_stride, int64_t column_stride) {
+    const WeightFormat& f = format(type);
+    return checked_region(data, f.file_bytes, f.block, rows, columns, offset, row_stride, column_stride);
+}
+
+Matrix* pack(In<uint8_t, 1> data, std::string_view type_name, int64_t rows, int64_t columns, int64_t offset,
+             int64_t row_stride, int64_t column_stride, bool drop_pages) {
+    const WeightType type = weight_type(type_name);
+    const Region region = checked_region(data, type, rows, columns, offset, row_stride, column_stride);
+    KernelScope scope;
+    return new Matrix(pack_matrix(type, region, drop_pages));
+}
+
+template <typename Body>
+void for_rows(int64_t rows, int64_t columns, const Body& body) {
+    parallel_for(rows, 1 + 65536 / columns, [&](int64_t begin, int64_t end, int) { body(begin, end); });
+}
+
+void to_float32(In<uint8_t, 1> data, std::string_view type_name, int64_t offset, int64_t row_stride,
+                int64_t column_stride, Out<float, 2> out) {
+    const WeightType type = weight_type(type_name);
+    const int64_t rows = out.shape(0), columns = out.shape(1);
+    const Region region = checked_region(data, type, rows, columns, offset, row_stride, column_stride);
+    float* numbers = out.data();
+    KernelScope scope;
+    for_rows(rows, columns,
+             [&](int64_t begin, int64_t end) { dequantize_rows(type, region, begin, end, numbers + begin * columns); });
+}
+
+void widen_fp8(In<uint8_t, 1> data, In<float, 2> scale, int64_t offset, int64_t row_stride, int64_t column_stride,
+               Out<float, 2> out) {
+    const int64_t rows = out.shape(0), columns = out.shape(1);
+    const Region region = checked_region(data, 1, 1, rows, columns, offset, row_stride, column_stride);
+    require(scale.shape(0) == (rows + 127) / 128 && scale.shape(1) == (columns + 127) / 128,
+            "scale: one number a 128 x 128 block");
+    const float* scales = scale.data();
+    float* numbers = out.data();
+    KernelScope scope;
+    for_rows(rows, columns, [&](int64_t begin, int64_t end) {
+        widen_fp8_rows(region, scales, begin, end, numbers + begin * columns);
+    });
+}
+
+void add_one(In<float, 1> vector, Out<float, 1> out) {
+    require(vector.size() == out.size(), "add_one: as many numbers out as in");
+    KernelScope scope;
+    for (int64_t i = 0; i < out.size(); ++i) out.data()[i] = vector.data()[i] + 1.0f;
+}
+
+void embed(const Matrix& table, In<int32_t, 1> token_ids, Out<float, 2> out) {
+    const int64_t tokens = token_ids.size(), columns = table.view.columns;
+    require(out.shape(0) == tokens && out.shape(1) == columns, "embed: out is [tokens, columns]");
+    const int32_t* ids = token_ids.data();
+    for (int64_t t = 0; t < tokens; ++t) require(ids[t] >= -1 && ids[t] < table.view.rows, "embed: no such token id");
+    float* numbers = out.data();
+    KernelScope scope;
+    for_rows(tokens, columns, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) {
+            if (ids[t] >= 0) dequantize_packed_row(table.view, ids[t], numbers + t * columns);
+        }
+    });
+}
+
+void run_jobs(const In<float, 2>& x, const MatmulJob* jobs, size_t count) {
+    const float* activations = x.data();
+    const int64_t tokens = x.shape(0);
+    KernelScope scope;
+    active().matmul->matmul(activations, tokens, jobs, static_cast<int>(count));
+}
+
+MatmulJob checked_job(const In<float, 2>& x, const Matrix& weight, const Out<float, 2>& out) {
+    require(x.shape(1) == weight.view.columns, "matmul: x has another number of columns than the weight");
+    require(out.shape(0) == x.shape(0) && out.shape(1) == weight.view.rows,
+            "matmul: out is [rows of x, rows of weight]");
+    return {weight.view, out.data()};
+}
+
+void matmul(In<float, 2> x, const Matrix& weight, Out<float, 2> out) {
+    const MatmulJob job = checked_job(x, weight, out);
+    run_jobs(x, &job, 1);
+}
+
+void matmuls(In<float, 2> x, nb::sequence weights, nb::sequence outs) {
+    constexpr size_t MOST = 16;
+    MatmulJob jobs[MOST];
+    const size_t count = nb::len(weights);
+    require(count <= MOST && nb::len(outs) == count, "matmuls: up to 16 weights, an output for each");
+    for (size_t i = 0; i < count; ++i)
+        jobs[i] = checked_job(x, nb::cast<const Matrix&>(weights[i]), nb::cast<Out<float, 2>>(outs[i]));
+    run_jobs(x, jobs, count);
+}
+
+void make_table(ExpertTable* self, nb::sequence gate, nb::sequence up, nb::sequence down) {
+    const size_t count = nb::len(gate);
+    require(count >= 1 && nb::len(up) == count && nb::len(down) == count, "experts: as many gate as up and down");
+    auto* table = new (self) ExpertTable;
+    const MatrixView first = nb::cast<const Matrix&>(gate[0]).view;
+    for (size_t e = 0; e < count; ++e) {
+        const Matrix& g = nb::cast<const Matrix&>(gate[e]);
+        const Matrix& u = nb::cast<const Matrix&>(up[e]);
+        const Matrix& d = nb::cast<const Matrix&>(down[e]);
+        const bool fits = g.view.rows == first.rows && g.view.columns == first.columns && u.view.rows == first.rows &&
+                          u.view.columns == first.columns && d.view.rows == first.columns &&
+                          d.view.columns == first.rows;
+        if (!fits) table->~ExpertTable();
+        require(fits, "experts: gate and up are [width, hidden], down [hidden, width], the same for all");
+        table->views.push_back({g.view, u.view, d.view});
+        for (const Matrix* matrix : {&g, &u, &d}) {
+            table->matrices.push_back(*matrix);
+            table->nbytes += static_cast<int64_t>(matrix->bytes->size());
+        }
+    }
+}
+
+void experts(In<float, 2> x, In<int32_t, 2> ids, In<float, 2> weights, const ExpertTable& table, bool scale_input,
+             Out<float, 2> out) {
+    const int64_t tokens = x.shape(0), slots = ids.shape(1), hidden = table.views[0].gate.columns;
+    const int64_t count = static_cast<int64_t>(table.views.size());
+    require(x.shape(1) == hidden && out.shape(0) == tokens && out.shape(1) == hidden, "experts: x, out [rows, hidden]");
+    require(ids.shape(0) == tokens && weights.shape(0) == tokens && weights.shape(1) == slots && slots >= 1,
+            "experts: ids, weights [rows, slots]");
+    const int32_t* id = ids.data();
+    for (int64_t i = 0; i < tokens * slots; ++i) require(id[i] >= 0 && id[i] < count, "experts: no such expert");
+    const float *input = x.data(), *factors = weights.data();
+    float* sums = out.data();
+    KernelScope scope;
+    active().matmul->experts(input, tokens, slots, id, factors, table.views.data(), count, scale_input, sums);
+}
+
+template <auto MatmulTable::* function>
+void route(In<float, 2> scores, Out<int32_t, 2> ids, Out<float, 2> weights) {
+    const int64_t rows = scores.shape(0), experts = scores.shape(1), top = ids.shape(1);
+    require(top >= 1 && top <= experts, "route: more experts a token than there are");
+    require(ids.shape(0) == rows && weights.shape(0) == rows && weights.shape(1) == top,
+            "route: ids, weights [rows, top]");
+    const float* in = scores.data();
+    int32_t* chosen = ids.data();
+    float* factors = weights.data();
+    KernelScope scope;
+    (active().matmul->*function)(in, rows, experts, top, chosen, factors);
+}
+
+}  // namespace
 
 void bind_matmul(nb::module_& module) {
-    module.def("matmul_lanes", [] { return active().matmul->lanes; });
+    nb::class_<Matrix>(module, "Matrix")
+        .def_prop_ro("type", [](const Matrix& m) { return format(m.view.type).name; })
+        .def_prop_ro("rows", [](const Matrix& m) { return m.view.rows; })
+        .def_prop_ro("columns", [](const Matrix& m) { return m.view.columns; })
+        .def_prop_ro("nbytes", [](const Matrix& m) { return m.bytes->size(); });
+    nb::class_<ExpertTable>(module, "ExpertTable")
+        .def("__init__", make_table, "gate"_a, "up"_a, "down"_a)
+        .def_prop_ro("nbytes", [](const ExpertTable& t) { return t.nbytes; })
+        .def_prop_ro("hidden_size", [](const ExpertTable& t) { return t.views[0].gate.columns; })
+        .def("__len__", [](const ExpertTable& t) { return t.views.size(); });
+    module.def("pack", pack, "data"_a, "tensor_type"_a, "rows"_a, "columns"_a, "offset"_a, "row_stride"_a,
+               "column_stride"_a, "drop_pages"_a, nb::rv_policy::take_ownership);
+    module.def("to_float32", to_float32);
+    module.def("widen_fp8", widen_fp8);
+    module.def("add_one", add_one);
+    module.def("embed", embed);
+    module.def("matmul", matmul);
+    module.def("matmuls", matmuls);
+    module.def("experts", experts);
+    module.def("route_softmax", route<&MatmulTable::route_softmax>);
+    module.def("route_sigmoid", route<&MatmulTable::route_sigmoid>);
 }
 
 }  // namespace shoestring

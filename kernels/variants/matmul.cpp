@@ -1,6 +1,9 @@
 // The matmul family, compiled once per instruction set; exports one table.
 #include "matmul_table.h"
-#include "lanes.h"
+
+#include "experts.h"
+#include "matmul.h"
+#include "route.h"
 
 #define SHOESTRING_JOIN_(a, b) a##b
 #define SHOESTRING_JOIN(a, b) SHOESTRING_JOIN_(a, b)
@@ -8,6 +11,9 @@
 extern "C" {
 extern const shoestring::MatmulTable SHOESTRING_JOIN(shoestring_matmul_, SHOESTRING_VARIANT);
 const shoestring::MatmulTable SHOESTRING_JOIN(shoestring_matmul_, SHOESTRING_VARIANT) = {
-    SHOESTRING_VARIANT::LANES,
+    SHOESTRING_VARIANT::matmul,
+    SHOESTRING_VARIANT::experts,
+    SHOESTRING_VARIANT::route_softmax,
+    SHOESTRING_VARIANT::route_sigmoid,
 };
 }

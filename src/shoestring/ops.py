@@ -8,10 +8,14 @@ its config and state layout) needs no compiled code. Orders of summation: docs/n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES
+from shoestring.errors import CheckpointError
 
 if TYPE_CHECKING:
     from shoestring import _kernels
@@ -117,27 +121,76 @@ def _aligned_bytes(nbytes: int) -> Bytes:
 def pack(
     data: Bytes, tensor_type: str, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
 ) -> Matrix:
-    """Weights in the kernels' 16-row interleaved form, from the bytes of a file (see names.Source)."""
+    """Weights in the kernels' 16-row interleaved form, from the bytes of a file (see names.Source).
+
+    Pages of a mapped file are dropped behind it. Raises CheckpointError for a type that the kernels lack, rows
+    that are no whole blocks, or a region outside the data.
+    """
+    block_size = _block_size(tensor_type)
+    if columns % block_size:
+        raise CheckpointError(f"{columns} columns of type {tensor_type}: not a multiple of its block of {block_size}")
+    try:
+        return _kernels.pack(data, tensor_type, rows, columns, offset, row_stride, column_stride, _is_mapped(data))
+    except ValueError as error:
+        raise CheckpointError(f"a {rows} × {columns} matrix of type {tensor_type}: {error}") from None
 
 
 def to_float32(
     data: Bytes, tensor_type: str, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
 ) -> Float32:
-    """The numbers of any weight type, [rows, columns]."""
+    """The numbers of any weight type, [rows, columns]; raises as pack does."""
+    block_size = _block_size(tensor_type)
+    if columns % block_size:
+        raise CheckpointError(f"{columns} columns of type {tensor_type}: not a multiple of its block of {block_size}")
+    out = np.empty((rows, columns), np.float32)
+    try:
+        _kernels.to_float32(data, tensor_type, offset, row_stride, column_stride, out)
+    except ValueError as error:
+        raise CheckpointError(f"a {rows} × {columns} matrix of type {tensor_type}: {error}") from None
+    return out
 
 
 def widen_fp8(
     data: Bytes, scale: Float32, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
 ) -> Float32:
     """e4m3 × the scale of its 128 × 128 block, rounded once, [rows, columns]; scale [ceil(r/128), ceil(c/128)]."""
+    out = np.empty((rows, columns), np.float32)
+    try:
+        _kernels.widen_fp8(data, scale, offset, row_stride, column_stride, out)
+    except ValueError as error:
+        raise CheckpointError(f"a {rows} × {columns} matrix of type F8_E4M3: {error}") from None
+    return out
 
 
-def add_one(vector: Float32) -> Float32: ...
+def _block_size(tensor_type: str) -> int:
+    if tensor_type not in WEIGHT_TYPES:
+        raise CheckpointError(f"type {tensor_type}: the kernels compute with {', '.join(WEIGHT_TYPES)}")
+    return TENSOR_TYPES[tensor_type].block_size
+
+
+def _is_mapped(data: Bytes) -> bool:
+    """Whether the bytes are a read-only mapping of a file, whose pages can be dropped and come back."""
+    owner: Any = data
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    return isinstance(owner, mmap) and not data.flags.writeable
+
+
+def add_one(vector: Float32) -> Float32:
+    out = np.empty_like(vector)
+    _kernels.add_one(vector, out)
+    return out
+
+
 def negative_exp(vector: Float32) -> Float32:
     """−exp(x)."""
 
 
-def expert_table(gate: Sequence[Matrix], up: Sequence[Matrix], down: Sequence[Matrix]) -> ExpertTable: ...
+def expert_table(gate: Sequence[Matrix], up: Sequence[Matrix], down: Sequence[Matrix]) -> ExpertTable:
+    """The matrices of all experts of a layer: gate, up [width, hidden], down [hidden, width], expert by expert."""
+    return _kernels.ExpertTable(gate, up, down)
 
 
 def rope_frequencies(dims: int, theta: float) -> Float64:
@@ -163,14 +216,24 @@ def yarn_attention_factor(factor: float) -> float:
 
 def embed(ws: Workspace, table: Matrix, token_ids: Int32) -> Float32:
     """Rows of a (quantized) matrix, [rows, hidden_size]; rows of id −1 are left unset."""
+    out = ws.floats(token_ids.shape[0], table.columns)
+    _kernels.embed(table, token_ids, out)
+    return out
 
 
 def matmul(ws: Workspace, x: Float32, weight: Matrix) -> Float32:
     """x [rows, in] · weightᵀ [in, out] → [rows, out]."""
+    out = ws.floats(x.shape[0], weight.rows)
+    _kernels.matmul(x, weight, out)
+    return out
 
 
 def matmuls(ws: Workspace, x: Float32, weights: Sequence[Matrix]) -> tuple[Float32, ...]:
     """Several matrices that share their input, in one parallel region."""
+    rows = x.shape[0]
+    outs = tuple(ws.floats(rows, weight.rows) for weight in weights)
+    _kernels.matmuls(x, weights, outs)
+    return outs
 
 
 def rms_norm(ws: Workspace, x: Float32, weight: Float32 | None, eps: float) -> Float32:
@@ -292,10 +355,18 @@ def delta_rule(
 
 def route_softmax(ws: Workspace, scores: Float32, experts_per_token: int) -> tuple[Int32, Float32]:
     """Softmax over all experts, top k (ties: lowest index), renormalised → ids, weights [rows, k]."""
+    ids = ws.ints(scores.shape[0], experts_per_token)
+    weights = ws.floats(scores.shape[0], experts_per_token)
+    _kernels.route_softmax(scores, ids, weights)
+    return ids, weights
 
 
 def route_sigmoid(ws: Workspace, scores: Float32, experts_per_token: int) -> tuple[Int32, Float32]:
     """Top k of the scores (ties: lowest index), weights sigmoid(score) → ids, weights [rows, k]."""
+    ids = ws.ints(scores.shape[0], experts_per_token)
+    weights = ws.floats(scores.shape[0], experts_per_token)
+    _kernels.route_sigmoid(scores, ids, weights)
+    return ids, weights
 
 
 def experts(
@@ -305,6 +376,9 @@ def experts(
 
     scale_input: the weight multiplies the expert's input instead (Llama 4).
     """
+    out = ws.floats(x.shape[0], table.hidden_size)
+    _kernels.experts(x, ids, weights, table, scale_input, out)
+    return out
 
 
 def check_finite(logits: Float32) -> bool: ...
