@@ -1,6 +1,7 @@
-"""Runs the families' forward passes on one sequence: pools and slots set up by hand, pages shuffled."""
+"""Runs the families' forward passes: pools, slots, page tables and steps set up by hand, pages shuffled."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,8 @@ Float32 = npt.NDArray[np.float32]
 SLOTS = 3
 
 
-def new_state(config: Config, pages: int, kv_type: KVType) -> State:
-    """`pages` pages a layer, filled with NaN where nothing was stored: what must not be read shows."""
+def new_state(config: Config, pages: int, kv_type: KVType, slots: int = SLOTS) -> State:
+    """`pages` pages and `slots` slots a layer, all NaN: what is read before it was stored shows."""
     dtype = np.float16 if kv_type == "f16" else np.float32
     layers: list[AttentionPages | DeltaNetSlots] = []
     for layer in state_layout(config):
@@ -34,11 +35,68 @@ def new_state(config: Config, pages: int, kv_type: KVType) -> State:
             channels, taps = layer.convolution
             layers.append(
                 DeltaNetSlots(
-                    convolution=np.full((SLOTS, taps, channels), np.nan, np.float32),
-                    memory=np.full((SLOTS, *layer.memory), np.nan, np.float32),
+                    convolution=np.full((slots, taps, channels), np.nan, np.float32),
+                    memory=np.full((slots, *layer.memory), np.nan, np.float32),
                 )
             )
     return State(tuple(layers))
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows of one sequence in a step: tokens at places start, start + 1, …"""
+
+    tokens: Int64
+    start: int = 0
+    #: page of places 64 · i … 64 · i + 63, from `first_page` on
+    pages: tuple[int, ...] = (0,)
+    first_page: int = 0
+    read_slot: int = -1
+    write_slot: int = 0
+    #: [rows, 3]; None: the places
+    rotary_positions: Int64 | None = None
+    #: (row of this span, slot)
+    snapshots: tuple[tuple[int, int], ...] = ()
+
+
+def make_step(config: Config, *spans: Span, embeddings: Float32 | None = None) -> Step:
+    """The step of several spans; the chunk-local table begins with the page that the first row's chunk begins in."""
+    chunk = getattr(config, "attention_chunk_size", 0)
+    places = [np.arange(s.start, s.start + len(s.tokens), dtype=np.int64) for s in spans]
+    starts = np.cumsum([0, *map(len, places)], dtype=np.int32)
+    rotary = [
+        np.repeat(index[:, None], 3, axis=1) if s.rotary_positions is None else s.rotary_positions
+        for s, index in zip(spans, places, strict=True)
+    ]
+    local_first = [max(s.start // chunk * chunk // PAGE_TOKENS, s.first_page) if chunk else s.first_page for s in spans]
+    local = [s.pages[first - s.first_page :] for s, first in zip(spans, local_first, strict=True)]
+    snapshots = [(starts[i] + row, slot) for i, s in enumerate(spans) for row, slot in s.snapshots]
+    return Step(
+        token_ids=np.concatenate([s.tokens for s in spans]).astype(np.int32),
+        index=np.concatenate(places),
+        rotary_positions=np.ascontiguousarray(np.concatenate(rotary), np.int64),
+        span_starts=starts,
+        global_pages=page_table([s.pages for s in spans], [s.first_page for s in spans]),
+        chunk_pages=page_table(local, local_first),
+        read_slots=np.array([s.read_slot for s in spans], np.int32),
+        write_slots=np.array([s.write_slot for s in spans], np.int32),
+        snapshots=np.array(snapshots, np.int32).reshape(-1, 2),
+        embeddings=embeddings,
+    )
+
+
+def page_table(pages: Sequence[tuple[int, ...]], first_pages: Sequence[int]) -> PageTable:
+    """Short rows are filled up with an entry that must not be read."""
+    longest = max(map(len, pages))
+    filled = [[*row, *[2**30] * (longest - len(row))] for row in pages]
+    return PageTable(np.array(filled, np.int32), np.array(first_pages, np.int64))
+
+
+def step_logits(weights: KernelWeights, state: State, step: Step) -> Float32:
+    """Logits of all rows of a step, [rows, vocabulary]."""
+    workspace = ops.Workspace()
+    with workspace:
+        return head(weights, forward(weights, state, step, workspace), workspace).copy()
 
 
 def run(
@@ -48,34 +106,26 @@ def run(
     chunks: Sequence[int] | None = None,
     rotary_positions: Int64 | None = None,
 ) -> Float32:
-    """Logits of all rows, [rows, vocabulary]; `chunks`: rows a step (default: all in one)."""
+    """Logits of one sequence, [rows, vocabulary]; `chunks`: rows a step (default: all in one), pages shuffled."""
     count = len(tokens)
     num_pages = -(-count // PAGE_TOKENS)
     state = new_state(weights.config, num_pages + 2, kv_type)
-    shuffled = np.random.default_rng(count).permutation(num_pages + 2)[:num_pages].astype(np.int32)
-    positions = np.repeat(np.arange(count, dtype=np.int64)[:, None], 3, axis=1)
-    if rotary_positions is not None:
-        positions = rotary_positions
-    local_size = getattr(weights.config, "attention_chunk_size", 0)
-    workspace = ops.Workspace()
+    shuffled = np.random.default_rng(count).permutation(num_pages + 2)[:num_pages]
+    pages = tuple(shuffled.tolist())
     logits, start, slot = [], 0, -1
     for size in chunks or [count]:
-        rows = np.arange(start, min(start + size, count))
-        # Pages behind the chunk of the step's first row are gone from the chunk-local table.
-        first = start // local_size * local_size // PAGE_TOKENS if local_size else 0
-        step = Step(
-            token_ids=tokens[rows].astype(np.int32),
-            index=rows.astype(np.int64),
-            rotary_positions=np.ascontiguousarray(positions[rows], np.int64),
-            span_starts=np.array([0, len(rows)], np.int32),
-            global_pages=PageTable(shuffled[None, :].copy(), np.zeros(1, np.int64)),
-            chunk_pages=PageTable(shuffled[None, first:].copy(), np.array([first], np.int64)),
-            read_slots=np.array([slot], np.int32),
-            write_slots=np.array([(slot + 1) % SLOTS], np.int32),
-            snapshots=np.zeros((0, 2), np.int32),
+        rows = slice(start, min(start + size, count))
+        span = Span(
+            tokens[rows],
+            start,
+            pages,
+            read_slot=slot,
+            write_slot=(slot + 1) % SLOTS,
+            rotary_positions=None if rotary_positions is None else rotary_positions[rows],
         )
-        with workspace:
-            hidden = forward(weights, state, step, workspace)
-            logits.append(head(weights, hidden, workspace).copy())
-        start, slot = start + len(rows), (slot + 1) % SLOTS
+        logits.append(step_logits(weights, state, make_step(weights.config, span)))
+        start, slot = rows.stop, (slot + 1) % SLOTS
+        if start == count:
+            break
+    assert start == count
     return np.concatenate(logits)

@@ -1,0 +1,122 @@
+"""The kernels' forward pass on tiny models: near `transformers`' logits, the same bits however it is stepped."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_steps import KernelWeights, Span, make_step, new_state, run, step_logits
+from tiny_models import TINY
+
+from shoestring.checkpoint.config import parse_config
+from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.open import open_checkpoint
+from shoestring.models.weights import load_weights
+from shoestring.reference.loading import load_weights as load_reference
+from shoestring.reference.model import advance
+from shoestring.reference.model import new_state as new_reference_state
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: model.write(tmp_path_factory.mktemp(name)) for name, model in TINY.items()}
+
+
+@pytest.fixture(scope="module")
+def weights(folders: dict[str, Path]) -> dict[str, KernelWeights]:
+    loaded = {}
+    for name, folder in folders.items():
+        checkpoint = open_checkpoint(folder)
+        config = parse_config(checkpoint)
+        loaded[name] = load_weights(config, bind(config, checkpoint))
+    return loaded
+
+
+def error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_agrees_with_transformers(name: str, weights: dict[str, KernelWeights]) -> None:
+    model = TINY[name]
+    golden = np.load(HERE / f"{name}.npz")["logits"]
+    assert error(run(weights[name], model.tokens(), "f32", None, model.rotary_positions()), golden) < 2e-5
+    assert error(run(weights[name], model.tokens(), "f16", None, model.rotary_positions()), golden) < 5e-3
+
+
+@pytest.mark.parametrize("kv_type", ["f32", "f16"])
+@pytest.mark.parametrize("name", TINY)
+def test_same_bits_in_any_chunks(name: str, kv_type: str, weights: dict[str, KernelWeights]) -> None:
+    """150 tokens, over pages and attention chunks, in steps of 1, 7, 64 and mixed."""
+    tokens = np.tile(TINY[name].tokens(), 4)[:150]
+    whole = run(weights[name], tokens, kv_type)  # type: ignore[arg-type]
+    for chunks in ([1] * 150, [7] * 22, [64] * 3, [5, 1, 1, 90, 53]):
+        assert np.array_equal(run(weights[name], tokens, kv_type, chunks), whole)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_same_bits_in_a_batch(name: str, weights: dict[str, KernelWeights]) -> None:
+    """Three sequences of 1, 30 and 70 tokens in one step, then a token each: as if each were alone."""
+    w = weights[name]
+    tokens = [np.tile(TINY[name].tokens(), 2)[i : i + n + 1] for i, n in enumerate((1, 30, 70))]
+    alone = [run(w, t, "f32", [len(t) - 1, 1]) for t in tokens]
+    state = new_state(w.config, 6, "f32", slots=6)
+    pages = [(4,), (0,), (5, 2)]
+    first = [Span(t[:-1], 0, page, write_slot=i) for i, (t, page) in enumerate(zip(tokens, pages, strict=True))]
+    prompt = np.split(step_logits(w, state, make_step(w.config, *first)), [1, 31])
+    then = [
+        Span(t[-1:], len(t) - 1, page, read_slot=i, write_slot=i + 3)
+        for i, (t, page) in enumerate(zip(tokens, pages, strict=True))
+    ]
+    last = step_logits(w, state, make_step(w.config, *then[::-1]))[::-1]
+    for i in range(3):
+        assert np.array_equal(prompt[i], alone[i][:-1])
+        assert np.array_equal(last[i], alone[i][-1])
+
+
+@pytest.mark.parametrize("name", ["qwen-dense", "qwen-mixture"])
+def test_a_snapshot_resumes(name: str, weights: dict[str, KernelWeights]) -> None:
+    """State stored after rows 8 and 20 of a step is the state of a sequence that ended there."""
+    w, tokens = weights[name], TINY[name].tokens()
+    whole = run(w, tokens)
+    state = new_state(w.config, 3, "f32", slots=4)
+    span = Span(tokens[:30], 0, (1,), write_slot=0, snapshots=((8, 1), (20, 3)))
+    assert np.array_equal(step_logits(w, state, make_step(w.config, span)), whole[:30])
+    for row, slot in ((20, 3), (8, 1)):
+        rest = Span(tokens[row + 1 :], row + 1, (1,), read_slot=slot, write_slot=2)
+        assert np.array_equal(step_logits(w, state, make_step(w.config, rest)), whole[row + 1 :])
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_rows_may_be_embeddings(name: str, weights: dict[str, KernelWeights]) -> None:
+    """A row given as its embedding is the row of its token."""
+    w, model = weights[name], TINY[name]
+    tokens = model.tokens()
+    table = model.make()["model.embed_tokens.weight"]
+    given = np.array([0, 3, 4, 39])
+    masked = tokens.copy()
+    masked[given] = -1
+    step = make_step(w.config, Span(masked, 0, (0,)), embeddings=np.ascontiguousarray(table[tokens[given]]))
+    assert np.array_equal(step_logits(w, new_state(w.config, 1, "f32"), step), run(w, tokens))
+
+
+@pytest.mark.parametrize("name", ["qwen-mixture", "llama-scout"])
+def test_ties_of_the_router_go_to_the_lowest(name: str, tmp_path: Path) -> None:
+    """All experts score alike: the kernels choose as the reference does."""
+    model = TINY[name]
+
+    def tied(config: dict[str, object]) -> dict[str, np.ndarray]:
+        tensors = model.tensors(config)
+        for tensor_name, tensor in tensors.items():
+            if tensor_name.endswith(("mlp.gate.weight", "router.weight")):
+                tensor[:] = tensor[:1]
+        return tensors
+
+    checkpoint = open_checkpoint(replace(model, tensors=tied).write(tmp_path))
+    config = parse_config(checkpoint)
+    binding = bind(config, checkpoint)
+    ours = run(load_weights(config, binding), model.tokens())
+    reference = advance(load_reference(config, binding), new_reference_state(config), model.tokens().tolist())
+    assert error(ours, reference) < 2e-5
