@@ -231,6 +231,12 @@ def _bounded(arguments: Iterable[Any]) -> None:
             raise SecurityError(f"it asks for a size of {argument}")
 
 
+def _narrow(format: Any) -> None:
+    """Refuses a format whose fields are wide, or as wide as its arguments say."""
+    if isinstance(format, str) and re.search(r"[%:{][^%{}]*(\d{6}|\*|\{)", format):
+        raise SecurityError("it asks for a field of great width")
+
+
 def _range(*arguments: int) -> range:
     steps = range(*arguments)
     _bounded((len(steps),))
@@ -293,6 +299,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             if function.__name__ in _SIZED:
                 _bounded((*args, *kwargs.values()))
+            elif function.__name__ == "do_format":
+                _narrow(args[0])
             return self.marks.wrap(function(*args, **kwargs))
 
         return wrapped
@@ -301,8 +309,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         name = getattr(obj, "__name__", "")
         if name in _SIZED:
             _bounded((*args, *kwargs.values()))
-        elif name == "format" and re.search(r"\d{7}|:[^}]*\{", str(getattr(obj, "__self__", ""))):
-            raise SecurityError("it asks for a field of great width")
+        elif name in ("format", "format_map"):
+            _narrow(getattr(obj, "__self__", ""))
         result = super().call(context, obj, *args, **kwargs)
         if isinstance(result, str):
             _spend(len(result))
@@ -317,8 +325,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             _bounded((left, right))
             if isinstance(left, int) and isinstance(right, int) and right > 64:
                 raise SecurityError(f"it asks for a power of {right}")
-        elif operator == "%" and isinstance(left, str) and re.search(r"%[^%]*(\d{6}|\*)", left):
-            raise SecurityError("it asks for a field of great width")
+        elif operator == "%":
+            _narrow(left)
         result = super().call_binop(context, operator, left, right)
         if isinstance(result, str):
             _spend(len(result))
