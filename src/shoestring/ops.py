@@ -186,6 +186,9 @@ def add_one(vector: Float32) -> Float32:
 
 def negative_exp(vector: Float32) -> Float32:
     """−exp(x)."""
+    out = np.empty_like(vector)
+    _kernels.negative_exp(vector, out)
+    return out
 
 
 def expert_table(gate: Sequence[Matrix], up: Sequence[Matrix], down: Sequence[Matrix]) -> ExpertTable:
@@ -195,20 +198,30 @@ def expert_table(gate: Sequence[Matrix], up: Sequence[Matrix], down: Sequence[Ma
 
 def rope_frequencies(dims: int, theta: float) -> Float64:
     """theta^(−2i/dims), [dims/2]."""
+    out = np.empty(dims // 2, np.float64)
+    _kernels.rope_frequencies(theta, out)
+    return out
 
 
 def rope_frequencies_llama3(frequencies: Float64, factor: float, low: float, high: float, original: int) -> Float64:
     """Llama 3 scaling; with low = high no frequency uses the smooth term."""
+    out: Float64 = frequencies.copy()
+    _kernels.rope_frequencies_llama3(out, factor, low, high, original)
+    return out
 
 
 def rope_frequencies_yarn(
     dims: int, theta: float, factor: float, original: int, beta_fast: float, beta_slow: float
 ) -> Float64:
     """YaRN (arXiv 2309.00071) as transformers computes it: correction bounds floored, ceiled, clamped."""
+    out = np.empty(dims // 2, np.float64)
+    _kernels.rope_frequencies_yarn(theta, factor, original, beta_fast, beta_slow, out)
+    return out
 
 
 def yarn_attention_factor(factor: float) -> float:
     """0.1 · ln(factor) + 1."""
+    return 0.1 * _kernels.natural_log(factor) + 1.0
 
 
 # --- every step ------------------------------------------------------------------------------------------------
@@ -238,38 +251,59 @@ def matmuls(ws: Workspace, x: Float32, weights: Sequence[Matrix]) -> tuple[Float
 
 def rms_norm(ws: Workspace, x: Float32, weight: Float32 | None, eps: float) -> Float32:
     """x / sqrt(mean(x²) + eps) · weight over the last axis; x [..., n]."""
+    out = ws.floats(*x.shape)
+    _kernels.rms_norm(x, weight, None, eps, out)
+    return out
 
 
 def gated_rms_norm(ws: Workspace, x: Float32, weight: Float32, gate: Float32, eps: float) -> Float32:
     """rms_norm(x) · weight · silu(gate) over the last axis; gate has as many elements as x."""
+    out = ws.floats(*x.shape)
+    _kernels.rms_norm(x, weight, gate, eps, out)
+    return out
 
 
 def add(x: Float32, y: Float32) -> None:
     """x += y, in place."""
+    _kernels.add(x, y)
 
 
 def add_gated(x: Float32, y: Float32, gate: Float32) -> None:
     """x += y · sigmoid(gate), in place; x, y [rows, n], gate [rows, 1]."""
+    _kernels.add_gated(x, y, gate)
 
 
 def swiglu(ws: Workspace, gate: Float32, up: Float32) -> Float32:
     """silu(gate) · up."""
+    out = ws.floats(*gate.shape)
+    _kernels.swiglu(gate, up, out)
+    return out
 
 
 def split_query_gate(ws: Workspace, query_gate: Float32, num_heads: int) -> tuple[Float32, Float32]:
     """[rows, heads·2·D], a head's query then its gate → query and gate, each [rows, heads, D]."""
+    rows, columns = query_gate.shape
+    shape = (rows, num_heads, columns // (2 * num_heads))
+    query, gate = ws.floats(*shape), ws.floats(*shape)
+    _kernels.split_query_gate(query_gate, query, gate)
+    return query, gate
 
 
 def sigmoid_gate(x: Float32, gate: Float32) -> None:
     """x *= sigmoid(gate), in place."""
+    _kernels.sigmoid_gate(x, gate)
 
 
 def scale_rows(x: Float32, factors: Float32) -> None:
     """x[r] *= factors[r], in place."""
+    _kernels.scale_rows(x, factors)
 
 
 def attention_temperature(ws: Workspace, index: Int64, floor_scale: int, attn_scale: float) -> Float32:
     """1 + attn_scale · log(1 + floor((index + 1) / floor_scale)), [rows]."""
+    out = ws.floats(len(index))
+    _kernels.attention_temperature(index, floor_scale, attn_scale, out)
+    return out
 
 
 def rotary_table(
@@ -280,6 +314,10 @@ def rotary_table(
     Angles and their reduction in float64: positions are 64-bit. sections [dims/2]: which of the three
     positions a frequency follows.
     """
+    shape = (len(positions), len(frequencies))
+    cos, sin = ws.floats(*shape), ws.floats(*shape)
+    _kernels.rotary_table(positions, frequencies, sections, factor, cos, sin)
+    return cos, sin
 
 
 def rotate(x: Float32, cos: Float32, sin: Float32, *, interleaved: bool) -> None:
@@ -287,12 +325,21 @@ def rotate(x: Float32, cos: Float32, sin: Float32, *, interleaved: bool) -> None
 
     interleaved: pairs (2i, 2i+1); otherwise (i, i + dims/2).
     """
+    _kernels.rotate(x, cos, sin, interleaved)
 
 
 def store_keys_values(
-    keys: Array, values: Array, k: Float32, v: Float32, pages: Int32, first_page: Int64, span_starts: Int32, index: Int64
+    keys: Array,
+    values: Array,
+    k: Float32,
+    v: Float32,
+    pages: Int32,
+    first_page: Int64,
+    span_starts: Int32,
+    index: Int64,
 ) -> None:
     """Rounds k, v [rows, kv_heads, D] to the pools' type and stores them at their positions (step.PageTable)."""
+    _kernels.store_keys_values(keys, values, k, v, pages, first_page, span_starts, index)
 
 
 def attention(
@@ -311,6 +358,9 @@ def attention(
 
     Query head h reads key-value head h // (heads / kv_heads).
     """
+    out = ws.floats(*q.shape)
+    _kernels.attention(q, keys, values, pages, first_page, span_starts, index, first_visible, scale, out)
+    return out
 
 
 def causal_convolution(
@@ -328,6 +378,9 @@ def causal_convolution(
     The width − 1 inputs before a span come from slots[read_slots[s]] (−1: zeros); those before the next
     are written to slots[write_slots[s]], and after each (row, slot) of snapshots also to that slot.
     """
+    out = ws.floats(*x.shape)
+    _kernels.causal_convolution(x, weight, slots, span_starts, read_slots, write_slots, snapshots, out)
+    return out
 
 
 def delta_rule(
@@ -351,6 +404,10 @@ def delta_rule(
     (x · rsqrt(Σx² + 1e-6)), q / sqrt(key_dim); g = decay · softplus(a + dt_bias); beta = sigmoid(b);
     S ← S·exp(g); δ = beta (v − Sᵀk); S ← S + k δᵀ; o = Sᵀq. Slots as in causal_convolution.
     """
+    out = ws.floats(len(qkv), slots.shape[1], slots.shape[3])
+    spans = (span_starts, read_slots, write_slots, snapshots)
+    _kernels.delta_rule(qkv, a, b, decay, dt_bias, key_head_index, num_key_heads, slots, *spans, out)
+    return out
 
 
 def route_softmax(ws: Workspace, scores: Float32, experts_per_token: int) -> tuple[Int32, Float32]:
@@ -381,4 +438,66 @@ def experts(
     return out
 
 
-def check_finite(logits: Float32) -> bool: ...
+def check_finite(logits: Float32) -> bool:
+    """Whether no number of it is infinite or NaN."""
+    return _kernels.check_finite(logits)
+
+
+def sample(
+    logits: Float32,
+    *,
+    vocabulary_size: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    presence_penalty: float,
+    frequency_penalty: float,
+    repetition_penalty: float,
+    context_ids: Int32,
+    generated_ids: Int32,
+    bias_ids: Int32,
+    bias_values: Float32,
+    seed: int,
+    sample_index: int,
+    position: int,
+    top_logprobs: int,
+) -> tuple[int, float, Int32, Float64]:
+    """The next token of logits [V] → id, its log-probability, the `top_logprobs` likeliest ids and theirs.
+
+    In this order: repetition penalty (distinct ids of context and generated), frequency and presence penalty
+    (generated); bias; temperature (0: the largest logit); top_k (0: off); top_p of what is left (1: off);
+    min_p relative to the likeliest (0: off); one random number of (seed, sample_index, position).
+    Ties go to the lower id; ids from vocabulary_size on are never sampled. Log-probabilities are those of the
+    logits as they came, at temperature 1.
+    """
+    likeliest = min(top_logprobs, vocabulary_size)
+    top_ids, top = np.empty(likeliest, np.int32), np.empty(likeliest, np.float64)
+    token, logprob = _kernels.sample(
+        logits,
+        vocabulary_size,
+        temperature,
+        top_k,
+        top_p,
+        min_p,
+        presence_penalty,
+        frequency_penalty,
+        repetition_penalty,
+        context_ids,
+        generated_ids,
+        bias_ids,
+        bias_values,
+        seed % 2**64,
+        sample_index,
+        position,
+        top_ids,
+        top,
+    )
+    return token, logprob, top_ids, top
+
+
+def log_softmax_at(logits: Float32, targets: Int32) -> Float64:
+    """log softmax(logits[r])[targets[r]], logits [rows, V] → [rows]."""
+    out = np.empty(len(targets), np.float64)
+    _kernels.log_softmax_at(logits, targets, out)
+    return out

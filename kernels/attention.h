@@ -1,0 +1,346 @@
+// Paged attention: grouped heads, causal, from any first visible position. Canonical order: docs/numerics.md.
+//
+// A unit is some rows of one span × the query heads that share one key-value head: its "vectors". For each page
+// the scores of all its vectors are a matrix product with the page's transposed keys, the weighted values another
+// one, both by the same register tile; keys and values are widened once per unit and page, 16 columns at a time.
+// Segments of SEGMENT_TOKENS positions are independent of each other, so that threads may share a long row;
+// their partials (maximum, sum of exponentials, weighted values) merge in ascending order.
+//
+// Shapes: V vectors of the unit, D head dim, P = PAGE_TOKENS.
+#pragma once
+
+#include "lanes_math.h"
+#include "sequence_table.h"
+
+namespace SHOESTRING_VARIANT {
+namespace {
+
+using shoestring::Attention;
+using shoestring::AttentionUnit;
+using shoestring::PAGE_TOKENS;
+using shoestring::Paging;
+using shoestring::SEGMENT_TOKENS;
+
+constexpr int STRIPS = PAGE_TOKENS / LANES;  // of 16 positions in a page
+constexpr int TILE_VECTORS = 6;              // 6 × 16 accumulators fill the registers of AVX2
+
+SHOESTRING_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// out[t][16 s + lane] = Σ_k a[t][k] · panel[s][k][lane], k ascending from `begin`, starting from start[t] · out[t].
+template <int T, int S>
+SHOESTRING_INLINE void attention_tile(const float* a, int64_t a_stride, const float* panel, int64_t panel_stride,
+                                      int begin, int end, const float* start, float* out, int64_t out_stride) {
+    Lanes sum[T][S];
+    for (int t = 0; t < T; ++t)
+        for (int s = 0; s < S; ++s)
+            sum[t][s] = start ? mul(load(out + t * out_stride + s * LANES), set1(start[t])) : zero();
+    for (int k = begin; k < end; ++k) {
+        for (int s = 0; s < S; ++s) {
+            const Lanes column = load(panel + s * panel_stride + k * LANES);
+            for (int t = 0; t < T; ++t) sum[t][s] = fma(set1(a[t * a_stride + k]), column, sum[t][s]);
+        }
+    }
+    for (int t = 0; t < T; ++t)
+        for (int s = 0; s < S; ++s) store(out + t * out_stride + s * LANES, sum[t][s]);
+}
+
+// `count` vectors (1 .. TILE_VECTORS) × `strips` strips, 1 unless the vectors alone leave registers idle.
+inline void attention_tiles(int count, int strips, const float* a, int64_t a_stride, const float* panel,
+                            int64_t panel_stride, int begin, int end, const float* start, float* out,
+                            int64_t out_stride) {
+#define SHOESTRING_TILE(T, S) attention_tile<T, S>(a, a_stride, panel, panel_stride, begin, end, start, out, out_stride)
+    if (strips == 4 && count == 1) return SHOESTRING_TILE(1, 4);
+    if (strips == 2 && count == 3) return SHOESTRING_TILE(3, 2);
+    if (strips == 2 && count == 2) return SHOESTRING_TILE(2, 2);
+    for (int s = 0; s < strips; ++s, panel += panel_stride, out += LANES) {
+        switch (count) {
+            case 1:
+                SHOESTRING_TILE(1, 1);
+                break;
+            case 2:
+                SHOESTRING_TILE(2, 1);
+                break;
+            case 3:
+                SHOESTRING_TILE(3, 1);
+                break;
+            case 4:
+                SHOESTRING_TILE(4, 1);
+                break;
+            case 5:
+                SHOESTRING_TILE(5, 1);
+                break;
+            default:
+                SHOESTRING_TILE(6, 1);
+                break;
+        }
+    }
+#undef SHOESTRING_TILE
+}
+
+// Strips that one pass widens: as many as it takes to keep 8 sums in flight.
+inline int strips_at_once(int vectors) { return vectors == 1 ? 4 : vectors <= 3 ? 2 : 1; }
+
+// 16 columns of a key or value page, widened: panel[k][16] from rows of `stride` elements.
+SHOESTRING_INLINE void widen_panel(const void* page, bool half, int64_t offset, int rows, int64_t stride, int columns,
+                                   float* panel) {
+    if (half) {
+        const uint16_t* p = static_cast<const uint16_t*>(page) + offset;
+        if (columns == LANES) {
+            for (int k = 0; k < rows; ++k) store(panel + k * LANES, load_f16(p + k * stride));
+        } else {
+            for (int k = 0; k < rows; ++k) store(panel + k * LANES, load_f16(p + k * stride, columns));
+        }
+    } else {
+        const float* p = static_cast<const float*>(page) + offset;
+        for (int k = 0; k < rows; ++k) store(panel + k * LANES, load(p + k * stride, columns));
+    }
+}
+
+// Where a unit's numbers lie in a thread's scratch; sizes by attention_scratch.
+struct AttentionScratch {
+    float *q, *scores, *panel, *largest, *rescale, *partial, *running;
+};
+
+// A partial: weighted values [V, D16], then the maximum [V16] and the sum [V16] of each vector.
+inline int64_t attention_partial_floats(int64_t vectors, int64_t head_dim) {
+    return vectors * round_up(head_dim, LANES) + 2 * round_up(vectors, LANES);
+}
+
+inline int64_t attention_scratch_floats(int64_t vectors, int64_t head_dim) {
+    const int64_t padded = round_up(vectors, LANES);
+    const int64_t longest = head_dim > PAGE_TOKENS ? head_dim : PAGE_TOKENS;
+    return vectors * round_up(head_dim, LANES) + vectors * PAGE_TOKENS + 4 * longest * LANES + 2 * padded +
+           2 * attention_partial_floats(vectors, head_dim);
+}
+
+inline AttentionScratch attention_scratch(float* scratch, int64_t vectors, int64_t head_dim) {
+    const int64_t padded = round_up(vectors, LANES);
+    const int64_t longest = head_dim > PAGE_TOKENS ? head_dim : PAGE_TOKENS;
+    AttentionScratch s;
+    s.q = scratch;
+    s.scores = s.q + vectors * round_up(head_dim, LANES);
+    s.panel = s.scores + vectors * PAGE_TOKENS;
+    s.largest = s.panel + 4 * longest * LANES;
+    s.rescale = s.largest + padded;
+    s.partial = s.rescale + padded;
+    s.running = s.partial + attention_partial_floats(vectors, head_dim);
+    return s;
+}
+
+inline void clear_partial(float* partial, int64_t vectors, int64_t head_dim) {
+    float* largest = partial + vectors * round_up(head_dim, LANES);
+    for (float* p = partial; p < largest; p += LANES) store(p, zero());
+    for (int64_t v = 0; v < round_up(vectors, LANES); v += LANES) {
+        store(largest + v, negate(infinity()));
+        store(largest + round_up(vectors, LANES) + v, zero());
+    }
+}
+
+// The page of the pool that holds the page-th PAGE_TOKENS positions of a span.
+SHOESTRING_INLINE int64_t page_at(const Paging& paging, int span, int64_t page) {
+    return paging.pages[span * paging.entries + (page - paging.first_page[span])];
+}
+
+// The part of a page, at absolute position `start`, that a row sees: [low, high).
+struct Visible {
+    int low, high;
+};
+SHOESTRING_INLINE Visible visible(const Attention& op, int64_t row, int64_t start) {
+    const int64_t low = op.first_visible[row] - start, high = op.index[row] + 1 - start;
+    Visible v;
+    v.low = int(low < 0 ? 0 : low > PAGE_TOKENS ? PAGE_TOKENS : low);
+    v.high = int(high < 0 ? 0 : high > PAGE_TOKENS ? PAGE_TOKENS : high);
+    return v;
+}
+
+// Scores [P] of one vector → their exponentials, zero where masked; returns their sum.
+SHOESTRING_INLINE float exponentials(float* scores, Visible seen, float largest) {
+    const Lanes shift = set1(largest);
+    Lanes sum = zero();
+    for (int s = seen.low / LANES; s * LANES < seen.high; ++s) {
+        Lanes p = exp_nonpositive(sub(load(scores + s * LANES), shift));
+        if (s * LANES < seen.low || (s + 1) * LANES > seen.high) {
+            const Ints position = add(lane_numbers(), set1(s * LANES));
+            p = select(both(less(set1(seen.low - 1), position), less(position, set1(seen.high))), p, zero());
+        }
+        store(scores + s * LANES, p);
+        sum = add(sum, p);
+    }
+    return fold_sum(sum);
+}
+
+SHOESTRING_INLINE float largest_score(const float* scores, Visible seen, float largest) {
+    Lanes most = set1(largest);
+    for (int s = seen.low / LANES; s * LANES < seen.high; ++s) {
+        Lanes score = load(scores + s * LANES);
+        if (s * LANES < seen.low || (s + 1) * LANES > seen.high) {
+            const Ints position = add(lane_numbers(), set1(s * LANES));
+            score = select(both(less(set1(seen.low - 1), position), less(position, set1(seen.high))), score,
+                           negate(infinity()));
+        }
+        most = max(most, score);
+    }
+    return fold_max(most);
+}
+
+// One page of one unit into its partial.
+inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t page, int64_t start,
+                        const AttentionScratch& s) {
+    const int group = op.heads / op.kv_heads, vectors = unit.rows * group, D = op.head_dim;
+    const int64_t D16 = round_up(D, LANES), padded = round_up(vectors, LANES);
+    const int64_t offset = (page * op.kv_heads + unit.kv_head) * int64_t(D) * PAGE_TOKENS;
+    float *weighted = s.partial, *largest = weighted + vectors * D16, *sums = largest + padded;
+    const Visible first = visible(op, unit.first_row, start), last = visible(op, unit.first_row + unit.rows - 1, start);
+    if (last.high <= first.low) return;
+    const int tiles = (vectors + TILE_VECTORS - 1) / TILE_VECTORS, together = strips_at_once(vectors);
+
+    for (int strip = first.low / LANES; strip * LANES < last.high; strip += together) {
+        const int strips = strip + together <= STRIPS ? together : STRIPS - strip;
+        for (int i = 0; i < strips; ++i)
+            widen_panel(op.keys, op.half, offset + (strip + i) * LANES, D, PAGE_TOKENS, LANES,
+                        s.panel + i * int64_t(D) * LANES);
+        for (int tile = 0; tile < tiles; ++tile) {
+            const int v = vectors * tile / tiles, count = vectors * (tile + 1) / tiles - v;
+            if (visible(op, unit.first_row + (v + count - 1) / group, start).high <= strip * LANES) continue;
+            attention_tiles(count, strips, s.q + v * D16, D16, s.panel, int64_t(D) * LANES, 0, D, nullptr,
+                            s.scores + v * PAGE_TOKENS + strip * LANES, PAGE_TOKENS);
+        }
+    }
+
+    for (int v = 0; v < vectors; ++v) {
+        const Visible seen = visible(op, unit.first_row + v / group, start);
+        s.largest[v] = seen.low < seen.high ? largest_score(s.scores + v * PAGE_TOKENS, seen, largest[v]) : largest[v];
+    }
+    for (int v = 0; v < vectors; v += LANES) {
+        // Before a vector's first page both are -infinity and there is nothing to rescale.
+        const Lanes before = load(largest + v), after = load(s.largest + v);
+        store(s.rescale + v, select(equal(before, after), set1(1.0f), exp_nonpositive(sub(before, after))));
+        store(largest + v, after);
+    }
+    for (int v = 0; v < vectors; ++v) {
+        const Visible seen = visible(op, unit.first_row + v / group, start);
+        if (seen.low >= seen.high) continue;
+        sums[v] = fma(sums[v], s.rescale[v], exponentials(s.scores + v * PAGE_TOKENS, seen, largest[v]));
+    }
+
+    const int strips_D = int(D16 / LANES);
+    for (int strip = 0; strip < strips_D; strip += together) {
+        const int strips = strip + together <= strips_D ? together : strips_D - strip;
+        for (int i = 0; i < strips; ++i) {
+            const int column = (strip + i) * LANES;
+            widen_panel(op.values, op.half, offset + int64_t(first.low) * D + column, last.high - first.low, D,
+                        D - column < LANES ? D - column : LANES,
+                        s.panel + i * int64_t(PAGE_TOKENS) * LANES + first.low * LANES);
+        }
+        for (int tile = 0; tile < tiles; ++tile) {
+            const int v = vectors * tile / tiles, count = vectors * (tile + 1) / tiles - v;
+            const Visible a = visible(op, unit.first_row + v / group, start);
+            const Visible b = visible(op, unit.first_row + (v + count - 1) / group, start);
+            float* out = weighted + v * D16 + strip * LANES;
+            const float* p = s.scores + v * PAGE_TOKENS;
+            if (a.low == b.low && a.high == b.high) {
+                if (a.low < a.high)
+                    attention_tiles(count, strips, p, PAGE_TOKENS, s.panel, int64_t(PAGE_TOKENS) * LANES, a.low, a.high,
+                                    s.rescale + v, out, D16);
+                continue;
+            }
+            // Masked positions are skipped, so that nothing beyond them can reach this row.
+            for (int i = 0; i < count; ++i) {
+                const Visible seen = visible(op, unit.first_row + (v + i) / group, start);
+                if (seen.low < seen.high)
+                    attention_tiles(1, strips, p + i * PAGE_TOKENS, PAGE_TOKENS, s.panel, int64_t(PAGE_TOKENS) * LANES,
+                                    seen.low, seen.high, s.rescale + v + i, out + i * D16, D16);
+            }
+        }
+    }
+}
+
+// The partial of one segment of SEGMENT_TOKENS positions, into s.partial.
+inline void attend_segment(const Attention& op, const AttentionUnit& unit, int64_t segment, const AttentionScratch& s) {
+    constexpr int64_t SEGMENT_PAGES = SEGMENT_TOKENS / PAGE_TOKENS;
+    clear_partial(s.partial, int64_t(unit.rows) * (op.heads / op.kv_heads), op.head_dim);
+    const int64_t last_row = unit.first_row + unit.rows - 1;
+    int64_t page = op.first_visible[unit.first_row] / PAGE_TOKENS, end = op.index[last_row] / PAGE_TOKENS + 1;
+    if (page < segment * SEGMENT_PAGES) page = segment * SEGMENT_PAGES;
+    if (end > (segment + 1) * SEGMENT_PAGES) end = (segment + 1) * SEGMENT_PAGES;
+    for (; page < end; ++page) attend_page(op, unit, page_at(op.paging, unit.span, page), page * PAGE_TOKENS, s);
+}
+
+// running ← running merged with the partial of the next segment.
+inline void merge_partial(const Attention& op, const AttentionUnit& unit, const float* partial, float* running) {
+    const int64_t vectors = int64_t(unit.rows) * (op.heads / op.kv_heads), padded = round_up(vectors, LANES);
+    const int64_t D16 = round_up(op.head_dim, LANES), maxima = vectors * D16;
+    for (int64_t v = 0; v < vectors; ++v) {
+        const float segment_max = partial[maxima + v], before = running[maxima + v];
+        const float segment_sum = partial[maxima + padded + v];
+        if (segment_sum == 0.0f) continue;  // nothing of this segment is visible
+        const float after = before > segment_max ? before : segment_max;
+        const Lanes keep = exp_nonpositive(set1(before - after)), take = exp_nonpositive(set1(segment_max - after));
+        running[maxima + v] = after;
+        float* sum = running + maxima + padded + v;
+        *sum = first_lane(fma(set1(*sum), keep, mul(set1(segment_sum), take)));
+        float* weighted = running + v * D16;
+        for (int64_t d = 0; d < D16; d += LANES)
+            store(weighted + d, fma(load(weighted + d), keep, mul(load(partial + v * D16 + d), take)));
+    }
+}
+
+inline void load_queries(const Attention& op, const AttentionUnit& unit, float* scaled) {
+    const int group = op.heads / op.kv_heads, D = op.head_dim;
+    const int64_t D16 = round_up(D, LANES);
+    for (int row = 0; row < unit.rows; ++row)
+        for (int h = 0; h < group; ++h, scaled += D16) {
+            const float* q = op.q + ((unit.first_row + row) * op.heads + unit.kv_head * group + h) * int64_t(D);
+            for (int d = 0; d < D; d += LANES)
+                store(scaled + d, mul(load(q + d, D - d < LANES ? D - d : LANES), set1(op.scale)));
+        }
+}
+
+inline void write_result(const Attention& op, const AttentionUnit& unit, const float* running) {
+    const int group = op.heads / op.kv_heads, D = op.head_dim;
+    const int64_t vectors = int64_t(unit.rows) * group, D16 = round_up(D, LANES);
+    const float* sums = running + vectors * D16 + round_up(vectors, LANES);
+    for (int64_t v = 0; v < vectors; ++v) {
+        float* out = op.out + ((unit.first_row + v / group) * op.heads + unit.kv_head * group + v % group) * int64_t(D);
+        for (int d = 0; d < D; d += LANES)
+            store(out + d, div(load(running + v * D16 + d), set1(sums[v])), D - d < LANES ? D - d : LANES);
+    }
+}
+
+// --- what the table exports ---
+
+// All segments of a unit.
+void attention_unit(const Attention& op, const AttentionUnit& unit, float* scratch) {
+    const int64_t vectors = int64_t(unit.rows) * (op.heads / op.kv_heads);
+    const AttentionScratch s = attention_scratch(scratch, vectors, op.head_dim);
+    load_queries(op, unit, s.q);
+    clear_partial(s.running, vectors, op.head_dim);
+    const int64_t end = op.index[unit.first_row + unit.rows - 1] / SEGMENT_TOKENS + 1;
+    for (int64_t segment = op.first_visible[unit.first_row] / SEGMENT_TOKENS; segment < end; ++segment) {
+        attend_segment(op, unit, segment, s);
+        merge_partial(op, unit, s.partial, s.running);
+    }
+    write_result(op, unit, s.running);
+}
+
+// One segment of a unit, its partial left in `partial`.
+void attention_segment(const Attention& op, const AttentionUnit& unit, int64_t segment, float* scratch,
+                       float* partial) {
+    AttentionScratch s = attention_scratch(scratch, int64_t(unit.rows) * (op.heads / op.kv_heads), op.head_dim);
+    s.partial = partial;
+    load_queries(op, unit, s.q);
+    attend_segment(op, unit, segment, s);
+}
+
+// `count` partials of consecutive segments; the first call starts from nothing, the last one writes the result.
+void attention_merge(const Attention& op, const AttentionUnit& unit, const float* partials, int64_t count,
+                     float* running, bool first, bool last) {
+    const int64_t vectors = int64_t(unit.rows) * (op.heads / op.kv_heads);
+    if (first) clear_partial(running, vectors, op.head_dim);
+    for (int64_t i = 0; i < count; ++i)
+        merge_partial(op, unit, partials + i * attention_partial_floats(vectors, op.head_dim), running);
+    if (last) write_result(op, unit, running);
+}
+
+}  // namespace
+}  // namespace SHOESTRING_VARIANT

@@ -1,0 +1,228 @@
+// The gated delta rule and the short convolution before it: recurrences, token by token. Order: docs/numerics.md.
+//
+// Lanes are columns of the state; rows ascend. A head's state is held as strips of STRIP columns that stay in L1
+// while a block of tokens runs over them. One pass over a strip does three things for every row i:
+//     S_i ← g S_i + k_i δ        o += q_i S_i        and, for the next token, u += k'_i S_i
+// so that the next δ' = β' (v' - g' u) is known when it ends. The sums do not depend on where a chunk begins.
+#pragma once
+
+#include "lanes_math.h"
+#include "sequence_table.h"
+
+namespace SHOESTRING_VARIANT {
+namespace {
+
+using shoestring::Convolution;
+using shoestring::DeltaRule;
+using shoestring::Slots;
+
+// --- convolution ---
+
+// 16 channels (or `count`) of one span.
+template <int WIDTH>
+inline void convolve(const Convolution& op, int span, int64_t channel, int count) {
+    constexpr int PAST = WIDTH - 1;
+    const Slots& slots = op.slots;
+    Lanes weight[WIDTH], past[WIDTH];
+    for (int j = 0; j < WIDTH; ++j) {
+        float column[LANES] = {};
+        for (int i = 0; i < count; ++i) column[i] = op.weight[(channel + i) * WIDTH + j];
+        weight[j] = load(column);
+    }
+    const int64_t slot_floats = PAST * op.channels;
+    const int32_t from = slots.read_slots[span];
+    for (int j = 0; j < PAST; ++j)
+        past[j] = from < 0 ? zero() : load(slots.data + from * slot_floats + j * op.channels + channel, count);
+    int64_t snapshot = 0;
+    const int64_t begin = slots.span_starts[span], end = slots.span_starts[span + 1];
+    while (snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] < begin) ++snapshot;
+    for (int64_t row = begin; row < end; ++row) {
+        past[PAST] = load(op.x + row * op.channels + channel, count);
+        Lanes sum = zero();
+        for (int j = 0; j < WIDTH; ++j) sum = fma(weight[j], past[j], sum);
+        store(op.out + row * op.channels + channel, silu(sum), count);
+        for (int j = 0; j < PAST; ++j) past[j] = past[j + 1];
+        for (; snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] == row; ++snapshot) {
+            float* to = slots.data + slots.snapshots[2 * snapshot + 1] * slot_floats + channel;
+            for (int j = 0; j < PAST; ++j) store(to + j * op.channels, past[j], count);
+        }
+    }
+    float* to = slots.data + slots.write_slots[span] * slot_floats + channel;
+    for (int j = 0; j < PAST; ++j) store(to + j * op.channels, past[j], count);
+}
+
+void convolution(const Convolution& op, int span, int64_t begin, int64_t end) {
+    for (int64_t channel = begin; channel < end; channel += LANES) {
+        const int count = int(end - channel < LANES ? end - channel : LANES);
+        switch (op.width) {
+            case 1:
+                convolve<1>(op, span, channel, count);
+                break;
+            case 2:
+                convolve<2>(op, span, channel, count);
+                break;
+            case 3:
+                convolve<3>(op, span, channel, count);
+                break;
+            case 4:
+                convolve<4>(op, span, channel, count);
+                break;
+            case 5:
+                convolve<5>(op, span, channel, count);
+                break;
+            case 6:
+                convolve<6>(op, span, channel, count);
+                break;
+            case 7:
+                convolve<7>(op, span, channel, count);
+                break;
+            default:
+                convolve<8>(op, span, channel, count);
+                break;
+        }
+    }
+}
+
+// --- delta rule ---
+
+constexpr int STRIP = 2 * LANES;   // columns; 128 rows of it are 16 KB
+constexpr int TOKEN_BLOCK = 64;    // tokens that are prepared, then run over all strips
+constexpr float NORM_EPS = 1e-6f;  // inside the root, on the sum of squares
+
+inline int64_t delta_rule_scratch_floats(int64_t key_dim, int64_t value_dim) {
+    const int64_t keys = (key_dim + LANES - 1) / LANES * LANES;
+    return key_dim * (value_dim + LANES) + 2 * TOKEN_BLOCK * keys + 2 * TOKEN_BLOCK;
+}
+
+// out = x · 1/sqrt(Σx² + eps) · scale
+SHOESTRING_INLINE void l2_norm(const float* x, int n, float scale, float* out) {
+    Lanes sum = zero();
+    for (int i = 0; i < n; i += LANES) {
+        const Lanes part = load(x + i, n - i < LANES ? n - i : LANES);
+        sum = fma(part, part, sum);
+    }
+    const Lanes root = div(set1(1.0f), sqrt(set1(fold_sum(sum) + NORM_EPS)));
+    for (int i = 0; i < n; i += LANES)
+        store(out + i, mul(mul(load(x + i, n - i < LANES ? n - i : LANES), root), set1(scale)));
+}
+
+// g = exp(decay · softplus(a + dt_bias)) and beta = sigmoid(b) of up to TOKEN_BLOCK rows.
+inline void gates(const DeltaRule& op, int64_t row, int count, int head, float* g, float* beta) {
+    for (int t = 0; t < count; t += LANES) {
+        float a[LANES] = {}, b[LANES] = {};
+        for (int i = 0; i < LANES && t + i < count; ++i) {
+            a[i] = op.a[(row + t + i) * op.value_heads + head];
+            b[i] = op.b[(row + t + i) * op.value_heads + head];
+        }
+        const Lanes step = softplus(add(load(a), set1(op.dt_bias[head])));
+        store(g + t, exp(mul(set1(op.decay[head]), step)));
+        store(beta + t, sigmoid(load(b)));
+    }
+}
+
+// `count` tokens over one strip of W · 16 columns: state [key_dim][W · 16]; q, k [count][stride];
+// v and out point to the strip's first column of the first token.
+template <int W>
+inline void run_strip(float* state, int key_dim, const float* q, const float* k, int64_t stride, const float* g,
+                      const float* beta, int count, const float* v, int64_t v_stride, float* out, int64_t out_stride) {
+    constexpr int COLUMNS = W * LANES;
+    Lanes u[W], o[W], delta[W];
+    for (int w = 0; w < W; ++w) u[w] = zero();
+    for (int i = 0; i < key_dim; ++i)
+        for (int w = 0; w < W; ++w) u[w] = fma(set1(k[i]), load(state + i * COLUMNS + w * LANES), u[w]);
+    for (int t = 0; t < count; ++t) {
+        const Lanes decay = set1(g[t]);
+        for (int w = 0; w < W; ++w) {
+            const Lanes wanted = load(v + t * v_stride + w * LANES);
+            delta[w] = mul(set1(beta[t]), sub(wanted, mul(decay, u[w])));
+            u[w] = o[w] = zero();
+        }
+        const float *key = k + t * stride, *query = q + t * stride;
+        if (t + 1 < count) {
+            const float* next = key + stride;
+            for (int i = 0; i < key_dim; ++i)
+                for (int w = 0; w < W; ++w) {
+                    float* at = state + i * COLUMNS + w * LANES;
+                    const Lanes s = fma(set1(key[i]), delta[w], mul(decay, load(at)));
+                    store(at, s);
+                    o[w] = fma(set1(query[i]), s, o[w]);
+                    u[w] = fma(set1(next[i]), s, u[w]);
+                }
+        } else {
+            for (int i = 0; i < key_dim; ++i)
+                for (int w = 0; w < W; ++w) {
+                    float* at = state + i * COLUMNS + w * LANES;
+                    const Lanes s = fma(set1(key[i]), delta[w], mul(decay, load(at)));
+                    store(at, s);
+                    o[w] = fma(set1(query[i]), s, o[w]);
+                }
+        }
+        for (int w = 0; w < W; ++w) store(out + t * out_stride + w * LANES, o[w]);
+    }
+}
+
+// Between a slot's [key_dim, value_dim] and the strips of the scratch.
+inline void load_state(const float* slot, int key_dim, int value_dim, float* state) {
+    for (int column = 0; column < value_dim; column += STRIP) {
+        const int width = value_dim - column < STRIP ? value_dim - column : STRIP;
+        for (int i = 0; i < key_dim; ++i, state += width)
+            for (int c = 0; c < width; c += LANES)
+                store(state + c, slot ? load(slot + int64_t(i) * value_dim + column + c) : zero());
+    }
+}
+inline void save_state(const float* state, int key_dim, int value_dim, float* slot) {
+    for (int column = 0; column < value_dim; column += STRIP) {
+        const int width = value_dim - column < STRIP ? value_dim - column : STRIP;
+        for (int i = 0; i < key_dim; ++i, state += width)
+            for (int c = 0; c < width; c += LANES) store(slot + int64_t(i) * value_dim + column + c, load(state + c));
+    }
+}
+
+void delta_rule(const DeltaRule& op, int span, int head, float* scratch) {
+    const int DK = op.key_dim, DV = op.value_dim;
+    const int64_t keys = (DK + LANES - 1) / LANES * LANES, row_floats = 2ll * op.key_heads * DK + op.value_heads * DV;
+    float* state = scratch;
+    float *q = state + int64_t(DK) * (DV + LANES), *k = q + TOKEN_BLOCK * keys, *g = k + TOKEN_BLOCK * keys;
+    float* beta = g + TOKEN_BLOCK;
+    const Slots& slots = op.slots;
+    const int64_t head_floats = int64_t(DK) * DV, slot_floats = op.value_heads * head_floats;
+    auto slot = [&](int64_t number) { return slots.data + number * slot_floats + head * head_floats; };
+    const float scale = 1.0f / __builtin_sqrtf(float(DK));
+
+    const int32_t from = slots.read_slots[span];
+    load_state(from < 0 ? nullptr : slot(from), DK, DV, state);
+    const int64_t end = slots.span_starts[span + 1];
+    int64_t snapshot = 0, row = slots.span_starts[span];
+    while (snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] < row) ++snapshot;
+    while (row < end) {
+        int64_t until = row + TOKEN_BLOCK < end ? row + TOKEN_BLOCK : end;
+        if (snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] + 1 < until)
+            until = slots.snapshots[2 * snapshot] + 1;
+        const int count = int(until - row);
+        const float* qkv = op.qkv + row * row_floats;
+        for (int t = 0; t < count; ++t) {
+            const float* heads = qkv + t * row_floats + op.key_head_index[head] * DK;
+            l2_norm(heads, DK, scale, q + t * keys);
+            l2_norm(heads + op.key_heads * DK, DK, 1.0f, k + t * keys);
+        }
+        gates(op, row, count, head, g, beta);
+        const float* v = qkv + 2 * op.key_heads * DK + head * DV;
+        float* out = op.out + (row * op.value_heads + head) * DV;
+        for (int column = 0; column < DV; column += STRIP) {
+            float* strip = state + int64_t(DK) * column;
+            if (DV - column >= STRIP)
+                run_strip<2>(strip, DK, q, k, keys, g, beta, count, v + column, row_floats, out + column,
+                             int64_t(op.value_heads) * DV);
+            else
+                run_strip<1>(strip, DK, q, k, keys, g, beta, count, v + column, row_floats, out + column,
+                             int64_t(op.value_heads) * DV);
+        }
+        row = until;
+        for (; snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] == row - 1; ++snapshot)
+            save_state(state, DK, DV, slot(slots.snapshots[2 * snapshot + 1]));
+    }
+    save_state(state, DK, DV, slot(slots.write_slots[span]));
+}
+
+}  // namespace
+}  // namespace SHOESTRING_VARIANT

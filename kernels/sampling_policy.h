@@ -1,0 +1,53 @@
+// From logits to a token: penalties, bias, temperature, filters, one counter-based random number.
+//
+// Order, as in vLLM and llama.cpp: repetition, then frequency and presence penalty; bias; temperature; top-k; top-p
+// (of what top-k left, renormalised); min-p (relative to the most likely); draw. Plain scalar code, compiled once;
+// exponentials come from the variant's table. Ties always go to the lower id.
+#pragma once
+
+#include <cstdint>
+
+#include "rows_table.h"
+
+namespace shoestring {
+
+struct Ids {
+    const int32_t* ids;
+    int64_t count;
+};
+
+struct Sampling {
+    const float* logits;
+    int64_t vocabulary_size;  // ids from here on are never sampled
+    float temperature;        // 0: the largest logit
+    int64_t top_k;            // 0: off
+    double top_p, min_p;      // 1 and 0: off
+    float presence_penalty, frequency_penalty;
+    float repetition_penalty;  // 1: off
+    Ids context, generated;    // repetition counts both, presence and frequency only what was generated
+    Ids bias_ids;
+    const float* bias_values;
+    uint64_t seed, sample, position;
+};
+
+struct Candidate {
+    float logit;
+    int32_t id;
+};
+
+// The sampled token. `logits` and `weights`: [vocabulary_size] to work in; `counts`: the same, only where a
+// penalty is on; `candidates`: [vocabulary_size].
+int32_t sample(const RowsTable& kernels, const Sampling& sampling, float* logits, float* weights, int32_t* counts,
+               Candidate* candidates);
+
+// The `count` largest of n logits, descending.
+void largest_logits(const float* logits, int64_t n, int64_t count, Candidate* candidates);
+
+// log Σ exp(logits)
+double log_sum_exp(const RowsTable& kernels, const float* logits, int64_t n);
+
+// A number in [0, 1) with 53 random bits: Philox 4x32-10 (Salmon et al., SC 2011) of this key and counter.
+double uniform(uint64_t seed, uint64_t sample, uint64_t position);
+void philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
+
+}  // namespace shoestring
