@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from shoestring import ops
 from shoestring.checkpoint.chat_template import ChatTemplate
-from shoestring.checkpoint.config import Config, parse_config
-from shoestring.checkpoint.names import Binding, bind
-from shoestring.checkpoint.open import check_unchanged, open_checkpoint
-from shoestring.checkpoint.tensors import Checkpoint
+from shoestring.checkpoint.open import check_unchanged
 from shoestring.checkpoint.tokenizer import Tokenizer
-from shoestring.engine.cache import Layout
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
 from shoestring.errors import RequestError
 from shoestring.model.memory import Plan, free_memory, plan_state, weight_bytes
 from shoestring.model.model import Model
-from shoestring.models.families import state_layout
+from shoestring.model.opening import Opened, open_model
 from shoestring.models.state import KVType
 from shoestring.models.weights import load_weights
 
 #: Bytes done, bytes in all.
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A checkpoint that was understood; nothing is loaded yet."""
-
-    checkpoint: Checkpoint
-    config: Config
-    binding: Binding
-
-    @property
-    def layout(self) -> Layout:
-        return Layout(state_layout(self.config))
-
-
-def open_model(path: str | os.PathLike[str]) -> Opened:
-    """Open a file or folder and account for every tensor. Raises CheckpointError."""
-    checkpoint = open_checkpoint(path)
-    config = parse_config(checkpoint)
-    return Opened(checkpoint, config, bind(config, checkpoint))
 
 
 def plan(opened: Opened, *, kv_type: KVType, context: int | None) -> Plan:

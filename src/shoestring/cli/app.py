@@ -1,0 +1,89 @@
+"""The command line as a whole: its commands, and what becomes of errors.
+
+Owns exit codes: 0; 2 for everything that a user can cause; 130 for Ctrl-C; 1 for our own mistakes. An error is one
+line on stderr, whatever the terminal's width; a traceback comes only with --debug. Commands import what they
+need when they run, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from shoestring.cli import bench, chat, files, inspect, perplexity, run_command, version
+from shoestring.cli.options import Debug
+from shoestring.errors import ShoestringError
+
+#: What typer raises for a wrong command line; it has its own copy of click's classes, or uses click's.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="shoestring",
+    help="Run Qwen 3.5 and Llama 4 on the CPU: the same bits whatever the threads, the batch and the instruction set.",
+    epilog="MODEL is a .gguf file, a Hugging Face folder, the name of a pulled Hub repository, or demo-llama4.",
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _shoestring(context: typer.Context, debug: Debug = False) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.command("run", help=run_command.HELP, short_help="Continue or answer one prompt.")(run_command.run)
+app.command("chat", help=chat.HELP, short_help="Talk with a model.")(chat.chat)
+app.command("inspect", help=inspect.HELP, short_help="Tell what a checkpoint is.")(inspect.inspect)
+app.command("bench", help=bench.HELP, short_help="Measure speed and memory.")(bench.bench)
+app.command("perplexity", help=perplexity.HELP, short_help="Perplexity of a text.")(perplexity.perplexity)
+app.command("pull", help=files.PULL_HELP, short_help="Fetch a checkpoint from the Hub.")(files.pull)
+app.command("list", help=files.LIST_HELP, short_help="List the checkpoints on this machine.")(files.list_checkpoints)
+app.command("version", help=version.HELP, short_help="Print version and instruction sets.")(version.version)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; returns the exit code."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = "--debug" in own
+    try:
+        code = app(args=arguments, prog_name="shoestring", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (KeyboardInterrupt, typer.Abort) as error:
+        return _failed("interrupted", error, 130, debug)
+    except typer.Exit as error:
+        return error.exit_code
+    except _UsageError as error:
+        return _failed(error.format_message(), error, 2, debug)  # type: ignore[attr-defined]
+    except ShoestringError as error:
+        return _failed(str(error), error, 2, debug)
+    except MemoryError as error:
+        return _failed("the system refused more memory: choose a smaller --context or a smaller model", error, 2, debug)
+    except OSError as error:
+        what = error.strerror or str(error)
+        return _failed(f"{error.filename}: {what}" if error.filename else what, error, 2, debug)
+    except ImportError as error:
+        if error.name == "shoestring._kernels":
+            what = "the compiled extension is missing: install shoestring again, or use run --reference"
+            return _failed(what, error, 2, debug)
+        return _failed(f"a package is missing or broken ({error}): install shoestring again", error, 2, debug)
+    except Exception as error:
+        what = f"this is a bug in shoestring ({type(error).__name__}: {error}): run again with --debug and report it"
+        return _failed(what, error, 1, debug)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(message: str, error: BaseException, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,182 @@
+"""`shoestring bench`: prefill and decode speed, load time, peak memory."""
+
+from __future__ import annotations
+
+import json as json_module
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli.models import load_model
+from shoestring.cli.progress import Progress, human
+from shoestring.errors import CheckpointError, RequestError
+
+if TYPE_CHECKING:
+    from shoestring.checkpoint.config import Config
+    from shoestring.model.model import Model
+
+HELP = """Measure prefill and decode in tokens/s (median and range of several repetitions), load time and peak memory.
+
+Prefill computes a prompt of random tokens; decode generates from a prompt of one token. With --synthetic the
+model is made of random weights in the shapes of a config alone: no download, and the same file loads in llama.cpp."""
+
+
+def bench(
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="As for run; absent with --synthetic.")] = None,
+    prompt: Annotated[int, typer.Option("--prompt", "-p", metavar="N", help="Tokens of a prefill.")] = 512,
+    generate: Annotated[int, typer.Option("--generate", "-g", metavar="N", help="Tokens of a decode.")] = 64,
+    repetitions: Annotated[
+        int, typer.Option("--repetitions", "-r", metavar="N", help="How often each is measured.")
+    ] = 5,
+    synthetic: Annotated[
+        Path | None,
+        typer.Option(
+            "--synthetic", metavar="CONFIG", help="A config.json, or a folder with one, to make a model from."
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option("--layers", metavar="N", help="With --synthetic: only the first N layers.")
+    ] = None,
+    type: Annotated[
+        str, typer.Option("--type", metavar="T", help="With --synthetic: F32 … Q6_K, or Q4_K_M, Q5_K_M.")
+    ] = "Q4_K_M",
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="With --synthetic: keep the GGUF file here.")
+    ] = None,
+    context: options.Context = None,
+    threads: options.Threads = None,
+    kv_type: options.KV = options.KVType.f16,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    for name, value in (("--prompt", prompt), ("--generate", generate), ("--repetitions", repetitions)):
+        if value < 1:
+            raise RequestError(f"{name} is {value}: choose at least 1")
+    if (model is None) == (synthetic is None):
+        raise RequestError("give either MODEL or --synthetic CONFIG")
+    if synthetic is None and (layers is not None or output is not None):
+        raise RequestError("--layers and --output belong to --synthetic: give that too")
+    # A context of its own, so that not the whole memory is set aside for a short measurement.
+    room = context or max(prompt, generate + 1) + 1
+    if synthetic is None:
+        assert model is not None
+        facts = measured(model, prompt, generate, repetitions, threads, kv_type, room)
+    else:
+        with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
+            path = output or Path(folder) / f"{synthetic.resolve().stem}-{type}.gguf"
+            write(synthetic, layers, type, path)
+            facts = measured(str(path), prompt, generate, repetitions, threads, kv_type, room)
+        facts |= {"model": f"synthetic {synthetic}", "type": type, "layers": layers}
+    if json:
+        typer.echo(json_module.dumps(facts))
+        return
+    for name, count in (("prefill", prompt), ("decode", generate)):
+        samples = facts["samples"][f"{name}_tokens_per_second"]
+        median = facts[f"{name}_tokens_per_second"]
+        typer.echo(f"{name:8}{count:6} tokens  {median:10.2f} tokens/s  ({min(samples):.2f} … {max(samples):.2f})")
+    typer.echo(f"load     {facts['load_seconds']:.2f} s, peak memory {human(facts['peak_memory_bytes'])}")
+    typer.echo(f"{facts['isa']}, {facts['threads']} threads, {repetitions} repetitions, kv {facts['kv_type']}")
+
+
+def measured(
+    name: str, prompt: int, generate: int, repetitions: int, threads: int | None, kv_type: options.KVType, context: int
+) -> dict[str, Any]:
+    """Load a model and measure it. Times of the first repetition are not counted: caches and threads warm up."""
+    from shoestring import ops
+
+    began = time.perf_counter()
+    model = load_model(name, threads=threads, kv_type=kv_type, context=context)
+    loaded = time.perf_counter() - began
+    prefills: list[float] = []
+    decodes: list[float] = []
+    with Progress("measuring", "repetitions") as progress:
+        for repetition in range(repetitions + 1):
+            prefills.append(prompt / prefill_seconds(model, prompt, repetition))
+            decodes.append(generate / decode_seconds(model, generate, repetition))
+            progress(repetition + 1, repetitions + 1)
+    del prefills[0], decodes[0]
+    return {
+        "model": name,
+        "prefill_tokens_per_second": statistics.median(prefills),
+        "decode_tokens_per_second": statistics.median(decodes),
+        "samples": {"prefill_tokens_per_second": prefills, "decode_tokens_per_second": decodes},
+        "prompt_tokens": prompt,
+        "generated_tokens": generate,
+        "load_seconds": loaded,
+        "peak_memory_bytes": peak_memory(),
+        "isa": ops.isa(),
+        "threads": ops.num_threads(),
+        "kv_type": kv_type.value,
+    }
+
+
+def prefill_seconds(model: Model, count: int, repetition: int) -> float:
+    """From a prompt of random tokens to the logits that follow it."""
+    tokens = random_tokens(model, count, repetition)
+    began = time.perf_counter()
+    model.logits(tokens, rows=[count - 1])
+    return time.perf_counter() - began
+
+
+def decode_seconds(model: Model, count: int, repetition: int) -> float:
+    """From the first generated token to `count` more, sampling included."""
+    pieces = model.generate(
+        random_tokens(model, 1, repetition), max_tokens=count + 1, temperature=0, ignore_eos=True, seed=repetition
+    )
+    next(pieces)
+    began = time.perf_counter()
+    for _ in pieces:
+        pass
+    return time.perf_counter() - began
+
+
+def random_tokens(model: Model, count: int, repetition: int) -> list[int]:
+    """No two repetitions share their first token, so that nothing is reused."""
+    draw = random.Random(repetition)
+    most = min(model.tokenizer.vocab_size, model.vocab_size)
+    return [repetition % most, *(draw.randrange(most) for _ in range(count - 1))]
+
+
+def peak_memory() -> int:
+    """Most bytes that were resident at once in this process."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def write(source: Path, layers: int | None, mix: str, path: Path) -> None:
+    """Make a GGUF file of random weights."""
+    from shoestring.synthetic import with_layers, write_synthetic
+
+    config = read_config(source)
+    if layers is not None:
+        config = with_layers(config, layers)
+    with Progress(f"writing {path.name}") as progress:
+        write_synthetic(config, path, mix, progress=progress)
+
+
+def read_config(source: Path) -> Config:
+    """A config from config.json alone. Raises CheckpointError."""
+    from shoestring.checkpoint.config import parse_config
+    from shoestring.checkpoint.tensors import Checkpoint
+
+    path = source / "config.json" if source.is_dir() else source
+    try:
+        metadata = json_module.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({error}): give a config.json") from None
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{path} holds no JSON object: give a config.json")
+    return parse_config(Checkpoint(path, "safetensors", {}, metadata, (path,)))

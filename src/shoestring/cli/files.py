@@ -1,0 +1,49 @@
+"""`shoestring pull` and `shoestring list`."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Annotated
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli.progress import Progress, human
+
+PULL_HELP = """Fetch a checkpoint from the Hugging Face Hub into its usual cache; what is there is not fetched again.
+
+NAME is REPO, or REPO:QUANT for one quantization of a GGUF repository, like org/model-GGUF:Q4_K_M."""
+
+LIST_HELP = """Checkpoints of both families in the stores of Hugging Face, llama.cpp, LM Studio and Ollama."""
+
+
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="REPO or REPO:QUANT.")],
+    debug: options.Debug = False,
+) -> None:
+    from shoestring import hub
+
+    with Progress(f"fetching {name}") as progress:
+        path = hub.pull(name, progress)
+    typer.echo(path)
+
+
+def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -> None:
+    from shoestring import stores
+
+    found = stores.list_checkpoints()
+    if json:
+        typer.echo(
+            json_module.dumps(
+                [
+                    {"name": f.name, "family": f.family, "bytes": f.nbytes, "store": f.store, "path": str(f.path)}
+                    for f in found
+                ]
+            )
+        )
+        return
+    if not found:
+        typer.echo("no checkpoint of either family was found: `shoestring pull` fetches one", err=True)
+    width = max((len(f.name) for f in found), default=0)
+    for f in found:
+        typer.echo(f"{f.name:{width}}  {f.family:8}  {human(f.nbytes):>11}  {f.store:12}  {f.path}")

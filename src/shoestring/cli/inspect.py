@@ -1,0 +1,129 @@
+"""`shoestring inspect`: what a checkpoint is, from its headers alone; never imports the compiled extension."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli.models import find
+from shoestring.cli.progress import human
+from shoestring.errors import TokenizerError
+
+if TYPE_CHECKING:
+    from shoestring.model.opening import Opened
+
+HELP = """Tell what MODEL is: architecture, parameters, types and bytes, context, template, and what is unusual."""
+
+
+def inspect(model: options.ModelName, json: options.Json = False, debug: options.Debug = False) -> None:
+    from shoestring.model.opening import open_model
+
+    facts = described(open_model(find(model)))
+    if json:
+        typer.echo(json_module.dumps(facts))
+        return
+    typer.echo(f"{facts['path']} ({facts['format']}, {len(facts['files'])} file(s), {human(facts['file_bytes'])})")
+    typer.echo(f"architecture   {facts['architecture']}, {facts['layers']} layers: {counted(facts['layer_kinds'])}")
+    active = f", {facts['parameters_active']:,} active a token" if facts["experts"] else ""
+    typer.echo(f"parameters     {facts['parameters_total']:,}{active}")
+    if facts["experts"]:
+        typer.echo(f"experts        {facts['experts']}, {facts['experts_per_token']} a token")
+    for part, types in facts["bytes"].items():
+        typer.echo(f"  {part:15}" + ", ".join(f"{kind} {human(size)}" for kind, size in types.items()))
+    typer.echo(f"context        {facts['context']:,} tokens, {human(facts['kv_bytes_per_token_f16'])} a token (KV f16)")
+    if facts["recurrent_state_bytes"]:
+        typer.echo(f"state          {human(facts['recurrent_state_bytes'])} a sequence")
+    typer.echo(f"memory         {human(facts['weight_bytes'])} of weights, {human(facts['free_bytes'])} free now")
+    typer.echo(f"vocabulary     {facts['vocabulary']:,}, of which the tokenizer has {facts['tokenizer_vocabulary']}")
+    typer.echo(f"template       {facts['template']}")
+    for note in facts["unusual"]:
+        typer.echo(f"unusual        {note}")
+
+
+def described(opened: Opened) -> dict[str, Any]:
+    """All that is known of a checkpoint, as JSON has it."""
+    from shoestring.checkpoint.summary import summarize
+    from shoestring.engine.cache import Demand
+    from shoestring.model.memory import free_memory, weight_bytes
+    from shoestring.models.sizes import kv_bytes_per_token
+    from shoestring.models.state import AttentionState
+
+    config, checkpoint, layout = opened.config, opened.checkpoint, opened.layout
+    summary = summarize(config, checkpoint, opened.binding)
+    by_part: dict[str, dict[str, int]] = {}
+    for (part, kind), size in sorted(summary.source_bytes.items(), key=lambda item: -item[1]):
+        by_part.setdefault(part, {})[kind] = size
+    kinds: dict[str, int] = {}
+    for layer in layout.layers:
+        kind = "delta-net"
+        if isinstance(layer, AttentionState):
+            kind = f"attention in chunks of {layer.chunk_size}" if layer.chunk_size else "full attention"
+        kinds[kind] = kinds.get(kind, 0) + 1
+    experts = config.num_experts if config.family == "qwen3_5" else config.num_local_experts
+    template, vocabulary, unusual = text_side(opened)
+    return {
+        "path": str(checkpoint.path),
+        "format": checkpoint.format,
+        "files": [str(file) for file in checkpoint.files],
+        "file_bytes": sum(size for _, _, size, _ in checkpoint.identities),
+        "architecture": config.family,
+        "layers": config.num_hidden_layers,
+        "layer_kinds": kinds,
+        "parameters_total": summary.parameters_total,
+        "parameters_active": summary.parameters_active,
+        "experts": experts,
+        "experts_per_token": config.num_experts_per_tok if experts else 0,
+        "bytes": by_part,
+        "tensor_bytes": summary.total_bytes,
+        "weight_bytes": weight_bytes(opened.binding),
+        "free_bytes": free_memory(),
+        "context": config.max_position_embeddings,
+        "kv_bytes_per_token_f16": kv_bytes_per_token(layout.layers, "f16"),
+        "recurrent_state_bytes": layout.nbytes(Demand(slots=1), "f16"),
+        "vocabulary": config.vocab_size,
+        "tokenizer_vocabulary": vocabulary,
+        "template": template,
+        "unusual": [*unusual, *peculiarities(opened, summary.ignored_bytes, summary.widened_bytes)],
+    }
+
+
+def text_side(opened: Opened) -> tuple[str | None, int | None, list[str]]:
+    """Where the template is from, the tokenizer's size, and what keeps either from use."""
+    from shoestring.checkpoint.chat_template import ChatTemplate
+    from shoestring.checkpoint.tokenizer import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)
+    except TokenizerError as error:
+        return None, None, [str(error)]
+    try:
+        template = ChatTemplate.from_checkpoint(opened.checkpoint, tokenizer, opened.config.family)
+    except TokenizerError as error:
+        return None, tokenizer.vocab_size, [str(error)]
+    return template.source, tokenizer.vocab_size, []
+
+
+def peculiarities(opened: Opened, ignored_bytes: int, widened_bytes: int) -> list[str]:
+    """What a user might not expect of this checkpoint."""
+    config, notes = opened.config, []
+    if config.tie_word_embeddings:
+        notes.append("the head is the embedding (tied)")
+    if config.rotary.scaling != "none":
+        notes.append(f"rotary scaling {config.rotary.scaling}, factor {config.rotary.factor:g}")
+    if config.family == "llama4" and not config.use_qk_norm:
+        notes.append("no norm of queries and keys")
+    if widened_bytes:
+        notes.append(f"FP8 matrices are widened to float32 at load: {human(widened_bytes)}")
+    reasons: dict[str, int] = {}
+    for _, reason in opened.binding.ignored:
+        reasons[reason] = reasons.get(reason, 0) + 1
+    if reasons:
+        notes.append(f"{human(ignored_bytes)} of tensors are not used: {counted(reasons)}")
+    return notes
+
+
+def counted(kinds: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())

@@ -1,0 +1,60 @@
+"""From the MODEL of a command line to a path, and to a loaded model with a progress bar."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from shoestring.cli.options import KVType
+from shoestring.cli.progress import Progress
+from shoestring.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from shoestring.model.model import Model
+
+#: organisation/repository, perhaps with the name of a quantization behind a colon
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+
+
+def find(name: str) -> Path:
+    """The file or folder that MODEL means. Raises CheckpointError when there is none, naming what to do."""
+    from shoestring.demo import DEMO_NAME, ensure_demo
+
+    if name == DEMO_NAME:
+        with Progress(f"writing {DEMO_NAME}") as progress:
+            return ensure_demo(progress)
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if _HUB_NAME.fullmatch(name) and not name.startswith((".", "/", "~")):
+        from shoestring.stores import find_checkpoint
+
+        found = find_checkpoint(name)
+        if found is not None:
+            return found
+        raise CheckpointError(f"{name} is neither a path nor in a local store: run `shoestring pull {name}`")
+    raise CheckpointError(f"{name} does not exist: give a .gguf file, a folder, a Hub name or {DEMO_NAME}")
+
+
+def load_model(name: str, *, threads: int | None, kv_type: KVType, context: int | None) -> Model:
+    """Load MODEL for a command. Raises as `find` and `shoestring.load` do."""
+    from shoestring.model.loading import checked_threads, load
+
+    if threads is not None:
+        checked_threads(threads)
+    path = find(name)
+    guard_mapped_files()
+    with Progress(f"loading {path.name}") as progress:
+        return load(path, threads, kind(kv_type), context, progress)
+
+
+def kind(kv_type: KVType) -> Literal["f16", "f32"]:
+    return "f16" if kv_type is KVType.f16 else "f32"
+
+
+def guard_mapped_files() -> None:
+    """A file that is truncated while it is mapped ends the program with one line, not with a core dump."""
+    from shoestring import ops
+
+    ops.install_sigbus_handler()

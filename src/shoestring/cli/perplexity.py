@@ -1,0 +1,61 @@
+"""`shoestring perplexity`."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli.models import load_model
+from shoestring.cli.progress import Progress
+from shoestring.errors import RequestError
+
+HELP = """Perplexity of a text, as llama.cpp defines it, so that figures compare.
+
+The text is cut into windows of --context tokens; the second half of each is scored, the first is context."""
+
+
+def perplexity(
+    model: options.ModelName,
+    file: Annotated[Path, typer.Option("--file", "-f", metavar="TEXT", help='A UTF-8 text; "-" is stdin.')],
+    context: Annotated[int, typer.Option("--context", "-c", metavar="N", help="Tokens of a window.")] = 512,
+    threads: options.Threads = None,
+    kv_type: options.KV = options.KVType.f16,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    text = read_text(file)
+    if context < 4:
+        raise RequestError(f"--context is {context}: perplexity needs windows of at least 4 tokens")
+    loaded = load_model(model, threads=threads, kv_type=kv_type, context=context)
+    with Progress("scoring", "windows") as progress:
+        result = loaded.perplexity(text, context, progress)
+    if json:
+        facts = {
+            "model": model,
+            "perplexity": result.perplexity,
+            "standard_error": result.standard_error,
+            "context": context,
+            "windows": result.windows,
+            "tokens_scored": result.tokens_scored,
+            "kv_type": kv_type.value,
+        }
+        typer.echo(json_module.dumps(facts))
+        return
+    typer.echo(
+        f"perplexity {result.perplexity:.4f} ± {result.standard_error:.4f} "
+        f"({result.tokens_scored} tokens scored in {result.windows} windows of {context})"
+    )
+
+
+def read_text(file: Path) -> str:
+    """The text of a file or stdin; OSError tells its name."""
+    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{file} is not UTF-8 text (byte {error.start}): convert it first") from None

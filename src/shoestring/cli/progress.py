@@ -1,0 +1,54 @@
+"""A bar on stderr for what takes longer than two seconds. Where stderr is no terminal, a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+#: Nothing is shown for what is done before.
+_SILENT_SECONDS = 1.0
+_REDRAW_SECONDS = 0.1
+_LINE_SECONDS = 15.0
+_WIDTH = 30
+
+
+class Progress:
+    """`with Progress("loading") as progress:` … `progress(done, total)`; done and total in any unit."""
+
+    def __init__(self, what: str, unit: str = "bytes") -> None:
+        self._what = what
+        self._unit = unit
+        self._terminal = sys.stderr.isatty()
+        self._next = time.monotonic() + _SILENT_SECONDS
+        self._drawn = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._drawn and self._terminal:
+            print("\r" + " " * self._drawn + "\r", end="", file=sys.stderr, flush=True)
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        share = min(1.0, done / total) if total else 0.0
+        amount = f"{human(done)} of {human(total)}" if self._unit == "bytes" else f"{done} of {total} {self._unit}"
+        if self._terminal:
+            bar = "#" * int(share * _WIDTH)
+            line = f"{self._what} [{bar:-<{_WIDTH}}] {share:4.0%} {amount}"
+            print("\r" + line.ljust(self._drawn), end="", file=sys.stderr, flush=True)
+            self._drawn = len(line)
+        else:
+            print(f"{self._what}: {share:.0%}, {amount}", file=sys.stderr, flush=True)
+        self._next = now + (_REDRAW_SECONDS if self._terminal else _LINE_SECONDS)
+
+
+def human(size: float) -> str:
+    """Bytes with a unit: 1.50 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} TiB"

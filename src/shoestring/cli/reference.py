@@ -1,0 +1,123 @@
+"""`shoestring run --reference`: the same prompt through `shoestring.reference`, plain numpy float64.
+
+For looking into a doubt, on a machine without the compiled extension too. Slow, and its bits depend on numpy.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from shoestring.checkpoint.chat_template import ChatTemplate
+from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.engine.sampler import Sampling, default_sampling
+from shoestring.errors import CapacityError, RequestError
+from shoestring.model.opening import open_model
+from shoestring.model.text import Answer, FinishReason, TokenInfo
+from shoestring.reference.model import generate
+
+NOTICE = "reference: plain numpy float64, slow, and outside of the promise of equal bits"
+
+
+def answer_by_reference(path: Path, question: Mapping[str, Any], wanted: Mapping[str, Any], *, json: bool) -> None:
+    """Print the answer to `question` (as Model.generate has it) with the options `wanted`."""
+    typer.echo(NOTICE, err=True)
+    opened = open_model(path)
+    tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)
+    if "messages" in question:
+        template = ChatTemplate.from_checkpoint(opened.checkpoint, tokenizer, opened.config.family)
+        rendered = template.render(question["messages"], None, wanted["thinking"])
+        tokens, thinking = list(rendered.token_ids), rendered.inside_thinking
+    else:
+        tokens, thinking = tokenizer.encode(question["prompt"]), False
+        if tokenizer.add_bos and tokenizer.bos_id is not None:
+            tokens = [tokenizer.bos_id, *tokens]
+    if not tokens:
+        raise RequestError("the prompt is empty: give at least one token")
+    room = opened.config.max_position_embeddings - len(tokens)
+    if room < 1:
+        raise CapacityError(f"the prompt's {len(tokens)} tokens fill the model's context: shorten it")
+    most = min(room, wanted["max_tokens"] or room)
+    sampling = options(opened.config.family, thinking, opened.checkpoint.generation_config, wanted)
+    pick = Picker(sampling, tokenizer.vocab_size, tokens)
+    chat = "messages" in question
+    ends = tokenizer.eos_ids | set(wanted["stop_ids"])
+    answer = Answer(
+        0,
+        tokenizer.stream_decoder(skip_special=chat),
+        wanted["stop"],
+        thinking_ids=tokenizer.thinking if chat else None,
+        inside_thinking=thinking,
+        hidden_ids=frozenset(ends),
+    )
+    pieces = []
+    for count, token in enumerate(generate(opened.config, opened.binding, tokens, pick), start=1):
+        reason: FinishReason | None = "stop" if token in ends else "length" if count == most else None
+        pieces.append(answer.push(TokenInfo(token), reason))
+        if not json:
+            typer.echo(pieces[-1].text, nl=False)
+            sys.stdout.flush()
+        if answer.finished:
+            break
+    if not json:
+        typer.echo()
+        return
+    facts = {
+        "reference": True,
+        "text": "".join(piece.text for piece in pieces if not piece.thinking),
+        "thinking": "".join(piece.text for piece in pieces if piece.thinking),
+        "finish_reason": pieces[-1].finish_reason,
+        "tokens": [token.id for piece in pieces for token in piece.tokens],
+        "prompt_tokens": len(tokens),
+    }
+    typer.echo(json_module.dumps(facts))
+
+
+def options(family: str, thinking: bool, generation_config: Mapping[str, Any], wanted: Mapping[str, Any]) -> Sampling:
+    """The options that were given, the rest as the checkpoint or vendor has them."""
+    import dataclasses
+
+    names = {field.name for field in dataclasses.fields(Sampling)}
+    given = {name: value for name, value in wanted.items() if name in names}
+    return dataclasses.replace(default_sampling(family, thinking, generation_config), **given).seeded()
+
+
+class Picker:
+    """Sampling in the plain: penalties, temperature, top-k, top-p, min-p, one draw."""
+
+    def __init__(self, sampling: Sampling, vocabulary_size: int, prompt: list[int]) -> None:
+        self._sampling = sampling
+        self._vocabulary_size = vocabulary_size
+        self._random = np.random.default_rng(sampling.seed)
+        self._prompt = prompt
+        self._generated: list[int] = []
+
+    def __call__(self, logits: npt.NDArray[Any]) -> int:
+        token = self._pick(logits[: self._vocabulary_size].astype(np.float64))
+        self._generated.append(token)
+        return token
+
+    def _pick(self, x: npt.NDArray[np.float64]) -> int:
+        s = self._sampling
+        for token, bias in s.logit_bias.items():
+            x[token] += bias
+        for token in {*self._prompt, *self._generated}:
+            x[token] = x[token] / s.repetition_penalty if x[token] > 0 else x[token] * s.repetition_penalty
+        for token in set(self._generated):
+            x[token] -= s.presence_penalty + s.frequency_penalty * self._generated.count(token)
+        if s.temperature == 0:
+            return int(np.argmax(x))
+        p = np.exp((x - x.max()) / s.temperature)
+        order = np.argsort(-p, kind="stable")[: s.top_k or None]
+        kept = p[order] / p[order].sum()
+        enough = int(np.searchsorted(np.cumsum(kept), s.top_p)) + 1
+        keep = (np.arange(len(kept)) < enough) & (kept >= s.min_p * kept[0])
+        order, kept = order[keep], kept[keep]
+        return int(order[np.searchsorted(np.cumsum(kept), self._random.random() * kept.sum(), side="right")])

@@ -1,0 +1,167 @@
+"""`shoestring run`: one prompt, one answer."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli.models import find, load_model
+from shoestring.errors import RequestError
+
+if TYPE_CHECKING:
+    from shoestring.model.text import Piece
+
+HELP = """Continue PROMPT, or answer it with --system or --chat, and print the text as it comes.
+
+PROMPT is read from stdin when it is absent or "-". Speed and token counts go to stderr."""
+
+
+def run(
+    model: options.ModelName,
+    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="The text to continue or answer.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="PROMPT is a user's message, to be answered.")] = False,
+    system: options.System = None,
+    thinking: options.Thinking = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    presence_penalty: options.PresencePenalty = None,
+    frequency_penalty: options.FrequencyPenalty = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    logit_bias: options.LogitBias = None,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    stop_id: options.StopId = None,
+    logprobs: Annotated[
+        int | None,
+        typer.Option("--logprobs", metavar="N", help="With --json: the N likeliest tokens at each place."),
+    ] = None,
+    context: options.Context = None,
+    threads: options.Threads = None,
+    kv_type: options.KV = options.KVType.f16,
+    reference: Annotated[
+        bool,
+        typer.Option("--reference", help="Compute in plain numpy float64: slow, and not bound to give the same bits."),
+    ] = False,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    wanted = options.generation_options(
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        repetition_penalty=repetition_penalty,
+        logit_bias=logit_bias,
+        seed=seed,
+        stop=stop,
+        stop_id=stop_id,
+        thinking=thinking,
+    )
+    if logprobs is not None:
+        if not json:
+            raise RequestError("--logprobs is only shown with --json: give both")
+        wanted["logprobs"] = logprobs
+    text = read_prompt(prompt)
+    question: dict[str, Any] = {"prompt": text}
+    if chat or system is not None:
+        first = [{"role": "system", "content": system}] if system is not None else []
+        question = {"messages": [*first, {"role": "user", "content": text}]}
+    if reference:
+        from shoestring.cli.reference import answer_by_reference
+
+        answer_by_reference(find(model), question, wanted, json=json)
+        return
+    loading = time.perf_counter()
+    loaded = load_model(model, threads=threads, kv_type=kv_type, context=context)
+    loading = time.perf_counter() - loading
+    asked = time.perf_counter()
+    prompt_tokens = len(loaded.prompt(**question, thinking=thinking).tokens)
+    result = Result(prompt_tokens, asked)
+    for piece in loaded.generate(**question, **wanted):
+        result.add(piece)
+        if not json:
+            typer.echo(piece.text, nl=False)
+            sys.stdout.flush()
+    if json:
+        typer.echo(json_module.dumps({"model": model, **result.as_json(), "load_seconds": round(loading, 3)}))
+        return
+    typer.echo()
+    typer.echo(f"[{result.line()}; loaded in {loading:.1f} s]", err=True)
+
+
+def read_prompt(prompt: str | None) -> str:
+    """PROMPT, or what stdin holds."""
+    if prompt is not None and prompt != "-":
+        return prompt
+    if sys.stdin is None or sys.stdin.isatty():
+        raise RequestError("there is no prompt: write one behind MODEL, or send it to stdin")
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"stdin is not UTF-8 text (byte {error.start}): convert it first") from None
+    if not text:
+        raise RequestError("stdin is empty: send a prompt")
+    return text
+
+
+class Result:
+    """An answer with its times: `first` and `last` are when tokens came."""
+
+    def __init__(self, prompt_tokens: int, asked: float) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.asked = asked
+        self.first: float | None = None
+        self.last = asked
+        self.pieces: list[Piece] = []
+
+    def add(self, piece: Piece) -> None:
+        self.last = time.perf_counter()
+        if self.first is None:
+            self.first = self.last
+        self.pieces.append(piece)
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(piece.tokens) for piece in self.pieces)
+
+    @property
+    def decode_rate(self) -> float | None:
+        """Tokens a second after the first; None for an answer of one token."""
+        if self.first is None or self.tokens < 2 or self.last <= self.first:
+            return None
+        return (self.tokens - 1) / (self.last - self.first)
+
+    def line(self) -> str:
+        """What a person wants to know about speed."""
+        first = (self.first or self.last) - self.asked
+        rate = f", {self.decode_rate:.1f} tokens/s" if self.decode_rate else ""
+        return f"{self.prompt_tokens} prompt tokens, first token after {first:.2f} s, {self.tokens} tokens{rate}"
+
+    def as_json(self) -> dict[str, Any]:
+        tokens = [token for piece in self.pieces for token in piece.tokens]
+        facts: dict[str, Any] = {
+            "text": "".join(piece.text for piece in self.pieces if not piece.thinking),
+            "thinking": "".join(piece.text for piece in self.pieces if piece.thinking),
+            "finish_reason": next((p.finish_reason for p in reversed(self.pieces) if p.finish_reason), None),
+            "tokens": [token.id for token in tokens],
+            "prompt_tokens": self.prompt_tokens,
+            "first_token_seconds": round((self.first or self.last) - self.asked, 4),
+            "decode_tokens_per_second": self.decode_rate,
+        }
+        if any(token.logprob is not None for token in tokens):
+            facts["logprobs"] = [
+                {"id": token.id, "logprob": token.logprob, "top": [list(pair) for pair in token.top]}
+                for token in tokens
+            ]
+        return facts

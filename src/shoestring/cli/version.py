@@ -1,0 +1,28 @@
+"""`shoestring version`."""
+
+from __future__ import annotations
+
+import json as json_module
+
+import typer
+
+from shoestring import __version__
+from shoestring.cli.options import Debug, Json
+
+HELP = "Print the version, the instruction set in use and those that this CPU can run."
+
+
+def version(json: Json = False, debug: Debug = False) -> None:
+    from shoestring import ops
+
+    facts = {
+        "version": __version__,
+        "numerics_version": ops.numerics_version(),
+        "isa": ops.isa(),
+        "variants": ops.variants(),
+    }
+    if json:
+        typer.echo(json_module.dumps(facts))
+        return
+    typer.echo(f"shoestring {__version__} (numerics version {facts['numerics_version']})")
+    typer.echo(f"instruction set: {facts['isa']}, of {', '.join(ops.variants())}; SHOESTRING_ISA forces another")
