@@ -58,6 +58,7 @@ def from_hugging_face(checkpoint: Checkpoint) -> Qwen3_5Config:
     text.expect("hidden_act", "silu")
     text.expect("attention_bias", False)
     text.expect("attn_output_gate", True)
+    text.expect("output_gate_type", "swish", "silu")  # of the delta-net's gated norm; Qwen 3.6 27B states it
     text.expect("mlp_only_layers", [])
     text.expect("decoder_sparse_step", 1)
     text.expect("norm_topk_prob", True)
