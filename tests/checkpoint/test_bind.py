@@ -115,7 +115,7 @@ def test_both_formats_give_the_same_config(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "arch, rows",
+    ("arch", "rows"),
     [
         ("QWEN35", name_tables.QWEN_LAYER + name_tables.QWEN_ATTENTION + name_tables.QWEN_DENSE),
         ("QWEN35", name_tables.QWEN_DELTA_NET),
@@ -239,9 +239,7 @@ def test_vectors_and_transposed_stacks_are_floats(tmp_path):
     tensors = gguf_tensors(model)
     types = {"blk.0.attn_norm.weight": gguf.GGMLQuantizationType.Q8_0}
     tensors["blk.0.attn_norm.weight"] = np.zeros(34, np.uint8)
-    with pytest.raises(
-        CheckpointError, match=r"attn_norm\.weight .* has type Q8_0, supported here are F32, F16, BF16$"
-    ):
+    with pytest.raises(CheckpointError, match=r"attn_norm\.weight .* has type Q8_0, supported here are F32, F16"):
         load(write_gguf_file(tmp_path / "m.gguf", gguf_metadata(model), tensors, types))
 
 

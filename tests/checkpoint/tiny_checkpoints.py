@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 V, H, HEADS, KV_HEADS, D = 40, 32, 4, 2, 16
 KEY_HEADS, VALUE_HEADS, KEY_DIM, VALUE_DIM, WIDTH = 2, 4, 8, 8, 4
-I, M, S, E = 64, 48, 32, 3
+FFN, M, S, E = 64, 48, 32, 3
 C = 2 * KEY_HEADS * KEY_DIM + VALUE_HEADS * VALUE_DIM
 LAYERS = 4
 KINDS = ("qwen-dense", "qwen-mixture", "scout", "maverick")
@@ -74,7 +74,7 @@ def _qwen_layer(kind: str, n: int) -> dict[str, tuple[int, ...]]:
             "delta.norm": (VALUE_DIM,),
         }
     if kind == "qwen-dense":
-        return layer | {"mlp.gate": (I, H), "mlp.up": (I, H), "mlp.down": (H, I)}
+        return layer | {"mlp.gate": (FFN, H), "mlp.up": (FFN, H), "mlp.down": (H, FFN)}
     return layer | _mixture() | {"shared_gate": (1, H)}
 
 
@@ -88,7 +88,7 @@ def _llama_layer(kind: str, n: int) -> dict[str, tuple[int, ...]]:
         "attention.output": (H, HEADS * D),
     }
     if kind == "maverick" and n % 2 == 0:
-        return layer | {"mlp.gate": (I, H), "mlp.up": (I, H), "mlp.down": (H, I)}
+        return layer | {"mlp.gate": (FFN, H), "mlp.up": (FFN, H), "mlp.down": (H, FFN)}
     return layer | _mixture(shared=M)
 
 
@@ -202,7 +202,7 @@ def hugging_face_config(model: Tiny, multimodal: bool = True) -> dict[str, Any]:
             },
         }
         if model.kind == "qwen-dense":
-            text |= {"intermediate_size": I}
+            text |= {"intermediate_size": FFN}
         else:
             text |= {"num_experts": E, "num_experts_per_tok": 2, "moe_intermediate_size": M}
             text |= {"shared_expert_intermediate_size": S}
@@ -210,7 +210,7 @@ def hugging_face_config(model: Tiny, multimodal: bool = True) -> dict[str, Any]:
         model_type = "llama4"
         text |= {
             "intermediate_size": M,
-            "intermediate_size_mlp": I,
+            "intermediate_size_mlp": FFN,
             "num_local_experts": E,
             "num_experts_per_tok": 1,
             "interleave_moe_layer_step": 2 if model.kind == "maverick" else 1,
@@ -315,7 +315,7 @@ def gguf_metadata(model: Tiny) -> dict[str, Any]:
         "block_count": LAYERS,
         "context_length": 4096,
         "embedding_length": H,
-        "feed_forward_length": I,
+        "feed_forward_length": FFN,
         "attention.head_count": HEADS,
         "attention.head_count_kv": KV_HEADS,
         "attention.key_length": D,

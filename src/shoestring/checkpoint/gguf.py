@@ -170,7 +170,9 @@ def _parse(path: Path, header: bytes, file_size: int) -> tuple[dict[str, Any], l
     num_tensors, num_pairs = cursor.unsigned("Q"), cursor.unsigned("Q")
     for what, count, smallest in (("keys", num_pairs, _SMALLEST_PAIR), ("tensors", num_tensors, _SMALLEST_TENSOR)):
         if count > file_size // smallest:
-            raise CheckpointError(f"{path} claims {count} {what}, more than {file_size} bytes can hold")
+            raise CheckpointError(
+                f"{path} claims {count} {what}, more than {file_size} bytes can hold: it is truncated or damaged"
+            )
     metadata: dict[str, Any] = {}
     for index in range(num_pairs):
         key = cursor.string(_LARGEST_NAME, lambda index=index: f"key {index}")  # type: ignore[misc]
@@ -208,7 +210,8 @@ def _place(path: Path, data: Bytes, metadata: dict[str, Any], infos: list[_Info]
     start = -(-header_end // alignment) * alignment
     tensors: dict[str, Tensor] = {}
     by_offset = sorted(infos, key=lambda info: info.offset)
-    for info, following in zip(by_offset, [*by_offset[1:], None], strict=True):
+    for index, info in enumerate(by_offset):
+        following = by_offset[index + 1] if index + 1 < len(by_offset) else None
         where = f"{path}: tensor {info.name}"
         if info.name in tensors:
             raise CheckpointError(f"{where} stands twice: convert the model again")

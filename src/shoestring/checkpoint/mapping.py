@@ -29,6 +29,7 @@ class MappedFile:
 
     def head(self, size: int) -> bytes:
         """A copy of the first `size` bytes, read and not mapped; shorter where the file is."""
+        size = min(size, len(self.data))
         try:
             with self.path.open("rb") as file:
                 return file.read(size)
