@@ -115,6 +115,29 @@ def _aligned_bytes(nbytes: int) -> Bytes:
     return memory[begin : begin + nbytes]
 
 
+# --- the extension itself --------------------------------------------------------------------------------------
+
+
+def isa() -> str:
+    """The instruction set in use: the best that this CPU has, or the one that SHOESTRING_ISA names."""
+    return _kernels.isa()
+
+
+def variants() -> list[str]:
+    """The instruction sets that this CPU can run."""
+    return _kernels.variants()
+
+
+def set_num_threads(count: int) -> None:
+    """How many threads every op computes with; no bit depends on it."""
+    _kernels.set_num_threads(count)
+
+
+def num_threads() -> int:
+    """As last set."""
+    return _kernels.num_threads()
+
+
 # --- load time -------------------------------------------------------------------------------------------------
 
 
