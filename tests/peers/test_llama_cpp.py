@@ -26,9 +26,9 @@ from shoestring.synthetic import write_synthetic
 TOKENS = 400
 #: Branches small beside the residual, as in trained models: rounding is then not amplified from layer to layer.
 #: A router's sharp scores keep near ties between experts, where any rounding decides, rare.
-BRANCH = 0.15
+BRANCH = 0.12
 #: Mean divergence on float32 weights, where only sums differ (and keys and values are rounded to float16).
-FLOAT_BOUND = 1e-5
+FLOAT_BOUND = 1e-6
 GAINS = dict.fromkeys(("attn_output", "ssm_out", "ffn_down", "ffn_down_shexp", "ffn_down_exps"), BRANCH) | {
     "output": 0.75,
     "ffn_gate_inp": 3.0,
