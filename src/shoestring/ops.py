@@ -34,6 +34,9 @@ else:
 
     _kernels = _Unloaded()
 
+#: Of docs/numerics.md. Bits of two builds may be compared only where it is equal; every golden hash carries it.
+NUMERICS_VERSION = 1
+
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
