@@ -222,6 +222,9 @@ def from_gguf(checkpoint: Checkpoint) -> Llama4Config:
     )
     fields.finish(_IGNORED_GGUF)
     own.finish({})
+    # A misspelt key of ours would otherwise be one more foreign section that nobody reads.
+    stray = {k: v for k, v in checkpoint.metadata.items() if k.startswith("shoestring.") and not k.startswith(OWN_KEYS)}
+    Fields(str(checkpoint.path), stray).finish({})
     return _checked(fields.where, config)
 
 

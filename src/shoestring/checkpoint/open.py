@@ -21,16 +21,19 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
     Raises CheckpointError when nothing usable is there, or more than one candidate.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
+    if "\0" in str(path):
+        raise CheckpointError(f"{str(path)!r} is not a path: it has a zero byte")
     try:
+        path = path.expanduser()
         if path.is_dir():
             return _open_folder(path)
         if not path.exists():
             raise CheckpointError(f"{path} does not exist: give a .gguf file or a folder with safetensors")
+    except RuntimeError as error:  # ~ of nobody
+        raise CheckpointError(f"{path} is not a path: {error}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:  # a zero byte in the name
-        raise CheckpointError(f"{str(path)!r} is not a path ({error})") from error
     if path.suffix == ".safetensors":
         raise CheckpointError(f"{path} has no config of its own: give its folder {path.parent}")
     return open_gguf(path)

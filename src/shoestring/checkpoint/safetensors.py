@@ -7,6 +7,7 @@ against the file's size; the `safetensors` package hides the offsets that mappin
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a small file beside the weights; CheckpointError for anything else."""
     try:
         with path.open("rb") as file:
-            data = file.read(_LARGEST_JSON + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > _LARGEST_JSON:
+                raise CheckpointError(f"{path} has {size} bytes, more than {_LARGEST_JSON}: no checkpoint needs that")
+            data = file.read(size)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
-    if len(data) > _LARGEST_JSON:
-        raise CheckpointError(f"{path} is larger than {_LARGEST_JSON} bytes: no checkpoint needs that")
     return _parse_json(str(path), data)
 
 
