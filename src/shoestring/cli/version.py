@@ -17,7 +17,7 @@ def version(json: Json = False, debug: Debug = False) -> None:
 
     facts = {
         "version": __version__,
-        "numerics_version": ops.numerics_version(),
+        "numerics_version": ops.NUMERICS_VERSION,
         "isa": ops.isa(),
         "variants": ops.variants(),
     }
