@@ -1,0 +1,233 @@
+"""What a row of each data file is. A class here is a table there; its fields are the keys, by the same names.
+
+Sizes are bytes, bandwidths bytes a second, speeds operations a second, power watts, money US dollars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Kind = Literal["vendor-claimed", "independent", "measured here", "computed"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+#: Data older than this is marked wherever it is shown.
+STALE_DAYS = 90
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from: a model card, a datasheet, a price list, the article."""
+
+    id: str
+    title: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What every row of every table carries."""
+
+    id: str
+    #: id of a Source
+    source: str
+    #: when the source said so, YYYY-MM-DD
+    date: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Model(Row):
+    """A published checkpoint. Parameters and bytes are computed from `config`, the vendor's config.json."""
+
+    name: str
+    #: what people type, besides `id`
+    aliases: tuple[str, ...]
+    repository: str
+    config: str
+    family: str
+    released: str
+    licence: str
+    #: what it reads
+    modalities: tuple[str, ...]
+    #: context that the vendor states beyond the config's, with a rotary extension; 0: none
+    extended_context: int = 0
+    languages: int = 0
+    flagship: bool = False
+    #: repositories of quantized files, "TYPE repository"
+    quantized: tuple[str, ...] = ()
+    gguf: str = ""
+    #: how the vendor's tables name what it was trained in
+    training: str = ""
+
+
+@dataclass(frozen=True)
+class Benchmark(Row):
+    """What a score measures, in its own unit; higher is better."""
+
+    title: str
+    #: text, code, agent, image, video, multilingual
+    area: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Score(Row):
+    model: str
+    benchmark: str
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Price(Row):
+    """Dollars a million tokens at one provider."""
+
+    model: str
+    provider: str
+    input_usd: float
+    output_usd: float
+    #: most tokens of a prompt there; 0: not said
+    context: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Device(Row):
+    """A GPU, or a machine whose processor and GPU share one memory (`unified`)."""
+
+    name: str
+    aliases: tuple[str, ...]
+    memory_bytes: int
+    bandwidth: float
+    #: dense operations a second in 16, 8 and 4 bits; 0: not there
+    flops_16: float
+    flops_8: float = 0.0
+    flops_4: float = 0.0
+    #: to its neighbours, one direction
+    link_bandwidth: float = 0.0
+    #: to the host's memory, one direction
+    host_bandwidth: float = 0.0
+    power: float = 0.0
+    unified: bool = False
+    vendor: str = "nvidia"
+    #: of a unified machine that is bought with several sizes of memory
+    memory_choices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Disk(Row):
+    name: str
+    #: sequential reading
+    bandwidth: float
+
+
+@dataclass(frozen=True)
+class Rental(Row):
+    """Dollars an hour for one device."""
+
+    device: str
+    provider: str
+    usd_per_hour: float
+
+
+@dataclass(frozen=True)
+class Engine(Row):
+    """A program that serves one or both families."""
+
+    name: str
+    families: tuple[str, ...]
+    #: file types it reads
+    formats: tuple[str, ...]
+    modalities: tuple[str, ...]
+    #: where the weights may live
+    places: tuple[str, ...]
+    since: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Licence(Row):
+    """Terms as facts. `limit_mau` 0: none; lists are sentences."""
+
+    name: str
+    url: str
+    #: monthly active users beyond which a licence of the vendor's own is needed
+    limit_mau: int = 0
+    #: is the multimodal use granted to those domiciled in the European Union
+    eu_multimodal: bool = True
+    obligations: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Use(Row):
+    """A use case of the article, and the benchmarks that weigh in it."""
+
+    title: str
+    #: quality, context, size, price: by what candidates are ranked
+    measure: str
+    benchmarks: tuple[str, ...]
+    question: str
+
+
+@dataclass(frozen=True)
+class Claim(Row):
+    """A sentence of the article that arithmetic can check; `check` names the function that does."""
+
+    text: str
+    check: str
+
+
+@dataclass(frozen=True)
+class Speed(Row):
+    """A published speed, to hold the estimates against."""
+
+    model: str
+    type: str
+    hardware: str
+    #: prefill, decode: of one user; throughput: of all
+    phase: str
+    tokens_per_second: float
+    context: int = 4096
+    users: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Fact(Row):
+    """A number of the article or of a measurement that fits no other table, e.g. what it recommends for a model."""
+
+    model: str
+    topic: str
+    text: str
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All tables, each by id."""
+
+    sources: dict[str, Source] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+    benchmarks: dict[str, Benchmark] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
+    prices: dict[str, Price] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
+    disks: dict[str, Disk] = field(default_factory=dict)
+    rentals: dict[str, Rental] = field(default_factory=dict)
+    engines: dict[str, Engine] = field(default_factory=dict)
+    licences: dict[str, Licence] = field(default_factory=dict)
+    uses: dict[str, Use] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    speeds: dict[str, Speed] = field(default_factory=dict)
+    facts: dict[str, Fact] = field(default_factory=dict)
+
+    def score(self, model: str, benchmark: str) -> Score | None:
+        """The score of a model on a benchmark, the newest where there are several."""
+        found = [s for s in self.scores.values() if s.model == model and s.benchmark == benchmark]
+        return max(found, key=lambda s: s.date) if found else None
+
+    def prices_of(self, model: str) -> list[Price]:
+        """All offers for a model, the cheapest in and out together first."""
+        return sorted((p for p in self.prices.values() if p.model == model), key=lambda p: p.input_usd + p.output_usd)

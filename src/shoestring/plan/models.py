@@ -1,0 +1,103 @@
+"""From what a user names to a Candidate: catalogue names, local files and folders, Hub names.
+
+A Candidate is a config with its shapes counted; nothing of it is weights.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from shoestring.catalogue.load import FOLDER
+from shoestring.catalogue.schema import Catalogue, Model
+from shoestring.checkpoint.config import Config, parse_config
+from shoestring.checkpoint.tensors import Checkpoint
+from shoestring.errors import RequestError
+from shoestring.models.sizes import Parameters, parameters
+from shoestring.plan.shapes import Shape, all_shapes
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to plan for. `row` is None for a file that the catalogue does not know."""
+
+    id: str
+    name: str
+    config: Config
+    shapes: tuple[Shape, ...]
+    text: Parameters
+    row: Model | None = None
+    #: where the weights are, for commands: a Hub name, a file or a folder
+    location: str = ""
+    #: bytes by part as the file stores them; empty unless a file was looked at
+    stored: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Parameters with vision and multi-token prediction."""
+        return sum(shape.parameters for shape in self.shapes)
+
+    @property
+    def family(self) -> str:
+        return self.config.family
+
+
+def resolve_row(name: str, catalogue: Catalogue) -> Model | None:
+    """The catalogue's row for an id or alias, case aside; None when it names none."""
+    wanted = name.casefold()
+    for row in catalogue.models.values():
+        if wanted in (row.id.casefold(), row.name.casefold(), *(alias.casefold() for alias in row.aliases)):
+            return row
+    return None
+
+
+def resolve(name: str, catalogue: Catalogue) -> Candidate:
+    """What a user's MODEL stands for.
+
+    Raises RequestError, with names that are near, when it is nothing that we know or can reach.
+    """
+    row = resolve_row(name, catalogue)
+    if row is not None:
+        return from_row(row)
+    path = Path(name).expanduser()
+    if path.exists():
+        from shoestring.plan.checkpoints import from_path
+
+        return from_path(path)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith(".gguf"):
+        from shoestring.plan.checkpoints import from_hub
+
+        return from_hub(name)
+    known = {alias.casefold(): alias for row in catalogue.models.values() for alias in (row.id, *row.aliases)}
+    near = get_close_matches(name.casefold(), known, n=3, cutoff=0.4)
+    hint = f"near it: {', '.join(known[n] for n in near)}" if near else f"known: {', '.join(catalogue.models)}"
+    raise RequestError(f"model {name!r} is neither in the catalogue nor a file or folder; {hint}")
+
+
+def from_row(row: Model) -> Candidate:
+    metadata = read_config(row.config)
+    config = config_of(metadata, row.config)
+    return Candidate(row.id, row.name, config, _shapes(row.config), parameters(config), row, row.repository)
+
+
+@cache
+def read_config(name: str) -> dict[str, Any]:
+    """An official config.json that the package carries."""
+    data: dict[str, Any] = json.loads((FOLDER / "configs" / name).read_text(encoding="utf-8"))
+    return data
+
+
+@cache
+def _shapes(name: str) -> tuple[Shape, ...]:
+    metadata = read_config(name)
+    return all_shapes(config_of(metadata, name), metadata)
+
+
+def config_of(metadata: dict[str, Any], where: str) -> Config:
+    """Parsed by the door that loads checkpoints. Quantization says nothing about shapes, so it is left aside."""
+    plain = {key: value for key, value in metadata.items() if key != "quantization_config"}
+    return parse_config(Checkpoint(Path(where), "safetensors", {}, plain, ()))

@@ -1,0 +1,141 @@
+"""File types: how many bytes each tensor of a checkpoint takes in BF16, FP8, GGUF's blocks, 4-bit GPTQ, NVFP4.
+
+A type is a rule from a Shape to bytes. The rules are those of the files that vendors publish, named beside each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from shoestring.errors import RequestError
+from shoestring.plan.shapes import PARTS, Part, Shape
+
+#: GGUF block formats: elements and bytes of a block (ggml-common.h)
+BLOCKS: dict[str, tuple[int, int]] = {
+    "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "Q8_0": (32, 34), "Q6_K": (256, 210), "Q5_K": (256, 176),
+    "Q5_0": (32, 22), "Q4_K": (256, 144), "Q4_1": (32, 20), "Q4_0": (32, 18), "IQ4_NL": (32, 18), "IQ4_XS": (256, 136),
+    "Q3_K": (256, 110), "IQ3_S": (256, 110), "IQ3_XXS": (256, 98), "Q2_K": (256, 84), "IQ2_S": (256, 82),
+    "IQ2_XS": (256, 74), "IQ2_XXS": (256, 66), "IQ1_M": (256, 56), "IQ1_S": (256, 50),
+}  # fmt: skip
+
+#: GGUF types whose name is a mix: a base, and Q6_K for what is most sensitive
+MIXES = {"Q4_K_M": "Q4_K", "Q5_K_M": "Q5_K"}
+GGUF_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K", "IQ3_XXS", "Q2_K", "IQ2_XXS",
+              "IQ1_M")  # fmt: skip
+GPU_TYPES = ("FP8", "GPTQ", "NVFP4")
+TYPES = ("BF16", *GPU_TYPES, *GGUF_TYPES)
+ALIASES = {"AWQ": "GPTQ", "INT4": "GPTQ", "W4A16": "GPTQ", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "F16": "BF16",
+           "FP4": "NVFP4"}  # fmt: skip
+
+#: linear layers that FP8 and 4-bit files convert; the rest stays BF16
+CONVERTED: frozenset[Part] = frozenset(("attention", "delta_net", "feed_forward", "shared_experts", "routed_experts"))
+#: of these the small projections and the convolution stay
+KEPT_ROLES = frozenset(("a", "b", "convolution", "fc"))
+#: parts that a GGUF file below four bits keeps at Q4_K
+SENSITIVE: frozenset[Part] = frozenset(("attention", "delta_net", "shared_experts", "embeddings"))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a checkpoint in one type, by part."""
+
+    type: str
+    by_part: tuple[tuple[Part, int], ...]
+
+    @property
+    def total(self) -> int:
+        return sum(size for _, size in self.by_part)
+
+    def of(self, *parts: Part) -> int:
+        return sum(size for part, size in self.by_part if part in parts)
+
+
+def type_name(name: str) -> str:
+    """The type that a user names. Raises RequestError with names that are near."""
+    wanted = name.upper().replace("-", "_")
+    wanted = ALIASES.get(wanted, wanted)
+    if wanted in TYPES:
+        return wanted
+    near = get_close_matches(wanted, (*TYPES, *ALIASES), n=3, cutoff=0.4)
+    raise RequestError(f"--quant {name} is unknown: {'near it: ' + ', '.join(near) if near else ', '.join(TYPES)}")
+
+
+def is_gguf(name: str) -> bool:
+    return name in GGUF_TYPES
+
+
+def bits(name: str) -> float:
+    """Bits a weight of the type's bulk, its scales included."""
+    if name in ("FP8", "GPTQ", "NVFP4"):
+        return {"FP8": 8 + 32 / (128 * 128), "GPTQ": 4 + 20 / 128, "NVFP4": 4 + 8 / 16}[name]
+    block, size = BLOCKS[MIXES.get(name, name)]
+    return 8 * size / block
+
+
+def sizes(shapes: Iterable[Shape], name: str, layers: int) -> Sizes:
+    """Bytes by part of all `shapes` in type `name`; `layers` is the text model's count, which mixes look at."""
+    total = dict.fromkeys(PARTS, 0)
+    tied = not any(s.role == "head" for s in shapes)
+    for shape in shapes:
+        total[shape.part] += shape.count * tensor_bytes(shape, name, layers, tied)
+    return Sizes(name, tuple((part, size) for part, size in total.items() if size))
+
+
+def tensor_bytes(shape: Shape, name: str, layers: int, tied: bool) -> int:
+    """Bytes of one tensor."""
+    if is_gguf(name):
+        block, size = BLOCKS[gguf_type(shape, name, layers, tied)]
+        return shape.rows * (shape.columns // block) * size
+    part = shape.like or shape.part
+    converted = part in CONVERTED and shape.matrix and shape.role not in KEPT_ROLES
+    rows, columns = shape.rows, shape.columns
+    if name == "BF16" or not converted:
+        return 2 * rows * columns
+    if name == "FP8":  # one float32 scale a block of 128 × 128, as Qwen publishes
+        return rows * columns + 4 * _ceil(rows, 128) * _ceil(columns, 128)
+    if name == "GPTQ":  # groups of 128 inputs: 4-bit weights and zero, float16 scale; AWQ is stored alike
+        groups = rows * _ceil(columns, 128)
+        return _ceil(rows * columns, 2) + 2 * groups + _ceil(groups, 2)
+    # NVFP4 as NVIDIA publishes it: routed experts (in a dense model the feed-forward) only, a scale of 8 bits every
+    # 16, and two float32 a tensor; multi-token prediction is left alone.
+    if part not in ("routed_experts", "feed_forward") or shape.part == "mtp":
+        return 2 * rows * columns
+    return _ceil(rows * columns, 2) + rows * _ceil(columns, 16) + 8
+
+
+def gguf_type(shape: Shape, name: str, layers: int, tied: bool) -> str:
+    """The block format of a tensor in a GGUF file: llama.cpp's rules for the types from four bits up.
+
+    Below four bits experts and feed-forward take the type, what is used for every token keeps Q4_K.
+    """
+    part = shape.like or shape.part
+    if shape.part == "vision":
+        return "F16" if shape.matrix else "F32"
+    if not shape.matrix or part == "router" or shape.rows == 1:
+        return "F32"
+    base = MIXES.get(name, name)
+    if shape.role == "head" or (tied and shape.role == "embedding"):
+        chosen = "Q8_0" if base == "Q8_0" else "Q6_K"
+    elif name in MIXES and _takes_more_bits(shape, layers):
+        chosen = "Q6_K"
+    elif bits(base) < 4 and part in SENSITIVE:
+        chosen = "Q4_K"
+    else:
+        chosen = base
+    if shape.columns % BLOCKS[chosen][0]:
+        chosen = {"Q6_K": "Q8_0", "Q5_K": "Q5_0"}.get(chosen, "Q8_0" if bits(chosen) > 8 else "Q5_0")
+    return chosen if shape.columns % BLOCKS[chosen][0] == 0 else "F16"
+
+
+def _takes_more_bits(shape: Shape, layers: int) -> bool:
+    """Values and down projections in the first and last eighth of the layers, and in every third between."""
+    if shape.role not in ("value", "qkv", "down") or shape.layer < 0:
+        return False
+    i, eighth = shape.layer, layers // 8
+    return i < eighth or i >= 7 * layers // 8 or (i - eighth) % 3 == 2
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
