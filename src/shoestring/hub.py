@@ -1,0 +1,219 @@
+"""pull: a checkpoint from the Hugging Face Hub into its usual cache, only the files that are needed.
+
+Downloading, resuming and the layout of the cache are huggingface_hub's; which files, whether the disk has room, and
+what an error means in one line are decided here. HF_ENDPOINT, HF_HUB_CACHE and HF_TOKEN are honoured by that library.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shoestring.errors import CapacityError, RequestError, ShoestringError
+
+#: organisation/repository, with a quantization behind a colon where the repository holds several GGUF files
+NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<quant>[\w.-]+))?")
+
+#: Text files of a Hugging Face folder that a model is loaded from.
+_TEXTS = re.compile(
+    r"(config|generation_config|tokenizer|tokenizer_config|chat_template|special_tokens_map|added_tokens"
+    r"|model\.safetensors\.index)\.json|chat_template\.jinja"
+)
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
+#: Left free on the disk beside what is downloaded.
+_SPARE_BYTES = 64 * 2**20
+
+
+class HubError(ShoestringError):
+    """The Hub cannot be reached, or it refuses."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository; `size` in bytes."""
+
+    path: str
+    size: int
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """("organisation/repository", quantization or None). Raises RequestError for anything else."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise RequestError(f"{name!r} is no Hub name; write ORGANISATION/REPOSITORY, or with a quantization :Q4_K_M")
+    return match["repo"], match["quant"]
+
+
+def pull(repo: str, quant: str | None = None, revision: str | None = None) -> Path:
+    """Download a checkpoint; what is there already is not fetched again, what broke off is resumed.
+
+    repo: "organisation/repository", or with ":quant". quant: which of a repository's GGUF files ("Q4_K_M").
+    Returns the folder, or the GGUF file (of a split one the first part).
+    Raises RequestError (no such repository, nothing to choose, an ambiguous choice), CapacityError (disk), HubError.
+    """
+    repo, named = split_name(repo)
+    quant = quant or named
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
+        remote = [RemoteFile(file.rfilename, file.size or 0) for file in info.siblings or []]
+        files = choose(remote, repo, quant)
+        check_room(repo, files, info.sha)
+        folder = Path(
+            snapshot_download(repo, revision=revision, allow_patterns=[_literal(file.path) for file in files])
+        )
+    except ShoestringError:
+        raise
+    except Exception as error:
+        raise explained(repo, revision, error) from None
+    ggufs = sorted(file.path for file in files if file.path.endswith(".gguf"))
+    return folder / ggufs[0] if ggufs else folder
+
+
+def choose(files: list[RemoteFile], repo: str, quant: str | None) -> list[RemoteFile]:
+    """The files to download. Raises RequestError when there are none, or several checkpoints to choose from."""
+    models = gguf_models(files)
+    weights = [f for f in files if "/" not in f.path and f.path.endswith(".safetensors")]
+    if quant is None and weights:
+        return [*weights, *(f for f in files if _TEXTS.fullmatch(f.path))]
+    if not models:
+        if quant is not None and weights:
+            raise RequestError(f"{repo} holds safetensors and no GGUF file; pull it without :{quant}")
+        raise RequestError(f"{repo} holds neither safetensors nor GGUF files")
+    matching = {name: parts for name, parts in models.items() if quant is None or is_quant(name, quant)}
+    if len(matching) == 1:
+        return next(iter(matching.values()))
+    listed = ", ".join(
+        f"{Path(name).name} ({sum(part.size for part in parts) / 1e9:.1f} GB)"
+        for name, parts in (matching or models).items()
+    )
+    if matching:
+        which = f":{quant}" if quant else "a name without a quantization"
+        raise RequestError(f"{repo}: {which} fits several checkpoints; add one's quantization, as :Q4_K_M: {listed}")
+    raise RequestError(f"{repo} has no GGUF file of quantization {quant}; it has {listed}")
+
+
+def gguf_models(files: list[RemoteFile]) -> dict[str, list[RemoteFile]]:
+    """GGUF checkpoints by name, the parts of a split one together. Vision projectors and imatrices are none."""
+    models: dict[str, list[RemoteFile]] = {}
+    for file in sorted(files, key=lambda file: file.path):
+        base = file.path.rpartition("/")[2].lower()
+        if base.endswith(".gguf") and not base.startswith("mmproj") and "imatrix" not in base:
+            models.setdefault(_SHARD.sub("", file.path), []).append(file)
+    return models
+
+
+def is_quant(name: str, quant: str) -> bool:
+    """Whether a file's name or folder ends in this quantization: Q4_K fits x-Q4_K.gguf and not x-Q4_K_M.gguf."""
+    folder, _, base = name.rpartition("/")
+    ending = re.compile(rf"(?:^|.*[-._]){re.escape(quant)}", re.IGNORECASE)
+    return any(ending.fullmatch(text) is not None for text in (base.removesuffix(".gguf"), folder))
+
+
+def check_room(repo: str, files: list[RemoteFile], revision: str | None) -> None:
+    """Raises CapacityError when the cache's disk cannot take what is still missing of `files`."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    cache = Path(constants.HF_HUB_CACHE)
+    missing = sum(
+        file.size for file in files if not isinstance(try_to_load_from_cache(repo, file.path, revision=revision), str)
+    )
+    blobs = cache / f"models--{repo.replace('/', '--')}" / "blobs"
+    begun = sum(part.stat().st_size for part in blobs.glob("*.incomplete")) if blobs.is_dir() else 0
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    short = missing - min(begun, missing) + _SPARE_BYTES - free
+    if missing and short > 0:
+        raise CapacityError(
+            f"{repo} needs {missing:,} bytes and {there} has {free:,} free: {short:,} bytes are missing; "
+            "free them, or set HF_HUB_CACHE to a folder on a larger disk"
+        )
+
+
+def explained(repo: str, revision: str | None, error: Exception) -> ShoestringError:
+    """What a failure of huggingface_hub means to a user, on one line."""
+    from huggingface_hub import constants, errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return HubError(f"{repo} asks for acceptance of its terms: accept them on its page, then run `hf auth login`")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return RequestError(f"{constants.ENDPOINT} has no repository {repo}, or it is private: check the name")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return RequestError(f"{repo} has no revision {revision}")
+    if isinstance(error, OSError) and error.errno == 28:
+        return CapacityError(f"the disk filled up while {repo} was downloaded; free room and pull again to resume")
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, errors.OfflineModeIsEnabled | ConnectionError | TimeoutError | errors.LocalEntryNotFoundError):
+        return HubError(f"{constants.ENDPOINT} cannot be reached for {repo}: {text}")
+    if type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
+        return HubError(f"{constants.ENDPOINT} cannot be reached for {repo}: {text}")
+    return HubError(f"{repo} cannot be pulled from {constants.ENDPOINT}: {text}")
+
+
+def _literal(path: str) -> str:
+    """A path as an fnmatch pattern that only it fits."""
+    return re.sub(r"([*?[])", r"[\1]", path)
+
+
+def cached(repo: str, quant: str | None = None) -> Path | None:
+    """The newest snapshot of a repository in the local cache (or its GGUF file), without any network; None if absent.
+
+    A snapshot counts when all parts of its weights are there. Raises RequestError for an ambiguous choice.
+    """
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    for snapshot in snapshots(folder):
+        files = [
+            RemoteFile(path.relative_to(snapshot).as_posix(), path.stat().st_size)
+            for path in snapshot.rglob("*")
+            if path.is_file()
+        ]
+        try:
+            chosen = choose(files, repo, quant)
+        except RequestError as error:
+            if "several" in str(error):
+                raise
+            continue
+        ggufs = sorted(file.path for file in chosen if file.path.endswith(".gguf"))
+        if ggufs:
+            if _complete(ggufs):
+                return snapshot / ggufs[0]
+        elif _all_shards(snapshot, {file.path for file in chosen}):
+            return snapshot
+    return None
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """Snapshots of a cached repository, that of `main` first, then the newest."""
+    try:
+        snapshots = sorted((folder / "snapshots").iterdir(), key=lambda path: -path.stat().st_mtime)
+    except OSError:
+        return []
+    try:
+        main = (folder / "refs" / "main").read_text().strip()
+    except OSError:
+        main = ""
+    return sorted(snapshots, key=lambda path: path.name != main)
+
+
+def _complete(parts: list[str]) -> bool:
+    """Whether the parts of a split GGUF file, sorted, are all there."""
+    match = re.search(r"-of-(\d{5})\.gguf$", parts[0])
+    return match is None or len(parts) == int(match[1])
+
+
+def _all_shards(snapshot: Path, files: set[str]) -> bool:
+    """Whether a folder has its config and every shard that its index names."""
+    import json
+
+    index = snapshot / "model.safetensors.index.json"
+    try:
+        names: Any = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.exists() else ()
+        return "config.json" in files and set(names) <= files
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False

@@ -1,0 +1,226 @@
+"""list: checkpoints of both families that other programs have already stored on this machine, used where they lie.
+
+Looks into the stores of Hugging Face, llama.cpp, LM Studio and Ollama. Of a GGUF file only the architecture is read,
+of a folder only its config.json's model_type.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from shoestring.checkpoint.config import GGUF_ARCHITECTURES, MODEL_TYPES
+
+Store = Literal["Hugging Face", "llama.cpp", "LM Studio", "Ollama"]
+
+#: GGUF architecture or model_type → family
+FAMILIES = {name: "llama4" if name.startswith("llama4") else "qwen3_5" for name in (*GGUF_ARCHITECTURES, *MODEL_TYPES)}
+
+#: The architecture stands among the first keys of a GGUF file; no more than this is read to find it.
+_HEADER_BYTES = 1 << 20
+_OLLAMA_MODEL = "application/vnd.ollama.image.model"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint in a store.
+
+    name: what a command accepts as MODEL, or the store's own name. path: what to load. size_bytes: of its weights.
+    """
+
+    name: str
+    store: Store
+    family: str
+    path: Path
+    size_bytes: int
+
+
+def find_checkpoints() -> list[Found]:
+    """Every checkpoint of both families in the four stores, by store and name. Unreadable files are passed by."""
+    found = [*_hugging_face(), *_llama_cpp(), *_lm_studio(), *_ollama()]
+    return sorted(found, key=lambda item: (item.store, item.name.lower(), str(item.path)))
+
+
+def find_checkpoint(name: str) -> Path | None:
+    """The local path of a Hub name ("org/repo", "org/repo:Q4_K_M") or a store's own name; None if it is nowhere.
+
+    No network is used. Raises RequestError when a name fits several checkpoints.
+    """
+    from shoestring import hub
+
+    if hub.NAME.fullmatch(name):
+        repo, quant = hub.split_name(name)
+        path = hub.cached(repo, quant)
+        if path is not None:
+            return path
+    return next((item.path for item in find_checkpoints() if item.name == name), None)
+
+
+def gguf_architecture(path: Path) -> str | None:
+    """`general.architecture` of a GGUF file, from its first bytes; None when that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEADER_BYTES)
+        if data[:4] != b"GGUF":
+            return None
+        count, at = struct.unpack_from("<Q", data, 16)[0], 24
+        for _ in range(min(count, 10_000)):
+            key, at = _string(data, at)
+            kind, at = struct.unpack_from("<I", data, at)[0], at + 4
+            if key == b"general.architecture" and kind == 8:
+                return _string(data, at)[0].decode()
+            at = _skip(data, at, kind)
+    except (OSError, struct.error, ValueError):
+        pass
+    return None
+
+
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+
+def _string(data: bytes, at: int) -> tuple[bytes, int]:
+    length = struct.unpack_from("<Q", data, at)[0]
+    if at + 8 + length > len(data):
+        raise ValueError
+    return data[at + 8 : at + 8 + length], at + 8 + length
+
+
+def _skip(data: bytes, at: int, kind: int) -> int:
+    """Where a value of this kind ends."""
+    if kind == 8:
+        return _string(data, at)[1]
+    if kind == 9:
+        element, count = struct.unpack_from("<IQ", data, at)
+        at += 12
+        if element in _SIZES:
+            return int(at + count * _SIZES[element])
+        for _ in range(count):
+            at = _skip(data, at, element)
+        return at
+    if kind not in _SIZES:
+        raise ValueError
+    return at + _SIZES[kind]
+
+
+# ---- the stores
+
+
+def _hugging_face() -> Iterator[Found]:
+    from huggingface_hub import constants
+
+    from shoestring import hub
+
+    for folder in _folders(Path(constants.HF_HUB_CACHE)):
+        if not folder.name.startswith("models--"):
+            continue
+        repo = folder.name.removeprefix("models--").replace("--", "/")
+        for snapshot in hub.snapshots(folder):  # of several revisions, the one that a Hub name means
+            ggufs = list(_gguf_tree(snapshot, "Hugging Face"))
+            found = [
+                replace(item, name=repo if len(ggufs) == 1 else f"{repo}:{_ending(item.path.name)}") for item in ggufs
+            ]
+            found += _folder(snapshot, repo, "Hugging Face")
+            if found:
+                yield from found
+                break
+
+
+def _ending(file: str) -> str:
+    """The quantization at the end of a file's name, as a Hub name takes it."""
+    stem = file.removesuffix(".gguf").partition("-00001-of-")[0]
+    return stem.rpartition("-")[2] or stem
+
+
+def _llama_cpp() -> Iterator[Found]:
+    folder = os.environ.get("LLAMA_CACHE")
+    yield from _gguf_tree(Path(folder) if folder else _user_cache() / "llama.cpp", "llama.cpp")
+
+
+def _lm_studio() -> Iterator[Found]:
+    homes = [Path.home() / ".lmstudio", Path.home() / ".cache" / "lm-studio"]
+    with suppress(OSError, ValueError):
+        homes.insert(0, Path((Path.home() / ".lmstudio-home-pointer").read_text(encoding="utf-8").strip()))
+    seen = set()
+    for home in homes:
+        models = home / "models"
+        if models.is_dir() and models.resolve() not in seen:
+            seen.add(models.resolve())
+            yield from _gguf_tree(models, "LM Studio")
+            for config in _files(models, "config.json"):
+                folder = config.parent
+                yield from _folder(folder, folder.relative_to(models).as_posix(), "LM Studio")
+
+
+def _ollama() -> Iterator[Found]:
+    override = os.environ.get("OLLAMA_MODELS")
+    roots = [Path(override)] if override else [Path.home() / ".ollama/models", Path("/usr/share/ollama/.ollama/models")]
+    for root in roots:
+        manifests = root / "manifests"
+        for manifest in _files(manifests, ""):
+            try:
+                layers = json.loads(manifest.read_text(encoding="utf-8"))["layers"]
+                digests = [str(layer["digest"]) for layer in layers if layer["mediaType"] == _OLLAMA_MODEL]
+                blobs = [root / "blobs" / digest.replace(":", "-", 1) for digest in digests if "/" not in digest]
+                size = sum(blob.stat().st_size for blob in blobs)
+            except (OSError, ValueError, TypeError, KeyError):
+                continue
+            family = FAMILIES.get(gguf_architecture(blobs[0]) or "") if blobs else None
+            if family:
+                host, *middle, model, tag = manifest.relative_to(manifests).parts
+                short = [part for part in (host, *middle) if part not in ("registry.ollama.ai", "library")]
+                yield Found("/".join([*short, f"{model}:{tag}"]), "Ollama", family, blobs[0], size)
+
+
+def _gguf_tree(root: Path, store: Store) -> Iterator[Found]:
+    """GGUF checkpoints anywhere below a folder, named by their path in it."""
+    from shoestring.hub import RemoteFile, gguf_models
+
+    files = {path.relative_to(root).as_posix(): path for path in _files(root, ".gguf")}
+    for name, parts in gguf_models([RemoteFile(name, path.stat().st_size) for name, path in files.items()]).items():
+        first = files[parts[0].path]
+        family = FAMILIES.get(gguf_architecture(first) or "")
+        if family:
+            yield Found(name, store, family, first, sum(part.size for part in parts))
+
+
+def _folder(folder: Path, name: str, store: Store) -> Iterator[Found]:
+    """A folder with config.json and safetensors, if it is of a family and in a format that we read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        family = FAMILIES.get(str(config["model_type"])) if "quantization" not in config else None  # that is MLX's
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.is_file())
+    if family and size:
+        yield Found(name, store, family, folder, size)
+
+
+def _files(root: Path, ending: str) -> list[Path]:
+    """Files below `root` whose names end so, sorted; broken links and what cannot be read are passed by."""
+    found = []
+    for folder, _, names in os.walk(root):
+        found += [Path(folder, name) for name in names if name.endswith(ending)]
+    return sorted(path for path in found if path.is_file())
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return sorted(path for path in root.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def _user_cache() -> Path:
+    """Where llama.cpp puts its cache on this platform."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
