@@ -72,7 +72,7 @@ _TWO = {"a": entry(), "b": entry(offsets=(8, 16))}
         (raw(b"{"), "its header is not valid JSON"),
         (raw(b"[" * 100_000), "its header is not valid JSON"),
         (raw(b"[]"), "its header is not a JSON object"),
-        (raw(b'{"a": {}, "a": {}}'), "'a' stands twice"),
+        (raw(b'{"a": {}, "a": {}}'), "a stands twice"),
         (raw(b'{"a": ' + b"9" * 5000 + b"}"), "its header is not valid JSON"),
         (raw({"a": 3}), "tensor a is not described by dtype, shape and data_offsets"),
         (raw({"a": {"dtype": "F32"}}), "tensor a is not described by"),

@@ -131,6 +131,7 @@ def parse_config(checkpoint: Checkpoint) -> Config:
     """
     # Each family's parser builds the dataclasses above, so it can only be imported here.
     from shoestring.checkpoint import config_llama4, config_qwen3_5
+    from shoestring.checkpoint.tensors import shown
 
     key, known = (
         ("general.architecture", GGUF_ARCHITECTURES) if checkpoint.format == "gguf" else ("model_type", MODEL_TYPES)
@@ -138,7 +139,7 @@ def parse_config(checkpoint: Checkpoint) -> Config:
     name = checkpoint.metadata.get(key)
     where = checkpoint.path if checkpoint.format == "gguf" else checkpoint.path / "config.json"
     if not isinstance(name, str) or name not in known:
-        told = f"{key} is {name!r}" if name is not None else f"there is no {key}"
+        told = f"{key} is {shown(repr(name))}" if name is not None else f"there is no {key}"
         raise CheckpointError(f"{where}: {told}: models of {', '.join(known)} are run")
     match checkpoint.format, name.startswith("qwen"):
         case "gguf", True:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shoestring.checkpoint.tensors import shown
 from shoestring.errors import CheckpointError
 
 #: Default of a field that must be there.
@@ -45,9 +46,8 @@ class Fields:
         return default
 
     def error(self, key: str, value: Any, wanted: str) -> CheckpointError:
-        text = repr(value)
-        shown = text if len(text) <= 60 else text[:57] + "…"
-        return CheckpointError(f"{self.where}: {self.prefix}{key} is {shown}, {wanted}")
+        told = shown(repr(value))
+        return CheckpointError(f"{self.where}: {self.prefix}{key} is {told}, {wanted}")
 
     def integer(self, key: str, default: Any = REQUIRED, least: int = 1, most: int = LARGEST_COUNT) -> int:
         value = self.raw(key, default)
@@ -106,7 +106,7 @@ class Fields:
             if key not in self.read and key not in ignorable and value not in (None, False, 0, "", [], {})
         ]
         if unknown:
-            names = ", ".join(f"{self.prefix}{key}" for key in unknown[:8])
+            names = ", ".join(shown(self.prefix + key) for key in unknown[:8])
             raise CheckpointError(
                 f"{self.where}: unknown fields could change the answer: {names}: this version cannot run the model"
             )

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.checkpoint.mapping import MappedFile, map_file
-from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor
+from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor, is_name, shown
 from shoestring.errors import CheckpointError
 
 Bytes = npt.NDArray[np.uint8]
@@ -67,7 +67,7 @@ def open_gguf(path: Path) -> Checkpoint:
         _check_split(paths, shards)
     elif shards[0].metadata.get("split.count", 1) not in (0, 1):
         raise CheckpointError(
-            f"{path} is one part of {shards[0].metadata['split.count']} but is not named …-00001-of-000NN.gguf: "
+            f"{path} is one part of {shown(shards[0].metadata['split.count'])} but is not named …-00001-of-000NN.gguf: "
             "give all parts their original names"
         )
     tensors: dict[str, Tensor] = {}
@@ -112,13 +112,15 @@ def _check_split(paths: list[Path], shards: list[_Shard]) -> None:
         for key, want in (("split.no", index), ("split.count", len(paths))):
             if shard.metadata.get(key) != want:
                 raise CheckpointError(
-                    f"{path}: metadata {key} is {shard.metadata.get(key)!r} where its name says {want}: "
+                    f"{path}: metadata {key} is {shown(shard.metadata.get(key))} where its name says {want}: "
                     "download it again, or give it its original name"
                 )
     total = shards[0].metadata.get("split.tensors.count")
     found = sum(len(shard.tensors) for shard in shards)
     if total != found:
-        raise CheckpointError(f"{paths[0]}: metadata split.tensors.count is {total!r}, its parts hold {found} tensors")
+        raise CheckpointError(
+            f"{paths[0]}: metadata split.tensors.count is {shown(total)}, its parts hold {found} tensors"
+        )
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _parse(path: Path, header: bytes, file_size: int) -> tuple[dict[str, Any], l
             )
     metadata: dict[str, Any] = {}
     for index in range(num_pairs):
-        key = cursor.string(_LARGEST_NAME, lambda index=index: f"key {index}")  # type: ignore[misc]
+        key = cursor.name(f"key {index}")
         if key in metadata:
             raise CheckpointError(f"{path}: metadata {key} stands twice: convert the model again")
         metadata[key] = cursor.value(key)
@@ -185,7 +187,7 @@ def _parse(path: Path, header: bytes, file_size: int) -> tuple[dict[str, Any], l
 
 def _tensor_info(cursor: _Cursor, index: int) -> _Info:
     path = cursor.path
-    name = cursor.string(_LARGEST_NAME, lambda: f"the name of tensor {index}")
+    name = cursor.name(f"the name of tensor {index}")
     num_dimensions = cursor.unsigned("I")
     if not 1 <= num_dimensions <= _MOST_DIMENSIONS:
         raise CheckpointError(
@@ -206,7 +208,7 @@ def _place(path: Path, data: Bytes, metadata: dict[str, Any], infos: list[_Info]
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     valid = type(alignment) is int and 0 < alignment <= _LARGEST_ALIGNMENT and alignment & (alignment - 1) == 0
     if not valid:
-        raise CheckpointError(f"{path}: metadata general.alignment is {alignment!r}, not a power of two")
+        raise CheckpointError(f"{path}: metadata general.alignment is {shown(repr(alignment))}, not a power of two")
     start = -(-header_end // alignment) * alignment
     tensors: dict[str, Tensor] = {}
     by_offset = sorted(infos, key=lambda info: info.offset)
@@ -273,6 +275,12 @@ class _Cursor:
             return self.take(length).decode("utf-8")
         except UnicodeDecodeError as error:
             raise CheckpointError(f"{self.path}: {what()} is not UTF-8 ({error.reason}): convert it again") from None
+
+    def name(self, what: str) -> str:
+        name = self.string(_LARGEST_NAME, lambda: what)
+        if not is_name(name):
+            raise CheckpointError(f"{self.path}: {what} is {shown(name)}: empty, unprintable or too long")
+        return name
 
     def value(self, key: str) -> Any:
         kind = self.unsigned("I")

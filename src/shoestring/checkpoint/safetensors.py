@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.checkpoint.mapping import MappedFile, map_file
-from shoestring.checkpoint.tensors import Checkpoint, Tensor
+from shoestring.checkpoint.tensors import Checkpoint, Tensor, is_name, shown
 from shoestring.errors import CheckpointError
 
 Bytes = npt.NDArray[np.uint8]
@@ -102,7 +102,7 @@ def _parse_json(what: str, data: bytes) -> dict[str, Any]:
         if len(table) != len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise ValueError(f"{twice!r} stands twice")
+            raise ValueError(f"{shown(twice)} stands twice")
         return table
 
     try:
@@ -128,7 +128,7 @@ def _weight_map(folder: Path) -> dict[str, str] | None:
         # A name is a file of this folder; anything else would let an index reach into other folders.
         plain = isinstance(file, str) and file.endswith(".safetensors") and not set(file) & set("/\\\0")
         if not plain:
-            raise CheckpointError(f"{path}: weight_map puts {name} into {file!r}, which is no file name")
+            raise CheckpointError(f"{path}: weight_map puts {shown(name)} into {shown(file)}, which is no file name")
     return weight_map
 
 
@@ -149,7 +149,8 @@ def _check_index(path: Path, weight_map: dict[str, str], tensors: dict[str, Tens
             first = names[0]
             place = f"that is not in {weight_map[first]}" if verb == "lists" else f"of {tensors[first].file.name}"
             raise CheckpointError(
-                f"{path} {verb} {len(names)} tensors {place}, first {first}: index and files are not of one download"
+                f"{path} {verb} {len(names)} tensors {place}, first {shown(first)}: "
+                "index and files are not of one download"
             )
 
 
@@ -180,16 +181,18 @@ def _tensors(file: MappedFile) -> list[Tensor]:
 
 
 def _tensor(path: Path, name: str, entry: Any, data: Bytes, data_start: int) -> Tensor:
-    where = f"{path}: tensor {name}"
+    where = f"{path}: tensor {shown(name)}"
+    if not is_name(name):
+        raise CheckpointError(f"{where} has a name that is empty, unprintable or too long: download it again")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise CheckpointError(f"{where} is not described by dtype, shape and data_offsets: download it again")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str):
-        raise CheckpointError(f"{where} has dtype {dtype!r}, which is no name")
+    if not isinstance(dtype, str) or not is_name(dtype):
+        raise CheckpointError(f"{where} has dtype {shown(dtype)}, which is no name")
     if not _are_counts(shape) or len(shape) > _MOST_DIMENSIONS:
-        raise CheckpointError(f"{where} has shape {_short(shape)}, which no tensor can have")
+        raise CheckpointError(f"{where} has shape {shown(shape)}, which no tensor can have")
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise CheckpointError(f"{where} has data_offsets {_short(offsets)}, which are no range")
+        raise CheckpointError(f"{where} has data_offsets {shown(offsets)}, which are no range")
     begin, end = offsets
     if end > len(data):
         raise CheckpointError(
@@ -201,14 +204,11 @@ def _tensor(path: Path, name: str, entry: Any, data: Bytes, data_start: int) -> 
         for n in shape:
             size *= n
         if size != end - begin:
-            raise CheckpointError(f"{where} of {dtype} {tuple(shape)} needs {size} bytes, its range has {end - begin}")
+            raise CheckpointError(
+                f"{where} of {shown(dtype)} {tuple(shape)} needs {size} bytes, its range has {end - begin}"
+            )
     return Tensor(name, dtype, tuple(shape), path, data_start + begin, data[begin:end])
 
 
 def _are_counts(values: Any) -> bool:
     return isinstance(values, list) and all(type(n) is int and 0 <= n < 1 << 63 for n in values)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"

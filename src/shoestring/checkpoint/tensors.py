@@ -80,3 +80,14 @@ class Checkpoint:
     files: tuple[Path, ...]
     identities: tuple[tuple[int, int, int, int], ...] = ()
     generation_config: dict[str, Any] = field(default_factory=dict)
+
+
+def is_name(text: str) -> bool:
+    """Whether a foreign name may be used and printed as it is; no model has others."""
+    return 0 < len(text) <= 1024 and text.isprintable()
+
+
+def shown(value: object) -> str:
+    """A foreign value for an error message: on one line, harmless to a terminal, not long."""
+    text = value if isinstance(value, str) and value.isprintable() else repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
