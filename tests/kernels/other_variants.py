@@ -1,0 +1,54 @@
+"""Runs a function in a process whose kernels are forced to another instruction set, to hold its result against ours."""
+
+import atexit
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from typing import Any
+
+from shoestring import _kernels
+
+#: every variant that this CPU can run, but the one in use here
+OTHERS = [name for name in _kernels.variants() if name != _kernels.isa()]
+
+
+def _force(name: str) -> None:
+    os.environ["SHOESTRING_ISA"] = name
+
+
+@cache
+def _process(name: str) -> ProcessPoolExecutor:
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_force, initargs=(name,))
+    atexit.register(pool.shutdown, wait=False, cancel_futures=True)
+    return pool
+
+
+def isa() -> str:
+    return _kernels.isa()
+
+
+def in_variant(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments) there; function is importable, arguments and result can be pickled."""
+    return _process(name).submit(function, *arguments).result(timeout=120)
+
+
+def same_in_all_variants(function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments) here, an array or a tuple of arrays, after every other variant gave the same bits."""
+    here = function(*arguments)
+    for name in OTHERS:
+        assert bits(in_variant(name, function, *arguments)) == bits(here), name
+    return here
+
+
+def bits(result: Any) -> Any:
+    """What must be equal: bytes of arrays; every NaN counts as the same."""
+    if isinstance(result, tuple | list):
+        return [bits(part) for part in result]
+    if hasattr(result, "dtype"):
+        if result.dtype.kind == "f":
+            result = result.copy()
+            result[result != result] = 0x7FC0
+        return result.tobytes()
+    return result
