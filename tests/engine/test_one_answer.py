@@ -1,0 +1,164 @@
+"""The one law: file, tokens and KV type decide every bit. Not threads, chunks, batch, pages, reuse, CPU.
+
+Everything here is compared with ==.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import random_checkpoints
+from random_checkpoints import FAMILIES, TYPES, tokens
+
+import shoestring
+from shoestring import ops
+from shoestring.engine.engine import Engine
+from shoestring.model.model import Model
+from shoestring.models.state import KVType
+
+#: Crosses pages (64) and attention chunks (96).
+LENGTH = 200
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        (family, kind): random_checkpoints.write(family, kind, folder / f"{family}-{kind}.gguf")
+        for family in FAMILIES
+        for kind in TYPES
+    }
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    yield
+    ops.set_num_threads(2)
+
+
+def load(path: Path, kv_type: KVType = "f16") -> Model:
+    return shoestring.load(path, threads=2, kv_type=kv_type, context=512)
+
+
+def cold(model: Model, *, sequences: int = 8) -> Model:
+    """The same weights with an empty state."""
+    engine = Engine(model.engine.runner, context=512, sequences=sequences)
+    return Model(engine, model.tokenizer, model.template, family=model.family)
+
+
+def answer(model: Model, prompts: list[list[int]], **options: object) -> list[list[tuple[int, object, object]]]:
+    """Tokens with all the log-probabilities that are reported: any other bit in the logits shows."""
+    found: list[list[tuple[int, object, object]]] = [[] for _ in prompts]
+    for piece in model.generate(prompts, logprobs=5, seed=3, ignore_eos=True, **options):  # type: ignore[arg-type]
+        found[piece.index] += [(token.id, token.logprob, token.top) for token in piece.tokens]
+    return found
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_chunks_and_threads(family: str, kind: str, files: dict[tuple[str, str], Path]) -> None:
+    model = load(files[family, kind])
+    ops.set_num_threads(1)
+    whole = model.logits(tokens(LENGTH), chunk=LENGTH)
+    assert np.isfinite(whole).all()
+    assert len(np.unique(whole[-1])) > 100, "logits that are all alike prove nothing"
+    for threads, chunk in ((3, LENGTH), (2, 64), (3, 7), (1, 1)):
+        ops.set_num_threads(threads)
+        assert np.array_equal(model.logits(tokens(LENGTH), chunk=chunk), whole), f"{threads} threads, chunk {chunk}"
+
+
+@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_batches_of_mixed_lengths(family: str, kv_type: KVType, files: dict[tuple[str, str], Path]) -> None:
+    model = load(files[family, "Q4_K"], kv_type)
+    prompts = [tokens(length, seed=length) for length in (1, 63, 64, 65, 97, 130, 7, 192)]
+    alone = [answer(cold(model), [prompt], max_tokens=12)[0] for prompt in prompts]
+    for count in (3, 8):
+        for chunk in (512, 7):
+            assert answer(cold(model), prompts[:count], max_tokens=12, chunk=chunk) == alone[:count]
+    assert answer(cold(model, sequences=2), prompts, max_tokens=12) == alone, "with requests that wait"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scoring_beside_others(family: str, files: dict[tuple[str, str], Path]) -> None:
+    model = load(files[family, "Q6_K"])
+    expected = model.logits(tokens(LENGTH))
+    others = model.generate([tokens(90, seed=1), tokens(3, seed=2)], max_tokens=300, ignore_eos=True)
+    next(others)
+    assert np.array_equal(model.logits(tokens(LENGTH), chunk=11), expected)
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "F32"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pages_anywhere(family: str, kind: str, files: dict[tuple[str, str], Path]) -> None:
+    model = load(files[family, kind])
+    expected = model.logits(tokens(LENGTH))
+    for seed in range(3):
+        shuffled = cold(model)
+        for pool in (
+            shuffled.engine.pools.global_pages,
+            shuffled.engine.pools.chunk_pages,
+            shuffled.engine.pools.slots,
+        ):
+            random.Random(seed).shuffle(pool._free)
+        assert np.array_equal(shuffled.logits(tokens(LENGTH), chunk=33), expected)
+
+
+@pytest.mark.parametrize("length", [63, 64, 65, 95, 96, 97, 128, 191, 192, 193])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_at_the_edges_of_pages_and_chunks(family: str, length: int, files: dict[tuple[str, str], Path]) -> None:
+    """A sequence that ends at an edge, or goes on token by token over it, sees what the whole sequence saw."""
+    model = load(files[family, "Q5_K"])
+    whole = model.logits(tokens(LENGTH))
+    assert np.array_equal(cold(model).logits(tokens(LENGTH)[:length]), whole[:length])
+    stepped = cold(model)
+    stepped.logits(tokens(LENGTH)[: length - 2])
+    for end in range(length - 1, length + 3):
+        assert np.array_equal(stepped.logits(tokens(LENGTH)[:end], rows=[-1]), whole[end - 1 : end])
+
+
+@pytest.mark.parametrize("kind", ["Q4_K", "BF16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reuse_is_as_good_as_computing(family: str, kind: str, files: dict[tuple[str, str], Path]) -> None:
+    """A conversation that grows, branches and repeats answers as an engine that has seen nothing."""
+    model = load(files[family, kind])
+    warm = cold(model)
+    stem = tokens(120)
+    turns = [
+        stem,
+        stem,
+        stem + tokens(30, seed=1),
+        stem[:100] + tokens(40, seed=2),
+        stem[:70],
+        stem + tokens(100, seed=1),
+        stem[:100] + tokens(50, seed=2),
+    ]
+    for turn in turns:
+        assert answer(warm, [turn], max_tokens=8) == answer(cold(model), [turn], max_tokens=8)
+    grown = stem + [token for token, _, _ in answer(warm, [stem], max_tokens=8)[0]] + tokens(9, seed=5)
+    assert answer(warm, [grown], max_tokens=8) == answer(cold(model), [grown], max_tokens=8)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_instruction_set(family: str, files: dict[tuple[str, str], Path]) -> None:
+    # Two models a family: together they have all types.
+    kinds = TYPES[FAMILIES.index(family) % 2 :: 2]
+    paths = [str(files[family, kind]) for kind in kinds]
+    found = {}
+    for isa in ops.variants():
+        environment = {**os.environ, "SHOESTRING_ISA": isa, "THREADS": str(1 + len(found))}
+        command = [sys.executable, random_checkpoints.__file__, *paths]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        lines = [line.split() for line in result.stdout.splitlines()]
+        assert {line[0] for line in lines} == {isa}
+        found[isa] = [line[1] for line in lines]
+    assert len(found["scalar"]) == len(set(found["scalar"])) == len(kinds)
+    for isa, hashes in found.items():
+        assert hashes == found["scalar"], isa
