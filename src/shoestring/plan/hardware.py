@@ -30,8 +30,8 @@ DEFAULT_CLOCK = 2.5e9
 SYSTEM_BYTES = 2 * GIB
 #: share of a GPU's memory that engines use by default (vLLM's gpu-memory-utilization)
 GPU_SHARE = 0.9
-#: share of a Mac's memory that its GPU may hold by default
-UNIFIED_SHARE = 0.75
+#: share of a Mac's memory that its GPU may hold, with its limit (iogpu.wired_limit_mb) raised from 75 %
+UNIFIED_SHARE = 0.875
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,165 @@
+"""One model on one machine: type, memory, speed, cost, terms, difficulty and command, gathered into an Assessment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shoestring.catalogue.schema import Catalogue
+from shoestring.errors import RequestError
+from shoestring.models.state import KVType
+from shoestring.plan.commands import Command, command
+from shoestring.plan.cost import Cost, Money, cost
+from shoestring.plan.hardware import Hardware
+from shoestring.plan.licence import Terms, judge
+from shoestring.plan.memory import Need, Placement, choose, context_limit
+from shoestring.plan.models import Candidate
+from shoestring.plan.speed import Measured, Speed, estimate
+
+Difficulty = Literal["easy", "moderate", "advanced"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the user told about his case."""
+
+    use: str | None = None
+    context: int = 8192
+    users: int = 1
+    type: str | None = None
+    kv_type: KVType = "f16"
+    min_speed: float = 0.0
+    money: Money = field(default_factory=Money)
+    company_mau: int | None = None
+    eu: bool = False
+    measured: Measured | None = None
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("--context", self.context, 1),
+            ("--users", self.users, 1),
+            ("--min-speed", self.min_speed, 0),
+            ("--company-mau", self.company_mau or 0, 0),
+        )
+        for name, value, least in checks:
+            if value < least:
+                raise RequestError(f"{name} is {value:g}: a number from {least} up is needed")
+        m = self.money
+        if not 0 <= m.input_share <= 1 or not 0 < m.utilisation <= 1:
+            raise RequestError("--input-share lies between 0 and 1, --utilisation above 0 and up to 1")
+        amounts = {"--rent-usd-hour": m.rent_usd_hour, "--purchase-usd": m.purchase_usd, "--years": m.years,
+                   "--budget-usd": m.budget_usd_month}  # fmt: skip
+        for name, amount in amounts.items():
+            if amount is not None and not amount > 0:
+                raise RequestError(f"{name} is {amount:g}: a number above 0 is needed")
+        if m.power_usd_kwh < 0:
+            raise RequestError(f"--power-usd-kwh is {m.power_usd_kwh:g}: a number from 0 up is needed")
+        if m.rent_usd_hour is not None and m.purchase_usd is not None:
+            raise RequestError("--rent-usd-hour and --purchase-usd exclude each other: the machine is rented or bought")
+
+
+@dataclass(frozen=True)
+class Assessment:
+    candidate: Candidate
+    need: Need
+    placement: Placement
+    speed: Speed
+    cost: Cost
+    terms: Terms | None
+    command: Command
+    difficulty: Difficulty
+    difficulty_reasons: tuple[str, str, str]
+    #: tokens a sequence could have on this machine, for all users
+    longest_context: int
+    most_users: int
+    #: what stands against it here, one sentence each; () where it does all that was asked
+    problems: tuple[str, ...]
+
+    @property
+    def runs(self) -> bool:
+        return self.placement.fit != "no"
+
+    @property
+    def suits(self) -> bool:
+        return not self.problems
+
+
+def assess(candidate: Candidate, machine: Hardware, question: Question, catalogue: Catalogue) -> Assessment:
+    """Everything about a model on a machine for a question."""
+    limit = context_limit(candidate)
+    context = min(question.context, limit)
+    n, placed = choose(candidate, machine, context, question.users, question.type, question.kv_type)
+    speed = estimate(n, placed, machine, question.measured)
+    priced = cost(candidate.row.id if candidate.row else None, speed, machine, question.money, catalogue)
+    terms = None
+    if candidate.row is not None:
+        terms = judge(catalogue.licences[candidate.row.licence], question.company_mau, question.eu)
+    free = placed.free + n.sequences_bytes
+    runs = placed.fit not in ("no", "disk")
+    level, reasons = _difficulty(n, placed, machine, terms)
+    return Assessment(
+        candidate=candidate,
+        need=n,
+        placement=placed,
+        speed=speed,
+        cost=priced,
+        terms=terms,
+        command=command(n, placed, machine, catalogue),
+        difficulty=level,
+        difficulty_reasons=reasons,
+        longest_context=n.longest_context(free) if runs else (context if placed.fit == "disk" else 0),
+        most_users=n.most_users(free) if runs else (question.users if placed.fit == "disk" else 0),
+        problems=tuple(_problems(n, placed, speed, priced, terms, question, limit)),
+    )
+
+
+def _problems(
+    n: Need, placed: Placement, speed: Speed, priced: Cost, terms: Terms | None, question: Question, limit: int
+) -> list[str]:
+    found = []
+    if question.context > limit:
+        found.append(f"it reads {limit:,} tokens at most, not {question.context:,}")
+    if placed.fit == "no":
+        found.append(f"{n.total_bytes / 1e9:,.0f} GB are needed in {n.sizes.type}, {placed.missing / 1e9:,.0f} GB too many")
+    if placed.fit == "disk":
+        found.append("its experts would be read from disk at every token")
+    if question.min_speed and placed.fit != "no":
+        if speed.decode is None:
+            found.append(f"whether it reaches {question.min_speed:g} tokens/s is not known")
+        elif speed.decode < question.min_speed:
+            found.append(f"{speed.decode:.1f} tokens/s are fewer than the {question.min_speed:g} asked for")
+    budget = question.money.budget_usd_month
+    if budget is not None and priced.usd_per_month is not None and priced.usd_per_month > budget:
+        found.append(f"the machine costs ${priced.usd_per_month:,.0f} a month, the budget is ${budget:,.0f}")
+    if terms is not None and not terms.usable:
+        found.append(terms.findings[0])
+    if terms is not None and question.use == "multimodal" and not terms.multimodal:
+        found.append("its multimodal rights are not granted in the European Union")
+    return found
+
+
+def _difficulty(
+    n: Need, placed: Placement, machine: Hardware, terms: Terms | None
+) -> tuple[Difficulty, tuple[str, str, str]]:
+    """Points for devices, place and papers; each gives a reason."""
+    points = 0
+    if machine.gpus > 8:
+        points, devices = points + 2, f"{machine.gpus} GPUs are more than one server"
+    elif machine.gpus > 1 and placed.gpu_layers:
+        points, devices = points + 1, f"{machine.gpus} GPUs work together"
+    else:
+        devices = "one device computes" if placed.fit != "gpu+ram" else "GPU and processor share the work"
+    where = {
+        "gpu": (0, "all of it lies in GPU memory"),
+        "ram": (0, "all of it lies in RAM"),
+        "gpu+ram": (1, "it is split between GPU and RAM"),
+        "disk": (2, "a part of it stays on disk"),
+        "no": (3, "it does not fit"),
+    }[placed.fit]
+    points += where[0]
+    if terms is not None and terms.licence.obligations and terms.licence.limit_mau:
+        points, papers = points + 1, f"the {terms.licence.name} is to be accepted before the download"
+    else:
+        papers = "the download needs no agreement" if terms is not None else "the file is already here"
+    level: Difficulty = "easy" if points <= 1 else "moderate" if points <= 2 else "advanced"
+    return level, (devices, where[1], papers)

@@ -1,0 +1,113 @@
+"""Dollars a million tokens on one's own machine beside each provider's price, and the volume at which they meet.
+
+A million tokens are `input_share` of prompt and the rest of answer. An hour costs the rent, or the purchase spread over
+its years and the power. Lower prices never make anything dearer, more speed never either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoestring.catalogue.schema import Catalogue, Price
+from shoestring.plan.hardware import Hardware
+from shoestring.plan.speed import Speed
+
+HOURS_A_MONTH = 365.25 * 24 / 12
+HOURS_A_YEAR = 365.25 * 24
+
+
+@dataclass(frozen=True)
+class Money:
+    """What the user pays and how much the machine is used. None: not given."""
+
+    input_share: float = 0.75
+    #: share of the hours in which the machine works
+    utilisation: float = 0.3
+    rent_usd_hour: float | None = None
+    purchase_usd: float | None = None
+    years: float = 3.0
+    power_usd_kwh: float = 0.15
+    budget_usd_month: float | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A provider's price for our mix, and the break-even against it."""
+
+    price: Price
+    usd_per_million: float
+    #: tokens a month from which self-hosting is cheaper; None: never at this speed, or self-hosting has no price
+    break_even_tokens: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    #: None: unknown
+    usd_per_hour: float | None
+    usd_per_month: float | None
+    usd_per_million: float | None
+    #: tokens a month that the machine can do at its utilisation
+    capacity_tokens: float | None
+    offers: tuple[Offer, ...]
+    #: how the hour's price came about, with the row that it cites
+    basis: str
+    rows: tuple[str, ...]
+
+    @property
+    def cheapest(self) -> Offer | None:
+        """The cheapest offer of a price list; what only the article says does not count."""
+        listed = [offer for offer in self.offers if offer.price.source != "article"]
+        return min(listed, key=lambda o: (o.usd_per_million, o.price.id)) if listed else None
+
+
+def blend(price: Price, input_share: float) -> float:
+    """Dollars a million tokens of the mix."""
+    return input_share * price.input_usd + (1 - input_share) * price.output_usd
+
+
+def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float | None, str, tuple[str, ...]]:
+    """Dollars an hour of a machine, why, and from which rows."""
+    power = machine.power / 1000 * money.power_usd_kwh
+    power_text = f"{machine.power:.0f} W at ${money.power_usd_kwh:g}/kWh"
+    if money.rent_usd_hour is not None:
+        return money.rent_usd_hour, f"rent of ${money.rent_usd_hour:g} an hour, as given", ()
+    if money.purchase_usd is not None:
+        spread = money.purchase_usd / (money.years * HOURS_A_YEAR)
+        return spread + power, f"${money.purchase_usd:,.0f} over {money.years:g} years, and {power_text}", ()
+    rents = [r for r in catalogue.rentals.values() if machine.gpu is not None and r.device == machine.gpu.id]
+    if rents:
+        cheapest = min(rents, key=lambda r: r.usd_per_hour)
+        total = machine.gpus * cheapest.usd_per_hour
+        text = f"{machine.gpus} × ${cheapest.usd_per_hour:g} an hour at {cheapest.provider}"
+        return total, text, (cheapest.id,)
+    return power, f"power alone ({power_text}); the machine is taken as yours: --purchase-usd counts it", ()
+
+
+def cost(
+    model: str | None, speed: Speed, machine: Hardware, money: Money, catalogue: Catalogue
+) -> Cost:
+    """Self-hosting beside all offers for a model of the catalogue."""
+    per_hour, basis, rows = hourly(machine, money, catalogue)
+    seconds = _seconds_per_million(speed, money.input_share)
+    per_million = capacity = per_month = None
+    if per_hour is not None:
+        per_month = per_hour * HOURS_A_MONTH
+        if seconds:
+            per_million = per_hour * seconds / 3600 / money.utilisation
+            capacity = 1e6 / seconds * 3600 * HOURS_A_MONTH * money.utilisation
+    offers = []
+    for price in catalogue.prices_of(model) if model else []:
+        usd = blend(price, money.input_share)
+        needed = per_month / usd * 1e6 if per_month is not None and usd > 0 else None
+        reachable = needed is not None and capacity is not None and needed <= capacity
+        offers.append(Offer(price, usd, needed if reachable else None))
+    offers.sort(key=lambda o: (o.usd_per_million, o.price.id))
+    return Cost(per_hour, per_month, per_million, capacity, tuple(offers), basis, rows)
+
+
+def _seconds_per_million(speed: Speed, input_share: float) -> float | None:
+    """Busy seconds of a million tokens of the mix; a prompt without an estimate counts as free, which is said."""
+    if not speed.throughput:
+        return None
+    prompt = input_share * 1e6 / speed.prefill if speed.prefill else 0.0
+    return prompt + (1 - input_share) * 1e6 / speed.throughput

@@ -1,0 +1,39 @@
+"""What a licence asks of this user. Information from the terms, not legal advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoestring.catalogue.schema import Licence
+
+NOT_ADVICE = "This is information, not legal advice."
+
+
+@dataclass(frozen=True)
+class Terms:
+    """`usable`: under the public licence as the user described himself; else why not is the first of `findings`."""
+
+    licence: Licence
+    usable: bool
+    multimodal: bool
+    findings: tuple[str, ...]
+
+
+def judge(licence: Licence, company_mau: int | None, eu: bool) -> Terms:
+    """The terms for a company of so many monthly active users, domiciled in the European Union or not."""
+    findings: list[str] = []
+    over = bool(licence.limit_mau and company_mau is not None and company_mau > licence.limit_mau)
+    if over:
+        findings.append(
+            f"{company_mau:,} monthly active users exceed {licence.limit_mau:,}: a licence of the vendor's own is needed"
+        )
+    elif licence.limit_mau:
+        findings.append(f"above {licence.limit_mau:,} monthly active users a licence of the vendor's own is needed")
+    multimodal = licence.eu_multimodal or not eu
+    if not multimodal:
+        findings.append("the multimodal rights are not granted to those domiciled in the European Union")
+    elif not licence.eu_multimodal:
+        findings.append("the multimodal rights end at the European Union: say --eu if you are domiciled there")
+    findings += licence.obligations
+    findings += [f"granted: {permission}" for permission in licence.permissions]
+    return Terms(licence, not over, multimodal, tuple(findings))

@@ -1,0 +1,264 @@
+"""What a model needs of a machine, to the byte, and where each part of it would live.
+
+Weights come from shapes.py in a type of types.py, a sequence's keys, values and recurrent state from the models' own
+`state_layout`: what the engine allocates by is what is counted here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from shoestring.models.families import state_layout
+from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
+from shoestring.models.state import AttentionState, DeltaNetState, KVType, LayerState
+from shoestring.plan.hardware import Hardware
+from shoestring.plan.models import Candidate
+from shoestring.plan.shapes import Part
+from shoestring.plan.types import GGUF_TYPES, Sizes, is_gguf, sizes
+
+#: activations, logits and what kernels need between steps
+WORKSPACE_BYTES = 512 * 2**20
+#: not resident: multi-token prediction waits in the file until an engine speculates with it
+UNUSED: tuple[Part, ...] = ("mtp",)
+
+Fit = Literal["gpu", "gpu+ram", "ram", "disk", "no"]
+#: better first
+FITS: tuple[Fit, ...] = ("gpu", "gpu+ram", "ram", "disk", "no")
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a model asks for in one type, for `users` sequences of `context` tokens each."""
+
+    candidate: Candidate
+    sizes: Sizes
+    context: int
+    users: int
+    kv_type: KVType
+
+    @cached_property
+    def layout(self) -> tuple[LayerState, ...]:
+        return state_layout(self.candidate.config)
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """What each token adds for good, in layers that see the whole past."""
+        return kv_bytes_per_token(self.layout, self.kv_type)
+
+    @property
+    def chunked_kv_bytes(self) -> int:
+        """The most that chunk-local layers of one sequence ever hold."""
+        chunked = (s for s in self.layout if isinstance(s, AttentionState) and s.chunk_size)
+        return sum(s.pages(2**40) * s.bytes_per_page(self.kv_type) for s in chunked)
+
+    @property
+    def state_bytes_per_sequence(self) -> int:
+        """Recurrent and convolution state, whatever the length."""
+        return sum(s.bytes_per_sequence() for s in self.layout if isinstance(s, DeltaNetState))
+
+    @cached_property
+    def sequence_bytes(self) -> int:
+        """One sequence of `context` tokens, in whole pages."""
+        return sequence_bytes(self.layout, self.context, self.kv_type)
+
+    @property
+    def sequences_bytes(self) -> int:
+        return self.users * self.sequence_bytes
+
+    @property
+    def weights_bytes(self) -> int:
+        """Resident weights."""
+        return self.sizes.total - self.sizes.of(*UNUSED)
+
+    @property
+    def routed_bytes(self) -> int:
+        return self.sizes.of("routed_experts")
+
+    @property
+    def always_bytes(self) -> int:
+        """Weights that every token or image touches."""
+        return self.weights_bytes - self.routed_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.sequences_bytes + WORKSPACE_BYTES
+
+    def longest_context(self, free: int) -> int:
+        """Most tokens a sequence, for all users, whose state fits into `free` bytes; 0 where none does."""
+        limit = context_limit(self.candidate)
+        low, high = 0, limit
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.users * sequence_bytes(self.layout, middle, self.kv_type) <= free:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def most_users(self, free: int) -> int:
+        """Sequences of `context` tokens whose state fits into `free` bytes."""
+        return max(0, free // self.sequence_bytes) if self.sequence_bytes else 0
+
+
+def context_limit(candidate: Candidate) -> int:
+    """The longest context that the vendor states, rotary extension included."""
+    native = candidate.config.max_position_embeddings
+    return max(native, candidate.row.extended_context if candidate.row else 0)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where everything lies. Bytes by part for each place; `fit` says what that amounts to."""
+
+    fit: Fit
+    gpu: dict[str, int]
+    ram: dict[str, int]
+    disk: dict[str, int]
+    #: layers on the GPU, and of them those whose routed experts are in RAM (llama.cpp's -ngl and -ncmoe)
+    gpu_layers: int
+    expert_layers_in_ram: int
+    #: bytes short of what is needed; 0 where it runs
+    missing: int
+    #: left in the fastest place for more context and users
+    free: int
+
+    @property
+    def gpu_bytes(self) -> int:
+        return sum(self.gpu.values())
+
+    @property
+    def ram_bytes(self) -> int:
+        return sum(self.ram.values())
+
+    @property
+    def disk_bytes(self) -> int:
+        return sum(self.disk.values())
+
+
+def need(candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType = "f16") -> Need:
+    return Need(candidate, sizes_of(candidate, type_), context, users, kv_type)
+
+
+def sizes_of(candidate: Candidate, type_: str) -> Sizes:
+    """Bytes by part; those of the file itself where a file was looked at and no other type is asked for."""
+    if candidate.stored and type_ == "as stored":
+        from shoestring.plan.shapes import PARTS
+
+        stored = dict(candidate.stored)
+        return Sizes(type_, tuple((part, stored[part]) for part in PARTS if stored.get(part)))
+    return sizes(candidate.shapes, type_, candidate.config.num_hidden_layers)
+
+
+def place(n: Need, machine: Hardware) -> Placement:
+    """Fills the GPU first with what every token touches, then state, then routed experts; the rest goes to RAM, then
+    routed experts to disk. More memory anywhere never makes the fit worse.
+    """
+    gpu_room, ram_room = machine.gpu_usable, machine.ram_usable
+    by_part = {str(part): size for part, size in n.sizes.by_part if part not in UNUSED and part != "routed_experts"}
+    state = {"sequences": n.sequences_bytes, "workspace": WORKSPACE_BYTES}
+    layers = n.candidate.config.num_hidden_layers
+    unused = {str(part): size for part, size in n.sizes.by_part if part in UNUSED}
+    if n.total_bytes <= gpu_room:
+        held = {**by_part, "routed_experts": n.routed_bytes, **state}
+        return Placement("gpu", _some(held), {}, unused, layers, 0, 0, gpu_room - n.total_bytes)
+    splittable = _can_split(n.sizes.type)
+    unified = machine.gpu is not None and machine.gpu.unified
+    if gpu_room and splittable and n.total_bytes <= gpu_room + ram_room:
+        return _split(n, gpu_room, ram_room, by_part, state, unused)
+    if not gpu_room and n.total_bytes <= ram_room:
+        held = {**by_part, "routed_experts": n.routed_bytes, **state}
+        return Placement("ram", {}, _some(held), unused, 0, 0, 0, ram_room - n.total_bytes)
+    # Experts stream from disk: everything else stays in memory, what is left of it holds experts.
+    room = gpu_room + ram_room
+    fixed = n.always_bytes + n.sequences_bytes + WORKSPACE_BYTES
+    streamed = n.total_bytes - room
+    has_disk = machine.disk_known or machine.disk_bytes >= n.sizes.total
+    if n.routed_bytes and fixed <= room and has_disk and splittable and streamed <= n.routed_bytes:
+        kept = n.routed_bytes - streamed
+        if unified or not ram_room:
+            return Placement("disk", _some({**by_part, "routed_experts": kept, **state}), {},
+                             {"routed_experts": streamed, **unused}, layers, 0, 0, 0)  # fmt: skip
+        if not gpu_room:
+            return Placement("disk", {}, _some({**by_part, "routed_experts": kept, **state}),
+                             {"routed_experts": streamed, **unused}, 0, 0, 0, 0)  # fmt: skip
+        split = _split(n, gpu_room, ram_room + streamed, by_part, state, unused)
+        ram = dict(split.ram)
+        ram["routed_experts"] = ram.get("routed_experts", 0) - streamed
+        return Placement("disk", split.gpu, _some(ram), {"routed_experts": streamed, **unused}, split.gpu_layers,
+                         split.expert_layers_in_ram, 0, 0)  # fmt: skip
+    return Placement("no", {}, {}, {}, 0, 0, n.total_bytes - room, 0)
+
+
+def _some(held: dict[str, int]) -> dict[str, int]:
+    return {name: size for name, size in held.items() if size > 0}
+
+
+def _can_split(type_: str) -> bool:
+    """Only GGUF engines keep a part in RAM or on disk."""
+    return is_gguf(type_) or type_ in ("BF16", "as stored")
+
+
+def _split(
+    n: Need, gpu_room: int, ram_room: int, by_part: dict[str, int], state: dict[str, int], unused: dict[str, int]
+) -> Placement:
+    """Part in GPU, part in RAM; whole layers move, as engines do it."""
+    layers = n.candidate.config.num_hidden_layers
+    fixed = sum(by_part.values()) + sum(state.values())
+    routing = {s.layer for s in n.candidate.shapes if s.part == "routed_experts" and s.layer >= 0}
+    if fixed <= gpu_room and routing:
+        per_layer = -(-n.routed_bytes // len(routing))
+        on_gpu = min(len(routing), (gpu_room - fixed) // per_layer)
+        moved = n.routed_bytes - min(n.routed_bytes, on_gpu * per_layer)
+        if moved <= ram_room:
+            # -ncmoe counts layers from the first, dense ones included
+            ordered = sorted(routing)
+            count = ordered[len(ordered) - on_gpu - 1] + 1 if on_gpu < len(ordered) else 0
+            gpu = {**by_part, "routed_experts": n.routed_bytes - moved, **state}
+            return Placement("gpu+ram", _some(gpu), _some({"routed_experts": moved}), unused, layers, count, 0,
+                             gpu_room - sum(gpu.values()))  # fmt: skip
+    share = min(1.0, gpu_room / n.total_bytes)
+    on_gpu = int(layers * share)
+    part_on_gpu = on_gpu / layers
+    everything = {**by_part, "routed_experts": n.routed_bytes, **state}
+    gpu = {name: int(size * part_on_gpu) for name, size in everything.items()}
+    ram = {name: size - gpu[name] for name, size in everything.items()}
+    return Placement("gpu+ram", _some(gpu), _some(ram), unused, on_gpu, 0, 0, gpu_room - sum(gpu.values()))
+
+
+def ladder(machine: Hardware, candidate: Candidate) -> tuple[str, ...]:
+    """Types in the order in which they are tried: the best that a fast engine serves there, then smaller ones.
+
+    On GPUs 8 bits where they compute in it, then 4; in RAM 4 bits, the usual balance of size and loss; below that only
+    because nothing larger fits.
+    """
+    gguf = tuple(GGUF_TYPES[GGUF_TYPES.index("Q4_K_M") :])
+    gguf = tuple(t for t in gguf if t not in ("Q4_0", "IQ4_NL"))
+    if machine.gpu is None or machine.gpu.unified:
+        small = candidate.total < 3e9
+        return (("Q8_0",) if small else ()) + gguf
+    published = {q.split()[0] for q in candidate.row.quantized} if candidate.row else set()
+    eight = ("FP8",) if machine.gpu.flops_8 and "FP8" in published else ()
+    four = tuple(t for t in ("NVFP4", "GPTQ") if t in published and (t != "NVFP4" or machine.gpu.flops_4))
+    return (*eight, *(("BF16",) if not eight else ()), *four, *gguf)
+
+
+def choose(
+    candidate: Candidate, machine: Hardware, context: int, users: int, type_: str | None, kv_type: KVType = "f16"
+) -> tuple[Need, Placement]:
+    """The type that is asked for, or the first of the ladder that fits memory, or else that streams from disk."""
+    order = (type_,) if type_ else ladder(machine, candidate)
+    fallback: tuple[Need, Placement] | None = None
+    for name in order:
+        n = need(candidate, name, context, users, kv_type)
+        placed = place(n, machine)
+        if placed.fit not in ("disk", "no") and (name != "BF16" or placed.fit == "gpu" or type_ is not None):
+            return n, placed
+        if placed.fit == "disk" and (fallback is None or fallback[1].fit == "no") and name != "BF16":
+            fallback = n, placed
+        if placed.fit == "no":
+            better = fallback is None or (fallback[1].fit == "no" and placed.missing < fallback[1].missing)
+            fallback = (n, placed) if better else fallback
+    assert fallback is not None
+    return fallback
