@@ -6,11 +6,11 @@ what an error means in one line are decided here. HF_ENDPOINT, HF_HUB_CACHE and 
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from shoestring.errors import CapacityError, RequestError, ShoestringError
 
@@ -181,9 +181,9 @@ def cached(repo: str, quant: str | None = None) -> Path | None:
             continue
         ggufs = sorted(file.path for file in chosen if file.path.endswith(".gguf"))
         if ggufs:
-            if _complete(ggufs):
+            if complete_split(ggufs):
                 return snapshot / ggufs[0]
-        elif _all_shards(snapshot, {file.path for file in chosen}):
+        elif complete_folder(snapshot):
             return snapshot
     return None
 
@@ -201,19 +201,17 @@ def snapshots(folder: Path) -> list[Path]:
     return sorted(snapshots, key=lambda path: path.name != main)
 
 
-def _complete(parts: list[str]) -> bool:
+def complete_split(parts: list[str]) -> bool:
     """Whether the parts of a split GGUF file, sorted, are all there."""
     match = re.search(r"-of-(\d{5})\.gguf$", parts[0])
     return match is None or len(parts) == int(match[1])
 
 
-def _all_shards(snapshot: Path, files: set[str]) -> bool:
+def complete_folder(folder: Path) -> bool:
     """Whether a folder has its config and every shard that its index names."""
-    import json
-
-    index = snapshot / "model.safetensors.index.json"
+    index = folder / "model.safetensors.index.json"
     try:
-        names: Any = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.exists() else ()
-        return "config.json" in files and set(names) <= files
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()
+        return (folder / "config.json").is_file() and all((folder / name).is_file() for name in names)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False

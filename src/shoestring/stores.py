@@ -101,8 +101,8 @@ def _skip(data: bytes, at: int, kind: int) -> int:
         at += 12
         if element in _SIZES:
             return int(at + count * _SIZES[element])
-        for _ in range(count):
-            at = _skip(data, at, element)
+        for _ in range(count if element == 8 else 0):
+            at = _string(data, at)[1]
         return at
     if kind not in _SIZES:
         raise ValueError
@@ -180,25 +180,27 @@ def _ollama() -> Iterator[Found]:
 
 def _gguf_tree(root: Path, store: Store) -> Iterator[Found]:
     """GGUF checkpoints anywhere below a folder, named by their path in it."""
-    from shoestring.hub import RemoteFile, gguf_models
+    from shoestring.hub import RemoteFile, complete_split, gguf_models
 
     files = {path.relative_to(root).as_posix(): path for path in _files(root, ".gguf")}
     for name, parts in gguf_models([RemoteFile(name, path.stat().st_size) for name, path in files.items()]).items():
         first = files[parts[0].path]
         family = FAMILIES.get(gguf_architecture(first) or "")
-        if family:
+        if family and complete_split([part.path for part in parts]):
             yield Found(name, store, family, first, sum(part.size for part in parts))
 
 
 def _folder(folder: Path, name: str, store: Store) -> Iterator[Found]:
     """A folder with config.json and safetensors, if it is of a family and in a format that we read."""
+    from shoestring.hub import complete_folder
+
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         family = FAMILIES.get(str(config["model_type"])) if "quantization" not in config else None  # that is MLX's
     except (OSError, ValueError, TypeError, KeyError):
         return
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.is_file())
-    if family and size:
+    if family and size and complete_folder(folder):
         yield Found(name, store, family, folder, size)
 
 
