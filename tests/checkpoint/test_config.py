@@ -158,6 +158,7 @@ def test_defaults_that_published_files_lean_on():
 def test_one_in_no_rope_layers_means_rotary():
     config = parsed(with_text(SCOUT, no_rope_layers=[1, 0] * 24))
     assert config.rope_layers == config.chunked_layers == (True, False) * 24
+    assert parsed(with_text(SCOUT, no_rope_layers=[1, 0] * 30)) == config  # longer than needed, as the reference
     config = parsed(with_text(SCOUT, layer_types=["full_attention"] * 48))
     assert config.rope_layers == (True, True, True, False) * 12
     assert config.chunked_layers == (False,) * 48
@@ -360,6 +361,7 @@ def test_wrong_rotary_of_qwen(rope, message):
         ({"no_rope_layers": [1, 2] * 24}, "no_rope_layers is .*, a list of integers from 0 to 1"),
         ({"no_rope_layers": [1]}, r"no_rope_layers is \[1\], one of each of 48 layers"),
         ({"moe_layers": [48]}, r"moe_layers is \[48\], a list of integers from 0 to 47"),
+        ({"attention_chunk_size": None}, "attention_chunk_size is None, chunked layers need a number"),
         ({"head_dim": 127}, "head_dim 127 is odd"),
     ],
 )

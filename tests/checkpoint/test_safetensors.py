@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from tiny_checkpoints import hugging_face_config, hugging_face_tensors, tiny, write_hugging_face
+from tiny_checkpoints import hugging_face_config, hugging_face_tensors, tiny, write_gguf_file, write_hugging_face
 
 from shoestring.checkpoint.open import check_unchanged, open_checkpoint
 from shoestring.errors import CheckpointError
@@ -189,9 +189,15 @@ def test_what_is_not_a_checkpoint(tmp_path):
         open_checkpoint(folder / "d.gguf")
 
 
+def test_a_vision_part_beside_its_model_is_passed_over(tmp_path):
+    for name, architecture in (("a.gguf", "clip"), ("b.gguf", "llama4")):
+        write_gguf_file(tmp_path / name, {"general.architecture": architecture}, {})
+    assert open_checkpoint(tmp_path).files == (tmp_path / "b.gguf",)
+
+
 def test_two_models_in_a_folder_are_refused(tmp_path):
     for name in ("a.gguf", "b.gguf"):
-        (tmp_path / name).write_bytes(b"GGUF")
+        write_gguf_file(tmp_path / name, {"general.architecture": "llama4"}, {})
     with pytest.raises(CheckpointError, match=r"holds 2 GGUF models \(a\.gguf, b\.gguf…\): give one file"):
         open_checkpoint(tmp_path)
 

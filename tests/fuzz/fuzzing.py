@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,10 +16,23 @@ from shoestring.errors import CheckpointError
 sys.path.insert(0, str(Path(__file__).parent.parent / "checkpoint"))
 
 
-def scratch() -> Path:
-    """A new folder, in memory where the machine has one there."""
+def _new_root() -> Path:
+    """Where all files of a run lie, in memory if the machine has room there. A fuzzer ends without cleaning up, so
+    that the next run of it does."""
     memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="shoestring-fuzz-", dir=memory if memory.is_dir() else None))
+    parent = memory if memory.is_dir() else Path(tempfile.gettempdir())
+    root = parent / f"shoestring-{Path(sys.argv[0]).stem}"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    return root
+
+
+_ROOT = _new_root()
+
+
+def scratch() -> Path:
+    """A new folder."""
+    return Path(tempfile.mkdtemp(dir=_ROOT))
 
 
 def answer_or_refuse(path: Path) -> None:

@@ -72,6 +72,8 @@ def from_hugging_face(checkpoint: Checkpoint) -> Llama4Config:
     head_dim = text.integer("head_dim", 128)
     rope_layers = _rope_layers(text, layers)
     chunked_layers = _chunked_layers(text, rope_layers)
+    if any(chunked_layers) and text.values.get("attention_chunk_size", _CHUNK_SIZE) is None:
+        raise text.error("attention_chunk_size", None, "chunked layers need a number")
     config = Llama4Config(
         vocab_size=text.integer("vocab_size"),
         hidden_size=text.integer("hidden_size"),
@@ -109,9 +111,9 @@ def _rope_layers(fields: Fields, layers: int) -> tuple[bool, ...]:
     if not listed:
         interval = fields.integer("no_rope_layer_interval", _NOPE_INTERVAL)
         return tuple((n + 1) % interval != 0 for n in range(layers))
-    if len(listed) != layers:
+    if len(listed) < layers:
         raise fields.error("no_rope_layers", list(listed), f"one of each of {layers} layers is needed")
-    return tuple(bool(r) for r in listed)
+    return tuple(bool(r) for r in listed[:layers])
 
 
 def _chunked_layers(text: Fields, rope_layers: tuple[bool, ...]) -> tuple[bool, ...]:

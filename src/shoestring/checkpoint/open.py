@@ -46,6 +46,9 @@ def _open_folder(folder: Path) -> Checkpoint:
             raise CheckpointError(f"{folder} holds safetensors and {ggufs[0].name}: give the file, or move one of them")
         return open_safetensors(folder)
     if len(ggufs) > 1:
+        # The vision part of a model lies beside it as a model of its own, of architecture clip.
+        ggufs = [p for p in ggufs if open_gguf(p).metadata.get("general.architecture") != "clip"] or ggufs
+    if len(ggufs) > 1:
         names = ", ".join(p.name for p in ggufs[:5])
         raise CheckpointError(f"{folder} holds {len(ggufs)} GGUF models ({names}…): give one file")
     if not ggufs:
