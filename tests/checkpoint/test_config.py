@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published_configs import QWEN_35B, SCOUT
 from tiny_checkpoints import LAYERS, D, gguf_metadata, hugging_face_config, tiny
 
 from shoestring.checkpoint.config import parse_config
@@ -20,87 +21,6 @@ def parsed(metadata, kind="safetensors", tensors=()):
 def vector(name, values):
     data = np.asarray(values, np.float32)
     return Tensor(name, "F32", data.shape, Path("/models/m.gguf"), 0, data.view(np.uint8))
-
-
-SCOUT = {
-    "architectures": ["Llama4ForConditionalGeneration"],
-    "boi_token_index": 200080,
-    "model_type": "llama4",
-    "text_config": {
-        "attention_bias": False,
-        "attention_chunk_size": 8192,
-        "attention_dropout": 0.0,
-        "for_llm_compressor": False,
-        "head_dim": 128,
-        "hidden_act": "silu",
-        "hidden_size": 5120,
-        "interleave_moe_layer_step": 1,
-        "intermediate_size": 8192,
-        "intermediate_size_mlp": 16384,
-        "max_position_embeddings": 10485760,
-        "model_type": "llama4_text",
-        "no_rope_layers": [],
-        "num_attention_heads": 40,
-        "num_experts_per_tok": 1,
-        "num_hidden_layers": 48,
-        "num_key_value_heads": 8,
-        "num_local_experts": 16,
-        "rms_norm_eps": 1e-05,
-        "rope_scaling": {
-            "factor": 16.0,
-            "high_freq_factor": 1.0,
-            "low_freq_factor": 1.0,
-            "original_max_position_embeddings": 8192,
-            "rope_type": "llama3",
-        },
-        "rope_theta": 500000.0,
-        "router_jitter_noise": 0.0,
-        "use_qk_norm": True,
-        "vocab_size": 202048,
-    },
-    "vision_config": {"hidden_size": 1408},
-}
-QWEN_35B = {
-    "architectures": ["Qwen3_5MoeForConditionalGeneration"],
-    "image_token_id": 248056,
-    "model_type": "qwen3_5_moe",
-    "text_config": {
-        "attn_output_gate": True,
-        "full_attention_interval": 4,
-        "head_dim": 256,
-        "hidden_act": "silu",
-        "hidden_size": 2048,
-        "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 10,
-        "linear_conv_kernel_dim": 4,
-        "linear_key_head_dim": 128,
-        "linear_num_key_heads": 16,
-        "linear_num_value_heads": 32,
-        "linear_value_head_dim": 128,
-        "mamba_ssm_dtype": "float32",
-        "max_position_embeddings": 262144,
-        "mlp_only_layers": [],
-        "moe_intermediate_size": 512,
-        "mtp_num_hidden_layers": 1,
-        "mtp_use_dedicated_embeddings": False,
-        "num_attention_heads": 16,
-        "num_experts": 256,
-        "num_experts_per_tok": 8,
-        "num_hidden_layers": 40,
-        "num_key_value_heads": 2,
-        "rms_norm_eps": 1e-06,
-        "rope_parameters": {
-            "mrope_interleaved": True,
-            "mrope_section": [11, 11, 10],
-            "partial_rotary_factor": 0.25,
-            "rope_theta": 10000000,
-            "rope_type": "default",
-        },
-        "shared_expert_intermediate_size": 512,
-        "tie_word_embeddings": True,
-        "vocab_size": 248320,
-    },
-    "tie_word_embeddings": False,
-}
 
 
 def with_text(config, **fields):
