@@ -14,13 +14,17 @@ from shoestring import _kernels
 OTHERS = [name for name in _kernels.variants() if name != _kernels.isa()]
 
 
-def _force(name: str) -> None:
-    os.environ["SHOESTRING_ISA"] = name
-
-
 @cache
 def _process(name: str) -> ProcessPoolExecutor:
-    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_force, initargs=(name,))
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    before = os.environ.get("SHOESTRING_ISA")
+    os.environ["SHOESTRING_ISA"] = name  # read when the extension is imported there
+    try:
+        assert pool.submit(isa).result(timeout=120) == name
+    finally:
+        del os.environ["SHOESTRING_ISA"]
+        if before is not None:
+            os.environ["SHOESTRING_ISA"] = before
     atexit.register(pool.shutdown, wait=False, cancel_futures=True)
     return pool
 
