@@ -85,7 +85,7 @@ def build_weights(
     c = config
     H, D, N, KV = c.hidden_size, c.head_dim, c.num_attention_heads, c.num_key_value_heads
 
-    def feed_forward(name: str, I: int) -> FeedForward[M]:
+    def feed_forward(name: str, I: int) -> FeedForward[M]:  # noqa: E741
         return FeedForward(
             gate=matrix(f"{name}.gate", I, H),
             up=matrix(f"{name}.up", I, H),

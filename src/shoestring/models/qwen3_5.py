@@ -108,7 +108,7 @@ def build_weights(
     VH, VD = c.linear_num_value_heads, c.linear_value_head_dim
     K, W = c.linear_num_key_heads * c.linear_key_head_dim, VH * VD
 
-    def feed_forward(name: str, I: int) -> FeedForward[M]:
+    def feed_forward(name: str, I: int) -> FeedForward[M]:  # noqa: E741
         return FeedForward(
             gate=matrix(f"{name}.gate", I, H),
             up=matrix(f"{name}.up", I, H),

@@ -48,8 +48,7 @@ def load_weights(
         if shapes[name][2]:
             matrices[name] = load_matrix(source)
         else:
-            vectors[name] = load_vector(source)
-        release_pages(source.tensor, *region(source))
+            vectors[name] = load_float32(source)
         return stored_bytes(source)
 
     # In the order of the files, so that a disk reads ahead.
@@ -132,13 +131,14 @@ def load_matrix(source: Source) -> Matrix:
     )
 
 
-def load_vector(source: Source) -> ops.Float32:
-    """[rows, columns] float32."""
-    return load_float32(source)
-
-
 def load_float32(source: Source) -> ops.Float32:
-    """The numbers of a source, [rows, columns], its fold applied."""
+    """The numbers of a source, [rows, columns], its fold applied; the file's pages are dropped behind it."""
+    numbers = folded(unfolded(source), source)
+    release_pages(source.tensor, *region(source))
+    return numbers
+
+
+def unfolded(source: Source) -> ops.Float32:
     if source.scale is not None:
         scale = source.scale
         rows, columns = scale.shape
@@ -155,7 +155,7 @@ def load_float32(source: Source) -> ops.Float32:
             row_stride=source.row_stride,
             column_stride=source.column_stride,
         )
-    numbers = ops.to_float32(
+    return ops.to_float32(
         source.tensor.data,
         source.tensor.type,
         source.rows,
@@ -164,10 +164,13 @@ def load_float32(source: Source) -> ops.Float32:
         row_stride=source.row_stride,
         column_stride=source.column_stride,
     )
+
+
+def folded(numbers: ops.Float32, source: Source) -> ops.Float32:
     if source.fold == "add_one":
-        return ops.add_one(numbers)
+        return ops.add_one(numbers.reshape(-1)).reshape(numbers.shape)
     if source.fold == "negative_exp":
-        return ops.negative_exp(numbers)
+        return ops.negative_exp(numbers.reshape(-1)).reshape(numbers.shape)
     return numbers
 
 
