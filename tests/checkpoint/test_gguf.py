@@ -13,6 +13,7 @@ from raw_gguf import ARRAY, BOOL, F32, STRING, U8, U32, U64, array, pair, raw_gg
 from tiny_checkpoints import gguf_metadata, gguf_tensors, tiny, write_gguf_file
 
 from shoestring.checkpoint.gguf import GGML_TYPE_NAMES, open_gguf
+from shoestring.checkpoint.mapping import map_file
 from shoestring.checkpoint.open import check_unchanged, open_checkpoint
 from shoestring.checkpoint.tensors import TENSOR_TYPES
 from shoestring.errors import CheckpointError
@@ -275,3 +276,21 @@ def test_a_changed_file_is_refused(tmp_path, how):
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(CheckpointError, match="was changed after it was loaded"):
         check_unchanged(checkpoint)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "m.gguf")
+    with pytest.raises(CheckpointError, match="is not a file"):
+        open_checkpoint(tmp_path / "m.gguf")
+
+
+def test_a_file_that_is_replaced_while_it_is_opened(tmp_path):
+    """Header and map must be of one file."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw_gguf([], [_F32X8], bytes(32)))
+    mapped = map_file(path)
+    path.unlink()
+    (tmp_path / "other").write_bytes(raw_gguf([], [], bytes(64)))
+    (tmp_path / "other").rename(path)
+    with pytest.raises(CheckpointError, match="was changed while it was opened"):
+        mapped.head(8)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,8 @@ class MappedFile:
         size = min(size, len(self.data))
         try:
             with self.path.open("rb") as file:
+                if identity(os.fstat(file.fileno())) != self.identity:
+                    raise CheckpointError(f"{self.path} was changed while it was opened: load it again")
                 return file.read(size)
         except OSError as error:
             raise CheckpointError(f"{self.path} cannot be read ({error.strerror})") from error
@@ -40,6 +43,9 @@ class MappedFile:
 def map_file(path: Path) -> MappedFile:
     """Map a whole regular file. Raises CheckpointError when it is missing, empty or not readable."""
     try:
+        # Opening a pipe would wait for its writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CheckpointError(f"{path} is not a file")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             if status.st_size == 0:
