@@ -13,7 +13,7 @@ import traceback
 
 import typer
 
-from shoestring.cli import bench, chat, files, inspect, perplexity, run_command, version
+from shoestring.cli import bench, chat, demo, files, inspect, perplexity, run_command, version
 from shoestring.cli.options import Debug
 from shoestring.errors import ShoestringError
 
@@ -44,6 +44,7 @@ app.command("bench", help=bench.HELP, short_help="Measure speed and memory.")(be
 app.command("perplexity", help=perplexity.HELP, short_help="Perplexity of a text.")(perplexity.perplexity)
 app.command("pull", help=files.PULL_HELP, short_help="Fetch a checkpoint from the Hub.")(files.pull)
 app.command("list", help=files.LIST_HELP, short_help="List the checkpoints on this machine.")(files.list_checkpoints)
+app.command("demo", help=demo.HELP, short_help="A short conversation with the embedded model.")(demo.demo)
 app.command("version", help=version.HELP, short_help="Print version and instruction sets.")(version.version)
 
 

@@ -15,10 +15,9 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.models import load_model
 from shoestring.cli.progress import Progress, human
-from shoestring.errors import CheckpointError, RequestError
+from shoestring.errors import RequestError
 
 if TYPE_CHECKING:
-    from shoestring.checkpoint.config import Config
     from shoestring.model.model import Model
 
 HELP = """Measure prefill and decode in tokens/s (median and range of several repetitions), load time and peak memory.
@@ -158,25 +157,10 @@ def peak_memory() -> int:
 
 def write(source: Path, layers: int | None, mix: str, path: Path) -> None:
     """Make a GGUF file of random weights."""
-    from shoestring.synthetic import with_layers, write_synthetic
+    from shoestring.synthetic import read_config, with_layers, write_synthetic
 
     config = read_config(source)
     if layers is not None:
         config = with_layers(config, layers)
     with Progress(f"writing {path.name}") as progress:
         write_synthetic(config, path, mix, progress=progress)
-
-
-def read_config(source: Path) -> Config:
-    """A config from config.json alone. Raises CheckpointError."""
-    from shoestring.checkpoint.config import parse_config
-    from shoestring.checkpoint.tensors import Checkpoint
-
-    path = source / "config.json" if source.is_dir() else source
-    try:
-        metadata = json_module.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON ({error}): give a config.json") from None
-    if not isinstance(metadata, dict):
-        raise CheckpointError(f"{path} holds no JSON object: give a config.json")
-    return parse_config(Checkpoint(path, "safetensors", {}, metadata, (path,)))

@@ -205,8 +205,7 @@ class Conversation:
                     break
             pieces.close()  # type: ignore[attr-defined]
         typer.echo(PLAIN if self._dim and was_thinking else "")
-        answer = "".join(piece.text for piece in result.pieces if not piece.thinking)
-        self.messages = [*question, {"role": "assistant", "content": answer.strip()}]
+        self.messages = [*question, {"role": "assistant", "content": result.text.strip()}]
         stopped = "stopped; " if self._stopped else ""
         typer.echo(f"[{stopped}{result.line()}]", err=True)
         if result.pieces and result.pieces[-1].finish_reason == "context":

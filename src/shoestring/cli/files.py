@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.progress import Progress, human
+from shoestring.cli.progress import human
 
 PULL_HELP = """Fetch a checkpoint from the Hugging Face Hub into its usual cache; what is there is not fetched again.
 
@@ -23,20 +23,18 @@ def pull(
 ) -> None:
     from shoestring import hub
 
-    with Progress(f"fetching {name}") as progress:
-        path = hub.pull(name, progress)
-    typer.echo(path)
+    typer.echo(hub.pull(name))
 
 
 def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -> None:
     from shoestring import stores
 
-    found = stores.list_checkpoints()
+    found = stores.find_checkpoints()
     if json:
         typer.echo(
             json_module.dumps(
                 [
-                    {"name": f.name, "family": f.family, "bytes": f.nbytes, "store": f.store, "path": str(f.path)}
+                    {"name": f.name, "family": f.family, "bytes": f.size_bytes, "store": f.store, "path": str(f.path)}
                     for f in found
                 ]
             )
@@ -46,4 +44,4 @@ def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -
         typer.echo("no checkpoint of either family was found: `shoestring pull` fetches one", err=True)
     width = max((len(f.name) for f in found), default=0)
     for f in found:
-        typer.echo(f"{f.name:{width}}  {f.family:8}  {human(f.nbytes):>11}  {f.store:12}  {f.path}")
+        typer.echo(f"{f.name:{width}}  {f.family:8}  {human(f.size_bytes):>11}  {f.store:12}  {f.path}")

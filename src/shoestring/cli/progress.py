@@ -6,7 +6,7 @@ import sys
 import time
 
 #: Nothing is shown for what is done before.
-_SILENT_SECONDS = 1.0
+_SILENT_SECONDS = 1.5
 _REDRAW_SECONDS = 0.1
 _LINE_SECONDS = 15.0
 _WIDTH = 30
@@ -19,7 +19,7 @@ class Progress:
         self._what = what
         self._unit = unit
         self._terminal = sys.stderr.isatty()
-        self._next = time.monotonic() + _SILENT_SECONDS
+        self._next = time.monotonic() + (_SILENT_SECONDS if self._terminal else 2 * _SILENT_SECONDS)
         self._drawn = 0
 
     def __enter__(self) -> Progress:

@@ -142,6 +142,11 @@ class Result:
             return None
         return (self.tokens - 1) / (self.last - self.first)
 
+    @property
+    def text(self) -> str:
+        """The answer without its thinking."""
+        return "".join(piece.text for piece in self.pieces if not piece.thinking)
+
     def line(self) -> str:
         """What a person wants to know about speed."""
         first = (self.first or self.last) - self.asked
@@ -151,7 +156,7 @@ class Result:
     def as_json(self) -> dict[str, Any]:
         tokens = [token for piece in self.pieces for token in piece.tokens]
         facts: dict[str, Any] = {
-            "text": "".join(piece.text for piece in self.pieces if not piece.thinking),
+            "text": self.text,
             "thinking": "".join(piece.text for piece in self.pieces if piece.thinking),
             "finish_reason": next((p.finish_reason for p in reversed(self.pieces) if p.finish_reason), None),
             "tokens": [token.id for token in tokens],

@@ -1,0 +1,48 @@
+"""`shoestring demo`: what `make demo` ends with, a real conversation with the embedded test model."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli.models import load_model
+from shoestring.cli.run_command import Result
+
+HELP = """Hold a short conversation with demo-llama4, the embedded test model, and tell what to run next."""
+
+QUESTIONS = ("What is the capital of France?", "Name two things that one can see there.")
+MOST_TOKENS = 80
+
+NOTICE = (
+    "demo-llama4 is SmolLM2-135M, a small model of real weights, written as a Llama 4 mixture of experts.\n"
+    "It runs through the machinery of both families' engine, and is neither Qwen 3.5 nor Llama 4."
+)
+NEXT = """What to run next:
+  shoestring chat                                      talk with it, or fetch Qwen3.5-0.8B
+  shoestring pull Qwen/Qwen3.5-0.8B                    a real small model, about 1.8 GB
+  shoestring run demo-llama4 "Once upon a time" -n 50  one prompt
+  shoestring --help                                    all commands"""
+
+
+def demo(threads: options.Threads = None, debug: options.Debug = False) -> None:
+    from shoestring import ops
+    from shoestring.demo import DEMO_NAME
+
+    typer.echo(NOTICE)
+    model = load_model(DEMO_NAME, threads=threads, kv_type=options.KVType.f16, context=None)
+    messages: list[dict[str, str]] = []
+    for question in QUESTIONS:
+        typer.echo(f"\n> {question}")
+        messages.append({"role": "user", "content": question})
+        asked = time.perf_counter()
+        result = Result(len(model.prompt(messages=messages).tokens), asked)
+        for piece in model.generate(messages=messages, temperature=0, max_tokens=MOST_TOKENS):
+            result.add(piece)
+            typer.echo(piece.text, nl=False)
+            sys.stdout.flush()
+        typer.echo(f"\n[{result.line()}]")
+        messages.append({"role": "assistant", "content": result.text})
+    typer.echo(f"\n{ops.isa()}, {ops.num_threads()} threads.\n\n{NEXT}")
