@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("reference",),
     ("engine",),
-    ("hub", "stores", "demo", "synthetic"),
+    ("hub", "stores", "demo", "synthetic", "catalogue", "planning"),
     ("model",),
     ("cli", "__init__", "__main__"),
 )

@@ -13,15 +13,18 @@ from typing import Literal
 from shoestring.models.families import state_layout
 from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
 from shoestring.models.state import AttentionState, DeltaNetState, KVType, LayerState
-from shoestring.plan.hardware import Hardware
-from shoestring.plan.models import Candidate
-from shoestring.plan.shapes import Part
-from shoestring.plan.types import GGUF_TYPES, Sizes, is_gguf, sizes
+from shoestring.planning.hardware import Hardware
+from shoestring.planning.models import Candidate
+from shoestring.planning.shapes import Part
+from shoestring.planning.types import GGUF_TYPES, Sizes, is_gguf, sizes
 
 #: activations, logits and what kernels need between steps
 WORKSPACE_BYTES = 512 * 2**20
 #: not resident: multi-token prediction waits in the file until an engine speculates with it
 UNUSED: tuple[Part, ...] = ("mtp",)
+
+#: the type of a file that was looked at
+AS_STORED = "as stored"
 
 Fit = Literal["gpu", "gpu+ram", "ram", "disk", "no"]
 #: better first
@@ -143,8 +146,8 @@ def need(candidate: Candidate, type_: str, context: int, users: int, kv_type: KV
 
 def sizes_of(candidate: Candidate, type_: str) -> Sizes:
     """Bytes by part; those of the file itself where a file was looked at and no other type is asked for."""
-    if candidate.stored and type_ == "as stored":
-        from shoestring.plan.shapes import PARTS
+    if candidate.stored and type_ == AS_STORED:
+        from shoestring.planning.shapes import PARTS
 
         stored = dict(candidate.stored)
         return Sizes(type_, tuple((part, stored[part]) for part in PARTS if stored.get(part)))
@@ -197,7 +200,7 @@ def _some(held: dict[str, int]) -> dict[str, int]:
 
 def _can_split(type_: str) -> bool:
     """Only GGUF engines keep a part in RAM or on disk."""
-    return is_gguf(type_) or type_ in ("BF16", "as stored")
+    return is_gguf(type_) or type_ in ("BF16", AS_STORED)
 
 
 def _split(
@@ -248,7 +251,7 @@ def choose(
     candidate: Candidate, machine: Hardware, context: int, users: int, type_: str | None, kv_type: KVType = "f16"
 ) -> tuple[Need, Placement]:
     """The type that is asked for, or the first of the ladder that fits memory, or else that streams from disk."""
-    order = (type_,) if type_ else ladder(machine, candidate)
+    order = (type_,) if type_ else (AS_STORED,) if candidate.stored else ladder(machine, candidate)
     fallback: tuple[Need, Placement] | None = None
     for name in order:
         n = need(candidate, name, context, users, kv_type)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoestring.catalogue.schema import Catalogue, Price
-from shoestring.plan.hardware import Hardware
-from shoestring.plan.speed import Speed
+from shoestring.planning.hardware import Hardware
+from shoestring.planning.speed import Speed
 
 HOURS_A_MONTH = 365.25 * 24 / 12
 HOURS_A_YEAR = 365.25 * 24

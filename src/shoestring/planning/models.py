@@ -18,7 +18,7 @@ from shoestring.checkpoint.config import Config, parse_config
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import RequestError
 from shoestring.models.sizes import Parameters, parameters
-from shoestring.plan.shapes import Shape, all_shapes
+from shoestring.planning.shapes import Shape, all_shapes
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ def resolve(name: str, catalogue: Catalogue) -> Candidate:
         return from_row(row)
     path = Path(name).expanduser()
     if path.exists():
-        from shoestring.plan.checkpoints import from_path
+        from shoestring.planning.checkpoints import from_path
 
         return from_path(path)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith(".gguf"):
-        from shoestring.plan.checkpoints import from_hub
+        from shoestring.planning.checkpoints import from_hub
 
         return from_hub(name)
     known = {alias.casefold(): alias for row in catalogue.models.values() for alias in (row.id, *row.aliases)}

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from shoestring.models.families import expert_layers
 from shoestring.models.sizes import flops_per_token
 from shoestring.models.state import AttentionState
-from shoestring.plan.hardware import Hardware
-from shoestring.plan.memory import UNUSED, Need, Placement
+from shoestring.planning.hardware import Hardware
+from shoestring.planning.memory import UNUSED, Need, Placement
 
 #: share of the stated bandwidth that reading weights reaches (aiconfigurator-core's mem_bw_empirical_scaling_factor)
 GPU_BANDWIDTH_SHARE = 0.8

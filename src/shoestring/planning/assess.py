@@ -8,15 +8,21 @@ from typing import Literal
 from shoestring.catalogue.schema import Catalogue
 from shoestring.errors import RequestError
 from shoestring.models.state import KVType
-from shoestring.plan.commands import Command, command
-from shoestring.plan.cost import Cost, Money, cost
-from shoestring.plan.hardware import Hardware
-from shoestring.plan.licence import Terms, judge
-from shoestring.plan.memory import Need, Placement, choose, context_limit
-from shoestring.plan.models import Candidate
-from shoestring.plan.speed import Measured, Speed, estimate
+from shoestring.planning.commands import Command, command
+from shoestring.planning.cost import Cost, Money, cost
+from shoestring.planning.hardware import Hardware
+from shoestring.planning.licence import Terms, judge
+from shoestring.planning.memory import AS_STORED, Need, Placement, choose, context_limit
+from shoestring.planning.models import Candidate
+from shoestring.planning.speed import Measured, Speed, estimate
+from shoestring.planning.types import bits
 
 Difficulty = Literal["easy", "moderate", "advanced"]
+
+#: scores are published for 16 and 8 bits and hold roughly down to here
+FEWEST_BITS = 3.0
+#: a download that takes planning
+LARGE_DOWNLOAD = 100e9
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,8 @@ def _problems(
         found.append(f"{n.total_bytes / 1e9:,.0f} GB are needed in {n.sizes.type}, {placed.missing / 1e9:,.0f} GB too many")
     if placed.fit == "disk":
         found.append("its experts would be read from disk at every token")
+    if placed.fit != "no" and question.type is None and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:
+        found.append(f"only {n.sizes.type} fits, {bits(n.sizes.type):.1f} bits a weight, for which no score is published")
     if question.min_speed and placed.fit != "no":
         if speed.decode is None:
             found.append(f"whether it reaches {question.min_speed:g} tokens/s is not known")
@@ -141,7 +149,7 @@ def _problems(
 def _difficulty(
     n: Need, placed: Placement, machine: Hardware, terms: Terms | None
 ) -> tuple[Difficulty, tuple[str, str, str]]:
-    """Points for devices, place and papers; each gives a reason."""
+    """Points for devices, place and download; each gives a reason."""
     points = 0
     if machine.gpus > 8:
         points, devices = points + 2, f"{machine.gpus} GPUs are more than one server"
@@ -157,9 +165,14 @@ def _difficulty(
         "no": (3, "it does not fit"),
     }[placed.fit]
     points += where[0]
-    if terms is not None and terms.licence.obligations and terms.licence.limit_mau:
-        points, papers = points + 1, f"the {terms.licence.name} is to be accepted before the download"
+    papers = f"{n.sizes.total / 1e9:,.1f} GB to download"
+    if n.sizes.total > LARGE_DOWNLOAD:
+        points += 1
+    if terms is None:
+        papers = "the file is named, not downloaded"
+    elif terms.licence.limit_mau:
+        points, papers = points + 1, f"{papers}, after accepting the {terms.licence.name}"
     else:
-        papers = "the download needs no agreement" if terms is not None else "the file is already here"
+        papers += ", no agreement needed"
     level: Difficulty = "easy" if points <= 1 else "moderate" if points <= 2 else "advanced"
     return level, (devices, where[1], papers)

@@ -80,7 +80,7 @@ def parse_hardware(text: str | None, catalogue: Catalogue) -> Hardware:
     Raises RequestError with names that are near, or the file, line and field.
     """
     if text is None or text == "here":
-        from shoestring.plan.detect import detect
+        from shoestring.planning.detect import detect
 
         return detect(catalogue)
     if text.endswith(".toml"):

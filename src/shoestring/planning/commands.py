@@ -6,9 +6,9 @@ import shlex
 from dataclasses import dataclass
 
 from shoestring.catalogue.schema import Catalogue
-from shoestring.plan.hardware import Hardware
-from shoestring.plan.memory import Need, Placement
-from shoestring.plan.types import is_gguf
+from shoestring.planning.hardware import Hardware
+from shoestring.planning.memory import AS_STORED, Need, Placement
+from shoestring.planning.types import is_gguf
 
 #: names of GGUF files where they differ from the block format
 FILE_NAMES = {"Q3_K": "Q3_K_M"}
@@ -28,9 +28,10 @@ def command(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue)
     if placed.fit == "no":
         return Command("", (), "nothing that we know runs it here")
     gpu_only = placed.fit == "gpu" and machine.gpu is not None and not machine.gpu.unified
-    if gpu_only and not is_gguf(n.sizes.type):
+    ours = n.sizes.type in (*catalogue.engines["shoestring"].formats, AS_STORED)
+    if gpu_only and not is_gguf(n.sizes.type) and not n.candidate.location.endswith(".gguf"):
         return _vllm(n, machine)
-    if placed.fit == "ram" and n.users == 1 and n.sizes.type in catalogue.engines["shoestring"].formats:
+    if placed.fit == "ram" and n.users == 1 and ours:
         return _shoestring(n)
     return _llama_server(n, placed, machine)
 

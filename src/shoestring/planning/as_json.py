@@ -1,0 +1,196 @@
+"""Plans and comparisons as JSON: a documented, versioned schema (docs/plan.md). Numbers are bytes, tokens, dollars."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from shoestring.catalogue.load import age_days, is_stale
+from shoestring.planning.assess import Assessment
+from shoestring.planning.compare import Comparison
+from shoestring.planning.licence import NOT_ADVICE
+from shoestring.planning.plan import Plan, find_row
+from shoestring.planning.verdict import Sentence, Verdict
+
+SCHEMA_VERSION = 1
+
+
+def plan_json(p: Plan) -> dict[str, Any]:
+    """A plan, with every row that it cites."""
+    data = {
+        "schema": "shoestring.plan",
+        "version": SCHEMA_VERSION,
+        "hardware": _hardware(p),
+        "question": _question(p),
+        "models": [assessment_json(a) for a in p.assessments],
+        "verdicts": [_verdict(v) for v in p.verdicts],
+        "notice": NOT_ADVICE,
+    }
+    return data | {"rows": _rows(p, data)}
+
+
+def comparison_json(c: Comparison) -> dict[str, Any]:
+    """A comparison, with every row that it cites."""
+    data = {
+        "schema": "shoestring.compare",
+        "version": SCHEMA_VERSION,
+        "hardware": _hardware(c.plan),
+        "question": _question(c.plan),
+        "models": [assessment_json(c.left), assessment_json(c.right)],
+        "sections": [
+            {"title": s.title, "lines": [{**dataclasses.asdict(line), "rows": list(line.rows)} for line in s.lines]}
+            for s in c.sections
+        ],
+        "choose": [[_sentence(s) for s in c.choose_left], [_sentence(s) for s in c.choose_right]],
+        "verdicts": [_verdict(v) for v in c.plan.verdicts],
+        "article": [
+            {"claim": k.claim.text, "outcome": k.outcome, "text": k.text, "rows": list(k.rows)} for k in c.claims
+        ],
+        "notice": NOT_ADVICE,
+    }
+    return data | {"rows": _rows(c.plan, data)}
+
+
+def assessment_json(a: Assessment) -> dict[str, Any]:
+    n, p, s, cost = a.need, a.placement, a.speed, a.cost
+    return {
+        "id": a.candidate.id,
+        "name": a.candidate.name,
+        "parameters_total": a.candidate.total,
+        "parameters_active": a.candidate.text.active,
+        "type": n.sizes.type,
+        "weights_bytes": {part: size for part, size in n.sizes.by_part},
+        "weights_bytes_total": n.sizes.total,
+        "kv_bytes_per_token": n.kv_bytes_per_token,
+        "kv_bytes_chunked_layers": n.chunked_kv_bytes,
+        "state_bytes_per_sequence": n.state_bytes_per_sequence,
+        "sequence_bytes": n.sequence_bytes,
+        "needed_bytes": n.total_bytes,
+        "context": n.context,
+        "users": n.users,
+        "fit": p.fit,
+        "placement": {"gpu": p.gpu, "ram": p.ram, "disk": p.disk},
+        "gpu_layers": p.gpu_layers,
+        "expert_layers_in_ram": p.expert_layers_in_ram,
+        "missing_bytes": p.missing,
+        "longest_context": a.longest_context,
+        "most_users": a.most_users,
+        "speed": {
+            "label": s.label,
+            "decode_tokens_per_second": s.decode,
+            "throughput_tokens_per_second": s.throughput,
+            "prefill_tokens_per_second": s.prefill,
+            "first_token_seconds": s.first_token,
+            "formula": list(s.formula),
+        },
+        "cost": {
+            "usd_per_hour": cost.usd_per_hour,
+            "usd_per_month": cost.usd_per_month,
+            "usd_per_million_tokens": cost.usd_per_million,
+            "capacity_tokens_per_month": cost.capacity_tokens,
+            "basis": cost.basis,
+            "offers": [
+                {
+                    "provider": o.price.provider,
+                    "row": o.price.id,
+                    "input_usd": o.price.input_usd,
+                    "output_usd": o.price.output_usd,
+                    "usd_per_million_tokens": o.usd_per_million,
+                    "break_even_tokens_per_month": o.break_even_tokens,
+                }
+                for o in cost.offers
+            ],
+        },
+        "licence": None
+        if a.terms is None
+        else {
+            "id": a.terms.licence.id,
+            "usable": a.terms.usable,
+            "multimodal": a.terms.multimodal,
+            "findings": list(a.terms.findings),
+        },
+        "difficulty": {"level": a.difficulty, "reasons": list(a.difficulty_reasons)},
+        "command": {"engine": a.command.engine, "lines": list(a.command.lines), "reason": a.command.reason},
+        "problems": list(a.problems),
+    }
+
+
+def _hardware(p: Plan) -> dict[str, Any]:
+    m = p.machine
+    return {
+        "name": m.name,
+        "gpu": m.gpu.id if m.gpu else None,
+        "gpus": m.gpus,
+        "gpu_memory_bytes": m.gpus * m.gpu.memory_bytes if m.gpu else 0,
+        "ram_bytes": m.ram_bytes,
+        "ram_bandwidth": m.ram_bandwidth,
+        "cores": m.cores,
+        "disk_bandwidth": m.disk_bandwidth or None,
+        "notes": list(m.notes),
+    }
+
+
+def _question(p: Plan) -> dict[str, Any]:
+    q = p.question
+    return {
+        "use": q.use,
+        "context": q.context,
+        "users": q.users,
+        "type": q.type,
+        "kv_type": q.kv_type,
+        "min_speed": q.min_speed,
+        "company_mau": q.company_mau,
+        "eu": q.eu,
+        "money": dataclasses.asdict(q.money),
+    }
+
+
+def _sentence(s: Sentence) -> dict[str, Any]:
+    return {"text": s.text, "rows": list(s.rows)}
+
+
+def _verdict(v: Verdict) -> dict[str, Any]:
+    return {
+        "use": v.use.id,
+        "line": v.line,
+        "benchmarks": list(v.use.benchmarks),
+        "ranking": [
+            {
+                "model": r.assessment.candidate.id,
+                "group": r.group,
+                "measure": r.measure,
+                "reasons": [_sentence(s) for s in r.sentences],
+            }
+            for r in v.ranking
+        ],
+    }
+
+
+def _rows(p: Plan, data: Any) -> dict[str, Any]:
+    """All rows that are cited anywhere in `data`, with source, date, kind and age."""
+    cited: set[str] = set()
+
+    def collect(value: Any, key: str = "") -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                collect(inner, name)
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                collect(inner, key)
+        elif isinstance(value, str) and key in ("rows", "row"):
+            cited.add(value)
+
+    collect(data)
+    found = {}
+    for id in sorted(cited):
+        row = find_row(p.catalogue, id)
+        if row is None:
+            continue
+        source = p.catalogue.sources[row.source]
+        found[id] = {
+            **dataclasses.asdict(row),
+            "source": {"id": source.id, "title": source.title, "url": source.url},
+            "age_days": age_days(row.date),
+            "stale": is_stale(row.date),
+        }
+    return found

@@ -1,0 +1,276 @@
+"""Two models side by side for one user's case: tables with the rows that they rest on, and when to choose which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shoestring.catalogue.load import is_stale
+from shoestring.catalogue.schema import Catalogue
+from shoestring.checkpoint.config import Llama4Config, Qwen3_5Config
+from shoestring.errors import RequestError
+from shoestring.models.state import AttentionState, DeltaNetState
+from shoestring.planning.assess import Assessment
+from shoestring.planning.claims import Checked, check_claims
+from shoestring.planning.memory import context_limit
+from shoestring.planning.plan import Plan
+from shoestring.planning.verdict import NOT_AT_ALL, Sentence
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: what, a cell a model, what lies between them, and the rows behind it."""
+
+    label: str
+    left: str
+    right: str
+    gap: str = ""
+    kind: str = ""
+    rows: tuple[str, ...] = ()
+    stale: bool = False
+    #: of a score, to draw; None: not published
+    values: tuple[float | None, float | None] | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    plan: Plan
+    left: Assessment
+    right: Assessment
+    sections: tuple[Section, ...]
+    #: when to choose the left one, when the right one
+    choose_left: tuple[Sentence, ...]
+    choose_right: tuple[Sentence, ...]
+    claims: tuple[Checked, ...]
+
+
+def compare(planned: Plan, first: str, second: str) -> Comparison:
+    """The comparison of the two models of a plan; `first` stands left whatever the ranking.
+
+    Raises RequestError where both names mean the same model.
+    """
+    by_id = {a.candidate.id: a for a in planned.assessments}
+    if len(by_id) != 2:
+        raise RequestError("compare needs two different models")
+    left, right = by_id[first], by_id[second]
+    catalogue = planned.catalogue
+    sections = (
+        _specification(left, right),
+        _scores(left, right, catalogue),
+        _here(left, right),
+        _prices(left, right, catalogue),
+        _licences(left, right),
+        _tooling(left, right, catalogue),
+    )
+    choose = {left.candidate.id: _choose(planned, left, right), right.candidate.id: _choose(planned, right, left)}
+    flagships = {m.id for m in catalogue.models.values() if m.flagship}
+    claims = check_claims(catalogue) if {left.candidate.id, right.candidate.id} & flagships else ()
+    return Comparison(
+        planned, left, right, sections, choose[left.candidate.id], choose[right.candidate.id], claims
+    )
+
+
+def _ids(*found: Assessment) -> tuple[str, ...]:
+    return tuple(a.candidate.row.id for a in found if a.candidate.row is not None)
+
+
+def _specification(left: Assessment, right: Assessment) -> Section:
+    pairs = [(_specified(a)) for a in (left, right)]
+    labels = list(dict.fromkeys(label for pair in pairs for label in pair))
+    lines = [
+        Line(label, pairs[0].get(label, "–"), pairs[1].get(label, "–"), rows=_ids(left, right)) for label in labels
+    ]
+    total = left.candidate.total / right.candidate.total
+    lines[1] = Line(lines[1].label, lines[1].left, lines[1].right, f"{total:.2f}×", "computed", _ids(left, right))
+    return Section("Specification", tuple(lines))
+
+
+def _specified(a: Assessment) -> dict[str, str]:
+    c, config, row = a.candidate, a.candidate.config, a.candidate.row
+    layout = a.need.layout
+    recurrent = sum(isinstance(s, DeltaNetState) for s in layout)
+    chunked = sum(isinstance(s, AttentionState) and bool(s.chunk_size) for s in layout)
+    kinds = [f"{len(layout) - recurrent - chunked} global"]
+    kinds += [f"{recurrent} delta-net"] if recurrent else []
+    kinds += [f"{chunked} chunked"] if chunked else []
+    experts = "dense"
+    if isinstance(config, Qwen3_5Config) and config.num_experts:
+        experts = f"{config.num_experts}, {config.num_experts_per_tok} + 1 active"
+    elif isinstance(config, Llama4Config):
+        experts = f"{config.num_local_experts}, {config.num_experts_per_tok} + 1 active"
+    native, limit = config.max_position_embeddings, context_limit(c)
+    facts = {
+        "released": row.released if row else "–",
+        "parameters": f"{c.total / 1e9:.1f}B",
+        "active a token": f"{c.text.active / 1e9:.1f}B",
+        "experts": experts,
+        "layers": f"{len(layout)}: {', '.join(kinds)}",
+        "context": f"{native:,}" + (f", {limit:,} with YaRN" if limit > native else ""),
+        "KV a token, 16 bits": f"{a.need.kv_bytes_per_token:,} B",
+        "fixed a sequence": f"{(a.need.state_bytes_per_sequence + a.need.chunked_kv_bytes) / 2**20:,.1f} MiB",
+    }
+    if row is not None:
+        facts |= {
+            "reads": ", ".join(row.modalities),
+            "languages": f"~{row.languages}" if row.family == "llama4" else str(row.languages),
+            "trained in": row.training or "–",
+            "licence": row.licence,
+        }
+    return facts
+
+
+def _scores(left: Assessment, right: Assessment, catalogue: Catalogue) -> Section:
+    lines = []
+    for benchmark in catalogue.benchmarks.values():
+        a, b = (catalogue.score(x.candidate.row.id, benchmark.id) if x.candidate.row else None for x in (left, right))
+        if a is None and b is None:
+            continue
+        gap = f"{a.value - b.value:+.1f}" if a is not None and b is not None else ""
+        kinds = dict.fromkeys(s.kind for s in (a, b) if s is not None)
+        lines.append(
+            Line(
+                benchmark.title,
+                f"{a.value:g}" if a else "–",
+                f"{b.value:g}" if b else "–",
+                gap,
+                ", ".join(kinds),
+                tuple(s.id for s in (a, b) if s is not None),
+                any(is_stale(s.date) for s in (a, b) if s is not None),
+                (a.value if a else None, b.value if b else None),
+            )
+        )
+    return Section("Scores", tuple(lines))
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB"
+
+
+def _rate(value: float | None) -> str:
+    return f"{value:,.1f} tokens/s" if value else "–"
+
+
+def _here(left: Assessment, right: Assessment) -> Section:
+    place = {"gpu": "GPU", "ram": "RAM", "gpu+ram": "GPU and RAM", "disk": "experts on disk", "no": "does not fit"}
+
+    def line(label: str, cells: tuple[str, str], gap: str = "", kind: str = "computed") -> Line:
+        return Line(label, *cells, gap, kind, _ids(left, right))
+
+    both = (left, right)
+    ratio = left.need.total_bytes / right.need.total_bytes
+    lines = [
+        line("file type", (left.need.sizes.type, right.need.sizes.type)),
+        line("memory needed", (_gb(left.need.total_bytes), _gb(right.need.total_bytes)), f"{ratio:.2f}×"),
+        line("lies in", (place[left.placement.fit], place[right.placement.fit])),
+        line("room for context", tuple(f"{a.longest_context:,}" if a.longest_context else "–" for a in both)),  # type: ignore[arg-type]
+        line("room for users", tuple(f"{a.most_users:,}" if a.most_users else "–" for a in both)),  # type: ignore[arg-type]
+        line("decode", (_rate(left.speed.decode), _rate(right.speed.decode)), _times(left.speed.decode, right.speed.decode), left.speed.label),
+        line("prefill", (_rate(left.speed.prefill), _rate(right.speed.prefill)), _times(left.speed.prefill, right.speed.prefill), left.speed.label),
+        line("first token of half a context", tuple(f"{a.speed.first_token:,.1f} s" if a.speed.first_token else "–" for a in both)),  # type: ignore[arg-type]
+        line("difficulty", (left.difficulty, right.difficulty)),
+    ]  # fmt: skip
+    return Section("On this machine", tuple(lines))
+
+
+def _times(a: float | None, b: float | None) -> str:
+    return f"{a / b:.2f}×" if a and b else ""
+
+
+def _money(value: float | None) -> str:
+    return "–" if value is None else f"${value:,.2f}" if value >= 1 else f"${value:.3f}"
+
+
+def _prices(left: Assessment, right: Assessment, catalogue: Catalogue) -> Section:
+    both = (left, right)
+    lines = [
+        Line("own machine, a million tokens", _money(left.cost.usd_per_million), _money(right.cost.usd_per_million),
+             _times(left.cost.usd_per_million, right.cost.usd_per_million), "computed", left.cost.rows),
+    ]  # fmt: skip
+    providers = dict.fromkeys(o.price.provider for a in both for o in a.cost.offers)
+    for provider in sorted(providers, key=lambda name: (name == "article", name)):
+        found = [next((o for o in a.cost.offers if o.price.provider == provider), None) for a in both]
+        if None in found and len(providers) > 10 and provider != "article" and len(lines) > 14:
+            continue
+        cells = [f"${o.price.input_usd:g} / ${o.price.output_usd:g}" if o else "–" for o in found]
+        given = [o.price for o in found if o is not None]
+        lines.append(
+            Line(f"{provider}, in / out", cells[0], cells[1], _times(*(o.usd_per_million if o else None for o in found)),
+                 given[0].kind, tuple(p.id for p in given), any(is_stale(p.date) for p in given))  # fmt: skip
+        )
+    offers = [a.cost.cheapest for a in both]
+    even = [o.break_even_tokens if o else None for o in offers]
+    cells = [f"{e / 1e6:,.0f}M tokens a month" if e else "never at this speed" if o else "–" for e, o in zip(even, offers, strict=True)]  # fmt: skip
+    lines.append(
+        Line("break-even with the cheapest", cells[0], cells[1], "", "computed", tuple(o.price.id for o in offers if o))
+    )
+    return Section("Prices", tuple(lines))
+
+
+def _licences(left: Assessment, right: Assessment) -> Section:
+    cells = []
+    for a in (left, right):
+        if a.terms is None:
+            cells.append(("–", "–", "–"))
+            continue
+        limit = a.terms.licence.limit_mau
+        cells.append(
+            (
+                a.terms.licence.name,
+                ("yes" if a.terms.usable else "ask the vendor") + (f" (limit {limit:,} monthly users)" if limit else ""),
+                "yes" if a.terms.multimodal else "not for EU-domiciled users",
+            )
+        )
+    rows = tuple(a.terms.licence.id for a in (left, right) if a.terms is not None)
+    labels = ("licence", "usable as you are", "multimodal rights")
+    lines = [Line(label, cells[0][i], cells[1][i], rows=rows) for i, label in enumerate(labels)]
+    return Section("Licence", tuple(lines))
+
+
+def _tooling(left: Assessment, right: Assessment, catalogue: Catalogue) -> Section:
+    lines = []
+    for engine in catalogue.engines.values():
+        cells = []
+        for a in (left, right):
+            reads = [m for m in engine.modalities if a.candidate.row is None or m in a.candidate.row.modalities]
+            cells.append(", ".join(reads) if a.candidate.family in engine.families else "–")
+        lines.append(Line(engine.name, cells[0], cells[1], ", ".join(engine.places), engine.kind, (engine.id,)))
+    return Section("Engines", tuple(lines))
+
+
+Side = Literal["left", "right"]
+
+
+def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence, ...]:
+    """Why this one: the uses it wins, what only it can do here, what only its licence allows."""
+    found: list[Sentence] = []
+    for verdict in planned.verdicts:
+        best = verdict.best
+        if best is not None and best.assessment is one:
+            why = best.sentences[0]
+            found.append(Sentence(f"{verdict.use.title}: {why.text}", (verdict.use.id, *why.rows)))
+    name, rows = one.candidate.name, _ids(one, other)
+    if one.placement.fit != "no" and other.placement.fit == "no":
+        text = f"This machine: {name} runs on it, {other.candidate.name} lacks {_gb(other.placement.missing)}."
+        found.append(Sentence(text, rows))
+    if one.speed.decode and other.speed.decode and one.speed.decode > 1.1 * other.speed.decode:
+        text = f"Speed here: {one.speed.decode:,.1f} tokens/s against {other.speed.decode:,.1f} ({one.speed.label})."
+        found.append(Sentence(text, rows))
+    if one.terms is not None and other.terms is not None and one.terms.usable and not other.terms.usable:
+        found.append(Sentence(f"Licence: for {other.candidate.name}, {other.terms.findings[0]}.", (other.terms.licence.id,)))
+    if one.terms is not None and other.terms is not None and one.terms.multimodal and not other.terms.multimodal:
+        text = f"Images in the European Union: {other.candidate.name}'s multimodal rights are not granted there."
+        found.append(Sentence(text, (other.terms.licence.id,)))
+    if one.candidate.row is not None and other.candidate.row is not None:
+        more = [m for m in one.candidate.row.modalities if m not in other.candidate.row.modalities]
+        if more:
+            found.append(Sentence(f"It reads {' and '.join(more)}, {other.candidate.name} does not.", rows))
+    return tuple(found)
+
+
+__all__ = ["NOT_AT_ALL", "Comparison", "Line", "Section", "compare"]

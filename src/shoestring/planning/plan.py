@@ -1,0 +1,150 @@
+"""A plan: several models assessed on one machine for one question, ranked for its use. And the way from options to it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from shoestring.catalogue.load import is_stale, load_catalogue
+from shoestring.catalogue.schema import Catalogue, Row
+from shoestring.errors import RequestError
+from shoestring.models.state import KVType
+from shoestring.planning.assess import Assessment, Question, assess
+from shoestring.planning.cost import Money
+from shoestring.planning.hardware import Hardware, parse_hardware
+from shoestring.planning.memory import context_limit
+from shoestring.planning.models import Candidate, from_row, resolve, resolve_row
+from shoestring.planning.speed import Measured
+from shoestring.planning.types import type_name
+from shoestring.planning.verdict import Verdict, rank
+
+
+@dataclass(frozen=True)
+class Plan:
+    machine: Hardware
+    question: Question
+    #: best first for the question's use, else in the catalogue's order
+    assessments: tuple[Assessment, ...]
+    #: of the question's use, or of all uses
+    verdicts: tuple[Verdict, ...]
+    catalogue: Catalogue
+
+    def row(self, id: str) -> Row | None:
+        """A row of any table by its id."""
+        return find_row(self.catalogue, id)
+
+    @property
+    def stale_rows(self) -> tuple[str, ...]:
+        """Rows that the verdicts cite and that are older than 90 days."""
+        cited = {id for v in self.verdicts for r in v.ranking for s in r.sentences for id in s.rows}
+        found = [(id, self.row(id)) for id in sorted(cited)]
+        return tuple(id for id, row in found if row is not None and is_stale(row.date))
+
+
+def find_row(catalogue: Catalogue, id: str) -> Row | None:
+    """A row by its id, wherever it stands."""
+    tables = (catalogue.scores, catalogue.prices, catalogue.models, catalogue.rentals, catalogue.licences,
+              catalogue.facts, catalogue.devices, catalogue.benchmarks, catalogue.claims, catalogue.speeds,
+              catalogue.engines)  # fmt: skip
+    for table in tables:
+        if id in table:
+            return table[id]  # type: ignore[no-any-return, attr-defined]
+    return None
+
+
+def plan(
+    *models: str,
+    use: str | None = None,
+    hardware: str | None = None,
+    context: int | None = None,
+    users: int = 1,
+    quant: str | None = None,
+    kv_type: KVType = "f16",
+    min_speed: float = 3.0,
+    money: Money | None = None,
+    company_mau: int | None = None,
+    eu: bool = False,
+    prices: str | Path | None = None,
+    catalogue: str | Path | None = None,
+    measured: str | Path | None = None,
+) -> Plan:
+    """Which of `models` to run, where, how fast and at what price; without any, both flagships and their siblings.
+
+    `hardware`: see planning.hardware; None: this machine. `min_speed` in tokens/s. `measured`: JSON that
+    `shoestring bench --json` wrote here. Raises RequestError or CheckpointError with one sentence.
+    """
+    rows = load_catalogue(Path(catalogue) if catalogue else None, Path(prices) if prices else None)
+    question = Question(
+        use=use_name(use, rows),
+        context=8192 if context is None else context,
+        users=users,
+        type=type_name(quant) if quant else None,
+        kv_type=kv_type,
+        min_speed=min_speed,
+        money=money or Money(),
+        company_mau=company_mau,
+        eu=eu,
+        measured=read_measured(Path(measured), rows) if measured else None,
+    )
+    candidates = [resolve(name, rows) for name in models] or [from_row(row) for row in rows.models.values()]
+    check_context(candidates, question, bool(models))
+    return make_plan(candidates, parse_hardware(hardware, rows), question, rows)
+
+
+def make_plan(
+    candidates: Sequence[Candidate], machine: Hardware, question: Question, catalogue: Catalogue
+) -> Plan:
+    """Assess and rank."""
+    assessments = tuple(assess(candidate, machine, question, catalogue) for candidate in candidates)
+    uses = [catalogue.uses[question.use]] if question.use else list(catalogue.uses.values())
+    verdicts = tuple(rank(use, assessments, catalogue) for use in uses)
+    if question.use:
+        assessments = tuple(ranked.assessment for ranked in verdicts[0].ranking)
+    return Plan(machine, question, assessments, verdicts, catalogue)
+
+
+def use_name(name: str | None, catalogue: Catalogue) -> str | None:
+    """A use of the catalogue. Raises RequestError with names that are near."""
+    if name is None or name in catalogue.uses:
+        return name
+    near = get_close_matches(name, list(catalogue.uses), n=2, cutoff=0.4)
+    hint = f"near it: {', '.join(near)}" if near else f"known: {', '.join(catalogue.uses)}"
+    raise RequestError(f"--for {name} is unknown; {hint}")
+
+
+def check_context(candidates: Sequence[Candidate], question: Question, named: bool) -> None:
+    """A context that no model reaches, or that a model named alone does not, is an error."""
+    limits = {c.name: context_limit(c) for c in candidates}
+    if question.context > max(limits.values()) or (named and len(candidates) == 1 and question.context > min(limits.values())):
+        longest = max(limits, key=lambda name: limits[name])
+        raise RequestError(
+            f"--context {question.context} is beyond the model's: {longest} reads {limits[longest]} tokens at most"
+        )
+
+
+def read_measured(path: Path, catalogue: Catalogue) -> Measured:
+    """Speeds from `shoestring bench --json`. Raises RequestError where the file is something else."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        decode, prefill = float(facts["decode_tokens_per_second"]), float(facts["prefill_tokens_per_second"])
+        model = str(facts["model"])
+        type_ = str(facts.get("type", "")) or model.rsplit(":", 1)[-1]
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RequestError(f"{path} is not what `shoestring bench --json` writes: {error}") from error
+    if decode <= 0 or prefill <= 0:
+        raise RequestError(f"{path}: decode_tokens_per_second and prefill_tokens_per_second must be above 0")
+    row = next(
+        (row for row in catalogue.models.values() if model.split(":")[0] in (row.gguf, row.repository, row.id)), None
+    )
+    row = row or resolve_row(model, catalogue)
+    return Measured(row.id if row else Path(model).name, type_ if row else "as stored", decode, prefill, path.name)
+
+
+def today() -> str:
+    return datetime.date.today().isoformat()

@@ -1,0 +1,234 @@
+"""Which of several models suits a use best, in an order that can be recomputed from the rows it cites.
+
+First come models that do all that was asked here, then those that fit but have something against them, then those that
+need the disk, then those that do not run.
+Within each class the use's own measure decides: the mean of its benchmarks (a missing score counts as nothing), the
+longest context, the smallest size, the lowest price; for the last three a model must reach the general score of the
+weaker flagship compared. Equal ones are ordered by size, then by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shoestring.catalogue.schema import Catalogue, Score, Use
+from shoestring.planning.assess import Assessment
+from shoestring.planning.memory import context_limit
+
+
+NOT_AT_ALL = 3
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence and the ids of the rows that it rests on; changing them changes it."""
+
+    text: str
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    assessment: Assessment
+    #: 0 suits, 1 fits memory with something against it, 2 needs the disk, 3 does not run or has no figure
+    group: int
+    #: larger is better; None where the use has no figure for it
+    measure: float | None
+    sentences: tuple[Sentence, Sentence]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    use: Use
+    ranking: tuple[Ranked, ...]
+
+    @property
+    def best(self) -> Ranked | None:
+        """The first, if it can be used at all."""
+        first = self.ranking[0]
+        return first if first.group < NOT_AT_ALL else None
+
+    @property
+    def line(self) -> str:
+        """The verdict in one line."""
+        best = self.best
+        if best is None:
+            return f"{self.use.title}: none of them runs here."
+        text = f"{self.use.title}: {best.assessment.candidate.name}"
+        return f"{text}, {_measure_text(best, self.use)}{'' if best.group == 0 else ', with a reservation'}."
+
+
+def general_score(model: str, catalogue: Catalogue) -> float:
+    """Mean of the benchmarks that the budget use names; missing ones count as nothing."""
+    return quality(model, catalogue.uses["budget"], catalogue)[0]
+
+
+def quality(model: str, use: Use, catalogue: Catalogue) -> tuple[float, tuple[Score, ...]]:
+    """Mean over the use's benchmarks, and the scores that are published."""
+    scores = [catalogue.score(model, benchmark) for benchmark in use.benchmarks]
+    found = tuple(s for s in scores if s is not None)
+    return sum(s.value for s in found) / max(1, len(use.benchmarks)), found
+
+
+def rank(use: Use, assessments: Sequence[Assessment], catalogue: Catalogue) -> Verdict:
+    """All candidates for a use, best first."""
+    floor = _floor(assessments, catalogue)
+    rated = [(a, *_measure(use, a, catalogue, floor)) for a in assessments]
+
+    def key(item: tuple[Assessment, float | None, tuple[str, ...]]) -> tuple[int, float, int, str]:
+        a, measure, _ = item
+        return _group(use, a, measure), -(measure or 0.0), a.need.total_bytes, a.candidate.id
+
+    rated.sort(key=key)
+    ranking = []
+    for place, (a, measure, rows) in enumerate(rated):
+        other = rated[1 if place == 0 else 0] if len(rated) > 1 else None
+        why = _why(use, a, measure, rows, other, catalogue, floor)
+        ranking.append(Ranked(a, _group(use, a, measure), measure, (why, _how(use, a))))
+    return Verdict(use, tuple(ranking))
+
+
+def _group(use: Use, a: Assessment, measure: float | None) -> int:
+    if use.measure == "price":  # hosted: this machine does not matter
+        usable = a.terms is None or a.terms.usable
+        return NOT_AT_ALL if measure is None else 0 if usable else 1
+    if not a.runs or measure is None:
+        return NOT_AT_ALL
+    return 2 if a.placement.fit == "disk" else 0 if a.suits else 1
+
+
+def _floor(assessments: Sequence[Assessment], catalogue: Catalogue) -> float:
+    """The general score of the weaker flagship among those compared; of the weakest of all where there is none."""
+    rows = [a.candidate.row for a in assessments if a.candidate.row is not None]
+    flagships = [row for row in rows if row.flagship] or rows
+    return min((general_score(row.id, catalogue) for row in flagships), default=0.0)
+
+
+def _measure(
+    use: Use, a: Assessment, catalogue: Catalogue, floor: float
+) -> tuple[float | None, tuple[str, ...]]:
+    """The use's figure for a model, larger better, and the rows that it comes from."""
+    row = a.candidate.row
+    match use.measure:
+        case "quality":
+            if row is None:
+                return None, ()
+            value, found = quality(row.id, use, catalogue)
+            return (value, tuple(s.id for s in found)) if found else (None, ())
+        case "context":
+            if row is not None and general_score(row.id, catalogue) < floor:
+                return None, (row.id,)
+            return float(a.longest_context), (row.id,) if row else ()
+        case "size":
+            if row is None or general_score(row.id, catalogue) < floor:
+                return None, (row.id,) if row else ()
+            _, found = quality(row.id, use, catalogue)
+            return -float(a.need.total_bytes), (row.id, *(s.id for s in found))
+        case "price":
+            if row is None or general_score(row.id, catalogue) < floor:
+                return None, (row.id,) if row else ()
+            offer = a.cost.cheapest
+            return (-offer.usd_per_million, (offer.price.id,)) if offer else (None, ())
+    raise AssertionError(use.measure)
+
+
+def _measure_text(r: Ranked, use: Use) -> str:
+    a = r.assessment
+    match use.measure:
+        case "quality":
+            return f"{r.measure or 0:.1f} on average of {len(use.benchmarks)} benchmark" + (
+                "s" if len(use.benchmarks) > 1 else ""
+            )
+        case "context":
+            return f"{a.longest_context:,} tokens"
+        case "size":
+            return f"{a.need.total_bytes / 1e9:,.1f} GB in {a.need.sizes.type}"
+        case _:
+            offer = a.cost.cheapest
+            assert offer is not None
+            return f"${offer.usd_per_million:.3f} a million tokens at {offer.price.provider}"
+
+
+def _why(
+    use: Use,
+    a: Assessment,
+    measure: float | None,
+    rows: tuple[str, ...],
+    other: tuple[Assessment, float | None, tuple[str, ...]] | None,
+    catalogue: Catalogue,
+    floor: float,
+) -> Sentence:
+    """What the use's measure says of a model, beside the one it is held against."""
+    name = a.candidate.name
+    if measure is None:
+        row = a.candidate.row
+        if use.measure == "quality":
+            text = f"No score of {name} is published for these benchmarks"
+        elif row is not None and general_score(row.id, catalogue) < floor:
+            text = f"{name} has a general score below {floor:.1f}, that of the weaker flagship"
+        else:
+            text = f"No provider's price of {name} is in the catalogue"
+        return Sentence(f"{text}.", rows)
+    against = ""
+    if other is not None:
+        b, other_measure, other_rows = other
+        if other_measure is None:
+            missing = {"quality": "without published scores", "price": "without a listed price or score"}.get(
+                use.measure, "below the general score asked for"
+            )
+            against = f", {b.candidate.name} is {missing}"
+        else:
+            against = f", {_short(use, b, other_measure)} for {b.candidate.name}"
+        rows = (*rows, *other_rows)
+    if use.measure == "quality" and a.candidate.row is not None:
+        _, found = quality(a.candidate.row.id, use, catalogue)
+        listed = ", ".join(f"{catalogue.benchmarks[s.benchmark].title} {s.value:g}" for s in found)
+        part = f" of {len(found)} published out of {len(use.benchmarks)}" if len(found) < len(use.benchmarks) else ""
+        return Sentence(f"{name} has {measure:.1f} on average{part} ({listed}){against}.", rows)
+    if use.measure == "context":
+        limit = context_limit(a.candidate)
+        return Sentence(
+            f"{name} has room for {a.longest_context:,} of its {limit:,} tokens here, at "
+            f"{a.need.kv_bytes_per_token:,} bytes a token{against}.",
+            rows,
+        )
+    return Sentence(f"{name}: {_short(use, a, measure)}{against}.", rows)
+
+
+def _short(use: Use, a: Assessment, measure: float) -> str:
+    match use.measure:
+        case "quality":
+            return f"{measure:.1f}"
+        case "context":
+            return f"{a.longest_context:,} tokens"
+        case "size":
+            return f"{a.need.total_bytes / 1e9:,.1f} GB in {a.need.sizes.type}"
+        case _:
+            offer = a.cost.cheapest
+            where = f" ({offer.price.provider})" if offer else ""
+            return f"${-measure:.3f} a million tokens{where}"
+
+
+def _how(use: Use, a: Assessment) -> Sentence:
+    """Whether and how it runs here, or is hosted."""
+    rows = tuple(r for r in (a.candidate.row.id if a.candidate.row else "", *a.cost.rows) if r)
+    if use.measure == "price":
+        offer = a.cost.cheapest
+        if a.terms is not None and not a.terms.usable:
+            return Sentence(_sentence(a.terms.findings[0]), (a.terms.licence.id,))
+        if offer is None:
+            return Sentence("It can be hosted by oneself only.", ())
+        p = offer.price
+        return Sentence(f"{p.provider} asks ${p.input_usd:g} in and ${p.output_usd:g} out.", (p.id,))
+    if a.problems:
+        rows = (*rows, a.terms.licence.id) if a.terms and not (a.terms.usable and a.terms.multimodal) else rows
+        return Sentence(_sentence("; ".join(a.problems)), rows)
+    speed = f", {a.speed.decode:,.1f} tokens/s ({a.speed.label})" if a.speed.decode else ""
+    place = {"gpu": "on the GPU", "ram": "in RAM", "gpu+ram": "on GPU and RAM", "disk": "with the disk"}
+    where = place.get(a.placement.fit, "")
+    return Sentence(f"It takes {a.need.total_bytes / 1e9:,.1f} GB in {a.need.sizes.type} {where}{speed}.", rows)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
