@@ -1,16 +1,19 @@
 """pull: a checkpoint from the Hugging Face Hub into its usual cache, only the files that are needed.
 
-Downloading, resuming and the layout of the cache are huggingface_hub's; which files, whether the disk has room, and
-what an error means in one line are decided here. HF_ENDPOINT, HF_HUB_CACHE and HF_TOKEN are honoured by that library.
+The Hub's protocol and the layout of the cache are huggingface_hub's; which files, whether the disk has room, going on
+where an ended process stopped, and what an error means in one line are decided here. HF_ENDPOINT, HF_HUB_CACHE and
+HF_TOKEN are honoured by that library.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from shoestring.errors import CapacityError, RequestError, ShoestringError
 
@@ -23,6 +26,9 @@ _TEXTS = re.compile(
     r"|model\.safetensors\.index)\.json|chat_template\.jinja"
 )
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
+#: Files from this size on are fetched so that another process can go on where one was ended.
+_RESUMED_BYTES = 16 * 2**20
+_PARTIAL = ".shoestring.incomplete"
 #: Left free on the disk beside what is downloaded.
 _SPARE_BYTES = 64 * 2**20
 
@@ -63,6 +69,9 @@ def pull(repo: str, quant: str | None = None, revision: str | None = None) -> Pa
         remote = [RemoteFile(file.rfilename, file.size or 0) for file in info.siblings or []]
         files = choose(remote, repo, quant)
         check_room(repo, files, info.sha)
+        for file in files:
+            if file.size >= _RESUMED_BYTES:
+                _fetch(repo, file, info.sha)
         folder = Path(
             snapshot_download(repo, revision=revision, allow_patterns=[_literal(file.path) for file in files])
         )
@@ -123,7 +132,7 @@ def check_room(repo: str, files: list[RemoteFile], revision: str | None) -> None
         file.size for file in files if not isinstance(try_to_load_from_cache(repo, file.path, revision=revision), str)
     )
     blobs = cache / f"models--{repo.replace('/', '--')}" / "blobs"
-    begun = sum(part.stat().st_size for part in blobs.glob("*.incomplete")) if blobs.is_dir() else 0
+    begun = sum(part.stat().st_size for part in blobs.glob(f"*{_PARTIAL}")) if blobs.is_dir() else 0
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     short = missing - min(begun, missing) + _SPARE_BYTES - free
@@ -132,6 +141,59 @@ def check_room(repo: str, files: list[RemoteFile], revision: str | None) -> None
             f"{repo} needs {missing:,} bytes and {there} has {free:,} free: {short:,} bytes are missing; "
             "free them, or set HF_HUB_CACHE to a folder on a larger disk"
         )
+
+
+def _fetch(repo: str, file: RemoteFile, revision: str | None) -> None:
+    """Fetch one file into the cache's blobs, going on where an earlier process ended.
+
+    huggingface_hub resumes only within a process: what an ended one had fetched it throws away.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
+
+    if isinstance(try_to_load_from_cache(repo, file.path, revision=revision), str):
+        return
+    url = hf_hub_url(repo, file.path, revision=revision)
+    remote = get_hf_file_metadata(url)
+    if remote.etag is None or not re.fullmatch(r"[\w.-]+", remote.etag):
+        return  # nothing to recognise it by: left to huggingface_hub
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True, exist_ok=True)
+    blob, partial = blobs / remote.etag, blobs / (remote.etag + _PARTIAL)
+    headers = build_hf_headers()
+    if urlsplit(remote.location).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)
+    with WeakFileLock(partial.with_suffix(".lock")):
+        if blob.exists():
+            return
+        begun = partial.stat().st_size if partial.exists() else 0
+        if begun > file.size:
+            partial.unlink()
+            begun = 0
+        if begun < file.size:
+            with partial.open("ab") as out:
+                http_get(
+                    remote.location,
+                    out,
+                    resume_size=begun,
+                    headers=headers,
+                    expected_size=file.size,
+                    displayed_filename=file.path,
+                )
+        if begun and len(remote.etag) == 64 and _sha256(partial) != remote.etag:
+            partial.unlink()
+            raise HubError(f"{repo}: what was fetched of {file.path} is damaged and was removed; pull again")
+        partial.replace(blob)
+    partial.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def explained(repo: str, revision: str | None, error: Exception) -> ShoestringError:

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 import pytest
 from corpus import TEXTS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from small_vocabulary import IDS, metadata
@@ -129,6 +129,7 @@ def plainly(text: str, **values: Any) -> str:
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
+@settings(deadline=None)  # the machine may be busy
 @given(data=st.data())
 def test_text_is_what_plain_jinja_renders(name: str, data: st.DataObject) -> None:
     template = ChatTemplate({"default": TEMPLATES[name]}, TOKENIZER, name)
@@ -144,6 +145,7 @@ def test_text_is_what_plain_jinja_renders(name: str, data: st.DataObject) -> Non
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
+@settings(deadline=None)  # the machine may be busy
 @given(data=st.data())
 def test_harmless_text_gets_the_ids_of_the_plain_rendering(name: str, data: st.DataObject) -> None:
     template = ChatTemplate({"default": TEMPLATES[name]}, TOKENIZER, name)
@@ -155,6 +157,7 @@ def test_harmless_text_gets_the_ids_of_the_plain_rendering(name: str, data: st.D
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
+@settings(deadline=None)  # the machine may be busy
 @given(text=texts, split=st.integers(0, 12))
 def test_no_user_text_becomes_an_added_token(name: str, text: str, split: int) -> None:
     template = ChatTemplate({"default": TEMPLATES[name]}, TOKENIZER, name)
@@ -331,6 +334,7 @@ def test_messages_are_refused_by_number(messages: list[Any], says: str) -> None:
         ChatTemplate.of_family("llama4", TOKENIZER).render(messages)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(
         st.dictionaries(

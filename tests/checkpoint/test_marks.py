@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoestring.checkpoint.marks import Marked, Marks
@@ -42,6 +42,7 @@ def plain(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@settings(deadline=None)  # the machine may be busy
 @given(data=st.data())
 def test_methods_answer_as_plain_text_does(method: str, data: st.DataObject) -> None:
     text = data.draw(texts)
@@ -53,12 +54,14 @@ def test_methods_answer_as_plain_text_does(method: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne])
+@settings(deadline=None)  # the machine may be busy
 @given(a=texts, b=texts)
 def test_comparisons_answer_as_plain_text_does(compare: Callable[[str, str], bool], a: str, b: str) -> None:
     for left, right in ((MARKS.mark(a), b), (a, MARKS.mark(b)), (MARKS.mark(a), MARKS.mark(b))):
         assert compare(left, right) == compare(a, b)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(texts, st.integers(0, 5))
 def test_no_operation_takes_marks_off(text: str, at: int) -> None:
     marked = MARKS.mark(text)
@@ -72,6 +75,7 @@ def test_no_operation_takes_marks_off(text: str, at: int) -> None:
         assert not any(character in "<>[]" for character in str.__str__(result))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(texts)
 def test_marks_come_off(text: str) -> None:
     marked = MARKS.mark({"k" + text: [text, 1, None, True, {"x": text}]})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from corpus import TEXTS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_vocabulary import ADDED, IDS, MERGES, PLAIN, metadata, write_folder
 
@@ -22,6 +22,7 @@ texts = st.lists(pieces, max_size=8).map("".join)
 all_ids = st.lists(st.integers(-3, TOKENIZER.vocab_size + 3), max_size=40)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(texts)
 def test_text_survives_but_for_normalisation(text: str) -> None:
     ids = TOKENIZER.encode(text)
@@ -29,6 +30,7 @@ def test_text_survives_but_for_normalisation(text: str) -> None:
     assert not set(ids) & set(IDS.values())
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.one_of(st.text(max_size=8), st.sampled_from(list(IDS))), max_size=8))
 def test_added_tokens_are_found_when_allowed(parts: list[str]) -> None:
     text = "".join(parts)
@@ -37,6 +39,7 @@ def test_added_tokens_are_found_when_allowed(parts: list[str]) -> None:
     assert unicodedata.normalize("NFC", TOKENIZER.decode(ids)) == unicodedata.normalize("NFC", text)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(all_ids, st.booleans(), st.data())
 def test_streams_join_to_the_whole(ids: list[int], skip: bool, data: st.DataObject) -> None:
     decoder = TOKENIZER.stream_decoder(skip_special=skip)
@@ -49,6 +52,7 @@ def test_streams_join_to_the_whole(ids: list[int], skip: bool, data: st.DataObje
     assert decoder.finish() == ""
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(texts)
 def test_streams_of_real_text_never_show_a_broken_character(text: str) -> None:
     text = unicodedata.normalize("NFC", text).replace("\ufffd", "?")
@@ -140,6 +144,7 @@ def test_malformed_metadata_is_refused_by_name(changes: dict[str, Any], says: st
     assert "\n" not in str(caught.value)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.dictionaries(
         st.sampled_from(
