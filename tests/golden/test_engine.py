@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from run_steps import KernelWeights, Span, make_step, new_state, run, step_logits
-from tiny_models import TINY
+from tiny_models import TINY, Tensors, qwen_tensors
 
 from shoestring.checkpoint.config import parse_config
 from shoestring.checkpoint.names import bind
@@ -120,3 +121,42 @@ def test_ties_of_the_router_go_to_the_lowest(name: str, tmp_path: Path) -> None:
     ours = run(load_weights(config, binding), model.tokens())
     reference = advance(load_reference(config, binding), new_reference_state(config), model.tokens().tolist())
     assert error(ours, reference) < 2e-5
+
+
+def tiled(config: dict[str, Any]) -> Tensors:
+    """The tensors of a Qwen model with its value heads as GGUF orders them: one of each key head in turn."""
+    tensors = qwen_tensors(config)
+    heads, dim = config["linear_num_value_heads"], config["linear_value_head_dim"]
+    keys = config["linear_num_key_heads"]
+    order = np.arange(heads).reshape(keys, heads // keys).T.reshape(-1)
+    rows = (order[:, None] * dim + np.arange(dim)).reshape(-1)
+    first_value = 2 * keys * config["linear_key_head_dim"]
+    channels = np.concatenate([np.arange(first_value), first_value + rows])
+    for name, tensor in tensors.items():
+        if name.endswith(("in_proj_qkv.weight", "conv1d.weight")):
+            tensors[name] = tensor[channels]
+        elif name.endswith("in_proj_z.weight"):
+            tensors[name] = tensor[rows]
+        elif name.endswith(("in_proj_a.weight", "in_proj_b.weight", "A_log", "dt_bias")):
+            tensors[name] = tensor[order]
+        elif name.endswith("linear_attn.out_proj.weight"):
+            tensors[name] = tensor[:, rows]
+    return tensors
+
+
+@pytest.mark.parametrize("name", ["qwen-dense", "qwen-mixture"])
+def test_value_heads_in_either_order(name: str, tmp_path: Path) -> None:
+    """Three value heads a key head, grouped or tiled: the same model, for the kernels and for the reference."""
+    model = replace(TINY[name], config=TINY[name].config | {"linear_num_value_heads": 6})
+    tokens = model.tokens()
+    logits = []
+    for order, tensors in (("grouped", qwen_tensors), ("tiled", tiled)):
+        folder = tmp_path / order
+        folder.mkdir()
+        checkpoint = open_checkpoint(replace(model, tensors=tensors).write(folder))
+        config = replace(parse_config(checkpoint), value_head_order=order)  # type: ignore[arg-type]
+        binding = bind(config, checkpoint)
+        logits.append(run(load_weights(config, binding), tokens))
+        reference = advance(load_reference(config, binding), new_reference_state(config), tokens.tolist())
+        assert error(logits[-1], reference) < 2e-5
+    assert error(logits[1], logits[0]) < 2e-5

@@ -89,7 +89,7 @@ def q6_k(blocks: Bytes) -> Float32:
     high = blocks[:, 128:192].reshape(-1, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1) & 3
     q = (low | high << 4).astype(np.float32).reshape(-1, 16, 16) - 32
     scale = float16_at(blocks, 208) * blocks[:, 192:208].view(np.int8).astype(np.float32)  # [blocks, 16]
-    return (scale[:, :, None] * q).reshape(-1, 256)
+    return np.asarray((scale[:, :, None] * q).reshape(-1, 256))
 
 
 #: Block types: bytes of a block, and its numbers.

@@ -19,7 +19,7 @@ DELTA_NORM_EPS = 1e-6
 
 def linear(x: Array, weight: Stored) -> Array:
     """x [R, in] · weightᵀ [in, out] → [R, out]."""
-    return x @ weight.T.astype(np.float64)
+    return np.asarray(x @ weight.T.astype(np.float64))
 
 
 def sigmoid(x: Array) -> Array:
@@ -71,7 +71,7 @@ def rotary_constants(rotary: Rotary) -> RotaryConstants:
 
 
 def llama3_frequencies(frequencies: Array, rotary: Rotary) -> Array:
-    """Wavelengths longer than original/low are stretched by `factor`, shorter than original/high kept, between: both."""
+    """Wavelengths over original/low are stretched by `factor`, those under original/high kept, between: both."""
     low, high = rotary.low_frequency_factor, rotary.high_frequency_factor
     turns = rotary.original_context * frequencies / (2 * np.pi)  # in the original context
     stretched = frequencies / rotary.factor

@@ -109,4 +109,5 @@ def strided(
 ) -> npt.NDArray[Any]:
     """A view of bytes as rows × columns of a type; numpy checks that it stays inside."""
     buffer = memoryview(data)  # type: ignore[arg-type]
-    return np.ndarray((rows, columns), dtype, buffer, offset, (row_stride, column_stride))
+    view: npt.NDArray[Any] = np.ndarray((rows, columns), dtype, buffer, offset, (row_stride, column_stride))
+    return view

@@ -1,0 +1,158 @@
+"""Rotary, chunk, mask and temperature far out: the state is set directly, the float64 reference stands beside.
+
+A past of millions of tokens is one page of keys and values that every entry of the page table names; the
+reference counts that page's positions as often as they stand there.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
+from run_steps import KernelWeights, Span, make_step, new_state, step_logits
+from tiny_models import TINY, TinyModel, llama_config, llama_tensors, qwen_config, qwen_tensors
+
+from shoestring.checkpoint.config import parse_config
+from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.open import open_checkpoint
+from shoestring.models.state import PAGE_TOKENS, AttentionPages, DeltaNetSlots, State
+from shoestring.models.weights import load_weights
+from shoestring.reference import functions, llama4, qwen3_5
+from shoestring.reference.functions import Array, Ints
+from shoestring.reference.loading import ReferenceWeights
+from shoestring.reference.loading import load_weights as load_reference
+from shoestring.reference.model import advance
+from shoestring.reference.model import new_state as new_reference_state
+
+TOKENS = TINY["qwen-dense"].tokens()[:5]
+
+
+def both(model: TinyModel, folder: Path) -> tuple[KernelWeights, ReferenceWeights]:
+    checkpoint = open_checkpoint(model.write(folder))
+    config = parse_config(checkpoint)
+    binding = bind(config, checkpoint)
+    return load_weights(config, binding), load_reference(config, binding)
+
+
+def fill(state: State, seed: int) -> None:
+    """Every page and slot holds random numbers, small ones in the memories."""
+    rng = np.random.default_rng(seed)
+    for layer in state.layers:
+        if isinstance(layer, AttentionPages):
+            layer.keys[:] = rng.normal(0, 1, layer.keys.shape)
+            layer.values[:] = rng.normal(0, 1, layer.values.shape)
+        else:
+            layer.convolution[:] = rng.normal(0, 0.5, layer.convolution.shape)
+            layer.memory[:] = rng.normal(0, 0.2, layer.memory.shape)
+
+
+def weighted_attention(
+    q: Array, keys: Array, values: Array, index: Ints, key_index: Ints, first_visible: Ints, scale: float, start: int
+) -> Array:
+    """functions.attention where the page at places 0 … 63 stands for all full pages before `start`'s own."""
+    group = q.shape[1] // keys.shape[1]
+    times = np.where(key_index < PAGE_TOKENS, start // PAGE_TOKENS, 1)
+    hidden = key_index > index[:, None]
+    out = np.empty_like(q)
+    for head in range(q.shape[1]):
+        scores = scale * q[:, head] @ keys[:, head // group].T + np.log(times)
+        out[:, head] = functions.softmax(np.where(hidden, -np.inf, scores)) @ values[:, head // group]
+    return out
+
+
+def reference_state(w: ReferenceWeights, state: State, start: int, local: dict[int, tuple[int, list[int]]]) -> list:
+    """The same past for the reference: a shared page and what lies in the last one, or a chunk's own pages.
+
+    local: layer → (first place of the chunk, its pages).
+    """
+    kept = new_reference_state(w.config)
+    for i, layer in enumerate(state.layers):
+        if isinstance(layer, DeltaNetSlots):
+            kept[i] = qwen3_5.Memory(layer.convolution[0].astype(float), layer.memory[0].astype(float))
+            continue
+        keys = layer.keys.astype(float).transpose(0, 3, 1, 2)  # [pages, 64, KV, D]
+        values = layer.values.astype(float).transpose(0, 2, 1, 3)
+        if i in local:
+            begin, pages = local[i]
+            places = np.arange(begin, start)
+            page = np.array(pages)[places // PAGE_TOKENS - begin // PAGE_TOKENS]
+        else:
+            tail = np.arange(start // PAGE_TOKENS * PAGE_TOKENS, start)
+            places = np.concatenate([np.arange(PAGE_TOKENS), tail])
+            page = np.concatenate([np.zeros(PAGE_TOKENS, int), np.ones(len(tail), int)])
+        module = qwen3_5 if w.config.family == "qwen3_5" else llama4
+        kept[i] = module.KeysValues(keys[page, places % PAGE_TOKENS], values[page, places % PAGE_TOKENS], places)
+    return kept
+
+
+def error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+def test_qwen_at_a_million(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YaRN over 262,144 by 4, five tokens at 1,000,000."""
+    rope = qwen_config()["rope_parameters"] | {
+        "rope_type": "yarn",
+        "rope_theta": 1e7,
+        "factor": 4.0,
+        "original_max_position_embeddings": 262_144,
+    }
+    model = TinyModel(qwen_config(rope_parameters=rope, max_position_embeddings=1_048_576), qwen_tensors)
+    weights, reference = both(model, tmp_path)
+    start = 1_000_000
+    state = new_state(weights.config, 3, "f32")
+    fill(state, 1)
+    kept = reference_state(reference, state, start, {})
+    pages = (*[0] * (start // PAGE_TOKENS), 1, 2)
+    span = Span(TOKENS, start, pages, read_slot=0, write_slot=1)
+    ours = step_logits(weights, state, make_step(weights.config, span))
+    monkeypatch.setattr(functions, "attention", lambda *args: weighted_attention(*args, start))
+    assert error(ours, advance(reference, kept, TOKENS.tolist(), start)) < 1e-4
+
+
+@pytest.mark.parametrize("offset", [5_757, 8_190], ids=["inside a chunk", "over a chunk's edge"])
+def test_llama_at_ten_million(offset: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scout's rotary scaling, chunk and temperature, five tokens at about 10,000,000."""
+    rope = {
+        "rope_type": "llama3",
+        "rope_theta": 5e5,
+        "factor": 16.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 1.0,
+        "original_max_position_embeddings": 8192,
+    }
+    scout = llama_config(
+        attention_chunk_size=8192,
+        floor_scale=8192,
+        attn_scale=0.1,
+        rope_parameters=rope,
+        max_position_embeddings=10_485_760,
+    )
+    weights, reference = both(TinyModel(scout, llama_tensors), tmp_path)
+    chunk_begin = 10_000_000 // 8192 * 8192
+    start = chunk_begin + offset
+    chunk_pages = list(range(3, 3 + 8192 // PAGE_TOKENS + 1))
+    state = new_state(weights.config, 4 + 8192 // PAGE_TOKENS, "f32")
+    fill(state, 2)
+    local = {i: (chunk_begin, chunk_pages) for i, chunked in enumerate(weights.config.chunked_layers) if chunked}
+    kept = reference_state(reference, state, start, local)
+    pages = (*[0] * (start // PAGE_TOKENS), 1, 2)
+    step = make_step(weights.config, Span(TOKENS, start, pages, read_slot=0, write_slot=1))
+    table = replace(step.chunk_pages, pages=np.array([chunk_pages], np.int32))
+    assert table.first_page.tolist() == [chunk_begin // PAGE_TOKENS]
+    ours = step_logits(weights, state, replace(step, chunk_pages=table))
+    plain = functions.attention
+
+    def attention(
+        q: Array, keys: Array, values: Array, index: Ints, key_index: Ints, first_visible: Ints, scale: float
+    ) -> Array:
+        if first_visible[0] == 0:
+            return weighted_attention(q, keys, values, index, key_index, first_visible, scale, start)
+        return plain(q, keys, values, index, key_index, first_visible, scale)
+
+    monkeypatch.setattr(functions, "attention", attention)
+    # Two layers add 156,250 pages one after another in float32: n · 2^-24 bounds the sum at 9e-3, 3e-4 is seen.
+    assert error(ours, advance(reference, kept, TOKENS.tolist(), start)) < 1e-3
