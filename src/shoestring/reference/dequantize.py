@@ -79,7 +79,7 @@ def q5_k(blocks: Bytes) -> Float32:
     scale, minimum = scales_and_mins(blocks)
     fifth = np.unpackbits(blocks[:, 16:48, None], axis=2, bitorder="little").transpose(0, 2, 1)  # [blocks, 8, 32]
     q = pair_nibbles(blocks[:, 48:176]) | fifth << 4
-    return (scale * q.astype(np.float32) - minimum).reshape(-1, 256)
+    return np.asarray((scale * q.astype(np.float32) - minimum).reshape(-1, 256))
 
 
 def q6_k(blocks: Bytes) -> Float32:
