@@ -13,7 +13,7 @@ import traceback
 
 import typer
 
-from shoestring.cli import bench, chat, demo, files, inspect, perplexity, run_command, version
+from shoestring.cli import bench, chat, demo, files, inspect, perplexity, plan, run_command, version
 from shoestring.cli.options import Debug
 from shoestring.errors import ShoestringError
 
@@ -39,6 +39,8 @@ def _shoestring(context: typer.Context, debug: Debug = False) -> None:
 
 app.command("run", help=run_command.HELP, short_help="Continue or answer one prompt.")(run_command.run)
 app.command("chat", help=chat.HELP, short_help="Talk with a model.")(chat.chat)
+app.command("plan", help=plan.PLAN_HELP, short_help="Tell which model to run here.")(plan.plan)
+app.command("compare", help=plan.COMPARE_HELP, short_help="Compare two models for your case.")(plan.compare)
 app.command("inspect", help=inspect.HELP, short_help="Tell what a checkpoint is.")(inspect.inspect)
 app.command("bench", help=bench.HELP, short_help="Measure speed and memory.")(bench.bench)
 app.command("perplexity", help=perplexity.HELP, short_help="Perplexity of a text.")(perplexity.perplexity)
@@ -55,6 +57,8 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(args=arguments, prog_name="shoestring", standalone_mode=False)
         sys.stdout.flush()
+        if code == 130:  # typer has met a KeyboardInterrupt
+            return _failed("interrupted", KeyboardInterrupt(), 130, debug)
     except BrokenPipeError:
         # Whoever read our output has gone. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -90,13 +90,16 @@ def choose_model() -> str:
 
     if find_checkpoint(SMALLEST) is not None:
         return SMALLEST
+    wanted = False
     if sys.stdin.isatty() and sys.stderr.isatty():
         typer.echo(
             f"No model was named. Fetch {SMALLEST} ({SMALLEST_SIZE}) from the Hugging Face Hub? [y/N] ",
             nl=False,
             err=True,
         )
-        if input().strip().lower() in ("y", "yes"):
+        with suppress(EOFError):
+            wanted = input().strip().lower() in ("y", "yes")
+        if wanted:
             from shoestring.cli.files import pull
 
             try:
@@ -123,6 +126,7 @@ class Conversation:
         self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
         self._dim = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self._stopped = False
+        self._blank = False
 
     def hold(self) -> None:
         """Until the end of stdin, /exit, or Ctrl-C twice where nothing is being answered."""
@@ -222,8 +226,10 @@ class Conversation:
         if thinking != was_thinking:
             mark = (DIM if thinking else PLAIN) if self._dim else ""
             typer.echo(mark if thinking else f"{mark}\n", nl=False)
-            if not thinking:
-                text = text.lstrip("\n")
+            self._blank = not thinking
+        if self._blank:  # empty lines between thinking and answer
+            text = text.lstrip("\n")
+            self._blank = not text
         typer.echo(text, nl=False)
         sys.stdout.flush()
         return thinking

@@ -13,7 +13,7 @@ from shoestring.cli.run_command import Result
 
 HELP = """Hold a short conversation with demo-llama4, the embedded test model, and tell what to run next."""
 
-QUESTIONS = ("What is the capital of France?", "Name two things that one can see there.")
+QUESTIONS = ("What is photosynthesis, in one sentence?", "Which gas do plants take in?")
 MOST_TOKENS = 80
 
 NOTICE = (

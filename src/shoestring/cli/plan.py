@@ -1,0 +1,235 @@
+"""`shoestring plan` and `shoestring compare`: which model to run, where, how fast, at what price.
+
+Both answer from the catalogue and from configs: no network, no weights, no compiled extension.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shoestring.cli import options
+from shoestring.errors import RequestError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shoestring.planning.plan import Plan
+
+PLAN_HELP = """Tell which model to run on a machine, in what type, how fast, at what price, and with which command.
+
+MODEL is a catalogue name (qwen3.5:35b-a3b, scout), a local file or folder, or a Hub name; without any, both flagships
+and their siblings are ranked. Memory is exact, from tensor shapes; speeds are estimates unless measured here."""
+
+COMPARE_HELP = """Compare two models for your own case: specification, scores, prices, licence, and when to choose which.
+
+Every sentence rests on rows with source, date and kind (--json and --html show them)."""
+
+#: piped output is as wide as this
+PIPED_WIDTH = 100
+
+Use = Annotated[
+    str | None,
+    typer.Option("--for", metavar="USE", help="agents, code, multilingual, multimodal, long-context, budget or api."),
+]
+HardwareName = Annotated[
+    str | None,
+    typer.Option(
+        "--hardware", metavar="H",
+        help="8xh100, rtx-5090+64g, mac-m3-max-128g, cpu:64c-12ch-ddr5+256g+nvme7, or a TOML file. [default: this machine]",
+    ),
+]  # fmt: skip
+ContextTokens = Annotated[
+    int | None, typer.Option("--context", "-c", metavar="N", help="Tokens of a sequence. [default: 8192]")
+]
+Users = Annotated[int, typer.Option("--users", "-u", metavar="N", help="Sequences at once.")]
+Quant = Annotated[
+    str | None, typer.Option("--quant", "-q", metavar="Q", help="BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ, NVFP4. [default: the best that fits]")
+]  # fmt: skip
+MinSpeed = Annotated[float, typer.Option("--min-speed", metavar="T/S", help="Decode that is fast enough, in tokens/s.")]
+Budget = Annotated[
+    float | None, typer.Option("--budget-usd", metavar="X", help="Most dollars a month for the machine.")
+]
+Rent = Annotated[float | None, typer.Option("--rent-usd-hour", metavar="X", help="What the machine costs an hour.")]
+Purchase = Annotated[float | None, typer.Option("--purchase-usd", metavar="X", help="What the machine costs once.")]
+Years = Annotated[float, typer.Option("--years", metavar="X", help="Years that a purchase is spread over.")]
+Power = Annotated[float, typer.Option("--power-usd-kwh", metavar="X", help="Price of power.")]
+Utilisation = Annotated[float, typer.Option("--utilisation", metavar="X", help="Share of the hours with work.")]
+InputShare = Annotated[float, typer.Option("--input-share", metavar="X", help="Share of prompt tokens in the traffic.")]
+Prices = Annotated[
+    Path | None, typer.Option("--prices", metavar="FILE", help="A TOML file of [[price]] rows over the catalogue's.")
+]
+CatalogueFolder = Annotated[
+    Path | None, typer.Option("--catalogue", metavar="FOLDER", help="TOML files whose rows go over the catalogue's.")
+]
+MeasuredFile = Annotated[
+    Path | None,
+    typer.Option("--measured", metavar="FILE", help="What `shoestring bench --json` wrote on this machine."),
+]
+Mau = Annotated[
+    str | None, typer.Option("--company-mau", metavar="N", help="Your company's monthly active users, e.g. 800M.")
+]
+Eu = Annotated[bool, typer.Option("--eu", help="You or your company are domiciled in the European Union.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Show the arithmetic behind the speeds.")]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a report, one file without outside resources.")
+]
+
+
+def plan(
+    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="As above.")] = None,
+    use: Use = None,
+    hardware: HardwareName = None,
+    context: ContextTokens = None,
+    users: Users = 1,
+    quant: Quant = None,
+    kv_type: options.KV = options.KVType.f16,
+    min_speed: MinSpeed = 3.0,
+    budget: Budget = None,
+    rent: Rent = None,
+    purchase: Purchase = None,
+    years: Years = 3.0,
+    power: Power = 0.15,
+    utilisation: Utilisation = 0.3,
+    input_share: InputShare = 0.75,
+    prices: Prices = None,
+    catalogue: CatalogueFolder = None,
+    measured: MeasuredFile = None,
+    company_mau: Mau = None,
+    eu: Eu = False,
+    explain: Explain = False,
+    html: Html = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    given = dict(locals())
+    planned = _planned(models or [], given)
+    if html is not None:
+        from shoestring.planning.as_html import plan_html
+
+        _write(html, plan_html(planned), json)
+    elif json:
+        from shoestring.planning.as_json import plan_json
+
+        typer.echo(json_module.dumps(plan_json(planned)))
+    else:
+        from shoestring.planning.as_text import render_plan
+
+        render_plan(planned, _console(), explain)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A model, as for plan.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The other.")],
+    use: Use = None,
+    hardware: HardwareName = None,
+    context: ContextTokens = None,
+    users: Users = 1,
+    quant: Quant = None,
+    kv_type: options.KV = options.KVType.f16,
+    min_speed: MinSpeed = 3.0,
+    budget: Budget = None,
+    rent: Rent = None,
+    purchase: Purchase = None,
+    years: Years = 3.0,
+    power: Power = 0.15,
+    utilisation: Utilisation = 0.3,
+    input_share: InputShare = 0.75,
+    prices: Prices = None,
+    catalogue: CatalogueFolder = None,
+    measured: MeasuredFile = None,
+    company_mau: Mau = None,
+    eu: Eu = False,
+    explain: Explain = False,
+    html: Html = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    given = dict(locals())
+    from shoestring.planning.compare import compare as side_by_side
+
+    planned = _planned([first, second], given)
+    compared = side_by_side(planned, *(id_of(name, planned) for name in (first, second)))
+    if html is not None:
+        from shoestring.planning.as_html import comparison_html
+
+        _write(html, comparison_html(compared), json)
+    elif json:
+        from shoestring.planning.as_json import comparison_json
+
+        typer.echo(json_module.dumps(comparison_json(compared)))
+    else:
+        from shoestring.planning.as_text import render_comparison
+
+        render_comparison(compared, _console(), explain)
+
+
+def _planned(models: list[str], given: dict[str, Any]) -> Plan:
+    from shoestring.planning.cost import Money
+    from shoestring.planning.plan import plan as make
+
+    return make(
+        *models,
+        use=given["use"],
+        hardware=given["hardware"],
+        context=given["context"],
+        users=given["users"],
+        quant=given["quant"],
+        kv_type=given["kv_type"].value,
+        min_speed=given["min_speed"],
+        money=Money(
+            given["input_share"], given["utilisation"], given["rent"], given["purchase"], given["years"],
+            given["power"], given["budget"],
+        ),
+        company_mau=people(given["company_mau"]),
+        eu=given["eu"],
+        prices=given["prices"],
+        catalogue=given["catalogue"],
+        measured=given["measured"],
+    )  # fmt: skip
+
+
+def id_of(name: str, planned: Plan) -> str:
+    """The id of the assessment that a name of the command line led to."""
+    from shoestring.planning.models import resolve_row
+
+    row = resolve_row(name, planned.catalogue)
+    if row is not None:
+        return row.id
+    path = Path(name).expanduser()
+    return path.name if path.exists() else name
+
+
+def people(text: str | None) -> int | None:
+    """A count that may end in k, M or B. Raises RequestError for anything else."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmb]?)", text.replace("_", "").replace(",", "").casefold())
+    if match is None:
+        raise RequestError(f"--company-mau is {text!r}: a count is needed, as 800M or 250_000")
+    return round(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "b": 1e9}[match[2]])
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH, no_color=True, highlight=False)
+
+
+def _write(path: Path, text: str, json: bool) -> None:
+    """The report as a whole or not at all."""
+    if json:
+        raise RequestError("--html and --json exclude each other")
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RequestError(f"{path} cannot be written: {error.strerror}") from error
+    typer.echo(f"wrote {path} ({len(text.encode()):,} bytes)")
