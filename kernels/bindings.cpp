@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "sigbus.h"
+
 namespace shoestring {
 namespace {
 
@@ -38,6 +40,7 @@ NB_MODULE(_kernels, module) {
     });
     module.def("num_threads", num_threads);
     module.def("scratch_bytes", scratch_bytes);
+    module.def("install_sigbus_handler", install_sigbus_handler);
     bind_matmul(module);
     bind_sequence(module);
     bind_rows(module);

@@ -141,6 +141,11 @@ def num_threads() -> int:
     return _kernels.num_threads()
 
 
+def install_sigbus_handler() -> None:
+    """A mapped file that is truncated ends the process with one line and code 2. For programs, not for libraries."""
+    _kernels.install_sigbus_handler()
+
+
 # --- load time -------------------------------------------------------------------------------------------------
 
 
