@@ -32,17 +32,14 @@ bench: .venv/installed .venv/demo-weights .venv/test-tools
 deep: .venv/installed .venv/test-tools .venv/parity-tools
 	bench/deep.sh
 
-# The C++ self-test and the parsers' tests, under the address and undefined-behaviour sanitizers.
+# The C++ self-test, and the tests of the parsers and of loading over a sanitized extension.
 sanitize: .venv/test-tools
-	cmake=$$($(BIN)/python -c 'import cmake, os; print(os.path.join(cmake.CMAKE_BIN_DIR, "cmake"))') && \
-	$$cmake -S . -B build/sanitize -DSHOESTRING_SANITIZE=ON -DSHOESTRING_BINDINGS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo && \
-	$$cmake --build build/sanitize -j2 --target selftest && build/sanitize/selftest
+	bench/sanitized.sh tests/checkpoint tests/models/test_load_weights.py tests/reference
 
 # An extension in the source tree, for work on the kernels: PYTHONPATH=src .venv/bin/python -m pytest …
 build: .venv/test-tools
-	cmake=$$($(BIN)/python -c 'import cmake, os; print(os.path.join(cmake.CMAKE_BIN_DIR, "cmake"))') && \
-	$$cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python && \
-	$$cmake --build build/release -j2
+	$(BIN)/cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	$(BIN)/cmake --build build/release -j2
 
 .venv/created:
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The long checks: the tests that take minutes, every test under the sanitizers, ten minutes of fuzzing for each
+# parser, and the same bits from a second compiler where there is one.
+#
+#     bench/deep.sh [SECONDS OF FUZZING A PARSER]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=$PWD/.venv/bin/python
+seconds=${1:-600}
+
+echo "== tests that take minutes"
+"$python" -m pytest -q -m deep
+
+echo "== every test under the sanitizers"
+bench/sanitized.sh tests --ignore tests/parity --ignore tests/kernels/test_symbols.py --timeout 1800
+
+echo "== fuzzing, $seconds s a parser"
+"$python" -m pip install --quiet atheris
+for parser in gguf safetensors; do
+    "$python" tests/fuzz/${parser}_fuzz.py -max_total_time="$seconds"
+done
+
+echo "== a second compiler"
+if command -v clang++ >/dev/null; then
+    mkdir -p build/clang/package
+    rm -rf build/clang/package/shoestring
+    cp -r src/shoestring build/clang/package/shoestring
+    rm -f build/clang/package/shoestring/_kernels*.so
+    .venv/bin/cmake -S . -B build/clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Release \
+        -DPython_EXECUTABLE="$python" -DSHOESTRING_PACKAGE="$PWD/build/clang/package/shoestring" >/dev/null
+    .venv/bin/cmake --build build/clang -j2 --target selftest _kernels
+    build/clang/selftest
+    PYTHONPATH=build/clang/package "$python" -m pytest -q tests/golden tests/kernels tests/engine
+else
+    echo "clang++ is not installed: not checked"
+fi

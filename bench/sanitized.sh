@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Builds the kernels' self-test and the extension with the address and undefined-behaviour sanitizers, runs the
+# self-test, then pytest on the given tests over the sanitized extension. The in-tree extension stays as it is.
+#
+#     bench/sanitized.sh [PYTEST ARGUMENT …]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=$PWD/.venv/bin/python
+build=build/sanitize
+
+# Loading the package from a copy keeps a sanitized extension out of src/.
+mkdir -p $build/package
+rm -rf $build/package/shoestring
+cp -r src/shoestring $build/package/shoestring
+rm -f $build/package/shoestring/_kernels*.so
+.venv/bin/cmake -S . -B $build -DSHOESTRING_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+    -DPython_EXECUTABLE="$python" -DSHOESTRING_PACKAGE="$PWD/$build/package/shoestring" >/dev/null
+.venv/bin/cmake --build $build -j2 --target selftest _kernels
+$build/selftest
+
+# CPython keeps memory until its end by design, so leaks are not looked for; the extension's own would drown.
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
+export LD_PRELOAD="$(${CXX:-g++} -print-file-name=libasan.so) $(${CXX:-g++} -print-file-name=libstdc++.so.6)"
+PYTHONPATH=$build/package "$python" -m pytest -q -p no:cacheprovider "$@"
