@@ -34,11 +34,17 @@ SHOESTRING_INLINE void attention_tile(const float* a, int64_t a_stride, const fl
     for (int t = 0; t < T; ++t)
         for (int s = 0; s < S; ++s)
             sum[t][s] = start ? mul(load(out + t * out_stride + s * LANES), set1(start[t])) : zero();
-    for (int k = begin; k < end; ++k) {
+    auto step = [&](int k) {
         for (int s = 0; s < S; ++s) {
             const Lanes column = load(panel + s * panel_stride + k * LANES);
             for (int t = 0; t < T; ++t) sum[t][s] = fma(set1(a[t * a_stride + k]), column, sum[t][s]);
         }
+    };
+    if (S == 1) {
+#pragma GCC unroll 4
+        for (int k = begin; k < end; ++k) step(k);
+    } else {
+        for (int k = begin; k < end; ++k) step(k);
     }
     for (int t = 0; t < T; ++t)
         for (int s = 0; s < S; ++s) store(out + t * out_stride + s * LANES, sum[t][s]);
@@ -80,9 +86,20 @@ inline void attention_tiles(int count, int strips, const float* a, int64_t a_str
 // Strips that one pass widens: as many as it takes to keep 8 sums in flight.
 inline int strips_at_once(int vectors) { return vectors == 1 ? 4 : vectors <= 3 ? 2 : 1; }
 
+// What will be needed next, fetched line by line behind the work at hand.
+struct Ahead {
+    const char *at, *end;
+};
+inline Ahead ahead_of(const void* pool, bool half, int64_t offset, int64_t count) {
+    const int bytes = half ? 2 : 4;
+    const char* at = static_cast<const char*>(pool) + offset * bytes;
+    return {at, at + count * bytes};
+}
+
 // 16 columns of a key or value page, widened: panel[k][16] from rows of `stride` elements.
 SHOESTRING_INLINE void widen_panel(const void* page, bool half, int64_t offset, int rows, int64_t stride, int columns,
-                                   float* panel) {
+                                   float* panel, Ahead& ahead) {
+    for (int k = 0; k < rows && ahead.at < ahead.end; ++k, ahead.at += 64) prefetch_l2(ahead.at);
     if (half) {
         const uint16_t* p = static_cast<const uint16_t*>(page) + offset;
         if (columns == LANES) {
@@ -184,21 +201,22 @@ SHOESTRING_INLINE float largest_score(const float* scores, Visible seen, float l
 }
 
 // One page of one unit into its partial.
-inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t page, int64_t start,
+inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t page, int64_t next_page, int64_t start,
                         const AttentionScratch& s) {
     const int group = op.heads / op.kv_heads, vectors = unit.rows * group, D = op.head_dim;
     const int64_t D16 = round_up(D, LANES), padded = round_up(vectors, LANES);
-    const int64_t offset = (page * op.kv_heads + unit.kv_head) * int64_t(D) * PAGE_TOKENS;
+    const int64_t block = int64_t(D) * PAGE_TOKENS, offset = (page * op.kv_heads + unit.kv_head) * block;
     float *weighted = s.partial, *largest = weighted + vectors * D16, *sums = largest + padded;
     const Visible first = visible(op, unit.first_row, start), last = visible(op, unit.first_row + unit.rows - 1, start);
     if (last.high <= first.low) return;
     const int tiles = (vectors + TILE_VECTORS - 1) / TILE_VECTORS, together = strips_at_once(vectors);
 
+    Ahead ahead = ahead_of(op.values, op.half, offset, block);
     for (int strip = first.low / LANES; strip * LANES < last.high; strip += together) {
         const int strips = strip + together <= STRIPS ? together : STRIPS - strip;
         for (int i = 0; i < strips; ++i)
             widen_panel(op.keys, op.half, offset + (strip + i) * LANES, D, PAGE_TOKENS, LANES,
-                        s.panel + i * int64_t(D) * LANES);
+                        s.panel + i * int64_t(D) * LANES, ahead);
         for (int tile = 0; tile < tiles; ++tile) {
             const int v = vectors * tile / tiles, count = vectors * (tile + 1) / tiles - v;
             if (visible(op, unit.first_row + (v + count - 1) / group, start).high <= strip * LANES) continue;
@@ -223,6 +241,7 @@ inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t 
         sums[v] = fma(sums[v], s.rescale[v], exponentials(s.scores + v * PAGE_TOKENS, seen, largest[v]));
     }
 
+    ahead = ahead_of(op.keys, op.half, (next_page * op.kv_heads + unit.kv_head) * block, next_page < 0 ? 0 : block);
     const int strips_D = int(D16 / LANES);
     for (int strip = 0; strip < strips_D; strip += together) {
         const int strips = strip + together <= strips_D ? together : strips_D - strip;
@@ -230,7 +249,7 @@ inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t 
             const int column = (strip + i) * LANES;
             widen_panel(op.values, op.half, offset + int64_t(first.low) * D + column, last.high - first.low, D,
                         D - column < LANES ? D - column : LANES,
-                        s.panel + i * int64_t(PAGE_TOKENS) * LANES + first.low * LANES);
+                        s.panel + i * int64_t(PAGE_TOKENS) * LANES + first.low * LANES, ahead);
         }
         for (int tile = 0; tile < tiles; ++tile) {
             const int v = vectors * tile / tiles, count = vectors * (tile + 1) / tiles - v;
@@ -263,7 +282,9 @@ inline void attend_segment(const Attention& op, const AttentionUnit& unit, int64
     int64_t page = op.first_visible[unit.first_row] / PAGE_TOKENS, end = op.index[last_row] / PAGE_TOKENS + 1;
     if (page < segment * SEGMENT_PAGES) page = segment * SEGMENT_PAGES;
     if (end > (segment + 1) * SEGMENT_PAGES) end = (segment + 1) * SEGMENT_PAGES;
-    for (; page < end; ++page) attend_page(op, unit, page_at(op.paging, unit.span, page), page * PAGE_TOKENS, s);
+    for (; page < end; ++page)
+        attend_page(op, unit, page_at(op.paging, unit.span, page),
+                    page + 1 < end ? page_at(op.paging, unit.span, page + 1) : -1, page * PAGE_TOKENS, s);
 }
 
 // running ← running merged with the partial of the next segment.

@@ -251,6 +251,7 @@ SHOESTRING_INLINE float fold_max(Lanes a) {
     return a.lane[0];
 }
 SHOESTRING_INLINE void prefetch(const void*) {}
+SHOESTRING_INLINE void prefetch_l2(const void*) {}
 
 }  // namespace
 }  // namespace SHOESTRING_VARIANT
