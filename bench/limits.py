@@ -1,0 +1,113 @@
+"""Two limits that the project keeps, measured: memory of a large model, and the time to a first token.
+
+    python bench/limits.py [--folder FOLDER] [--threads N] [--context 4096]
+
+Memory: the peak of a process that loads a file of more than 2 GB and computes a prompt of 512 tokens, less what it
+had before (interpreter, libraries, tokenizer), against 1.10 × the tensors' bytes + state + 512 MiB of workspace.
+First token: `shoestring run FILE a --max-tokens 1`, from command to exit, on a file of 5 GB in the page cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from shoestring.checkpoint.config import Llama4Config
+from shoestring.synthetic import read_config, write_synthetic
+
+CONFIG = Path(__file__).parent / "configs" / "llama4-16-experts.json"
+IDLE_LIMIT = 200 << 20
+WORKSPACE = 512 << 20
+FIRST_TOKEN_LIMIT = 3.0
+
+#: Runs alone in a fresh process, so that its peak is its own.
+_PROBE = """
+import json, sys
+from shoestring import ops
+from shoestring.checkpoint.open import open_checkpoint
+from shoestring.checkpoint.tokenizer import Tokenizer
+
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) << 10
+
+path, context, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+import shoestring.model.loading as loading
+ops.isa()
+idle = peak()
+Tokenizer.from_checkpoint(open_checkpoint(path))
+before = peak()
+opened = loading.open_model(path)
+planned = loading.plan(opened, kv_type="f16", context=context)
+tensors = {id(source.tensor): source.tensor.nbytes for source in opened.binding.sources.values()}
+model = loading.load(path, threads=threads, context=context)
+model.logits([i % 256 for i in range(512)], rows=[511])
+for piece in model.generate([1, 2, 3], max_tokens=16, ignore_eos=True):
+    pass
+state = opened.layout.nbytes(planned.capacity, "f16")
+print(json.dumps({"idle": idle, "before": before, "peak": peak(), "tensors": sum(tensors.values()), "state": state}))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="where the files of 2 and 5 GB are written (a temporary folder)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--context", type=int, default=4096)
+    arguments = parser.parse_args()
+    config = read_config(CONFIG)
+    assert isinstance(config, Llama4Config)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        small, large = Path(folder) / "small.gguf", Path(folder) / "large.gguf"
+        write_synthetic(config, small, "Q4_K_M")
+        kept = [memory(small, arguments.context, arguments.threads)]
+        small.unlink()
+        write_synthetic(deeper(config, 11), large, "Q8_0")
+        kept.append(first_token(large, arguments.threads))
+    if not all(kept):
+        raise SystemExit("a limit is exceeded")
+
+
+def deeper(config: Llama4Config, layers: int) -> Llama4Config:
+    """The config with its pattern of layers continued."""
+    rope = tuple((i + 1) % 4 != 0 for i in range(layers))
+    return replace(config, num_hidden_layers=layers, rope_layers=rope, chunked_layers=rope, moe_layers=(True,) * layers)
+
+
+def memory(path: Path, context: int, threads: int) -> bool:
+    command = [sys.executable, "-c", _PROBE, str(path), str(context), str(threads)]
+    facts = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    used = facts["peak"] - facts["before"]
+    allowed = int(1.10 * facts["tensors"]) + facts["state"] + WORKSPACE
+    print(
+        f"memory: {used / 2**20:.0f} MiB over {facts['before'] / 2**20:.0f} MiB before loading (idle "
+        f"{facts['idle'] / 2**20:.0f}, at most {IDLE_LIMIT >> 20}), {allowed / 2**20:.0f} allowed: tensors "
+        f"{facts['tensors'] / 2**20:.0f}, state {facts['state'] / 2**20:.0f}"
+    )
+    return bool(used <= allowed and facts["idle"] <= IDLE_LIMIT)
+
+
+def first_token(path: Path, threads: int) -> bool:
+    """Best of three: the first may find pages of the new file still on their way to the disk."""
+    command = [sys.executable, "-m", "shoestring", "run", str(path), "a", "--max-tokens", "1",
+               "--context", "512", "--threads", str(threads)]  # fmt: skip
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.perf_counter() - began)
+    print(
+        f"first token: {min(seconds):.2f} s ({', '.join(f'{s:.2f}' for s in seconds)}) from command to exit, "
+        f"file of {path.stat().st_size / 1e9:.2f} GB, at most {FIRST_TOKEN_LIMIT} s"
+    )
+    return min(seconds) <= FIRST_TOKEN_LIMIT
+
+
+if __name__ == "__main__":
+    main()
