@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from shoestring.model.loading import load as load
     from shoestring.model.model import Model as Model
     from shoestring.model.text import Piece as Piece
+    from shoestring.planning.plan import plan as plan
 
 __version__ = "0.1.0"
 
-__all__ = ["Model", "Piece", "Sampling", "__version__", "load"]
+__all__ = ["Model", "Piece", "Sampling", "__version__", "load", "plan"]
 
 _HOMES = {
     "Model": "shoestring.model.model",
     "Piece": "shoestring.model.text",
     "Sampling": "shoestring.engine.sampler",
     "load": "shoestring.model.loading",
+    "plan": "shoestring.planning.plan",
 }
 
 

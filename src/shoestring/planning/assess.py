@@ -161,8 +161,8 @@ def _difficulty(
         "gpu": (0, "all of it lies in GPU memory"),
         "ram": (0, "all of it lies in RAM"),
         "gpu+ram": (1, "it is split between GPU and RAM"),
-        "disk": (2, "a part of it stays on disk"),
-        "no": (3, "it does not fit"),
+        "disk": (3, "a part of it stays on disk"),
+        "no": (4, "it does not fit"),
     }[placed.fit]
     points += where[0]
     papers = f"{n.sizes.total / 1e9:,.1f} GB to download"
@@ -174,5 +174,5 @@ def _difficulty(
         points, papers = points + 1, f"{papers}, after accepting the {terms.licence.name}"
     else:
         papers += ", no agreement needed"
-    level: Difficulty = "easy" if points <= 1 else "moderate" if points <= 2 else "advanced"
+    level: Difficulty = "easy" if points <= 1 else "moderate" if points <= 3 else "advanced"
     return level, (devices, where[1], papers)

@@ -18,12 +18,14 @@ from shoestring.models.sizes import parameters
 from shoestring.planning.models import Candidate, config_of
 from shoestring.planning.shapes import all_shapes, text_shapes
 
+TIMEOUT_SECONDS = 10
+LARGEST_CONFIG = 16 * 2**20
+
 #: part of a bound checkpoint → part of a plan
 PARTS = {
-    "embedding": "embeddings", "embeddings": "embeddings", "head": "embeddings", "attention": "attention",
-    "delta_net": "delta_net", "router": "router", "shared_experts": "shared_experts", "shared_expert": "shared_experts",
-    "routed_experts": "routed_experts", "dense": "feed_forward", "feed_forward": "feed_forward", "mlp": "feed_forward",
-    "norm": "norms", "norms": "norms",
+    "embeddings": "embeddings", "head": "embeddings", "attention": "attention", "delta_net": "delta_net",
+    "router": "router", "shared_experts": "shared_experts", "routed_experts": "routed_experts",
+    "dense": "feed_forward", "norms": "norms",
 }  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def from_path(path: Path) -> Candidate:
     summary = summarize(config, checkpoint, bind(config, checkpoint))
     by_part: dict[str, int] = {}
     for (part, _), size in summary.source_bytes.items():
-        name = PARTS.get(part, "feed_forward")
+        name = PARTS[part]
         by_part[name] = by_part.get(name, 0) + size
     multimodal = checkpoint.format == "safetensors"
     shapes = all_shapes(config, checkpoint.metadata) if multimodal else text_shapes(config)
@@ -53,15 +55,28 @@ def from_hub(name: str) -> Candidate:
 
 
 def _hub_config(name: str) -> dict[str, Any]:
-    from huggingface_hub import hf_hub_download
+    """One request, without the Hub client's minutes of repetition: an unreachable Hub is said at once."""
+    import urllib.error
+    import urllib.request
 
+    from huggingface_hub import constants, get_token
+
+    request = urllib.request.Request(f"{constants.ENDPOINT}/{name}/resolve/main/config.json")
+    if token := get_token():
+        request.add_header("Authorization", f"Bearer {token}")
+    if constants.HF_HUB_OFFLINE:
+        raise RequestError(f"{name} is not in the catalogue and HF_HUB_OFFLINE is set: give a file or a catalogue name")
     try:
-        path = hf_hub_download(name, "config.json")
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _unreachable(name, error) from error
-    except Exception as error:  # the HTTP library's own classes
-        raise _unreachable(name, error) from error
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            data = json.loads(answer.read(LARGEST_CONFIG))
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise RequestError(f"{name}: the Hub has none that you may read: accept its terms, then `hf auth login`") from error
+        raise RequestError(f"{name}: the Hub answers {error.code} for its config.json: check the name") from error
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"{name} is not in the catalogue and {constants.ENDPOINT} cannot be reached: give a file or a catalogue name"
+        ) from error
     if not isinstance(data, dict):
         raise RequestError(f"{name}: config.json is no object")
     return data
@@ -94,13 +109,3 @@ def hub_part(tensor: str) -> str:
     )  # fmt: skip
     return next((part for piece, part in rules if piece in tensor), "feed_forward")
 
-
-def _unreachable(name: str, error: Exception) -> RequestError:
-    kind = type(error).__name__
-    if "NotFound" in kind:
-        return RequestError(f"{name}: the Hub has no such repository, or it has no config.json")
-    if "Gated" in kind or "401" in str(error) or "403" in str(error):
-        return RequestError(f"{name}: the Hub asks for an account that accepted its licence: log in with `hf auth login`")
-    return RequestError(
-        f"{name} is not in the catalogue and the Hub cannot be reached ({kind}): give a local file, or a catalogue name"
-    )

@@ -253,7 +253,13 @@ def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence
         best = verdict.best
         if best is not None and best.assessment is one:
             why = best.sentences[0]
-            found.append(Sentence(f"{verdict.use.title}: {why.text}", (verdict.use.id, *why.rows)))
+            text, rows = f"{verdict.use.title}: {why.text}", (verdict.use.id, *why.rows)
+            held = next(r for r in verdict.ranking if r.assessment is other)
+            if held.group > best.group and held.measure is not None:
+                reason = held.sentences[1]
+                text += f" {other.candidate.name} is held back: {reason.text[:1].lower()}{reason.text[1:]}"
+                rows = (*rows, *reason.rows)
+            found.append(Sentence(text, rows))
     name, rows = one.candidate.name, _ids(one, other)
     if one.placement.fit != "no" and other.placement.fit == "no":
         text = f"This machine: {name} runs on it, {other.candidate.name} lacks {_gb(other.placement.missing)}."

@@ -179,12 +179,12 @@ def _why(
             )
             against = f", {b.candidate.name} is {missing}"
         else:
-            against = f", {_short(use, b, other_measure)} for {b.candidate.name}"
+            against = f", {_short(use, b, other_measure)} for {b.candidate.name}{_covered(use, b, catalogue)}"
         rows = (*rows, *other_rows)
     if use.measure == "quality" and a.candidate.row is not None:
         _, found = quality(a.candidate.row.id, use, catalogue)
         listed = ", ".join(f"{catalogue.benchmarks[s.benchmark].title} {s.value:g}" for s in found)
-        part = f" of {len(found)} published out of {len(use.benchmarks)}" if len(found) < len(use.benchmarks) else ""
+        part = _covered(use, a, catalogue)
         return Sentence(f"{name} has {measure:.1f} on average{part} ({listed}){against}.", rows)
     if use.measure == "context":
         limit = context_limit(a.candidate)
@@ -194,6 +194,14 @@ def _why(
             rows,
         )
     return Sentence(f"{name}: {_short(use, a, measure)}{against}.", rows)
+
+
+def _covered(use: Use, a: Assessment, catalogue: Catalogue) -> str:
+    """How many of the use's benchmarks have a score, where not all have."""
+    if use.measure != "quality" or a.candidate.row is None:
+        return ""
+    count = len(quality(a.candidate.row.id, use, catalogue)[1])
+    return f" with {count} of {len(use.benchmarks)} scores published" if count < len(use.benchmarks) else ""
 
 
 def _short(use: Use, a: Assessment, measure: float) -> str:

@@ -1,0 +1,220 @@
+"""Plans and comparisons on a terminal: tables that give way on narrow ones, plain text where nobody watches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from shoestring.catalogue.schema import STALE_DAYS
+from shoestring.planning.assess import Assessment
+from shoestring.planning.compare import Comparison, Section
+from shoestring.planning.licence import NOT_ADVICE
+from shoestring.planning.plan import Plan
+from shoestring.planning.verdict import Verdict
+
+WHERE = {"gpu": "GPU", "ram": "RAM", "gpu+ram": "GPU + RAM", "disk": "RAM + disk", "no": "does not fit"}
+COLOUR = {"gpu": "green", "ram": "green", "gpu+ram": "yellow", "disk": "red", "no": "red"}
+PARTS = {
+    "embeddings": "embeddings", "attention": "attention", "delta_net": "delta-net", "feed_forward": "feed-forward",
+    "shared_experts": "shared experts", "routed_experts": "routed experts", "router": "router", "norms": "norms",
+    "vision": "vision", "mtp": "multi-token prediction", "sequences": "context and state", "workspace": "workspace",
+}  # fmt: skip
+
+
+def size(count: float) -> str:
+    """Decimal gigabytes, as disks and model cards count."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
+
+
+def render_plan(p: Plan, console: Console, explain: bool = False) -> None:
+    """Print a plan."""
+    _head(p, console)
+    console.print(_overview(p, console.width))
+    for verdict in p.verdicts:
+        console.print(_verdict_line(verdict))
+    best = _leading(p)
+    console.print()
+    if len(p.verdicts) == 1:
+        _ranking(p.verdicts[0], console)
+    if best is not None:
+        _details(best, console, explain)
+    _foot(p, console)
+
+
+def render_comparison(c: Comparison, console: Console, explain: bool = False) -> None:
+    """Print a comparison."""
+    _head(c.plan, console)
+    names = (c.left.candidate.name, c.right.candidate.name)
+    for section in c.sections:
+        console.print(_section(section, names, console.width))
+    for name, sentences in ((names[0], c.choose_left), (names[1], c.choose_right)):
+        console.print(Text(f"\nChoose {name} when this weighs most", style="bold"))
+        for sentence in sentences:
+            console.print(Padding(Text("• " + sentence.text), (0, 0, 0, 2)))
+        if not sentences:
+            console.print(Padding(Text("• nothing asked here speaks for it"), (0, 0, 0, 2)))
+    if c.claims:
+        console.print(Text("\nWhere the article and the arithmetic meet", style="bold"))
+        for claim in c.claims:
+            mark = {"holds": "✓", "differs": "✗", "in part": "~"}[claim.outcome]
+            console.print(Padding(Text(f"{mark} “{claim.claim.text}” {claim.text}"), (0, 0, 0, 2)))
+    for a in (c.left, c.right):
+        console.print()
+        _details(a, console, explain)
+    _foot(c.plan, console)
+
+
+def _head(p: Plan, console: Console) -> None:
+    q = p.question
+    console.print(Rule(Text(p.machine.name, style="bold"), align="left"))
+    asked = f"{q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
+    if q.use:
+        asked += f", for {p.catalogue.uses[q.use].title.lower()}"
+    console.print(Text("; ".join((asked, *p.machine.notes)), style="dim"))
+
+
+def _overview(p: Plan, width: int) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", no_wrap=True)
+    columns = [("type", 0), ("needs", 0), ("lies in", 0), ("decode", 60), ("prefill", 112), ("context", 88),
+               ("users", 104), ("own $/M", 124), ("hosted $/M", 80), ("difficulty", 96)]  # fmt: skip
+    shown = [name for name, least in columns if width >= least]
+    for name in shown:
+        table.add_column(name, justify="left" if name in ("type", "lies in", "difficulty") else "right", no_wrap=True)
+    for a in p.assessments:
+        offer = a.cost.cheapest
+        cells = {
+            "type": a.need.sizes.type,
+            "needs": size(a.need.total_bytes),
+            "lies in": f"[{COLOUR[a.placement.fit]}]{WHERE[a.placement.fit]}[/]",
+            "decode": f"{a.speed.decode:,.1f} t/s" if a.speed.decode else "–",
+            "prefill": f"{a.speed.prefill:,.0f} t/s" if a.speed.prefill else "–",
+            "context": f"{a.longest_context:,}" if a.longest_context else "–",
+            "users": f"{a.most_users:,}" if a.most_users else "–",
+            "own $/M": f"{a.cost.usd_per_million:,.2f}" if a.cost.usd_per_million else "–",
+            "hosted $/M": f"{offer.usd_per_million:,.2f}" if offer else "–",
+            "difficulty": a.difficulty,
+        }
+        style = "" if a.suits else "dim"
+        table.add_row(escape(a.candidate.name), *(cells[name] for name in shown), style=style)
+    return table
+
+
+def _verdict_line(verdict: Verdict) -> Text:
+    title, _, rest = verdict.line.partition(": ")
+    return Text.assemble((f"{title}: ", "bold"), rest)
+
+
+def _leading(p: Plan) -> Assessment | None:
+    """What to show in full: the winner of the use, else who wins most uses on this machine."""
+    if len(p.assessments) == 1:
+        return p.assessments[0]
+    wins: dict[str, int] = {}
+    for verdict in p.verdicts:
+        best = verdict.best
+        if best is not None and (verdict.use.measure != "price" or len(p.verdicts) == 1):
+            wins[best.assessment.candidate.id] = wins.get(best.assessment.candidate.id, 0) + 1
+    if not wins:
+        return None
+    winner = max(wins, key=lambda id: wins[id])
+    return next(a for a in p.assessments if a.candidate.id == winner)
+
+
+def _ranking(verdict: Verdict, console: Console) -> None:
+    for place, ranked in enumerate(verdict.ranking, 1):
+        text = Text(f"{place}. " + " ".join(s.text for s in ranked.sentences), style="" if place == 1 else "dim")
+        text.highlight_words([ranked.assessment.candidate.name], "bold")
+        console.print(text)
+    decided = ", ".join(verdict.use.benchmarks) or verdict.use.measure
+    console.print(Text(f"decided by: {decided}", style="dim"))
+    console.print()
+
+
+def _details(a: Assessment, console: Console, explain: bool) -> None:
+    console.print(Rule(Text(f"{a.candidate.name} in {a.need.sizes.type}", style="bold"), align="left"))
+    console.print(_memory(a))
+    reasons = "; ".join(a.difficulty_reasons)
+    console.print(Text(f"{a.difficulty}: {reasons}."))
+    for problem in a.problems:
+        console.print(Text(f"! {problem}", style="yellow"))
+    if a.speed.decode:
+        prefill = f", {a.speed.prefill:,.0f} prefill" if a.speed.prefill else ""
+        console.print(Text(f"{a.speed.decode:,.1f} tokens/s{prefill} ({a.speed.label}; --explain shows the arithmetic)"))
+    if explain:
+        console.print(Padding(Group(*(Text(line, style="dim") for line in a.speed.formula)), (0, 0, 0, 2)))
+    _cost(a, console)
+    if a.terms is not None:
+        console.print(Text(f"{a.terms.licence.name}: " + "; ".join(f for f in a.terms.findings if not f.startswith("granted")) + "."))
+    if a.command.lines:
+        console.print(Text(f"Next, with {a.command.engine} ({a.command.reason}):"))
+        for line in a.command.lines:
+            console.print(Text("  " + line, style="bold cyan"), soft_wrap=True)
+
+
+def _memory(a: Assessment) -> RenderableType:
+    """Parts by place, largest first, with a bar of their share."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    whole = max(1, a.need.total_bytes)
+    places = {"GPU": a.placement.gpu, "RAM": a.placement.ram, "disk": a.placement.disk}
+    if a.placement.fit == "no":
+        needed = {part: count for part, count in a.need.sizes.by_part if part != "mtp"}
+        places = {"": {**needed, "sequences": a.need.sequences_bytes}}
+    for place, held in places.items():
+        for part, count in sorted(held.items(), key=lambda item: -item[1]):
+            if part == "mtp" or count < whole / 1000:
+                continue
+            bar = "█" * max(1, round(30 * count / whole))
+            table.add_row(PARTS[part], size(count), place, Text(bar, style="blue"))
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _cost(a: Assessment, console: Console) -> None:
+    offer = a.cost.cheapest
+    text = ""
+    if a.cost.usd_per_million is not None:
+        text = f"own machine ${a.cost.usd_per_million:,.3f} a million tokens ({a.cost.basis})"
+    if offer is not None:
+        text += f"{'; ' if text else ''}hosted from ${offer.usd_per_million:,.3f} ({offer.price.provider})"
+        if offer.break_even_tokens:
+            text += f"; own is cheaper from {offer.break_even_tokens / 1e6:,.0f}M tokens a month"
+        elif a.cost.usd_per_million is not None:
+            text += "; own never catches up at this speed"
+    if text:
+        console.print(Text(text[:1].upper() + text[1:] + "."))
+
+
+def _section(section: Section, names: Sequence[str], width: int) -> Table:
+    table = Table(box=None, pad_edge=False, title=section.title, title_justify="left", title_style="bold",
+                  header_style="bold", show_header=True)  # fmt: skip
+    table.add_column("", max_width=30)
+    table.add_column(names[0], justify="right")
+    table.add_column(names[1], justify="right")
+    if width >= 76:
+        table.add_column("A − B" if section.title == "Scores" else "A ÷ B" if "machine" in section.title else "")
+    if width >= 96:
+        table.add_column("", style="dim")
+    for line in section.lines:
+        cells = [line.label, line.left, line.right]
+        if width >= 76:
+            cells.append(line.gap)
+        if width >= 96:
+            cells.append(line.kind + (", old" if line.stale else ""))
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
+
+
+def _foot(p: Plan, console: Console) -> None:
+    stale = p.stale_rows
+    note = f"{len(stale)} of the rows behind these sentences are old, that is older than {STALE_DAYS} days (--json lists them). "
+    text = (note if stale else "") + "Scores are the vendors' claims unless marked. Speeds are estimates. " + NOT_ADVICE
+    console.print(Text("\n" + text, style="dim"))

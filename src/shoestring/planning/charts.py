@@ -1,0 +1,96 @@
+"""The figures behind the report's charts: memory by part and place, speed against context, cost against volume."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from shoestring.planning.as_text import PARTS
+from shoestring.planning.assess import Assessment, assess
+from shoestring.planning.compare import Comparison
+from shoestring.planning.memory import context_limit
+from shoestring.planning.plan import Plan
+from shoestring.planning.svg import Bar, Pair, Segment, Series, lines, paired_bars, stacked_bars
+
+#: part → CSS class
+COLOURS = {part: f"p{i}" for i, part in enumerate(PARTS)}
+#: models that a chart draws at most
+MOST_MODELS = 6
+
+
+def memory_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
+    """Bytes by part, a bar a model and place; the machine's memory as lines."""
+    bars = []
+    for a in assessments[:MOST_MODELS]:
+        places = {"GPU": a.placement.gpu, "RAM": a.placement.ram, "disk": a.placement.disk}
+        if a.placement.fit == "no":
+            needed: dict[str, int] = {str(part): size for part, size in a.need.sizes.by_part if part != "mtp"}
+            places = {"needed, does not fit": {**needed, "sequences": a.need.sequences_bytes}}
+        for place, held in places.items():
+            segments = tuple(
+                Segment(PARTS[part], size / 1e9, COLOURS[part])
+                for part, size in sorted(held.items(), key=lambda item: list(PARTS).index(item[0]))
+                if part != "mtp"
+            )
+            if segments:
+                bars.append(Bar(f"{a.candidate.name} {a.need.sizes.type}, {place}", segments))
+    limits = []
+    if p.machine.gpu_usable:
+        limits.append((p.machine.gpu_usable / 1e9, f"GPU {p.machine.gpu_usable / 1e9:,.0f} GB"))
+    if p.machine.ram_usable:
+        limits.append((p.machine.ram_usable / 1e9, f"RAM {p.machine.ram_usable / 1e9:,.0f} GB"))
+    largest = max((sum(s.value for s in bar.segments) for bar in bars), default=0.0)
+    limits = [limit for limit in limits if limit[0] < 3 * largest]
+    return stacked_bars(bars, " GB", "Memory by part and place", limits)
+
+
+def legend(assessments: Sequence[Assessment]) -> list[tuple[str, str]]:
+    """Name and class of every part that a memory chart shows."""
+    shown = {part for a in assessments for part, _ in a.need.sizes.by_part} | {"sequences", "workspace"}
+    return [(PARTS[part], COLOURS[part]) for part in PARTS if part in shown and part != "mtp"]
+
+
+def speed_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
+    """Estimated decode against context, each in the type that was chosen."""
+    series = []
+    for i, a in enumerate(assessments[:MOST_MODELS]):
+        points = []
+        for context in (2**e for e in range(10, 25)):
+            if context > context_limit(a.candidate) or not a.runs:
+                break
+            fixed_type = None if a.need.sizes.type == "as stored" else a.need.sizes.type
+            question = dataclasses.replace(p.question, context=context, type=fixed_type, measured=None)
+            there = assess(a.candidate, p.machine, question, p.catalogue)
+            if there.placement.fit == "no" or there.speed.decode is None:
+                break
+            points.append((float(context), there.speed.decode))
+        if points:
+            series.append(Series(a.candidate.name, f"m{i}", tuple(points)))
+    return lines(series, "tokens of context", "tokens/s, one user's share, estimated", "Speed against context")
+
+
+def cost_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
+    """Dollars a month against tokens a month: the own machine (level up to its capacity) and the cheapest host."""
+    series = []
+    for i, a in enumerate(assessments[:MOST_MODELS]):
+        offer = a.cost.cheapest
+        volumes = [10.0 ** (e / 4) for e in range(24, 45)]
+        if offer is not None:
+            points = tuple((v, v / 1e6 * offer.usd_per_million) for v in volumes)
+            series.append(Series(f"{a.candidate.name}, {offer.price.provider}", f"m{i}", points, dashed=True))
+        if a.cost.usd_per_month and a.cost.capacity_tokens:
+            reach = [v for v in volumes if v < a.cost.capacity_tokens] + [a.cost.capacity_tokens]
+            own = tuple((v, a.cost.usd_per_month) for v in reach)
+            series.append(Series(f"{a.candidate.name}, own machine to its capacity", f"m{i}", own))
+    return lines(series, "tokens a month", "dollars a month", "Cost against volume")
+
+
+def score_chart(c: Comparison) -> str:
+    """The scores of both, with what kind of figure each line is."""
+    section = next(s for s in c.sections if s.title == "Scores")
+    pairs = [
+        Pair(line.label, line.values[0], line.values[1], line.kind + (", old" if line.stale else ""))
+        for line in section.lines
+        if line.values is not None
+    ]
+    return paired_bars(pairs, (c.left.candidate.name, c.right.candidate.name), "Scores")
