@@ -16,7 +16,7 @@ void end_with_one_line(int) {
 }  // namespace
 
 void install_sigbus_handler() {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = end_with_one_line;
     sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, nullptr);
