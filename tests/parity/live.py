@@ -44,6 +44,8 @@ class Case:
     #: matrices saved as FP8 with scales of 128 × 128 blocks
     fp8: bool = False
     vision: dict[str, Any] = field(default_factory=dict)
+    #: another draw, where one has a token whose router is all but undecided: half precision then picks another expert
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,9 @@ def build(case: Case, seed: int) -> torch.nn.Module:
     return model.eval()
 
 
-def make_pair(case: Case, seed: int, folder: Path) -> Pair:
+def make_pair(case: Case, name: str, folder: Path) -> Pair:
     """Builds, saves, opens; their logits in float64 from the weights as saved."""
+    seed = case.seed + sum(name.encode())
     model = build(case, seed)
     model.save_pretrained(folder, state_dict={name: p.to(case.dtype) for name, p in model.state_dict().items()})
     if case.fp8:

@@ -80,6 +80,7 @@ CASES = {
         )
     ),
     "bf16": Case(text(), dtype=torch.bfloat16),
+    "fp8": Case(text(hidden_size=192, intermediate_size_mlp=160, interleave_moe_layer_step=2), fp8=True, seed=1),
     "wrapped": Case(text(), wrapped=True, vision=VISION),
     "wrapped-bf16-maverick": Case(text(interleave_moe_layer_step=2), wrapped=True, vision=VISION, dtype=torch.bfloat16),
 }
@@ -87,7 +88,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_parity(name: str, tmp_path: Path) -> None:
-    pair = make_pair(CASES[name], sum(name.encode()), tmp_path)
+    pair = make_pair(CASES[name], name, tmp_path)
     assert check_reference(pair) < 2e-5
     full, half = check_engine(pair)
     assert full < 1e-4
