@@ -44,6 +44,7 @@ def load_model(name: str, *, threads: int | None, kv_type: KVType, context: int 
     if threads is not None:
         checked_threads(threads)
     path = find(name)
+    guard_mapped_files()
     with Progress(f"loading {path.name}") as progress:
         return load(path, threads, kind(kv_type), context, progress)
 

@@ -79,7 +79,7 @@ def load(
 
 
 #: More threads than this are a slip of the finger.
-MOST_THREADS = 1024
+MOST_THREADS = 256
 
 
 def checked_threads(threads: int) -> int:

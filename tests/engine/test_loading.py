@@ -1,0 +1,229 @@
+"""Loading: what does not fit is refused before anything is loaded; files that change under a running model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import random_checkpoints
+from hypothesis import given
+from hypothesis import strategies as st
+from random_checkpoints import tokens
+
+import shoestring
+from shoestring.engine.cache import Demand, Layout
+from shoestring.errors import CapacityError, CheckpointError, RequestError
+from shoestring.model import loading, memory
+from shoestring.model.opening import open_model
+from shoestring.models.state import AttentionState, DeltaNetState
+
+GIB = 1 << 30
+LAYOUT = Layout((AttentionState(2, 64), AttentionState(2, 64, chunk_size=96), DeltaNetState((64, 3), (4, 16, 16))))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_checkpoints.write("llama4", "Q4_0", tmp_path_factory.mktemp("model") / "model.gguf")
+
+
+def planned(layout: Layout = LAYOUT, *, free: int = GIB, weights: int = 0, context: int | None = None) -> memory.Plan:
+    return memory.plan_state(
+        layout,
+        name="m.gguf",
+        weight_bytes=weights,
+        free_bytes=free,
+        model_context=100_000,
+        context=context,
+        kv_type="f16",
+    )
+
+
+# --- memory ----------------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
+    with pytest.raises(CapacityError, match=rf"needs \d+ bytes .*{3 * GIB} for its weights.* {GIB} are free"):
+        planned(weights=3 * GIB)
+    with pytest.raises(CapacityError, match="at most 100000"):
+        planned(context=100_001)
+    with pytest.raises(RequestError, match="--context is 0"):
+        planned(context=0)
+    with pytest.raises(CapacityError, match="context of 100000"):
+        planned(free=memory.WORKSPACE_BYTES + (10 << 20), context=100_000)
+
+
+@given(
+    free=st.integers(memory.WORKSPACE_BYTES + (2 << 20), 8 * GIB),
+    context=st.one_of(st.none(), st.integers(1, 100_000)),
+    kinds=st.sets(st.sampled_from(range(3)), min_size=1),
+)
+def test_what_is_planned_fits_and_holds_one_whole_sequence(free: int, context: int | None, kinds: set[int]) -> None:
+    layout = Layout(tuple(LAYOUT.layers[i] for i in sorted(kinds)))
+    try:
+        plan = planned(layout, free=free, context=context)
+    except CapacityError:
+        assert context is not None
+        demand = layout.demand(context) + Demand(slots=memory.SNAPSHOTS)
+        assert layout.nbytes(demand, "f16") > free - memory.WORKSPACE_BYTES
+        return
+    assert plan.context == (context or plan.context) <= 100_000
+    assert layout.nbytes(plan.capacity, "f16") <= free - memory.WORKSPACE_BYTES
+    assert (layout.demand(plan.context) + Demand(slots=plan.snapshots)).fits(plan.capacity)
+    assert 1 <= plan.sequences <= memory.MOST_SEQUENCES
+
+
+def test_a_model_is_not_loaded_when_memory_is_short(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*arguments: object) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(loading, "free_memory", lambda: 1 << 20)
+    monkeypatch.setattr(loading, "load_weights", never)
+    with pytest.raises(CapacityError, match=f"{1 << 20} are free"):
+        shoestring.load(path)
+
+
+def test_free_memory_is_the_least_of_system_and_groups(tmp_path: Path) -> None:
+    proc, groups = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (groups / "a" / "b").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")
+    assert memory.free_memory(proc, groups) == 8000 << 10
+    (proc / "self" / "cgroup").write_text("0::/a/b\n")
+    (groups / "a" / "b" / "memory.max").write_text("max\n")
+    (groups / "a" / "b" / "memory.current").write_text("5000\n")
+    assert memory.free_memory(proc, groups) == 8000 << 10
+    (groups / "a" / "memory.max").write_text("6000000\n")
+    (groups / "a" / "memory.current").write_text("5000000\n")
+    assert memory.free_memory(proc, groups) == 1_000_000
+    (groups / "a" / "memory.stat").write_text("anon 1\ninactive_file 300000\nactive_file 200000\n")
+    assert memory.free_memory(proc, groups) == 1_500_000
+    (groups / "memory").mkdir()
+    (proc / "self" / "cgroup").write_text("4:memory:/elsewhere\n")
+    (groups / "memory" / "memory.limit_in_bytes").write_text("70000\n")
+    (groups / "memory" / "memory.usage_in_bytes").write_text("60000\n")
+    assert memory.free_memory(proc, groups) == 10_000
+
+
+def test_weights_are_counted_as_they_are_loaded(path: Path) -> None:
+    opened = open_model(path)
+    assert memory.weight_bytes(opened.binding) == pytest.approx(
+        sum(t.nbytes for t in opened.checkpoint.tensors.values()), rel=0.02
+    )
+
+
+# --- arguments -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, True, 2.0])
+def test_wrong_threads_are_refused(threads: int, path: Path) -> None:
+    with pytest.raises(RequestError, match="--threads"):
+        shoestring.load(path, threads=threads)
+
+
+def test_a_wrong_kv_type_is_refused(path: Path) -> None:
+    with pytest.raises(RequestError, match="choose f16 or f32"):
+        shoestring.load(path, kv_type="f8")  # type: ignore[arg-type]
+
+
+def test_there_is_at_least_one_core() -> None:
+    assert 1 <= loading.physical_cores() <= (os.cpu_count() or 1)
+
+
+# --- files that change -----------------------------------------------------------------------------------------
+
+
+def copied(path: Path, folder: Path) -> Path:
+    copy = folder / "copy.gguf"
+    copy.write_bytes(path.read_bytes())
+    return copy
+
+
+def test_an_unlinked_file_goes_on(path: Path, tmp_path: Path) -> None:
+    copy = copied(path, tmp_path)
+    model = shoestring.load(copy, context=256)
+    before = model.logits(tokens(20))
+    copy.unlink()
+    assert (model.logits(tokens(20)) == before).all()
+
+
+def test_a_rewritten_file_is_refused(path: Path, tmp_path: Path) -> None:
+    copy = copied(path, tmp_path)
+    model = shoestring.load(copy, context=256)
+    replacement = tmp_path / "other.gguf"
+    replacement.write_bytes(path.read_bytes())
+    replacement.replace(copy)
+    for use in (lambda: model.logits(tokens(5)), lambda: model.generate("x"), lambda: model.perplexity("x")):
+        with pytest.raises(CheckpointError, match=r"copy\.gguf was changed"):
+            use()
+
+
+def test_a_truncated_file_ends_the_program_with_one_line(path: Path, tmp_path: Path) -> None:
+    copy = copied(path, tmp_path)
+    code = """if True:
+        import os, sys
+        from shoestring.cli.app import run
+        from shoestring.model import loading
+        real = loading.load_weights
+        def load_weights(*arguments):
+            os.truncate(sys.argv[1], 5000)
+            return real(*arguments)
+        loading.load_weights = load_weights
+        sys.exit(run(["run", sys.argv[1], "hi", "--context", "100"]))
+    """
+    result = subprocess.run([sys.executable, "-c", code, str(copy)], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "truncated" in result.stderr
+
+
+def test_loading_leaves_signals_alone(path: Path) -> None:
+    import signal
+
+    shoestring.load(path, context=100)
+    assert signal.getsignal(signal.SIGBUS) == signal.SIG_DFL
+
+
+# --- sampling --------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_decided_by_its_seed(path: Path) -> None:
+    model = shoestring.load(path, context=256)
+    prompts = [tokens(length, seed=length) for length in (5, 70, 33)]
+
+    def sampled(seed: int | None, some: list[list[int]]) -> list[list[int]]:
+        found: list[list[int]] = [[] for _ in some]
+        for piece in model.generate(some, seed=seed, max_tokens=20, temperature=1.5, top_k=40, ignore_eos=True):
+            found[piece.index] += [token.id for token in piece.tokens]
+        return found
+
+    together = sampled(3, prompts)
+    assert together == [sampled(3, [prompt])[0] for prompt in prompts]
+    assert sampled(3, list(reversed(prompts))) == list(reversed(together))
+    assert sampled(4, prompts) != together
+    assert sampled(None, prompts) != sampled(None, prompts)
+
+
+def test_ids_past_the_tokenizer_are_never_sampled(path: Path) -> None:
+    model = shoestring.load(path, context=256)
+    runner = model.engine.runner
+    assert runner.vocab_size == 1024
+    runner._sampled_vocabulary = 50  # type: ignore[attr-defined]
+    ids = [
+        t.id for p in model.generate(tokens(9), max_tokens=60, temperature=5, seed=1, ignore_eos=True) for t in p.tokens
+    ]
+    assert len(ids) == 60
+    assert max(ids) < 50
+
+
+def test_forbidden_and_wanted_tokens(path: Path) -> None:
+    model = shoestring.load(path, context=256)
+    wanted = 99
+    pieces = model.generate(tokens(9), max_tokens=5, temperature=1, logit_bias={wanted: 1000.0}, ignore_eos=True)
+    assert [t.id for p in pieces for t in p.tokens] == [wanted] * 5
+    first = next(model.generate(tokens(9), max_tokens=1, temperature=0, ignore_eos=True)).tokens[0].id
+    pieces = model.generate(tokens(9), max_tokens=1, temperature=0, logit_bias={first: -1000.0}, ignore_eos=True)
+    assert [t.id for p in pieces for t in p.tokens] != [first]
