@@ -7,6 +7,8 @@ the one on float weights.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import llama_cpp
@@ -22,6 +24,8 @@ from shoestring.checkpoint.open import open_checkpoint
 from shoestring.reference.model import logits as reference_logits
 from shoestring.reference.traps import NO_TRAPS, Traps
 from shoestring.synthetic import write_synthetic
+
+FloatModel = Callable[[str], tuple[Path, npt.NDArray[np.float32]]]
 
 TOKENS = 400
 #: Branches small beside the residual, as in trained models: rounding is then not amplified from layer to layer.
@@ -74,12 +78,23 @@ def test_engine_agrees_on_quantized_models(name: str, mix: str, tmp_path: Path) 
     assert (ours.argmax(axis=-1) == theirs.argmax(axis=-1)).mean() >= 0.97
 
 
+@pytest.fixture(scope="module")
+def float_model(tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
+    """A model's file in float32 and llama.cpp's logits, made once."""
+
+    @functools.cache
+    def make(name: str) -> tuple[Path, npt.NDArray[np.float32]]:
+        path = tmp_path_factory.mktemp("float") / f"{name}.gguf"
+        write_synthetic(MODELS[name], path, "F32", gains=GAINS)
+        return path, llama_cpp.logits(path, tokens())
+
+    return make
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_all_agree_on_float_models(name: str, tmp_path: Path) -> None:
+def test_all_agree_on_float_models(name: str, float_model: FloatModel) -> None:
     """Names, layouts and folded constants are understood alike: the engine, float64, and llama.cpp on one file."""
-    path = tmp_path / "m.gguf"
-    write_synthetic(MODELS[name], path, "F32", gains=GAINS)
-    theirs = llama_cpp.logits(path, tokens())
+    path, theirs = float_model(name)
     assert divergence(reference(path), theirs).mean() < FLOAT_BOUND
     assert divergence(shoestring.load(path).logits(tokens().tolist()), theirs).mean() < FLOAT_BOUND
 
@@ -97,9 +112,8 @@ def test_all_agree_on_float_models(name: str, tmp_path: Path) -> None:
         ("llama4", "rotary_pairs_swapped"),
     ],
 )
-def test_a_wrong_branch_would_show(name: str, trap: str, tmp_path: Path) -> None:
+def test_a_wrong_branch_would_show(name: str, trap: str, float_model: FloatModel) -> None:
     """On float weights the bound tells a wrong reading of a family from rounding."""
-    path = tmp_path / "m.gguf"
-    write_synthetic(MODELS[name], path, "F32", gains=GAINS)
+    path, theirs = float_model(name)
     wrong = reference(path, Traps(**{trap: True}))
-    assert divergence(wrong, llama_cpp.logits(path, tokens())).mean() > 10 * FLOAT_BOUND
+    assert divergence(wrong, theirs).mean() > 10 * FLOAT_BOUND
