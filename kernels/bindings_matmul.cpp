@@ -155,7 +155,7 @@ void make_table(ExpertTable* self, nb::sequence gate, nb::sequence up, nb::seque
         table->views.push_back({g.view, u.view, d.view});
         for (const Matrix* matrix : {&g, &u, &d}) {
             table->matrices.push_back(*matrix);
-            table->nbytes += static_cast<int64_t>(matrix->bytes->size());
+            table->nbytes += static_cast<int64_t>(matrix->bytes.size);
         }
     }
 }
@@ -195,7 +195,7 @@ void bind_matmul(nb::module_& module) {
         .def_prop_ro("type", [](const Matrix& m) { return format(m.view.type).name; })
         .def_prop_ro("rows", [](const Matrix& m) { return m.view.rows; })
         .def_prop_ro("columns", [](const Matrix& m) { return m.view.columns; })
-        .def_prop_ro("nbytes", [](const Matrix& m) { return m.bytes->size(); });
+        .def_prop_ro("nbytes", [](const Matrix& m) { return m.bytes.size; });
     nb::class_<ExpertTable>(module, "ExpertTable")
         .def("__init__", make_table, "gate"_a, "up"_a, "down"_a)
         .def_prop_ro("nbytes", [](const ExpertTable& t) { return t.nbytes; })

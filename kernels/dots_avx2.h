@@ -87,6 +87,23 @@ SHOESTRING_INLINE __m256i quants(const uint8_t* block, int v, int half) {
     }
 }
 
+// Asks for part `part` of `parts` of a block's lines. Spread over a block's arithmetic: in one burst they would fill
+// the miss buffers and stall it.
+template <int BYTES>
+SHOESTRING_INLINE void prefetch_part(const uint8_t* block, int part, int parts) {
+    constexpr int lines = (BYTES + 63) / 64;
+#pragma GCC unroll 16
+    for (int line = lines * part / parts; line < lines * (part + 1) / parts; ++line)
+        _mm_prefetch(block + 64 * line, _MM_HINT_T0);
+}
+
+// Where the lines lie that a tile asks for: both halves in one pass stream 4 KB ahead; half by half the second pass
+// finds its lines in the cache and fetches the next group.
+template <int HALVES>
+SHOESTRING_INLINE int64_t prefetch_distance(int first_half, int64_t group_bytes) {
+    return HALVES == 2 ? 4096 : first_half == 1 ? group_bytes : 0;
+}
+
 constexpr bool has_panel(WeightType type) {
     return type == WeightType::Q4_K || type == WeightType::Q5_K || type == WeightType::Q6_K;
 }
@@ -113,15 +130,13 @@ template <WeightType type, int HALVES, int TOKENS>
 SHOESTRING_INLINE void tile_32(const uint8_t* group, int first_half, int64_t columns, const Token* tokens, float* out) {
     constexpr int block_bytes = shoestring::format(type).packed_bytes;
     constexpr bool signed_weights = type == WeightType::Q8_0;
+    const int64_t ahead = prefetch_distance<HALVES>(first_half, columns / 32 * block_bytes);
     const __m256i ones = _mm256_set1_epi16(1);
     const int8_t* a[TOKENS];
     for (int t = 0; t < TOKENS; ++t) a[t] = tokens[t].quants;
     __m256 acc[HALVES][TOKENS] = {};
     for (int64_t b = 0; b < columns / 32; ++b, group += block_bytes) {
         __m256i sum[HALVES][TOKENS];
-        if constexpr (HALVES == 2) {
-            for (int line = 0; line < block_bytes; line += 64) _mm_prefetch(group + 4096 + line, _MM_HINT_T0);
-        }
 #pragma GCC unroll 2
         for (int h = 0; h < HALVES; ++h) {
 #pragma GCC unroll 6
@@ -129,6 +144,7 @@ SHOESTRING_INLINE void tile_32(const uint8_t* group, int first_half, int64_t col
         }
 #pragma GCC unroll 8
         for (int v = 0; v < 8; ++v) {
+            prefetch_part<block_bytes>(group + ahead, v, 8);
 #pragma GCC unroll 2
             for (int h = 0; h < HALVES; ++h) {
                 const __m256i w = quants<type>(group, v, 32 * (first_half + h));
@@ -205,14 +221,13 @@ SHOESTRING_INLINE void tile_256(const uint8_t* group, const uint8_t* panel, int 
     const int8_t* a[TOKENS];
     for (int t = 0; t < TOKENS; ++t) a[t] = tokens[t].quants;
     if constexpr (PANEL) panel += 8 * first_half * columns;
+    const int64_t ahead = prefetch_distance<HALVES>(first_half, columns / 256 * block_bytes);
     __m256 acc[HALVES][TOKENS] = {};
     for (int64_t b = 0; b < columns / 256; ++b, group += block_bytes) {
-        if constexpr (HALVES == 2) {
-            for (int line = 0; line < block_bytes; line += 64) _mm_prefetch(group + 4096 + line, _MM_HINT_T0);
-        }
         __m256i total[HALVES][TOKENS] = {};
 #pragma GCC unroll 16
         for (int sub = 0; sub < 64 / vectors; ++sub) {
+            if constexpr (!PANEL) prefetch_part<block_bytes>(group + ahead, sub, 64 / vectors);
             __m256i sum[HALVES][TOKENS];
 #pragma GCC unroll 2
             for (int h = 0; h < HALVES; ++h) {

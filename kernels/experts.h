@@ -63,7 +63,7 @@ void gate_up_rows(const ExpertView& expert, int64_t group, const Activations& a,
     alignas(64) float gates[TILE_TOKENS * GROUP_ROWS], ups[TILE_TOKENS * GROUP_ROWS];
     Token tile[TILE_TOKENS];
     for (int64_t t = 0; t < count;) {
-        const int size = static_cast<int>(tile_size(count - t));
+        const int size = static_cast<int>(gate.tile_size(count - t));
         for (int i = 0; i < size; ++i) tile[i] = a.token(pairs[t + i] / pairs_a_row, gate.block);
         gate.tile(tile, size, gates);
         for (int i = 0; i < size; ++i) tile[i] = a.token(pairs[t + i] / pairs_a_row, up.block);
@@ -83,7 +83,7 @@ void down_rows(const ExpertView& expert, int64_t group, const Activations& a, co
     alignas(64) float out[TILE_TOKENS * GROUP_ROWS];
     Token tile[TILE_TOKENS];
     for (int64_t t = 0; t < count;) {
-        const int size = static_cast<int>(tile_size(count - t));
+        const int size = static_cast<int>(down.tile_size(count - t));
         for (int i = 0; i < size; ++i) tile[i] = a.token(pairs[t + i], down.block);
         down.tile(tile, size, out);
         for (int i = 0; i < size; ++i) store(y + pairs[t + i] * hidden_size + row, load(out + 16 * i), rows);

@@ -100,6 +100,12 @@ struct Group {
     int64_t columns;
     int block;
 
+    // Tokens of the next tile when `left` are left: tiles of nearly equal size.
+    int64_t tile_size(int64_t left) const {
+        const int64_t tiles = (left + functions->tokens - 1) / functions->tokens;
+        return (left + tiles - 1) / tiles;
+    }
+
     void tile(const Token* tokens, int count, float* out) const {
         functions->tiles[count - 1](data, panel, columns, tokens, out);
     }
@@ -113,12 +119,6 @@ Group open_group(const MatrixView& w, int64_t group, int64_t tokens, uint8_t* pa
     const bool unpacks = functions.unpack != nullptr && tokens >= PANEL_TOKENS;
     if (unpacks) functions.unpack(data, w.columns, panel);
     return {data, unpacks ? panel : nullptr, &functions, w.columns, shoestring::format(w.type).block};
-}
-
-// Tokens [begin, begin + size) of n in tiles of nearly equal size.
-int64_t tile_size(int64_t left) {
-    const int64_t tiles = (left + TILE_TOKENS - 1) / TILE_TOKENS;
-    return (left + tiles - 1) / tiles;
 }
 
 int64_t chunk_groups(const MatrixView& w, int64_t groups, int64_t tokens) {
@@ -136,7 +136,7 @@ void group_rows(const MatrixView& w, int64_t group, const Activations& a, int64_
     alignas(64) float y[TILE_TOKENS * GROUP_ROWS];
     Token tile[TILE_TOKENS];
     for (int64_t t = 0; t < tokens;) {
-        const int64_t size = tile_size(tokens - t);
+        const int64_t size = g.tile_size(tokens - t);
         for (int64_t i = 0; i < size; ++i) tile[i] = a.token(t + i, g.block);
         g.tile(tile, static_cast<int>(size), y);
         for (int64_t i = 0; i < size; ++i)

@@ -7,25 +7,19 @@
 
 namespace shoestring {
 
-// Anonymous pages, huge where the system gives them. Throws std::bad_alloc.
-class PackedBytes {
-  public:
-    explicit PackedBytes(size_t bytes);
-    ~PackedBytes();
-    PackedBytes(const PackedBytes&) = delete;
-    PackedBytes& operator=(const PackedBytes&) = delete;
-
-    uint8_t* data() const { return data_; }
-    size_t size() const { return bytes_; }
-
-  private:
-    uint8_t* data_;
-    size_t bytes_;
+// Memory for packed matrices: slabs of 64 MB at 2 MB boundaries, so that small matrices too lie on huge pages, which
+// streaming from memory needs. A slab goes back to the system when its last matrix does.
+struct PackedBytes {
+    std::shared_ptr<uint8_t> data;  // owns its slab
+    size_t size;
 };
+
+// 64-byte aligned, zero. Throws std::bad_alloc.
+PackedBytes allocate_packed(size_t bytes);
 
 struct Matrix {
     MatrixView view;
-    std::shared_ptr<const PackedBytes> bytes;
+    PackedBytes bytes;
 };
 
 // Packs in parallel. The region has been checked; drop_pages as in pack_groups.

@@ -50,19 +50,22 @@ using UnpackPanel = void (*)(const uint8_t* group, int64_t columns, uint8_t* pan
 struct TypeFunctions {
     Tile tiles[TILE_TOKENS];  // of 1, 2, … tokens
     UnpackPanel unpack;       // null: tiles read the packed form
+    int tokens;               // of the fastest tile
 };
 
 template <WeightType type>
 constexpr TypeFunctions float_functions() {
     return {{float_tile<type, 1>, float_tile<type, 2>, float_tile<type, 3>, float_tile<type, 4>, float_tile<type, 5>,
              float_tile<type, 6>},
-            nullptr};
+            nullptr,
+            type == WeightType::BF16 ? 5 : 6};
 }
 
 template <WeightType type>
 constexpr TypeFunctions quantized_functions() {
     return {{tile<type, 1>, tile<type, 2>, tile<type, 3>, tile<type, 4>, tile<type, 5>, tile<type, 6>},
-            has_panel(type) ? unpack_panel<type> : nullptr};
+            has_panel(type) ? unpack_panel<type> : nullptr,
+            6};
 }
 
 // In the order of WeightType.
