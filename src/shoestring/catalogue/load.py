@@ -20,7 +20,7 @@ from shoestring.errors import RequestError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
 FOLDER = Path(__file__).parent
 
@@ -75,7 +75,7 @@ def load_catalogue(folder: Path | None = None, prices: Path | None = None) -> Ca
     Raises RequestError for a file that cannot be read or does not fit the schema.
     """
     builtin = builtin_catalogue()
-    extra = [p for p in (sorted(folder.glob("*.toml")) if folder else [])]
+    extra = sorted(folder.glob("*.toml")) if folder else []
     if folder is not None and not extra:
         raise RequestError(f"{folder} holds no .toml file of the catalogue")
     if prices is not None:
@@ -108,7 +108,9 @@ def read_rows(path: Path) -> Tables:
     for table, rows in values.items():
         if table not in TABLES or not isinstance(rows, list):
             known = ", ".join(f"[[{name}]]" for name in TABLES)
-            raise RequestError(f"{path}: line {_line(text, table, 0, '')}: {table} is no table of the catalogue: {known}")
+            raise RequestError(
+                f"{path}: line {_line(text, table, 0, '')}: {table} is no table of the catalogue: {known}"
+            )
         name, row_class = TABLES[table]
         hints = get_type_hints(row_class)
         into = tables.setdefault(name, {})
@@ -120,9 +122,7 @@ def read_rows(path: Path) -> Tables:
     return tables
 
 
-def _row(
-    path: Path, text: str, table: str, number: int, values: Any, row_class: type[T], hints: dict[str, Any]
-) -> T:
+def _row(path: Path, text: str, table: str, number: int, values: Any, row_class: type[T], hints: dict[str, Any]) -> T:
     if not isinstance(values, dict):
         raise _error(path, text, table, number, "", "is no table")
     fields = {f.name: f for f in dataclasses.fields(row_class)}  # type: ignore[arg-type]
@@ -213,7 +213,9 @@ def _checked(tables: Tables, where: str) -> Catalogue:
                 named = getattr(row, key)
                 for one in named if isinstance(named, tuple) else (named,):
                     if one and one not in tables.get(target, {}):
-                        raise RequestError(f"{where}: {name} row {row.id!r}: {key} {one!r} stands in no row of {target}")
+                        raise RequestError(
+                            f"{where}: {name} row {row.id!r}: {key} {one!r} stands in no row of {target}"
+                        )
     return Catalogue(**tables)
 
 

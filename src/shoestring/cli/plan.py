@@ -26,7 +26,7 @@ PLAN_HELP = """Tell which model to run on a machine, in what type, how fast, at 
 MODEL is a catalogue name (qwen3.5:35b-a3b, scout), a local file or folder, or a Hub name; without any, both flagships
 and their siblings are ranked. Memory is exact, from tensor shapes; speeds are estimates unless measured here."""
 
-COMPARE_HELP = """Compare two models for your own case: specification, scores, prices, licence, and when to choose which.
+COMPARE_HELP = """Compare two models for your own case: specification, scores, prices, licence, when to choose which.
 
 Every sentence rests on rows with source, date and kind (--json and --html show them)."""
 
@@ -40,16 +40,20 @@ Use = Annotated[
 HardwareName = Annotated[
     str | None,
     typer.Option(
-        "--hardware", metavar="H",
-        help="8xh100, rtx-5090+64g, mac-m3-max-128g, cpu:64c-12ch-ddr5+256g+nvme7, or a TOML file. [default: this machine]",
+        "--hardware",
+        metavar="H",
+        help="8xh100, rtx-5090+64g, mac-m3-max-48g, cpu:64c-12ch-ddr5+256g, a TOML file. [default: this machine]",
     ),
-]  # fmt: skip
+]
 ContextTokens = Annotated[
     int | None, typer.Option("--context", "-c", metavar="N", help="Tokens of a sequence. [default: 8192]")
 ]
 Users = Annotated[int, typer.Option("--users", "-u", metavar="N", help="Sequences at once.")]
 Quant = Annotated[
-    str | None, typer.Option("--quant", "-q", metavar="Q", help="BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ, NVFP4. [default: the best that fits]")
+    str | None,
+    typer.Option(
+        "--quant", "-q", metavar="Q", help="BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ, NVFP4. [default: the best that fits]"
+    ),
 ]  # fmt: skip
 MinSpeed = Annotated[float, typer.Option("--min-speed", metavar="T/S", help="Decode that is fast enough, in tokens/s.")]
 Budget = Annotated[

@@ -33,14 +33,15 @@ p,li{margin:.3rem 0}.dim{color:var(--dim);font-size:.88rem}a{color:var(--link)}
 .card{background:var(--card);border:1px solid var(--rule);border-radius:.5rem;padding:.8rem;min-width:0}
 .card h3{margin:0 0 .4rem;font-size:1rem}
 .scroll{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:.92rem}
+table{border-collapse:collapse;width:100%;min-width:30rem;font-size:.92rem;overflow-wrap:normal}
 th,td{text-align:right;padding:.28rem .5rem;border-bottom:1px solid var(--rule);vertical-align:top}
 th:first-child,td:first-child{text-align:left}
+td:first-child{min-width:8rem}
 td.note{color:var(--dim);font-size:.82rem;text-align:left}
 pre{background:var(--page);border:1px solid var(--rule);border-radius:.4rem;padding:.6rem;white-space:pre-wrap}
 sup a{text-decoration:none;margin-left:.15rem}
 .holds{color:var(--good)}.differs{color:var(--bad)}
-svg{display:block;width:100%;max-width:40rem;height:auto}
+svg{display:block;width:100%;max-width:40rem;height:auto;overflow:visible}
 svg .name{font-size:11px;fill:var(--ink)}svg .tick{font-size:10px;fill:var(--dim)}
 svg .end{font-size:11px;fill:var(--dim);text-anchor:end}
 svg .grid{stroke:var(--rule)}svg .limit{stroke:var(--bad);stroke-dasharray:3 3}
@@ -135,7 +136,8 @@ class _Page:
             + "\n".join(body)
             + self._sources()
             + f'<p class="dim">Written by shoestring on {today()}. Scores are the vendors’ claims unless marked; old: '
-            f"more than {STALE_DAYS} days. Speeds are estimates unless measured here. {NOT_ADVICE}</p></main></body></html>\n"
+            f"more than {STALE_DAYS} days. Speeds are estimates unless measured here. {NOT_ADVICE}</p>"
+            "</main></body></html>\n"
         )
 
     def _sources(self) -> str:
@@ -150,7 +152,8 @@ class _Page:
             old = ", old" if is_stale(row.date) else ""
             lines.append(
                 f'<tr id="row-{escape(id, quote=True)}"><td>{number}</td><td class="note">{escape(id)}</td>'
-                f'<td class="note">{where}</td><td class="note">{row.date}{old}</td><td class="note">{row.kind}</td></tr>'
+                f'<td class="note">{where}</td><td class="note">{row.date}{old}</td>'
+                f'<td class="note">{row.kind}</td></tr>'
             )
         return f'<h2>Rows and sources</h2><div class="scroll"><table>{"".join(lines)}</table></div>'
 
@@ -175,8 +178,11 @@ def _overview(p: Plan) -> str:
         offer = a.cost.cheapest
         cells = (
             escape(a.candidate.name), a.need.sizes.type, size(a.need.total_bytes), WHERE[a.placement.fit],
-            f"{a.speed.decode:,.1f} t/s" if a.speed.decode else "–", f"{a.longest_context:,}" if a.longest_context else "–",
-            f"{a.most_users:,}" if a.most_users else "–", f"{offer.usd_per_million:,.2f}" if offer else "–", a.difficulty,
+            f"{a.speed.decode:,.1f} t/s" if a.speed.decode else "–",
+            f"{a.longest_context:,}" if a.longest_context else "–",
+            f"{a.most_users:,}" if a.most_users else "–",
+            f"{offer.usd_per_million:,.2f}" if offer else "–",
+            a.difficulty,
         )  # fmt: skip
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
@@ -184,7 +190,8 @@ def _overview(p: Plan) -> str:
 
 def _charts(p: Plan, assessments: Sequence[Assessment]) -> list[str]:
     keys = "".join(
-        f'<span class="key {colour}"></span>{escape(name)}' for name, colour in charts.legend(assessments[: charts.MOST_MODELS])
+        f'<span class="key {colour}"></span>{escape(name)}'
+        for name, colour in charts.legend(assessments[: charts.MOST_MODELS])
     )
     drawn = [
         ("Memory by part and place", charts.memory_chart(p, assessments), f'<p class="dim">{keys}</p>'),

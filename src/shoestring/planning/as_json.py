@@ -59,7 +59,7 @@ def assessment_json(a: Assessment) -> dict[str, Any]:
         "parameters_total": a.candidate.total,
         "parameters_active": a.candidate.text.active,
         "type": n.sizes.type,
-        "weights_bytes": {part: size for part, size in n.sizes.by_part},
+        "weights_bytes": dict(n.sizes.by_part),
         "weights_bytes_total": n.sizes.total,
         "kv_bytes_per_token": n.kv_bytes_per_token,
         "kv_bytes_chunked_layers": n.chunked_kv_bytes,

@@ -145,12 +145,20 @@ def _details(a: Assessment, console: Console, explain: bool) -> None:
         console.print(Text(f"! {problem}", style="yellow"))
     if a.speed.decode:
         prefill = f", {a.speed.prefill:,.0f} prefill" if a.speed.prefill else ""
-        console.print(Text(f"{a.speed.decode:,.1f} tokens/s{prefill} ({a.speed.label}; --explain shows the arithmetic)"))
+        console.print(
+            Text(f"{a.speed.decode:,.1f} tokens/s{prefill} ({a.speed.label}; --explain shows the arithmetic)")
+        )
     if explain:
         console.print(Padding(Group(*(Text(line, style="dim") for line in a.speed.formula)), (0, 0, 0, 2)))
     _cost(a, console)
     if a.terms is not None:
-        console.print(Text(f"{a.terms.licence.name}: " + "; ".join(f for f in a.terms.findings if not f.startswith("granted")) + "."))
+        console.print(
+            Text(
+                f"{a.terms.licence.name}: "
+                + "; ".join(f for f in a.terms.findings if not f.startswith("granted"))
+                + "."
+            )
+        )
     if a.command.lines:
         console.print(Text(f"Next, with {a.command.engine} ({a.command.reason}):"))
         for line in a.command.lines:
@@ -167,7 +175,7 @@ def _memory(a: Assessment) -> RenderableType:
     whole = max(1, a.need.total_bytes)
     places = {"GPU": a.placement.gpu, "RAM": a.placement.ram, "disk": a.placement.disk}
     if a.placement.fit == "no":
-        needed = {part: count for part, count in a.need.sizes.by_part if part != "mtp"}
+        needed: dict[str, int] = {str(part): count for part, count in a.need.sizes.by_part if part != "mtp"}
         places = {"": {**needed, "sequences": a.need.sequences_bytes}}
     for place, held in places.items():
         for part, count in sorted(held.items(), key=lambda item: -item[1]):
@@ -215,6 +223,6 @@ def _section(section: Section, names: Sequence[str], width: int) -> Table:
 
 def _foot(p: Plan, console: Console) -> None:
     stale = p.stale_rows
-    note = f"{len(stale)} of the rows behind these sentences are old, that is older than {STALE_DAYS} days (--json lists them). "
+    note = f"{len(stale)} of the rows behind these sentences are old: over {STALE_DAYS} days (--json lists them). "
     text = (note if stale else "") + "Scores are the vendors' claims unless marked. Speeds are estimates. " + NOT_ADVICE
     console.print(Text("\n" + text, style="dim"))

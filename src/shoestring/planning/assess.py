@@ -126,11 +126,15 @@ def _problems(
     if question.context > limit:
         found.append(f"it reads {limit:,} tokens at most, not {question.context:,}")
     if placed.fit == "no":
-        found.append(f"{n.total_bytes / 1e9:,.0f} GB are needed in {n.sizes.type}, {placed.missing / 1e9:,.0f} GB too many")
+        found.append(
+            f"{n.total_bytes / 1e9:,.0f} GB are needed in {n.sizes.type}, {placed.missing / 1e9:,.0f} GB too many"
+        )
     if placed.fit == "disk":
         found.append("its experts would be read from disk at every token")
     if placed.fit != "no" and question.type is None and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:
-        found.append(f"only {n.sizes.type} fits, {bits(n.sizes.type):.1f} bits a weight, for which no score is published")
+        found.append(
+            f"only {n.sizes.type} fits, {bits(n.sizes.type):.1f} bits a weight, for which no score is published"
+        )
     if question.min_speed and placed.fit != "no":
         if speed.decode is None:
             found.append(f"whether it reaches {question.min_speed:g} tokens/s is not known")

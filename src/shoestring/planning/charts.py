@@ -74,7 +74,7 @@ def cost_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
     series = []
     for i, a in enumerate(assessments[:MOST_MODELS]):
         offer = a.cost.cheapest
-        volumes = [10.0 ** (e / 4) for e in range(24, 45)]
+        volumes = [10.0 ** (e / 4) for e in range(24, 44)]
         if offer is not None:
             points = tuple((v, v / 1e6 * offer.usd_per_million) for v in volumes)
             series.append(Series(f"{a.candidate.name}, {offer.price.provider}", f"m{i}", points, dashed=True))

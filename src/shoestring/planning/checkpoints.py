@@ -51,7 +51,9 @@ def from_hub(name: str) -> Candidate:
     metadata = _hub_config(name)
     config = config_of(metadata, name)
     stored = _hub_bytes(name)
-    return Candidate(name, name.split("/")[-1], config, all_shapes(config, metadata), parameters(config), None, name, stored)
+    return Candidate(
+        name, name.split("/")[-1], config, all_shapes(config, metadata), parameters(config), None, name, stored
+    )
 
 
 def _hub_config(name: str) -> dict[str, Any]:
@@ -71,11 +73,13 @@ def _hub_config(name: str) -> dict[str, Any]:
             data = json.loads(answer.read(LARGEST_CONFIG))
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
-            raise RequestError(f"{name}: the Hub has none that you may read: accept its terms, then `hf auth login`") from error
+            raise RequestError(
+                f"{name}: the Hub has none that you may read: accept its terms, then `hf auth login`"
+            ) from error
         raise RequestError(f"{name}: the Hub answers {error.code} for its config.json: check the name") from error
     except (OSError, ValueError) as error:
         raise RequestError(
-            f"{name} is not in the catalogue and {constants.ENDPOINT} cannot be reached: give a file or a catalogue name"
+            f"{name} is not in the catalogue and {constants.ENDPOINT} cannot be reached: give a file or a known name"
         ) from error
     if not isinstance(data, dict):
         raise RequestError(f"{name}: config.json is no object")
@@ -108,4 +112,3 @@ def hub_part(tensor: str) -> str:
         (".router", "router"), ("mlp.gate.", "router"), ("norm", "norms"),
     )  # fmt: skip
     return next((part for piece, part in rules if piece in tensor), "feed_forward")
-

@@ -43,7 +43,9 @@ def _model(catalogue: Catalogue, name: str) -> Candidate:
 def _scout_4bit(catalogue: Catalogue) -> Result:
     scout = _model(catalogue, SCOUT)
     sizes = {t: need(scout, t, 8192, 1).weights_bytes / 1e9 for t in ("GPTQ", "Q4_K_M")}
-    text = f"Scout takes {sizes['GPTQ']:.1f} GB in 4-bit GPTQ and {sizes['Q4_K_M']:.1f} GB in Q4_K_M: 48 GB do not hold it"
+    text = (
+        f"Scout takes {sizes['GPTQ']:.1f} GB in 4-bit GPTQ and {sizes['Q4_K_M']:.1f} GB in Q4_K_M: 48 GB do not hold it"
+    )
     fits = min(sizes.values()) <= 48
     return ("holds" if fits else "differs"), text + ".", (SCOUT, "article-memory4-scout")
 
@@ -71,7 +73,9 @@ def _share_of_benchmarks(catalogue: Catalogue) -> Result:
         elif a is not None:
             only += 1
             rows.append(a.id)
-    text = f"Qwen 3.5 leads on {wins} of the {both} that have both scores, one of them a multilingual MMLU; {only} have "
+    text = (
+        f"Qwen 3.5 leads on {wins} of the {both} that have both scores, one of them a multilingual MMLU; {only} have "
+    )
     return "in part", text + "no score for Scout.", tuple(rows)
 
 

@@ -81,7 +81,9 @@ def _shoestring(n: Need) -> Command:
     where = _location(n)
     words = ["shoestring", "chat", where, "--context", str(n.context)]
     lines = (f"shoestring pull {shlex.quote(where)}",) if n.candidate.row else ()
-    return Command("shoestring", (*lines, shlex.join(words)), "it fits this memory, and one user at a time is what we do")
+    return Command(
+        "shoestring", (*lines, shlex.join(words)), "it fits this memory, and one user at a time is what we do"
+    )
 
 
 def _llama_server(n: Need, placed: Placement, machine: Hardware) -> Command:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from shoestring.catalogue.load import is_stale
 from shoestring.catalogue.schema import Catalogue
@@ -12,9 +11,10 @@ from shoestring.errors import RequestError
 from shoestring.models.state import AttentionState, DeltaNetState
 from shoestring.planning.assess import Assessment
 from shoestring.planning.claims import Checked, check_claims
+from shoestring.planning.cost import Cost
 from shoestring.planning.memory import context_limit
 from shoestring.planning.plan import Plan
-from shoestring.planning.verdict import NOT_AT_ALL, Sentence
+from shoestring.planning.verdict import Sentence
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,7 @@ def compare(planned: Plan, first: str, second: str) -> Comparison:
     choose = {left.candidate.id: _choose(planned, left, right), right.candidate.id: _choose(planned, right, left)}
     flagships = {m.id for m in catalogue.models.values() if m.flagship}
     claims = check_claims(catalogue) if {left.candidate.id, right.candidate.id} & flagships else ()
-    return Comparison(
-        planned, left, right, sections, choose[left.candidate.id], choose[right.candidate.id], claims
-    )
+    return Comparison(planned, left, right, sections, choose[left.candidate.id], choose[right.candidate.id], claims)
 
 
 def _ids(*found: Assessment) -> tuple[str, ...]:
@@ -156,25 +154,33 @@ def _rate(value: float | None) -> str:
     return f"{value:,.1f} tokens/s" if value else "–"
 
 
+def _count(value: int) -> str:
+    return f"{value:,}" if value else "–"
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"
+
+
 def _here(left: Assessment, right: Assessment) -> Section:
     place = {"gpu": "GPU", "ram": "RAM", "gpu+ram": "GPU and RAM", "disk": "experts on disk", "no": "does not fit"}
 
     def line(label: str, cells: tuple[str, str], gap: str = "", kind: str = "computed") -> Line:
         return Line(label, *cells, gap, kind, _ids(left, right))
 
-    both = (left, right)
-    ratio = left.need.total_bytes / right.need.total_bytes
+    a, b = left, right
+    ratio = a.need.total_bytes / b.need.total_bytes
+    rates = (("decode", a.speed.decode, b.speed.decode), ("prefill", a.speed.prefill, b.speed.prefill))
     lines = [
-        line("file type", (left.need.sizes.type, right.need.sizes.type)),
-        line("memory needed", (_gb(left.need.total_bytes), _gb(right.need.total_bytes)), f"{ratio:.2f}×"),
-        line("lies in", (place[left.placement.fit], place[right.placement.fit])),
-        line("room for context", tuple(f"{a.longest_context:,}" if a.longest_context else "–" for a in both)),  # type: ignore[arg-type]
-        line("room for users", tuple(f"{a.most_users:,}" if a.most_users else "–" for a in both)),  # type: ignore[arg-type]
-        line("decode", (_rate(left.speed.decode), _rate(right.speed.decode)), _times(left.speed.decode, right.speed.decode), left.speed.label),
-        line("prefill", (_rate(left.speed.prefill), _rate(right.speed.prefill)), _times(left.speed.prefill, right.speed.prefill), left.speed.label),
-        line("first token of half a context", tuple(f"{a.speed.first_token:,.1f} s" if a.speed.first_token else "–" for a in both)),  # type: ignore[arg-type]
-        line("difficulty", (left.difficulty, right.difficulty)),
-    ]  # fmt: skip
+        line("file type", (a.need.sizes.type, b.need.sizes.type)),
+        line("memory needed", (_gb(a.need.total_bytes), _gb(b.need.total_bytes)), f"{ratio:.2f}×"),
+        line("lies in", (place[a.placement.fit], place[b.placement.fit])),
+        line("room for context", (_count(a.longest_context), _count(b.longest_context))),
+        line("room for users", (_count(a.most_users), _count(b.most_users))),
+        *(line(name, (_rate(x), _rate(y)), _times(x, y), a.speed.label) for name, x, y in rates),
+        line("first token of half a context", (_seconds(a.speed.first_token), _seconds(b.speed.first_token))),
+        line("difficulty", (a.difficulty, b.difficulty)),
+    ]
     return Section("On this machine", tuple(lines))
 
 
@@ -186,6 +192,14 @@ def _money(value: float | None) -> str:
     return "–" if value is None else f"${value:,.2f}" if value >= 1 else f"${value:.3f}"
 
 
+def _break_even(cost: Cost) -> str:
+    offer = cost.cheapest
+    if offer is None:
+        return "–"
+    tokens = offer.break_even_tokens
+    return f"{tokens / 1e6:,.0f}M tokens a month" if tokens else "never at this speed"
+
+
 def _prices(left: Assessment, right: Assessment, catalogue: Catalogue) -> Section:
     both = (left, right)
     lines = [
@@ -195,17 +209,21 @@ def _prices(left: Assessment, right: Assessment, catalogue: Catalogue) -> Sectio
     providers = dict.fromkeys(o.price.provider for a in both for o in a.cost.offers)
     for provider in sorted(providers, key=lambda name: (name == "article", name)):
         found = [next((o for o in a.cost.offers if o.price.provider == provider), None) for a in both]
-        if None in found and len(providers) > 10 and provider != "article" and len(lines) > 14:
-            continue
         cells = [f"${o.price.input_usd:g} / ${o.price.output_usd:g}" if o else "–" for o in found]
         given = [o.price for o in found if o is not None]
         lines.append(
-            Line(f"{provider}, in / out", cells[0], cells[1], _times(*(o.usd_per_million if o else None for o in found)),
-                 given[0].kind, tuple(p.id for p in given), any(is_stale(p.date) for p in given))  # fmt: skip
+            Line(
+                f"{provider}, in / out",
+                cells[0],
+                cells[1],
+                _times(*(o.usd_per_million if o else None for o in found)),
+                given[0].kind,
+                tuple(p.id for p in given),
+                any(is_stale(p.date) for p in given),
+            )
         )
     offers = [a.cost.cheapest for a in both]
-    even = [o.break_even_tokens if o else None for o in offers]
-    cells = [f"{e / 1e6:,.0f}M tokens a month" if e else "never at this speed" if o else "–" for e, o in zip(even, offers, strict=True)]  # fmt: skip
+    cells = [_break_even(x.cost) for x in both]
     lines.append(
         Line("break-even with the cheapest", cells[0], cells[1], "", "computed", tuple(o.price.id for o in offers if o))
     )
@@ -222,7 +240,8 @@ def _licences(left: Assessment, right: Assessment) -> Section:
         cells.append(
             (
                 a.terms.licence.name,
-                ("yes" if a.terms.usable else "ask the vendor") + (f" (limit {limit:,} monthly users)" if limit else ""),
+                ("yes" if a.terms.usable else "ask the vendor")
+                + (f" (limit {limit:,} monthly users)" if limit else ""),
                 "yes" if a.terms.multimodal else "not for EU-domiciled users",
             )
         )
@@ -241,9 +260,6 @@ def _tooling(left: Assessment, right: Assessment, catalogue: Catalogue) -> Secti
             cells.append(", ".join(reads) if a.candidate.family in engine.families else "–")
         lines.append(Line(engine.name, cells[0], cells[1], ", ".join(engine.places), engine.kind, (engine.id,)))
     return Section("Engines", tuple(lines))
-
-
-Side = Literal["left", "right"]
 
 
 def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence, ...]:
@@ -268,7 +284,9 @@ def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence
         text = f"Speed here: {one.speed.decode:,.1f} tokens/s against {other.speed.decode:,.1f} ({one.speed.label})."
         found.append(Sentence(text, rows))
     if one.terms is not None and other.terms is not None and one.terms.usable and not other.terms.usable:
-        found.append(Sentence(f"Licence: for {other.candidate.name}, {other.terms.findings[0]}.", (other.terms.licence.id,)))
+        found.append(
+            Sentence(f"Licence: for {other.candidate.name}, {other.terms.findings[0]}.", (other.terms.licence.id,))
+        )
     if one.terms is not None and other.terms is not None and one.terms.multimodal and not other.terms.multimodal:
         text = f"Images in the European Union: {other.candidate.name}'s multimodal rights are not granted there."
         found.append(Sentence(text, (other.terms.licence.id,)))
@@ -277,6 +295,3 @@ def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence
         if more:
             found.append(Sentence(f"It reads {' and '.join(more)}, {other.candidate.name} does not.", rows))
     return tuple(found)
-
-
-__all__ = ["NOT_AT_ALL", "Comparison", "Line", "Section", "compare"]

@@ -83,9 +83,7 @@ def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float
     return power, f"power alone ({power_text}); the machine is taken as yours: --purchase-usd counts it", ()
 
 
-def cost(
-    model: str | None, speed: Speed, machine: Hardware, money: Money, catalogue: Catalogue
-) -> Cost:
+def cost(model: str | None, speed: Speed, machine: Hardware, money: Money, catalogue: Catalogue) -> Cost:
     """Self-hosting beside all offers for a model of the catalogue."""
     per_hour, basis, rows = hourly(machine, money, catalogue)
     seconds = _seconds_per_million(speed, money.input_share)

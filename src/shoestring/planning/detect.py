@@ -88,7 +88,11 @@ def _nvidia(catalogue: Catalogue) -> tuple[Device | None, int]:
         return None, 0
     try:
         done = subprocess.run(
-            [program, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=3, check=True
+            [program, "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=3,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None, 0

@@ -97,9 +97,7 @@ def parse_hardware(text: str | None, catalogue: Catalogue) -> Hardware:
         machine = replace(machine, ram_bandwidth=DESKTOP_BANDWIDTH)
         notes.append("memory is taken for two channels of DDR5-5600: say cpu:16c-12ch-ddr5 for more")
     if machine.ram_bytes and not machine.cores:
-        machine = replace(
-            machine, cores=DESKTOP_CORES, cpu_flops=DESKTOP_CORES * DEFAULT_CLOCK * FLOPS_PER_CYCLE
-        )
+        machine = replace(machine, cores=DESKTOP_CORES, cpu_flops=DESKTOP_CORES * DEFAULT_CLOCK * FLOPS_PER_CYCLE)
     if machine.gpu is not None and not machine.gpu.unified and not machine.ram_bytes:
         notes.append("the host's memory is not named, so nothing is placed there")
     return replace(machine, notes=tuple(notes))

@@ -25,7 +25,7 @@ def judge(licence: Licence, company_mau: int | None, eu: bool) -> Terms:
     over = bool(licence.limit_mau and company_mau is not None and company_mau > licence.limit_mau)
     if over:
         findings.append(
-            f"{company_mau:,} monthly active users exceed {licence.limit_mau:,}: a licence of the vendor's own is needed"
+            f"{company_mau:,} monthly active users exceed {licence.limit_mau:,}: the vendor's own licence is needed"
         )
     elif licence.limit_mau:
         findings.append(f"above {licence.limit_mau:,} monthly active users a licence of the vendor's own is needed")

@@ -1,4 +1,4 @@
-"""A plan: several models assessed on one machine for one question, ranked for its use. And the way from options to it."""
+"""A plan: several models assessed on one machine for one question, ranked for its use; and the way to it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def find_row(catalogue: Catalogue, id: str) -> Row | None:
               catalogue.engines)  # fmt: skip
     for table in tables:
         if id in table:
-            return table[id]  # type: ignore[no-any-return, attr-defined]
+            return table[id]
     return None
 
 
@@ -95,9 +95,7 @@ def plan(
     return make_plan(candidates, parse_hardware(hardware, rows), question, rows)
 
 
-def make_plan(
-    candidates: Sequence[Candidate], machine: Hardware, question: Question, catalogue: Catalogue
-) -> Plan:
+def make_plan(candidates: Sequence[Candidate], machine: Hardware, question: Question, catalogue: Catalogue) -> Plan:
     """Assess and rank."""
     assessments = tuple(assess(candidate, machine, question, catalogue) for candidate in candidates)
     uses = [catalogue.uses[question.use]] if question.use else list(catalogue.uses.values())
@@ -119,7 +117,9 @@ def use_name(name: str | None, catalogue: Catalogue) -> str | None:
 def check_context(candidates: Sequence[Candidate], question: Question, named: bool) -> None:
     """A context that no model reaches, or that a model named alone does not, is an error."""
     limits = {c.name: context_limit(c) for c in candidates}
-    if question.context > max(limits.values()) or (named and len(candidates) == 1 and question.context > min(limits.values())):
+    if question.context > max(limits.values()) or (
+        named and len(candidates) == 1 and question.context > min(limits.values())
+    ):
         longest = max(limits, key=lambda name: limits[name])
         raise RequestError(
             f"--context {question.context} is beyond the model's: {longest} reads {limits[longest]} tokens at most"

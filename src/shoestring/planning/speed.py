@@ -55,7 +55,9 @@ def estimate(n: Need, placed: Placement, machine: Hardware, measured: Measured |
     decode = 1 / step if step else None
     if measured is not None and measured.applies(n):
         decode, prefill, label = measured.decode, measured.prefill, "measured here"
-        lines = [f"measured here: {measured.decode:g} tokens/s decode, {measured.prefill:g} prefill ({measured.source})"]
+        lines = [
+            f"measured here: {measured.decode:g} tokens/s decode, {measured.prefill:g} prefill ({measured.source})"
+        ]
         step = 1 / measured.decode
     throughput = n.users / step if step else None
     first = n.context / 2 / prefill if prefill else None

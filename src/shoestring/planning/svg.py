@@ -56,7 +56,9 @@ def stacked_bars(bars: Sequence[Bar], unit: str, title: str, limits: Sequence[tu
     for bar in bars:
         total = sum(s.value for s in bar.segments)
         parts.append(f'<text x="{LEFT}" y="{y:.0f}" class="name">{escape(bar.label)}</text>')
-        parts.append(f'<text x="{WIDTH - LEFT}" y="{y:.0f}" class="end">{escape(bar.note or _number(total) + unit)}</text>')
+        parts.append(
+            f'<text x="{WIDTH - LEFT}" y="{y:.0f}" class="end">{escape(bar.note or _number(total) + unit)}</text>'
+        )
         x = float(LEFT)
         for s in bar.segments:
             width = s.value * scale
@@ -96,7 +98,9 @@ def lines(series: Sequence[Series], x_title: str, y_title: str, title: str) -> s
         parts.append(f'<text x="{left - 4}" y="{at_y(y) + 4:.1f}" class="tick" text-anchor="end">{_short(y)}</text>')
     for x in _ticks(low_x, high_x):
         parts.append(f'<line x1="{at_x(x):.1f}" y1="{top}" x2="{at_x(x):.1f}" y2="{bottom}" class="grid"/>')
-        parts.append(f'<text x="{at_x(x):.1f}" y="{bottom + 14:.0f}" class="tick" text-anchor="middle">{_short(x)}</text>')
+        parts.append(
+            f'<text x="{at_x(x):.1f}" y="{bottom + 14:.0f}" class="tick" text-anchor="middle">{_short(x)}</text>'
+        )
     parts.append(f'<text x="{right}" y="{bottom + 30:.0f}" class="end">{escape(x_title)}</text>')
     y = bottom + 48
     for s in series:
@@ -106,7 +110,9 @@ def lines(series: Sequence[Series], x_title: str, y_title: str, title: str) -> s
         path = " ".join(f"{'M' if i == 0 else 'L'}{a:.1f} {b:.1f}" for i, (a, b) in enumerate(drawn))
         dash = ' stroke-dasharray="5 4"' if s.dashed else ""
         parts.append(f'<path d="{path}" class="line {s.colour}"{dash}><title>{escape(s.label)}</title></path>')
-        parts.append(f'<line x1="{LEFT}" y1="{y - 4:.0f}" x2="{LEFT + 22}" y2="{y - 4:.0f}" class="line {s.colour}"{dash}/>')
+        parts.append(
+            f'<line x1="{LEFT}" y1="{y - 4:.0f}" x2="{LEFT + 22}" y2="{y - 4:.0f}" class="line {s.colour}"{dash}/>'
+        )
         parts.append(f'<text x="{LEFT + 28}" y="{y:.0f}" class="name">{escape(s.label)}</text>')
         y += 18
     return _svg(parts, y, title)

@@ -16,7 +16,6 @@ from shoestring.catalogue.schema import Catalogue, Score, Use
 from shoestring.planning.assess import Assessment
 from shoestring.planning.memory import context_limit
 
-
 NOT_AT_ALL = 3
 
 
@@ -105,9 +104,7 @@ def _floor(assessments: Sequence[Assessment], catalogue: Catalogue) -> float:
     return min((general_score(row.id, catalogue) for row in flagships), default=0.0)
 
 
-def _measure(
-    use: Use, a: Assessment, catalogue: Catalogue, floor: float
-) -> tuple[float | None, tuple[str, ...]]:
+def _measure(use: Use, a: Assessment, catalogue: Catalogue, floor: float) -> tuple[float | None, tuple[str, ...]]:
     """The use's figure for a model, larger better, and the rows that it comes from."""
     row = a.candidate.row
     match use.measure:
