@@ -173,8 +173,8 @@ def to_float32(
     block_size = _block_size(tensor_type)
     if columns % block_size:
         raise CheckpointError(f"{columns} columns of type {tensor_type}: not a multiple of its block of {block_size}")
-    out = np.empty((rows, columns), np.float32)
     try:
+        out = np.empty((rows, columns), np.float32)
         _kernels.to_float32(data, tensor_type, offset, row_stride, column_stride, out)
     except ValueError as error:
         raise CheckpointError(f"a {rows} × {columns} matrix of type {tensor_type}: {error}") from None
@@ -185,8 +185,8 @@ def widen_fp8(
     data: Bytes, scale: Float32, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
 ) -> Float32:
     """e4m3 × the scale of its 128 × 128 block, rounded once, [rows, columns]; scale [ceil(r/128), ceil(c/128)]."""
-    out = np.empty((rows, columns), np.float32)
     try:
+        out = np.empty((rows, columns), np.float32)
         _kernels.widen_fp8(data, scale, offset, row_stride, column_stride, out)
     except ValueError as error:
         raise CheckpointError(f"a {rows} × {columns} matrix of type F8_E4M3: {error}") from None
