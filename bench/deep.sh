@@ -9,7 +9,7 @@ python=$PWD/.venv/bin/python
 seconds=${1:-600}
 
 echo "== tests that take minutes"
-"$python" -m pytest -q -m deep
+"$python" -m pytest -q -m deep -o addopts=
 
 echo "== every test under the sanitizers"
 bench/sanitized.sh tests --ignore tests/parity --ignore tests/kernels/test_symbols.py --timeout 1800
