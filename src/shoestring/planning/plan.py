@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from collections.abc import Sequence
@@ -47,12 +48,10 @@ class Plan:
 
 def find_row(catalogue: Catalogue, id: str) -> Row | None:
     """A row by its id, wherever it stands."""
-    tables = (catalogue.scores, catalogue.prices, catalogue.models, catalogue.rentals, catalogue.licences,
-              catalogue.facts, catalogue.devices, catalogue.benchmarks, catalogue.claims, catalogue.speeds,
-              catalogue.engines)  # fmt: skip
-    for table in tables:
-        if id in table:
-            return table[id]
+    for table in dataclasses.fields(Catalogue):
+        row = getattr(catalogue, table.name).get(id)
+        if isinstance(row, Row):
+            return row
     return None
 
 
