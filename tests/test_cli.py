@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent / "engine"))
 from cli_help import FROZEN, help_text
 from scripted_text import END_THINK, scripted
 
+import shoestring
 from shoestring.cli import chat, perplexity, run_command
 from shoestring.cli.app import run
 from shoestring.cli.progress import Progress, human
@@ -243,7 +244,8 @@ def test_wrong_input_is_one_line_and_code_2(line: str, says: str, capsys: pytest
         (OSError(28, "No space left on device", "out.txt"), 2, "out.txt: No space left on device"),
         (MemoryError(), 2, "memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (ImportError("gone", name="shoestring._kernels"), 2, "run --reference"),
+        (ModuleNotFoundError("gone", name="shoestring._kernels"), 2, "run --reference"),
+        (ModuleNotFoundError("No module named 'jinja2'", name="jinja2"), 2, "jinja2"),
         (ZeroDivisionError("oh"), 1, "bug in shoestring (ZeroDivisionError: oh)"),
     ],
 )
@@ -448,6 +450,31 @@ def test_progress_is_silent_for_what_is_quick(
 
 def test_sizes_have_units() -> None:
     assert [human(n) for n in (0, 1023, 1536, 5 << 30)] == ["0 B", "1023 B", "1.50 KiB", "5.00 GiB"]
+
+
+def test_an_instruction_set_that_the_cpu_lacks() -> None:
+    environment = {**os.environ, "SHOESTRING_ISA": "avx9"}
+    result = subprocess.run([*PYTHON, "version"], capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: SHOESTRING_ISA=avx9")
+    assert result.stderr.count("\n") == 1
+
+
+def test_version_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["version", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["isa"] in facts["variants"]
+    assert "scalar" in facts["variants"]
+    assert facts["version"] == shoestring.__version__
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+def test_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        command = [*PYTHON, "version"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "error: No space left on device\n"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

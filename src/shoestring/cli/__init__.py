@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
-    import sys
+    try:
+        from shoestring.cli.app import run
 
-    from shoestring.cli.app import run
-
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while the commands were still being imported
+        print("error: interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -76,11 +76,13 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         what = error.strerror or str(error)
         return _failed(f"{error.filename}: {what}" if error.filename else what, error, 2, debug)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         if error.name == "shoestring._kernels":
             what = "the compiled extension is missing: install shoestring again, or use run --reference"
             return _failed(what, error, 2, debug)
-        return _failed(f"a package is missing or broken ({error}): install shoestring again", error, 2, debug)
+        return _failed(f"a package is missing ({error}): install shoestring again", error, 2, debug)
+    except ImportError as error:  # the extension refuses a wrong SHOESTRING_ISA so
+        return _failed(str(error), error, 2, debug)
     except Exception as error:
         what = f"this is a bug in shoestring ({type(error).__name__}: {error}): run again with --debug and report it"
         return _failed(what, error, 1, debug)

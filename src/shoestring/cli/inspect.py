@@ -33,9 +33,11 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
         typer.echo(f"experts        {facts['experts']}, {facts['experts_per_token']} a token")
     for part, types in facts["bytes"].items():
         typer.echo(f"  {part:15}" + ", ".join(f"{kind} {human(size)}" for kind, size in types.items()))
-    typer.echo(f"context        {facts['context']:,} tokens, {human(facts['kv_bytes_per_token_f16'])} a token (KV f16)")
+    typer.echo(f"context        {facts['context']:,} tokens, which take {human(facts['sequence_bytes_f16'])} (KV f16)")
+    if facts["kv_bytes_per_token_f16"]:
+        typer.echo(f"  {human(facts['kv_bytes_per_token_f16'])} a token in layers that see the whole past")
     if facts["recurrent_state_bytes"]:
-        typer.echo(f"state          {human(facts['recurrent_state_bytes'])} a sequence")
+        typer.echo(f"  {human(facts['recurrent_state_bytes'])} of recurrent state, whatever the length")
     typer.echo(f"memory         {human(facts['weight_bytes'])} of weights, {human(facts['free_bytes'])} free now")
     typer.echo(f"vocabulary     {facts['vocabulary']:,}, of which the tokenizer has {facts['tokenizer_vocabulary']}")
     typer.echo(f"template       {facts['template']}")
@@ -48,7 +50,7 @@ def described(opened: Opened) -> dict[str, Any]:
     from shoestring.checkpoint.summary import summarize
     from shoestring.engine.cache import Demand
     from shoestring.model.memory import free_memory, weight_bytes
-    from shoestring.models.sizes import kv_bytes_per_token
+    from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
     from shoestring.models.state import AttentionState
 
     config, checkpoint, layout = opened.config, opened.checkpoint, opened.layout
@@ -82,6 +84,7 @@ def described(opened: Opened) -> dict[str, Any]:
         "free_bytes": free_memory(),
         "context": config.max_position_embeddings,
         "kv_bytes_per_token_f16": kv_bytes_per_token(layout.layers, "f16"),
+        "sequence_bytes_f16": sequence_bytes(layout.layers, config.max_position_embeddings, "f16"),
         "recurrent_state_bytes": layout.nbytes(Demand(slots=1), "f16"),
         "vocabulary": config.vocab_size,
         "tokenizer_vocabulary": vocabulary,
