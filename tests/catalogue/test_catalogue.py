@@ -60,7 +60,10 @@ def test_every_config_is_one_that_the_engine_runs(row) -> None:  # type: ignore[
 def test_names_lead_to_one_model() -> None:
     names = [n.casefold() for row in CATALOGUE.models.values() for n in (row.id, row.name, *row.aliases)]
     repeated = {n for n in names if names.count(n) > 1}
-    owners = {n: {r.id for r in CATALOGUE.models.values() if n in map(str.casefold, (r.id, r.name, *r.aliases))} for n in repeated}
+    owners = {
+        n: {r.id for r in CATALOGUE.models.values() if n in map(str.casefold, (r.id, r.name, *r.aliases))}
+        for n in repeated
+    }
     assert all(len(found) == 1 for found in owners.values()), owners
 
 

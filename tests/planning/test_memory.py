@@ -70,9 +70,9 @@ def test_multi_token_prediction_and_vision(name: str, mtp: int, vision: int) -> 
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda c: c.id)
 def test_text_is_what_the_engine_binds(candidate: Candidate) -> None:
     bound = wanted_shapes(candidate.config)
-    assert count(text_shapes(candidate.config)) == sum(rows * columns for rows, columns, _ in bound.values() if rows > 1) + sum(
-        columns for rows, columns, _ in bound.values() if rows == 1
-    )
+    assert count(text_shapes(candidate.config)) == sum(
+        rows * columns for rows, columns, _ in bound.values() if rows > 1
+    ) + sum(columns for rows, columns, _ in bound.values() if rows == 1)
     assert count(text_shapes(candidate.config)) == parameters(candidate.config).total == candidate.text.total
 
 
@@ -108,7 +108,20 @@ def test_scout_at_four_bits_needs_more_than_48_gb() -> None:
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda c: c.id)
 def test_fewer_bits_are_fewer_bytes(candidate: Candidate) -> None:
     layers = candidate.config.num_hidden_layers
-    order = ["BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "IQ4_XS", "Q3_K", "IQ3_XXS", "Q2_K", "IQ2_XXS", "IQ1_M"]
+    order = [
+        "BF16",
+        "Q8_0",
+        "Q6_K",
+        "Q5_K_M",
+        "Q4_K_M",
+        "Q4_0",
+        "IQ4_XS",
+        "Q3_K",
+        "IQ3_XXS",
+        "Q2_K",
+        "IQ2_XXS",
+        "IQ1_M",
+    ]
     totals = [sizes(candidate.shapes, name, layers).total for name in order]
     assert totals == sorted(totals, reverse=True)
     for name in TYPES:

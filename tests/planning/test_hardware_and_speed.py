@@ -1,0 +1,218 @@
+"""Machines by name and file; speeds by a formula that can be followed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shoestring.catalogue.load import builtin_catalogue
+from shoestring.errors import RequestError
+from shoestring.planning.assess import Question, assess
+from shoestring.planning.detect import detect
+from shoestring.planning.hardware import GIB, parse_hardware
+from shoestring.planning.memory import choose, need, place
+from shoestring.planning.models import from_row, resolve
+from shoestring.planning.plan import read_measured
+from shoestring.planning.speed import estimate, read_bytes
+
+CATALOGUE = builtin_catalogue()
+QWEN, SCOUT = resolve("qwen3.5", CATALOGUE), resolve("scout", CATALOGUE)
+CANDIDATES = [from_row(row) for row in CATALOGUE.models.values()]
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu", "gpus", "gpu_gib", "ram_gib", "ram_bandwidth"),
+    [
+        ("8xh100", "h100", 8, 80, 0, 0),
+        ("2xA100-80g", "a100", 2, 80, 0, 0),
+        ("rtx-5090+64g", "rtx-5090", 1, 32, 64, 89.6e9),
+        ("mac-m3-max-128g", "mac-m3-max", 1, 128, 0, 0),
+        ("mac-m3-max-48g+mac-ssd", "mac-m3-max", 1, 48, 0, 0),
+        ("cpu:64c-12ch-ddr5+256g+nvme7", None, 0, 0, 256, 12 * 8 * 4800e6),
+        ("cpu:16c-8ch-ddr4+1t", None, 0, 0, 1024, 8 * 8 * 3200e6),
+        ("rtx-4090 + 128g + cpu:16c-2ch-ddr5-6000", "rtx-4090", 1, 24, 128, 2 * 8 * 6000e6),
+    ],
+)
+def test_names(name: str, gpu: str | None, gpus: int, gpu_gib: int, ram_gib: int, ram_bandwidth: float) -> None:
+    m = parse_hardware(name, CATALOGUE)
+    assert (m.gpu.id if m.gpu else None) == gpu
+    assert m.gpus == gpus
+    if m.gpu:
+        assert m.gpu.memory_bytes == gpu_gib * GIB
+    assert m.ram_bytes == ram_gib * GIB
+    assert m.ram_bandwidth == pytest.approx(ram_bandwidth)
+    assert m.disk_known == ("nvme" in name or "ssd" in name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("8xh1000", "near it: h100"),
+        ("rtx5090", "near it: rtx-5090"),
+        ("cpu:64c", "no memory is named"),
+        ("cpu:0c+64g", "no processor"),
+        ("cpu:many+64g", "no processor"),
+        ("0xh100", "at least once"),
+        ("h100+a100", "one kind"),
+        ("rtx-5090+0g", "above 0"),
+        ("64g+64g", "given once"),
+        ("mac-m3-max+64g", "one memory"),
+        ("", "unknown"),
+        ("+", "unknown"),
+        ("h100-40g", "unknown"),
+    ],
+)
+def test_names_that_mean_no_machine(name: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        parse_hardware(name, CATALOGUE)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(alphabet="0123456789xghcpu:+-. nvmertab", max_size=20))
+def test_any_text_is_a_machine_or_one_sentence(text: str) -> None:
+    if text.endswith(".toml"):
+        return
+    try:
+        m = parse_hardware(text, CATALOGUE)
+    except RequestError as error:
+        assert "\n" not in str(error)
+    else:
+        assert m.gpu is not None or m.ram_bytes > 0
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "box.toml"
+    path.write_text('[hardware]\nname = "box"\ngpu = "rtx-4090"\ngpus = 2\nram_gb = 96\nram_bandwidth_gbs = 60.5\n')
+    m = parse_hardware(str(path), CATALOGUE)
+    assert (m.name, m.gpus, m.ram_bytes, m.ram_bandwidth) == ("box", 2, 96 * GIB, 60.5e9)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("[hardware]\nram_gb = 0\n", 2, "hardware.ram_gb is 0"),
+        ("[hardware]\nram_gb = 64\ncores = 2.5\n", 3, "hardware.cores"),
+        ("[hardware]\nram_gb = true\n", 2, "hardware.ram_gb is True"),
+        ('[hardware]\nram_gb = 64\ngpu = "h1000"\n', 3, "near it: h100"),
+        ("[hardware]\nram = 64\n", 2, "hardware.ram is unknown"),
+        ("[machine]\nram_gb = 64\n", 1, "[hardware] is needed"),
+        ("[hardware]\ncores = 4\n", 1, "ram_gb is missing"),
+        ("[hardware\n", 1, "not TOML"),
+    ],
+)
+def test_a_file_that_does_not_fit(tmp_path: Path, text: str, line: int, said: str) -> None:
+    path = tmp_path / "box.toml"
+    path.write_text(text)
+    with pytest.raises(RequestError) as caught:
+        parse_hardware(str(path), CATALOGUE)
+    assert str(path) in str(caught.value)
+    assert f"line {line}" in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_this_machine() -> None:
+    m = detect(CATALOGUE)
+    assert m.ram_bytes > 2**28
+    assert 1e8 < m.ram_bandwidth < 1e13
+    assert m.cores >= 1
+
+
+# --- speed -----------------------------------------------------------------------------------------------------
+
+
+def test_a_step_reads_what_a_token_multiplies() -> None:
+    """In sixteen bits a token's weights are two bytes each of its active parameters; all users together need more."""
+    for candidate in CANDIDATES:
+        n = need(candidate, "BF16", 1, 1)
+        read = read_bytes(n, 1)
+        assert read["weights"] + read["routed_experts"] == pytest.approx(2 * candidate.text.active, rel=0.01)
+        assert read_bytes(n, 10**6)["routed_experts"] == pytest.approx(n.routed_bytes)
+
+
+def test_the_formula_is_the_estimate() -> None:
+    m = parse_hardware("cpu:64c-12ch-ddr5+512g", CATALOGUE)
+    n = need(QWEN, "Q4_K_M", 8192, 1)
+    speed = estimate(n, place(n, m), m)
+    size = sum(read_bytes(n, 1).values())
+    assert speed.decode == pytest.approx(m.ram_bandwidth * 0.8 / size)
+    assert f"{size / 1e9:.2f} GB" in speed.formula[0]
+    assert speed.label == "estimated"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(CANDIDATES), st.floats(1, 4), st.integers(1, 64), st.sampled_from(["Q4_K_M", "BF16"]))
+def test_faster_memory_is_never_slower(candidate, factor: float, users: int, type_: str) -> None:  # type: ignore[no-untyped-def]
+    m = parse_hardware("cpu:64c-12ch-ddr5+2t", CATALOGUE)
+    n = need(candidate, type_, 4096, users)
+    slow = estimate(n, place(n, m), m)
+    faster = replace(m, ram_bandwidth=m.ram_bandwidth * factor)
+    fast = estimate(n, place(n, faster), faster)
+    assert slow.decode is not None
+    assert fast.decode is not None
+    assert fast.decode >= slow.decode
+    assert slow.throughput == pytest.approx(users * slow.decode)
+
+
+def test_users_share_weights() -> None:
+    m = parse_hardware("8xh100", CATALOGUE)
+    one, many = (estimate(n, place(n, m), m) for n in (need(SCOUT, "FP8", 4096, u) for u in (1, 32)))
+    assert one.decode is not None
+    assert many.decode is not None
+    assert many.throughput is not None
+    assert many.decode < one.decode
+    assert many.throughput > 8 * one.decode
+
+
+def test_what_is_not_stated_is_not_estimated() -> None:
+    m = parse_hardware("mac-m3-max-128g", CATALOGUE)
+    n, p = choose(SCOUT, m, 8192, 1, "Q4_K_M")
+    speed = estimate(n, p, m)
+    assert speed.decode is not None
+    assert speed.prefill is None
+    streamed = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
+    n, p = choose(SCOUT, replace(streamed, disk_bytes=10**13), 8192, 1, "Q4_K_M")
+    assert p.fit == "disk"
+    assert estimate(n, p, streamed).decode is None
+
+
+def test_what_was_measured_here_counts(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    facts = {"model": "unsloth/Qwen3.5-35B-A3B-GGUF:Q4_K_M", "decode_tokens_per_second": 12.5,
+             "prefill_tokens_per_second": 80.0}  # fmt: skip
+    path.write_text(json.dumps(facts))
+    measured = read_measured(path, CATALOGUE)
+    assert (measured.model, measured.type) == ("qwen3.5-35b-a3b", "Q4_K_M")
+    m = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
+    a = assess(resolve("qwen3.5:35b-a3b", CATALOGUE), m, Question(measured=measured), CATALOGUE)
+    assert (a.speed.decode, a.speed.prefill, a.speed.label) == (12.5, 80.0, "measured here")
+    other = assess(SCOUT, m, Question(measured=measured), CATALOGUE)
+    assert other.speed.label != "measured here"
+    path.write_text("[]")
+    with pytest.raises(RequestError, match="bench"):
+        read_measured(path, CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "model", "users", "wanted"),
+    [
+        ("8xh100", "qwen3.5", 4, ["vllm serve Qwen/Qwen3.5-397B-A17B-FP8 --tensor-parallel-size 8", "--max-num-seqs 4",
+                                  "--reasoning-parser qwen3", "--tool-call-parser qwen3_coder"]),
+        ("2xa100", "scout", 1, ["vllm serve RedHatAI/", "--tensor-parallel-size 2", "llama4_pythonic"]),
+        ("rtx-5090+128g", "scout", 1, ["llama-server -hf unsloth/Llama-4-Scout", "-ngl 99 -ncmoe "]),
+        ("cpu:16c-4ch-ddr5+64g", "qwen3.5:35b-a3b", 1, ["shoestring pull", "shoestring chat unsloth/Qwen3.5-35B"]),
+        ("cpu:16c-4ch-ddr5+64g", "qwen3.5:35b-a3b", 4, ["llama-server", "-c 32768 -np 4"]),
+        ("cpu:16c-4ch-ddr5+64g+nvme4", "scout", 1, ["llama-server", "-ngl 0"]),
+        ("cpu:1c+4g", "qwen3.5", 1, []),
+    ],
+)  # fmt: skip
+def test_commands(hardware: str, model: str, users: int, wanted: list[str]) -> None:
+    a = assess(resolve(model, CATALOGUE), parse_hardware(hardware, CATALOGUE), Question(users=users), CATALOGUE)
+    text = "\n".join(a.command.lines)
+    assert bool(text) == bool(wanted)
+    for piece in wanted:
+        assert piece in text
