@@ -74,15 +74,14 @@ def test_names_that_mean_no_machine(name: str, said: str) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(alphabet="0123456789xghcpu:+-. nvmertab", max_size=20))
-def test_any_text_is_a_machine_or_one_sentence(text: str) -> None:
+def test_any_text_is_a_machine_or_refused(text: str) -> None:
     if text.endswith(".toml"):
         return
     try:
         m = parse_hardware(text, CATALOGUE)
-    except RequestError as error:
-        assert "\n" not in str(error)
-    else:
-        assert m.gpu is not None or m.ram_bytes > 0
+    except RequestError:
+        return
+    assert m.gpu is not None or m.ram_bytes > 0
 
 
 def test_a_file(tmp_path: Path) -> None:
