@@ -14,6 +14,7 @@ import pytest
 import shoestring
 from shoestring.cli.app import run
 from shoestring.cli.plan import people
+from shoestring.planning.models import hub_names
 
 #: an interpreter where the extension, torch and the network are out of reach
 ISOLATED = """
@@ -167,3 +168,21 @@ def test_the_same_from_python() -> None:
     assert callable(shoestring.plan)
     with pytest.raises(shoestring.errors.RequestError):  # type: ignore[attr-defined]
         shoestring.plan("nothing-like-it")
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("qwen3.5:397b-a17b", "unsloth/Qwen3.5-397B-A17B-GGUF:Q4_K_M"),
+        ("scout", "unsloth/Llama-4-Scout-17B-16E-Instruct-GGUF:Q4_K_M"),
+        ("Maverick", "unsloth/Llama-4-Maverick-17B-128E-Instruct-GGUF:Q4_K_M"),
+    ],
+)
+def test_short_names_lead_to_repositories(name: str, first: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hub_names(name)[0] == first
+    assert run(["inspect", name]) == 2
+    assert f"shoestring pull {name}`, which fetches {first}" in capsys.readouterr().err
+
+
+def test_other_names_are_left_alone() -> None:
+    assert hub_names("someone/scout") == hub_names("model.gguf") == hub_names("demo-llama4") == ()

@@ -22,8 +22,10 @@ def pull(
     debug: options.Debug = False,
 ) -> None:
     from shoestring import hub
+    from shoestring.planning.models import hub_names
 
-    typer.echo(hub.pull(name))
+    short = hub_names(name)
+    typer.echo(hub.pull(short[0] if short else name))
 
 
 def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -> None:

@@ -34,6 +34,17 @@ def find(name: str) -> Path:
         if found is not None:
             return found
         raise CheckpointError(f"{name} is neither a path nor in a local store: run `shoestring pull {name}`")
+    from shoestring.planning.models import hub_names
+
+    stored = hub_names(name)
+    if stored:
+        from shoestring.stores import find_checkpoint
+
+        for hub_name in stored:
+            found = find_checkpoint(hub_name)
+            if found is not None:
+                return found
+        raise CheckpointError(f"{name} is in no local store: run `shoestring pull {name}`, which fetches {stored[0]}")
     raise CheckpointError(f"{name} does not exist: give a .gguf file, a folder, a Hub name or {DEMO_NAME}")
 
 

@@ -12,13 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from shoestring.catalogue.load import FOLDER
+from shoestring.catalogue.load import FOLDER, builtin_catalogue
 from shoestring.catalogue.schema import Catalogue, Model
 from shoestring.checkpoint.config import Config, parse_config
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import RequestError
 from shoestring.models.sizes import Parameters, parameters
 from shoestring.planning.shapes import Shape, all_shapes
+
+#: what a short name fetches
+USUAL_TYPE = "Q4_K_M"
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,14 @@ def resolve(name: str, catalogue: Catalogue) -> Candidate:
     near = get_close_matches(name.casefold(), known, n=3, cutoff=0.4)
     hint = f"near it: {', '.join(known[n] for n in near)}" if near else f"known: {', '.join(catalogue.models)}"
     raise RequestError(f"model {name!r} is neither in the catalogue nor a file or folder; {hint}")
+
+
+def hub_names(name: str) -> tuple[str, ...]:
+    """Repositories that may hold the model of a short name, the one to fetch first; () for any other name."""
+    row = None if "/" in name else resolve_row(name, builtin_catalogue())
+    if row is None:
+        return ()
+    return (f"{row.gguf}:{USUAL_TYPE}", row.repository, *(entry.split(" ", 1)[1] for entry in row.quantized))
 
 
 def from_row(row: Model) -> Candidate:
