@@ -95,9 +95,12 @@ def test_sixteen_bits_are_two_bytes_a_parameter() -> None:
         assert sizes(candidate.shapes, "BF16", candidate.config.num_hidden_layers).total == 2 * candidate.total
 
 
-def test_published_fp8_size() -> None:
-    """The Hub lists Qwen3.5-397B-A17B-FP8 with 406.2 GB."""
-    assert need(QWEN, "FP8", 1, 1).sizes.total / 1e9 == pytest.approx(406.2, abs=0.05)
+@pytest.mark.parametrize(
+    ("name", "gigabytes"), [("qwen3.5:397b-a17b", 406.2), ("qwen3.6:35b-a3b", 37.5), ("qwen3.6:27b", 30.9)]
+)
+def test_published_fp8_sizes(name: str, gigabytes: float) -> None:
+    """What the Hub lists for the vendors' FP8 repositories."""
+    assert need(resolve(name, CATALOGUE), "FP8", 1, 1).sizes.total / 1e9 == pytest.approx(gigabytes, abs=0.051)
 
 
 def test_scout_at_four_bits_needs_more_than_48_gb() -> None:

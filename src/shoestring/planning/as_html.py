@@ -44,9 +44,9 @@ sup a{text-decoration:none;margin-left:.15rem}
 svg{display:block;width:100%;max-width:40rem;height:auto;overflow:visible}
 svg .name{font-size:11px;fill:var(--ink)}svg .tick{font-size:10px;fill:var(--dim)}
 svg .end{font-size:11px;fill:var(--dim);text-anchor:end}
-svg .grid{stroke:var(--rule)}svg .limit{stroke:var(--bad);stroke-dasharray:3 3}
+svg .grid{stroke:var(--rule)}svg .limit{stroke:var(--bad);stroke-width:2}
 svg .line{fill:none;stroke-width:2}
-.key{display:inline-block;width:.8em;height:.8em;border-radius:.15em;margin:0 .3em 0 .8em}
+.entry{white-space:nowrap}.key{display:inline-block;width:.8em;height:.8em;border-radius:.15em;margin:0 .3em 0 .8em}
 """
 #: colours of parts and of models, told apart in both modes
 PART_COLOURS = ("#7c8aa5", "#4477aa", "#66ccee", "#228833", "#aa3377", "#dd7733", "#999933", "#bbbbbb", "#ccbb44",
@@ -136,7 +136,7 @@ class _Page:
             + "\n".join(body)
             + self._sources()
             + f'<p class="dim">Written by shoestring on {today()}. Scores are the vendors’ claims unless marked; old: '
-            f"more than {STALE_DAYS} days. Speeds are estimates unless measured here. {NOT_ADVICE}</p>"
+            f"more than {STALE_DAYS} days. Speeds are estimates by a roofline, rather too high. {NOT_ADVICE}</p>"
             "</main></body></html>\n"
         )
 
@@ -190,7 +190,7 @@ def _overview(p: Plan) -> str:
 
 def _charts(p: Plan, assessments: Sequence[Assessment]) -> list[str]:
     keys = "".join(
-        f'<span class="key {colour}"></span>{escape(name)}'
+        f'<span class="entry"><span class="key {colour}"></span>{escape(name)}</span> '
         for name, colour in charts.legend(assessments[: charts.MOST_MODELS])
     )
     drawn = [

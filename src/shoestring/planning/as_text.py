@@ -224,5 +224,9 @@ def _section(section: Section, names: Sequence[str], width: int) -> Table:
 def _foot(p: Plan, console: Console) -> None:
     stale = p.stale_rows
     note = f"{len(stale)} of the rows behind these sentences are old: over {STALE_DAYS} days (--json lists them). "
-    text = (note if stale else "") + "Scores are the vendors' claims unless marked. Speeds are estimates. " + NOT_ADVICE
+    text = (
+        (note if stale else "")
+        + "Scores are the vendors' claims unless marked. Speeds are estimates by a roofline, rather too high. "
+        + NOT_ADVICE
+    )
     console.print(Text("\n" + text, style="dim"))

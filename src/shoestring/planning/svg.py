@@ -68,11 +68,13 @@ def stacked_bars(bars: Sequence[Bar], unit: str, title: str, limits: Sequence[tu
             parts.append(f'<rect x="{x:.1f}" y="{y + 5:.0f}" width="{width:.1f}" height="16" class="{s.colour}">'
                          f"<title>{escape(tip)}</title></rect>")  # fmt: skip
             x += width
+        for value, _ in limits:
+            at = f"{LEFT + value * scale:.1f}"
+            parts.append(f'<line x1="{at}" y1="{y + 3:.0f}" x2="{at}" y2="{y + 23:.0f}" class="limit"/>')
         y += 42
     for value, name in limits:
         x = LEFT + value * scale
         anchor = "end" if x > WIDTH / 2 else "start"
-        parts.append(f'<line x1="{x:.1f}" y1="8" x2="{x:.1f}" y2="{y - 16:.0f}" class="limit"/>')
         parts.append(f'<text x="{x:.1f}" y="{y:.0f}" class="tick" text-anchor="{anchor}">{escape(name)}</text>')
     return _svg(parts, y + 8, title)
 

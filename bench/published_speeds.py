@@ -1,0 +1,45 @@
+"""Holds the planner's estimates against published speeds; prints the table of docs/plan.md.
+
+Nothing is fitted: the constants of shoestring.planning.speed come from sources named there.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+from shoestring.catalogue.load import builtin_catalogue
+from shoestring.planning.hardware import parse_hardware
+from shoestring.planning.memory import need, place
+from shoestring.planning.models import resolve
+from shoestring.planning.speed import estimate
+
+
+def table() -> str:
+    """A line a published speed, then the median factor."""
+    catalogue = builtin_catalogue()
+    lines = ["| what | predicted | published | factor | note |", "|---|---:|---:|---:|---|"]
+    factors = []
+    for row in catalogue.speeds.values():
+        machine = parse_hardware(row.hardware, catalogue)
+        n = need(resolve(row.model, catalogue), row.type, row.context, row.users)
+        speed = estimate(n, place(n, machine), machine)
+        rates = {"decode": speed.decode, "prefill": speed.prefill, "throughput": speed.throughput}
+        predicted = rates[row.phase]
+        what = f"{catalogue.models[row.model].name}, {row.type}, {row.phase}, `{row.hardware}`"
+        if row.users > 1:
+            what += f", {row.users} users"
+        if predicted is None:
+            lines.append(f"| {what} | – | {row.tokens_per_second:,.4g} | – | {row.note} |")
+            continue
+        factors.append(predicted / row.tokens_per_second)
+        lines.append(f"| {what} | {predicted:,.1f} | {row.tokens_per_second:,.4g} | {factors[-1]:.2f} | {row.note} |")
+    lines.append("")
+    lines.append(
+        f"Median factor {statistics.median(factors):.2f}, from {min(factors):.2f} to {max(factors):.2f}, "
+        f"over {len(factors)} points."
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())
