@@ -232,6 +232,22 @@ def test_nothing_runs_on_a_tiny_machine() -> None:
     assert "none of them runs" in verdict.line
 
 
+def test_where_neither_suits_a_third_is_named() -> None:
+    small = compared(hardware="cpu:8c-2ch-ddr5+32g", use="code", min_speed=4.0)
+    assert small.instead is not None
+    assert small.instead.assessment.suits
+    assert small.instead.assessment.candidate.id == "qwen3.6-35b-a3b"
+    assert compared(hardware="8xh100", use="code").instead is None
+
+
+def test_who_leads_by_figures_is_said_where_the_machine_decides() -> None:
+    c = compared(hardware="cpu:32c-8ch-ddr5+96g", use="code")
+    said = [s for s in c.choose_right if s.text.startswith("Code: only because")]
+    assert len(said) == 1
+    assert "70.8 to 10.9 with 1 of 3 scores published" in said[0].text
+    assert f"{QWEN}-livecodebench" in said[0].rows
+
+
 # --- the article -----------------------------------------------------------------------------------------------
 
 

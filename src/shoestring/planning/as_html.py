@@ -79,6 +79,8 @@ def comparison_html(c: Comparison) -> str:
         items = items or "<li>nothing asked here speaks for it</li>"
         body.append(f'<div class="card"><h3>Choose {escape(name)} when this weighs most</h3><ul>{items}</ul></div>')
     body.append("</div>")
+    if c.instead is not None:
+        body.append(f"<p><strong>{page.sentence(c.instead.sentence)}</strong></p>")
     body += ["<h2>Scores, drawn</h2>", charts.score_chart(c)]
     body += _charts(c.plan, (c.left, c.right))
     body += [page.section(section, left, right) for section in c.sections]
@@ -90,7 +92,9 @@ def comparison_html(c: Comparison) -> str:
             for k in c.claims
         ]
         body.append("</ul>")
-    body += ["<h2>How to start</h2>", '<div class="cards">', _card(c.left), _card(c.right), "</div>"]
+    body += ["<h2>How to start</h2>", '<div class="cards">', _card(c.left), _card(c.right)]
+    body += [_card(c.instead.assessment)] if c.instead else []
+    body.append("</div>")
     return page.html(f"{left} or {right}", body)
 
 

@@ -42,6 +42,9 @@ def comparison_json(c: Comparison) -> dict[str, Any]:
             for s in c.sections
         ],
         "choose": [[_sentence(s) for s in c.choose_left], [_sentence(s) for s in c.choose_right]],
+        "instead": None
+        if c.instead is None
+        else {**_sentence(c.instead.sentence), "model": assessment_json(c.instead.assessment)},
         "verdicts": [_verdict(v) for v in c.plan.verdicts],
         "article": [
             {"claim": k.claim.text, "outcome": k.outcome, "text": k.text, "rows": list(k.rows)} for k in c.claims

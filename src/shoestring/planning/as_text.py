@@ -15,7 +15,7 @@ from shoestring.catalogue.schema import STALE_DAYS
 from shoestring.planning.assess import Assessment
 from shoestring.planning.compare import Comparison, Section
 from shoestring.planning.licence import NOT_ADVICE
-from shoestring.planning.plan import Plan
+from shoestring.planning.plan import Plan, leading
 from shoestring.planning.verdict import Verdict
 
 WHERE = {"gpu": "GPU", "ram": "RAM", "gpu+ram": "GPU + RAM", "disk": "RAM + disk", "no": "does not fit"}
@@ -38,7 +38,7 @@ def render_plan(p: Plan, console: Console, explain: bool = False) -> None:
     console.print(_overview(p, console.width))
     for verdict in p.verdicts:
         console.print(_verdict_line(verdict))
-    best = _leading(p)
+    best = leading(p)
     console.print()
     if len(p.verdicts) == 1:
         _ranking(p.verdicts[0], console)
@@ -59,12 +59,14 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
             console.print(Padding(Text("• " + sentence.text), (0, 0, 0, 2)))
         if not sentences:
             console.print(Padding(Text("• nothing asked here speaks for it"), (0, 0, 0, 2)))
+    if c.instead is not None:
+        console.print(Text("\n" + c.instead.sentence.text, style="bold"))
     if c.claims:
         console.print(Text("\nWhere the article and the arithmetic meet", style="bold"))
         for claim in c.claims:
             mark = {"holds": "✓", "differs": "✗", "in part": "~"}[claim.outcome]
             console.print(Padding(Text(f"{mark} “{claim.claim.text}” {claim.text}"), (0, 0, 0, 2)))
-    for a in (c.left, c.right):
+    for a in (c.left, c.right, *((c.instead.assessment,) if c.instead else ())):
         console.print()
         _details(a, console, explain)
     _foot(c.plan, console)
@@ -109,21 +111,6 @@ def _overview(p: Plan, width: int) -> Table:
 def _verdict_line(verdict: Verdict) -> Text:
     title, _, rest = verdict.line.partition(": ")
     return Text.assemble((f"{title}: ", "bold"), rest)
-
-
-def _leading(p: Plan) -> Assessment | None:
-    """What to show in full: the winner of the use, else who wins most uses on this machine."""
-    if len(p.assessments) == 1:
-        return p.assessments[0]
-    wins: dict[str, int] = {}
-    for verdict in p.verdicts:
-        best = verdict.best
-        if best is not None and (verdict.use.measure != "price" or len(p.verdicts) == 1):
-            wins[best.assessment.candidate.id] = wins.get(best.assessment.candidate.id, 0) + 1
-    if not wins:
-        return None
-    winner = max(wins, key=lambda id: wins[id])
-    return next(a for a in p.assessments if a.candidate.id == winner)
 
 
 def _ranking(verdict: Verdict, console: Console) -> None:

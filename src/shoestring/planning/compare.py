@@ -13,8 +13,9 @@ from shoestring.planning.assess import Assessment
 from shoestring.planning.claims import Checked, check_claims
 from shoestring.planning.cost import Cost
 from shoestring.planning.memory import context_limit
-from shoestring.planning.plan import Plan
-from shoestring.planning.verdict import Sentence
+from shoestring.planning.models import from_row
+from shoestring.planning.plan import Plan, leading, make_plan
+from shoestring.planning.verdict import Sentence, covered, figure
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Instead:
+    """A third model, where neither of the two suits the machine."""
+
+    assessment: Assessment
+    sentence: Sentence
+
+
+@dataclass(frozen=True)
 class Comparison:
     plan: Plan
     left: Assessment
@@ -48,6 +57,7 @@ class Comparison:
     choose_left: tuple[Sentence, ...]
     choose_right: tuple[Sentence, ...]
     claims: tuple[Checked, ...]
+    instead: Instead | None
 
 
 def compare(planned: Plan, first: str, second: str) -> Comparison:
@@ -71,7 +81,16 @@ def compare(planned: Plan, first: str, second: str) -> Comparison:
     choose = {left.candidate.id: _choose(planned, left, right), right.candidate.id: _choose(planned, right, left)}
     flagships = {m.id for m in catalogue.models.values() if m.flagship}
     claims = check_claims(catalogue) if {left.candidate.id, right.candidate.id} & flagships else ()
-    return Comparison(planned, left, right, sections, choose[left.candidate.id], choose[right.candidate.id], claims)
+    return Comparison(
+        planned,
+        left,
+        right,
+        sections,
+        choose[left.candidate.id],
+        choose[right.candidate.id],
+        claims,
+        _instead(planned, left, right),
+    )
 
 
 def _ids(*found: Assessment) -> tuple[str, ...]:
@@ -170,6 +189,7 @@ def _here(left: Assessment, right: Assessment) -> Section:
 
     a, b = left, right
     ratio = a.need.total_bytes / b.need.total_bytes
+    label = "measured here" if "measured here" in (a.speed.label, b.speed.label) else "estimated"
     rates = (("decode", a.speed.decode, b.speed.decode), ("prefill", a.speed.prefill, b.speed.prefill))
     lines = [
         line("file type", (a.need.sizes.type, b.need.sizes.type)),
@@ -177,7 +197,7 @@ def _here(left: Assessment, right: Assessment) -> Section:
         line("lies in", (place[a.placement.fit], place[b.placement.fit])),
         line("room for context", (_count(a.longest_context), _count(b.longest_context))),
         line("room for users", (_count(a.most_users), _count(b.most_users))),
-        *(line(name, (_rate(x), _rate(y)), _times(x, y), a.speed.label) for name, x, y in rates),
+        *(line(name, (_rate(x), _rate(y)), _times(x, y), label) for name, x, y in rates),
         line("first token of half a context", (_seconds(a.speed.first_token), _seconds(b.speed.first_token))),
         line("difficulty", (a.difficulty, b.difficulty)),
     ]
@@ -262,6 +282,26 @@ def _tooling(left: Assessment, right: Assessment, catalogue: Catalogue) -> Secti
     return Section("Engines", tuple(lines))
 
 
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _instead(planned: Plan, left: Assessment, right: Assessment) -> Instead | None:
+    """Where neither of the two suits the machine: the model of the catalogue that does."""
+    if left.suits or right.suits:
+        return None
+    everyone = [from_row(row) for row in planned.catalogue.models.values()]
+    best = leading(make_plan(everyone, planned.machine, planned.question, planned.catalogue))
+    if best is None or not best.suits or best.candidate.row is None:
+        return None
+    speed = f", {best.speed.decode:,.1f} tokens/s ({best.speed.label})" if best.speed.decode else ""
+    text = (
+        f"Neither of the two suits this machine. {best.candidate.name} does: {_gb(best.need.total_bytes)} in "
+        f"{best.need.sizes.type}{speed}."
+    )
+    return Instead(best, Sentence(text, (best.candidate.row.id,)))
+
+
 def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence, ...]:
     """Why this one: the uses it wins, what only it can do here, what only its licence allows."""
     found: list[Sentence] = []
@@ -271,9 +311,13 @@ def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence
             why = best.sentences[0]
             text, rows = f"{verdict.use.title}: {why.text}", (verdict.use.id, *why.rows)
             held = next(r for r in verdict.ranking if r.assessment is other)
-            if held.group > best.group and held.measure is not None:
+            if held.group > best.group and (held.measure or 0) > (best.measure or 0):
                 reason = held.sentences[1]
-                text += f" {other.candidate.name} is held back: {reason.text[:1].lower()}{reason.text[1:]}"
+                text = (
+                    f"{verdict.use.title}: only because {other.candidate.name} is held back, {_lower(reason.text)} "
+                    f"By its figures it leads, {figure(verdict.use, other, held.measure or 0)} to "
+                    f"{figure(verdict.use, one, best.measure or 0)}{covered(verdict.use, one, planned.catalogue)}."
+                )
                 rows = (*rows, *reason.rows)
             found.append(Sentence(text, rows))
     name, rows = one.candidate.name, _ids(one, other)

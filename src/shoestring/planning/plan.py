@@ -104,6 +104,21 @@ def make_plan(candidates: Sequence[Candidate], machine: Hardware, question: Ques
     return Plan(machine, question, assessments, verdicts, catalogue)
 
 
+def leading(p: Plan) -> Assessment | None:
+    """The winner of the use, else who wins most uses on this machine; None where nothing runs."""
+    if len(p.assessments) == 1:
+        return p.assessments[0]
+    wins: dict[str, int] = {}
+    for verdict in p.verdicts:
+        best = verdict.best
+        if best is not None and (verdict.use.measure != "price" or len(p.verdicts) == 1):
+            wins[best.assessment.candidate.id] = wins.get(best.assessment.candidate.id, 0) + 1
+    if not wins:
+        return None
+    winner = max(wins, key=lambda id: wins[id])
+    return next(a for a in p.assessments if a.candidate.id == winner)
+
+
 def use_name(name: str | None, catalogue: Catalogue) -> str | None:
     """A use of the catalogue. Raises RequestError with names that are near."""
     if name is None or name in catalogue.uses:

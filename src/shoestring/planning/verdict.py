@@ -176,12 +176,12 @@ def _why(
             )
             against = f", {b.candidate.name} is {missing}"
         else:
-            against = f", {_short(use, b, other_measure)} for {b.candidate.name}{_covered(use, b, catalogue)}"
+            against = f", {figure(use, b, other_measure)} for {b.candidate.name}{covered(use, b, catalogue)}"
         rows = (*rows, *other_rows)
     if use.measure == "quality" and a.candidate.row is not None:
         _, found = quality(a.candidate.row.id, use, catalogue)
         listed = ", ".join(f"{catalogue.benchmarks[s.benchmark].title} {s.value:g}" for s in found)
-        part = _covered(use, a, catalogue)
+        part = covered(use, a, catalogue)
         return Sentence(f"{name} has {measure:.1f} on average{part} ({listed}){against}.", rows)
     if use.measure == "context":
         limit = context_limit(a.candidate)
@@ -190,10 +190,10 @@ def _why(
             f"{a.need.kv_bytes_per_token:,} bytes a token{against}.",
             rows,
         )
-    return Sentence(f"{name}: {_short(use, a, measure)}{against}.", rows)
+    return Sentence(f"{name}: {figure(use, a, measure)}{against}.", rows)
 
 
-def _covered(use: Use, a: Assessment, catalogue: Catalogue) -> str:
+def covered(use: Use, a: Assessment, catalogue: Catalogue) -> str:
     """How many of the use's benchmarks have a score, where not all have."""
     if use.measure != "quality" or a.candidate.row is None:
         return ""
@@ -201,7 +201,8 @@ def _covered(use: Use, a: Assessment, catalogue: Catalogue) -> str:
     return f" with {count} of {len(use.benchmarks)} scores published" if count < len(use.benchmarks) else ""
 
 
-def _short(use: Use, a: Assessment, measure: float) -> str:
+def figure(use: Use, a: Assessment, measure: float) -> str:
+    """A measure in its unit."""
     match use.measure:
         case "quality":
             return f"{measure:.1f}"
