@@ -16,6 +16,21 @@
 #include "lanes.h"
 #include "weights.h"
 
+// Loops over registers. Sanitized and debug builds stay rolled: unrolled they take minutes to compile.
+#if defined(__clang__) && defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SHOESTRING_UNROLL(n)
+#endif
+#endif
+#if !defined(SHOESTRING_UNROLL)
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#define SHOESTRING_PRAGMA(text) _Pragma(#text)
+#define SHOESTRING_UNROLL(n) SHOESTRING_PRAGMA(GCC unroll n)
+#else
+#define SHOESTRING_UNROLL(n)
+#endif
+#endif
+
 namespace SHOESTRING_VARIANT {
 namespace {
 

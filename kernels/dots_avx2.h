@@ -92,7 +92,7 @@ SHOESTRING_INLINE __m256i quants(const uint8_t* block, int v, int half) {
 template <int BYTES>
 SHOESTRING_INLINE void prefetch_part(const uint8_t* block, int part, int parts) {
     constexpr int lines = (BYTES + 63) / 64;
-#pragma GCC unroll 16
+    SHOESTRING_UNROLL(16)
     for (int line = lines * part / parts; line < lines * (part + 1) / parts; ++line)
         _mm_prefetch(block + 64 * line, _MM_HINT_T0);
 }
@@ -114,7 +114,7 @@ void unpack_panel(const uint8_t* group, int64_t columns, uint8_t* panel) {
     for (int64_t b = 0; b < columns / 256; ++b) {
         for (int half = 0; half < 2; ++half) {
             uint8_t* out = panel + 8 * (half * columns + 256 * b);
-#pragma GCC unroll 64
+            SHOESTRING_UNROLL(64)
             for (int v = 0; v < 64; ++v)
                 _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32 * v),
                                     quants<type>(group + b * f.packed_bytes, v, 32 * half));
@@ -137,19 +137,19 @@ SHOESTRING_INLINE void tile_32(const uint8_t* group, int first_half, int64_t col
     __m256 acc[HALVES][TOKENS] = {};
     for (int64_t b = 0; b < columns / 32; ++b, group += block_bytes) {
         __m256i sum[HALVES][TOKENS];
-#pragma GCC unroll 2
+        SHOESTRING_UNROLL(2)
         for (int h = 0; h < HALVES; ++h) {
-#pragma GCC unroll 6
+            SHOESTRING_UNROLL(6)
             for (int t = 0; t < TOKENS; ++t) sum[h][t] = _mm256_set1_epi32(start_32(type, tokens[t].blocks_32[b]));
         }
-#pragma GCC unroll 8
+        SHOESTRING_UNROLL(8)
         for (int v = 0; v < 8; ++v) {
             prefetch_part<block_bytes>(group + ahead, v, 8);
-#pragma GCC unroll 2
+            SHOESTRING_UNROLL(2)
             for (int h = 0; h < HALVES; ++h) {
                 const __m256i w = quants<type>(group, v, 32 * (first_half + h));
                 const __m256i magnitude = signed_weights ? _mm256_abs_epi8(w) : w;
-#pragma GCC unroll 6
+                SHOESTRING_UNROLL(6)
                 for (int t = 0; t < TOKENS; ++t) {
                     const __m256i x = broadcast(a[t] + 32 * b + 4 * v);
                     if constexpr (signed_weights) {
@@ -162,10 +162,10 @@ SHOESTRING_INLINE void tile_32(const uint8_t* group, int first_half, int64_t col
                 }
             }
         }
-#pragma GCC unroll 2
+        SHOESTRING_UNROLL(2)
         for (int h = 0; h < HALVES; ++h) {
             const __m256 d = load_halves(group + 16 * (first_half + h));
-#pragma GCC unroll 6
+            SHOESTRING_UNROLL(6)
             for (int t = 0; t < TOKENS; ++t) {
                 const Block32& x = tokens[t].blocks_32[b];
                 const __m256i whole = signed_weights ? sum[h][t] : _mm256_madd_epi16(sum[h][t], ones);
@@ -225,23 +225,23 @@ SHOESTRING_INLINE void tile_256(const uint8_t* group, const uint8_t* panel, int 
     __m256 acc[HALVES][TOKENS] = {};
     for (int64_t b = 0; b < columns / 256; ++b, group += block_bytes) {
         __m256i total[HALVES][TOKENS] = {};
-#pragma GCC unroll 16
+        SHOESTRING_UNROLL(16)
         for (int sub = 0; sub < 64 / vectors; ++sub) {
             if constexpr (!PANEL) prefetch_part<block_bytes>(group + ahead, sub, 64 / vectors);
             __m256i sum[HALVES][TOKENS];
-#pragma GCC unroll 2
+            SHOESTRING_UNROLL(2)
             for (int h = 0; h < HALVES; ++h) {
-#pragma GCC unroll 6
+                SHOESTRING_UNROLL(6)
                 for (int t = 0; t < TOKENS; ++t)
                     sum[h][t] = _mm256_set1_epi32(start_256(type, tokens[t].blocks_256[b], sub));
             }
-#pragma GCC unroll 8
+            SHOESTRING_UNROLL(8)
             for (int v = sub * vectors; v < (sub + 1) * vectors; ++v) {
-#pragma GCC unroll 2
+                SHOESTRING_UNROLL(2)
                 for (int h = 0; h < HALVES; ++h) {
                     const __m256i w =
                         PANEL ? load_bytes(panel + 32 * (64 * b + v)) : quants<type>(group, v, 32 * (first_half + h));
-#pragma GCC unroll 6
+                    SHOESTRING_UNROLL(6)
                     for (int t = 0; t < TOKENS; ++t) {
                         sum[h][t] =
                             _mm256_add_epi16(sum[h][t], _mm256_maddubs_epi16(w, broadcast(a[t] + 256 * b + 4 * v)));
@@ -249,17 +249,17 @@ SHOESTRING_INLINE void tile_256(const uint8_t* group, const uint8_t* panel, int 
                     }
                 }
             }
-#pragma GCC unroll 2
+            SHOESTRING_UNROLL(2)
             for (int h = 0; h < HALVES; ++h) {
                 const __m256i scale = twice(scale_pair<type>(group, sub / 2, first_half + h), sub % 2);
-#pragma GCC unroll 6
+                SHOESTRING_UNROLL(6)
                 for (int t = 0; t < TOKENS; ++t) {
                     total[h][t] = _mm256_add_epi32(total[h][t], _mm256_madd_epi16(sum[h][t], scale));
                     SHOESTRING_PIN(total[h][t]);
                 }
             }
         }
-#pragma GCC unroll 2
+        SHOESTRING_UNROLL(2)
         for (int h = 0; h < HALVES; ++h) {
             const __m256 d = load_halves(group + 16 * (first_half + h));
             const __m256 dmin = six ? d : load_halves(group + 32 + 16 * (first_half + h));

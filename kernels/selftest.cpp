@@ -3,7 +3,7 @@
 
 int main() {
     using namespace shoestring;
-    const int failures = selftest::rows() + selftest::sequence();
+    const int failures = selftest::matmul() + selftest::rows() + selftest::sequence();
     std::printf("%zu variants, %d failures\n", variants().size(), failures);
     return failures == 0 ? 0 : 1;
 }

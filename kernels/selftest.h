@@ -13,6 +13,7 @@
 namespace shoestring::selftest {
 
 // Each returns the number of failures, after printing them.
+int matmul();
 int rows();
 int sequence();
 

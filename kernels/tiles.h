@@ -17,7 +17,7 @@ SHOESTRING_INLINE Lanes odd_bf16(Ints pairs) {
 
 template <int TOKENS>
 SHOESTRING_INLINE void accumulate(Lanes w, const Token* tokens, int64_t k, Lanes* acc) {
-#pragma GCC unroll 6
+    SHOESTRING_UNROLL(6)
     for (int t = 0; t < TOKENS; ++t) acc[t] = fma(w, set1(tokens[t].x[k]), acc[t]);
 }
 

@@ -1,0 +1,126 @@
+// The matmul family: every weight type, variant and token count against the scalar variant, against guard pages.
+#include "selftest.h"
+
+#include <vector>
+
+#include "parallel.h"
+
+namespace shoestring::selftest {
+namespace {
+
+// A packed matrix of any bytes that stand for finite numbers, ending at a page that cannot be touched.
+class Weights {
+  public:
+    Weights(WeightType type, int64_t rows, int64_t columns, uint64_t seed)
+        : bytes_(num_groups(rows) * group_bytes(type, columns)) {
+        const WeightFormat& f = format(type);
+        const int64_t row_bytes = columns / f.block * f.file_bytes;
+        Guarded<uint8_t> file(rows * row_bytes);
+        Numbers numbers(seed);
+        for (int64_t i = 0; i < file.size(); ++i) file[i] = static_cast<uint8_t>(numbers.next());
+        for (int64_t at = 0; at < file.size(); at += f.file_bytes) finite(type, &file[at]);
+        const Region region{file.data(), rows, columns, row_bytes, f.block == 1 ? f.file_bytes : 0};
+        pack_groups(type, region, 0, num_groups(rows), bytes_.data(), false);
+        view = {type, rows, columns, bytes_.data()};
+        Guarded<float> read(columns), again(columns);
+        for (int64_t row = 0; row < rows; ++row) {
+            dequantize_rows(type, region, row, row + 1, read.data());
+            dequantize_packed_row(view, row, again.data());
+            failures += expect(read.same_as(again), f.name, "packed row", row);
+        }
+    }
+
+    MatrixView view{};
+    int failures = 0;
+
+  private:
+    // Half-precision scales and float elements below 2: the exponent's top bit is cleared.
+    static void finite(WeightType type, uint8_t* block) {
+        const auto clear = [&](int byte) { block[byte] &= 0xbf; };
+        switch (type) {
+            case WeightType::F32:
+                return clear(3);
+            case WeightType::Q6_K:
+                return clear(209);
+            case WeightType::Q4_1:
+            case WeightType::Q4_K:
+            case WeightType::Q5_K:
+                clear(3);
+                [[fallthrough]];
+            default:
+                clear(1);
+        }
+    }
+
+    Guarded<uint8_t> bytes_;
+};
+
+int products(WeightType type, int64_t rows, int64_t columns, int64_t tokens) {
+    const Weights weights(type, rows, columns, static_cast<uint64_t>(rows + tokens));
+    Guarded<float> x(tokens * columns), ours(tokens * rows), scalar(tokens * rows);
+    Numbers(static_cast<uint64_t>(columns)).fill(x);
+    int failures = weights.failures;
+    const MatmulJob expected{weights.view, scalar.data()};
+    variants().front().matmul->matmul(x.data(), tokens, &expected, 1);
+    for (const Variant& variant : variants()) {
+        const MatmulJob job{weights.view, ours.data()};
+        variant.matmul->matmul(x.data(), tokens, &job, 1);
+        failures += expect(ours.same_as(scalar), variant.name, format(type).name, rows * 1000 + tokens);
+    }
+    return failures;
+}
+
+int mixtures(WeightType type, int64_t tokens, int64_t slots, bool scale_input) {
+    constexpr int64_t EXPERTS = 5, HIDDEN = 256, WIDTH = 512;
+    std::vector<Weights*> owned;
+    std::vector<ExpertView> table;
+    int failures = 0;
+    for (uint64_t e = 0; e < EXPERTS; ++e) {
+        Weights* parts[3] = {new Weights(type, WIDTH, HIDDEN, 3 * e), new Weights(type, WIDTH, HIDDEN, 3 * e + 1),
+                             new Weights(type, HIDDEN, WIDTH, 3 * e + 2)};
+        for (Weights* part : parts) {
+            failures += part->failures;
+            owned.push_back(part);
+        }
+        table.push_back({parts[0]->view, parts[1]->view, parts[2]->view});
+    }
+    Guarded<float> x(tokens * HIDDEN), scores(tokens * EXPERTS), factors(tokens * slots);
+    Guarded<float> ours(tokens * HIDDEN), scalar(tokens * HIDDEN);
+    Guarded<int32_t> ids(tokens * slots);
+    Numbers numbers(3);
+    numbers.fill(x);
+    numbers.fill(scores);
+    for (const Variant& variant : variants()) {
+        const bool first = &variant == &variants().front();
+        const auto route = scale_input ? variant.matmul->route_sigmoid : variant.matmul->route_softmax;
+        route(scores.data(), tokens, EXPERTS, slots, ids.data(), factors.data());
+        variant.matmul->experts(x.data(), tokens, slots, ids.data(), factors.data(), table.data(), EXPERTS, scale_input,
+                                first ? scalar.data() : ours.data());
+        if (!first) failures += expect(ours.same_as(scalar), variant.name, "experts", tokens);
+    }
+    for (Weights* weights : owned) delete weights;
+    return failures;
+}
+
+}  // namespace
+
+int matmul() {
+    int failures = 0;
+    for (int threads : {1, 3}) {
+        set_num_threads(threads);
+        KernelLock lock;
+        FloatingPointMode mode;
+        for (int i = 0; i < NUM_WEIGHT_TYPES; ++i) {
+            const WeightType type = static_cast<WeightType>(i);
+            const bool plain = format(type).block == 1;
+            for (int64_t rows : {1, 15, 16, 17, 33}) {
+                for (int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 13})
+                    failures += products(type, rows, plain ? 2 * rows + 1 : format(type).block * 2, tokens);
+            }
+            for (int64_t tokens : {1, 2, 23}) failures += mixtures(type, tokens, 1 + tokens % 3, tokens == 2);
+        }
+    }
+    return failures;
+}
+
+}  // namespace shoestring::selftest

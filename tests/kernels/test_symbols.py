@@ -1,0 +1,56 @@
+"""A variant's object exports its table and nothing else: what the linker could merge would run on the wrong CPU.
+
+An inline function or template of an object compiled for AVX2 may replace the same function everywhere. Debug
+builds inline least, so they are looked at too.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FLAGS = {"scalar": [], "avx2": ["-mavx2", "-mfma", "-mf16c"]}
+COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
+
+
+@pytest.mark.parametrize("family", ["matmul", "sequence", "rows"])
+@pytest.mark.parametrize("variant", FLAGS)
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("mode", ["-O0 -g", "-O1 -fsanitize=address,undefined"])
+def test_one_exported_symbol(family: str, variant: str, compiler: str, mode: str, tmp_path: Path) -> None:
+    built = tmp_path / "variant.o"
+    common = [
+        "-std=c++20",
+        "-ffp-contract=off",
+        "-fno-math-errno",
+        "-fno-exceptions",
+        "-I",
+        str(ROOT / "kernels"),
+        *mode.split(),
+    ]
+    source = ROOT / "kernels" / "variants" / f"{family}.cpp"
+    command = [compiler, *common, *FLAGS[variant], f"-DSHOESTRING_VARIANT={variant}", "-c", source, "-o", built]
+    subprocess.run(command, check=True)
+    assert exported(built) == [f"shoestring_{family}_{variant}"]
+
+
+def test_release_objects_if_built() -> None:
+    objects = sorted((ROOT / "build" / "release").glob("CMakeFiles/*_*.dir/kernels/variants/*.o"))
+    if not objects:
+        pytest.skip("no build/release: `make build`")
+    for built in objects:
+        name = built.parts[-4].removesuffix(".dir")
+        assert exported(built) == [f"shoestring_{name}"]
+
+
+def exported(built: Path) -> list[str]:
+    """Names of all defined symbols that are not local, weak ones with a mark; the sanitizer's own are left out."""
+    lines = subprocess.run(["nm", "--defined-only", built], check=True, capture_output=True, text=True).stdout
+    symbols = [line.split()[-2:] for line in lines.splitlines()]
+    return [
+        name if kind not in "WwVvu" else f"weak {name}"
+        for kind, name in symbols
+        if (kind.isupper() or kind in "wvu") and not name.startswith("__odr_asan.")
+    ]
