@@ -186,6 +186,11 @@ double scalar_log(double x) {
     return natural_log(x);
 }
 
+double attention_factor_yarn(double factor) {
+    KernelScope scope;
+    return yarn_attention_factor(factor);
+}
+
 // --- sampling ------------------------------------------------------------------------------------------------
 
 using Sampled = std::tuple<int, double>;
@@ -280,6 +285,7 @@ void bind_rows(nb::module_& module) {
     module.def("rotary_table", bind_rotary_table);
     module.def("attention_temperature", bind_attention_temperature);
     module.def("natural_log", scalar_log);
+    module.def("yarn_attention_factor", attention_factor_yarn);
     module.def("sample", sample_token);
     module.def("log_softmax_at", log_softmax_at);
     module.def("uniform", uniform_number);

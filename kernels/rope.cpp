@@ -163,6 +163,8 @@ void rope_frequencies_yarn(int dims, double theta, double factor, double origina
     }
 }
 
+double yarn_attention_factor(double factor) { return 0.1 * natural_log(factor) + 1.0; }
+
 void rotary_table(const int64_t* positions, int64_t axes, const double* frequencies, const int32_t* sections,
                   int64_t count, double factor, float* cos, float* sin, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)

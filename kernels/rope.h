@@ -22,6 +22,7 @@ void rope_frequencies_llama3(double* frequencies, int64_t count, double factor, 
 // YaRN (arXiv 2309.00071): correction bounds floored, ceiled and clamped, as transformers does.
 void rope_frequencies_yarn(int dims, double theta, double factor, double original, double beta_fast, double beta_slow,
                            double* out);
+double yarn_attention_factor(double factor);
 
 // cos, sin [rows, count] of positions[r, sections[i]] · frequencies[i], times factor; positions [rows, axes].
 void rotary_table(const int64_t* positions, int64_t axes, const double* frequencies, const int32_t* sections,

@@ -67,7 +67,7 @@ def test_imports_point_downwards(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_only_the_door_imports_the_kernels(path: Path) -> None:
     text = path.read_text()
-    if module_name(path) != "ops":
+    if not module_name(path).startswith("ops"):
         tree = ast.parse(text)
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module == "shoestring._kernels":
@@ -75,7 +75,7 @@ def test_only_the_door_imports_the_kernels(path: Path) -> None:
                     isinstance(outer, ast.If) and ast.unparse(outer.test) == "TYPE_CHECKING" and node in ast.walk(outer)
                     for outer in ast.walk(tree)
                 )
-                assert guarded, f"{path.name}:{node.lineno} imports the extension; only ops.py may"
+                assert guarded, f"{path.name}:{node.lineno} imports the extension; only ops may"
 
 
 def test_families_do_not_import_each_other() -> None:

@@ -12,12 +12,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "shoestring"
 ON_THE_WAY = sorted(
-    [*(PACKAGE / "models").glob("*.py"), PACKAGE / "ops.py", PACKAGE / "engine" / "engine.py"]
+    [*(PACKAGE / "models").glob("*.py"), *(PACKAGE / "ops").glob("*.py"), PACKAGE / "engine" / "engine.py"]
 )
 
 #: numpy functions that move or make data, or compute on integers only.
 HARMLESS = {
-    "arange", "array", "asarray", "ascontiguousarray", "concatenate", "copyto", "cumsum", "diff", "dtype", "empty",
+    "arange", "array", "asarray", "ascontiguousarray", "concatenate", "copyto", "cumsum", "diff", "dtype", "empty", "empty_like",
     "flatnonzero", "float16", "float32", "float64", "frombuffer", "full", "generic", "int32", "int64", "intp",
     "memmap", "ndarray", "repeat", "stack", "uint8", "uint16", "zeros", "broadcast_to", "integer", "unique", "prod",
 }  # fmt: skip
