@@ -17,7 +17,8 @@ ON_THE_WAY = sorted(
 
 #: numpy functions that move or make data, or compute on integers only.
 HARMLESS = {
-    "arange", "array", "asarray", "ascontiguousarray", "concatenate", "copyto", "cumsum", "diff", "dtype", "empty", "empty_like",
+    "arange", "array", "asarray", "ascontiguousarray", "concatenate", "copyto", "cumsum", "diff", "dtype", "empty",
+    "empty_like",
     "flatnonzero", "float16", "float32", "float64", "frombuffer", "full", "generic", "int32", "int64", "intp",
     "memmap", "ndarray", "repeat", "stack", "uint8", "uint16", "zeros", "broadcast_to", "integer", "unique", "prod",
 }  # fmt: skip
