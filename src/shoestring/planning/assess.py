@@ -12,7 +12,7 @@ from shoestring.planning.commands import Command, command
 from shoestring.planning.cost import Cost, Money, cost
 from shoestring.planning.hardware import Hardware
 from shoestring.planning.licence import Terms, judge
-from shoestring.planning.memory import AS_STORED, Need, Placement, choose, context_limit
+from shoestring.planning.memory import AS_STORED, Need, Placement, can_split, choose, context_limit
 from shoestring.planning.models import Candidate
 from shoestring.planning.speed import Measured, Speed, estimate
 from shoestring.planning.types import bits
@@ -126,9 +126,9 @@ def _problems(
     if question.context > limit:
         found.append(f"it reads {limit:,} tokens at most, not {question.context:,}")
     if placed.fit == "no":
-        found.append(
-            f"{n.total_bytes / 1e9:,.0f} GB are needed in {n.sizes.type}, {placed.missing / 1e9:,.0f} GB too many"
-        )
+        needed, short = f"{n.total_bytes / 1e9:,.0f} GB", f"{placed.missing / 1e9:,.1f} GB"
+        where = "" if can_split(n.sizes.type) else " of GPU memory"
+        found.append(f"{needed}{where} are needed in {n.sizes.type}, {short} too many")
     if placed.fit == "disk":
         found.append("its experts would be read from disk at every token")
     if placed.fit != "no" and question.type is None and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:

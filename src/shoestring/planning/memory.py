@@ -166,47 +166,37 @@ def place(n: Need, machine: Hardware) -> Placement:
     if n.total_bytes <= gpu_room:
         held = {**by_part, "routed_experts": n.routed_bytes, **state}
         return Placement("gpu", _some(held), {}, unused, layers, 0, 0, gpu_room - n.total_bytes)
-    splittable = _can_split(n.sizes.type)
-    unified = machine.gpu is not None and machine.gpu.unified
+    splittable = can_split(n.sizes.type)
     if gpu_room and splittable and n.total_bytes <= gpu_room + ram_room:
-        return _split(n, gpu_room, ram_room, by_part, state, unused)
-    if not gpu_room and n.total_bytes <= ram_room:
+        split = _split(n, gpu_room, ram_room, by_part, state, unused)
+        if split is not None:
+            return split
+    if not gpu_room and splittable and n.total_bytes <= ram_room:
         held = {**by_part, "routed_experts": n.routed_bytes, **state}
         return Placement("ram", {}, _some(held), unused, 0, 0, 0, ram_room - n.total_bytes)
     # Experts stream from disk: everything else stays in memory, what is left of it holds experts.
     room = gpu_room + ram_room
     fixed = n.always_bytes + n.sequences_bytes + WORKSPACE_BYTES
-    streamed = n.total_bytes - room
     has_disk = machine.disk_known or machine.disk_bytes >= n.sizes.total
-    if n.routed_bytes and fixed <= room and has_disk and splittable and streamed <= n.routed_bytes:
-        kept = n.routed_bytes - streamed
-        if unified or not ram_room:
-            return Placement("disk", _some({**by_part, "routed_experts": kept, **state}), {},
-                             {"routed_experts": streamed, **unused}, layers, 0, 0, 0)  # fmt: skip
-        if not gpu_room:
-            return Placement("disk", {}, _some({**by_part, "routed_experts": kept, **state}),
-                             {"routed_experts": streamed, **unused}, 0, 0, 0, 0)  # fmt: skip
-        split = _split(n, gpu_room, ram_room + streamed, by_part, state, unused)
-        ram = dict(split.ram)
-        ram["routed_experts"] = ram.get("routed_experts", 0) - streamed
-        return Placement("disk", split.gpu, _some(ram), {"routed_experts": streamed, **unused}, split.gpu_layers,
-                         split.expert_layers_in_ram, 0, 0)  # fmt: skip
-    return Placement("no", {}, {}, {}, 0, 0, n.total_bytes - room, 0)
+    if n.routed_bytes and fixed <= room and has_disk and splittable:
+        return _with_disk(n, gpu_room, ram_room, {**by_part, **state}, unused)
+    usable = room if splittable else gpu_room
+    return Placement("no", {}, {}, {}, 0, 0, max(1, n.total_bytes - usable), 0)
 
 
 def _some(held: dict[str, int]) -> dict[str, int]:
     return {name: size for name, size in held.items() if size > 0}
 
 
-def _can_split(type_: str) -> bool:
-    """Only GGUF engines keep a part in RAM or on disk."""
+def can_split(type_: str) -> bool:
+    """Only GGUF engines keep weights in RAM or on disk; FP8, GPTQ and NVFP4 are served from GPUs."""
     return is_gguf(type_) or type_ in ("BF16", AS_STORED)
 
 
 def _split(
     n: Need, gpu_room: int, ram_room: int, by_part: dict[str, int], state: dict[str, int], unused: dict[str, int]
-) -> Placement:
-    """Part in GPU, part in RAM; whole layers move, as engines do it."""
+) -> Placement | None:
+    """Part in GPU, part in RAM; whole layers move, as engines do it. None where layers are too coarse to fit."""
     layers = n.candidate.config.num_hidden_layers
     fixed = sum(by_part.values()) + sum(state.values())
     routing = {s.layer for s in n.candidate.shapes if s.part == "routed_experts" and s.layer >= 0}
@@ -227,7 +217,26 @@ def _split(
     everything = {**by_part, "routed_experts": n.routed_bytes, **state}
     gpu = {name: int(size * part_on_gpu) for name, size in everything.items()}
     ram = {name: size - gpu[name] for name, size in everything.items()}
+    if sum(ram.values()) > ram_room:
+        return None
     return Placement("gpu+ram", _some(gpu), _some(ram), unused, on_gpu, 0, 0, gpu_room - sum(gpu.values()))
+
+
+def _with_disk(n: Need, gpu_room: int, ram_room: int, fixed: dict[str, int], unused: dict[str, int]) -> Placement:
+    """Everything but experts in memory, the GPU first; experts where room is left, one by one, the rest on disk."""
+    gpu: dict[str, int] = {}
+    ram: dict[str, int] = {}
+    left = n.routed_bytes
+    for name, size in fixed.items():
+        gpu[name] = min(size, gpu_room - sum(gpu.values()))
+        ram[name] = size - gpu[name]
+    for held, room in ((gpu, gpu_room), (ram, ram_room)):
+        held["routed_experts"] = min(left, room - sum(held.values()))
+        left -= held["routed_experts"]
+    layers = n.candidate.config.num_hidden_layers
+    on_gpu = layers * sum(gpu[name] for name in fixed) // max(1, sum(fixed.values()))
+    return Placement("disk", _some(gpu), _some(ram), {"routed_experts": left, **unused}, on_gpu,
+                     layers if on_gpu and ram["routed_experts"] else 0, 0, 0)  # fmt: skip
 
 
 def ladder(machine: Hardware, candidate: Candidate) -> tuple[str, ...]:
@@ -256,9 +265,10 @@ def choose(
     for name in order:
         n = need(candidate, name, context, users, kv_type)
         placed = place(n, machine)
-        if placed.fit not in ("disk", "no") and (name != "BF16" or placed.fit == "gpu" or type_ is not None):
+        asked_or_small = name != "BF16" or type_ is not None
+        if placed.fit not in ("disk", "no") and (asked_or_small or placed.fit == "gpu"):
             return n, placed
-        if placed.fit == "disk" and (fallback is None or fallback[1].fit == "no") and name != "BF16":
+        if placed.fit == "disk" and (fallback is None or fallback[1].fit == "no") and asked_or_small:
             fallback = n, placed
         if placed.fit == "no":
             better = fallback is None or (fallback[1].fit == "no" and placed.missing < fallback[1].missing)

@@ -6,7 +6,7 @@ A Candidate is a config with its shapes counted; nothing of it is weights.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -30,8 +30,8 @@ class Candidate:
 
     id: str
     name: str
-    config: Config
-    shapes: tuple[Shape, ...]
+    config: Config = field(repr=False)
+    shapes: tuple[Shape, ...] = field(repr=False)
     text: Parameters
     row: Model | None = None
     #: where the weights are, for commands: a Hub name, a file or a folder

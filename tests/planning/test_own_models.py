@@ -1,0 +1,134 @@
+"""Models that the catalogue does not know: a local file and folder, a Hub repository."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from random_models import llama4, qwen3_5
+
+from shoestring.catalogue.load import FOLDER, builtin_catalogue
+from shoestring.cli.app import run
+from shoestring.errors import RequestError
+from shoestring.planning.checkpoints import hub_part
+from shoestring.planning.models import resolve
+from shoestring.planning.plan import plan
+from shoestring.synthetic import synthetic_bytes, write_synthetic
+
+CATALOGUE = builtin_catalogue()
+
+
+@pytest.mark.parametrize(
+    "config", [qwen3_5(), qwen3_5(experts=0, tied=True), llama4(step=2)], ids=["moe", "dense", "llama4"]
+)
+def test_a_local_file_counts_as_it_is_stored(config: Any, tmp_path: Path) -> None:
+    path = tmp_path / "own.gguf"
+    write_synthetic(config, path, "Q4_K_M")
+    p = plan(str(path), hardware="cpu:4c+8g", context=64)
+    (a,) = p.assessments
+    assert a.need.sizes.type == "as stored"
+    divisors = 4 * config.rotary.dims // 2 if config.rotary.scaling == "llama3" else 0
+    assert a.need.sizes.total == synthetic_bytes(config, "Q4_K_M") - divisors
+    assert a.candidate.total == a.candidate.text.total
+    assert a.placement.fit == "ram"
+    assert a.command.lines == (f"shoestring chat {path} --context 64",)
+    assert a.cost.offers == ()
+    assert a.terms is None
+    # Another type is asked for: then the rules of types count, not the file.
+    (other,) = plan(str(path), hardware="cpu:4c+8g", context=64, quant="Q8_0").assessments
+    assert other.need.sizes.total > a.need.sizes.total
+
+
+def test_a_local_file_beside_one_of_the_catalogue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.gguf"
+    write_synthetic(qwen3_5(), path, "Q8_0")
+    assert run(["compare", str(path), "scout", "--hardware", "cpu:4c+128g", "--context", "64", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [m["id"] for m in data["models"]] == ["own.gguf", "llama-4-scout"]
+    assert data["models"][0]["licence"] is None
+
+
+def test_a_broken_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"GGUF" + bytes(20))
+    assert run(["plan", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[str]:
+    asked: list[str] = []
+
+    def urlopen(request: urllib.request.Request, timeout: float) -> Any:
+        asked.append(request.full_url)
+        if isinstance(answer, Exception):
+            raise answer
+        return io.BytesIO(answer)
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    return asked
+
+
+def test_a_hub_repository_is_read_by_its_config_and_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = (FOLDER / "configs" / "qwen3.5-0.8b.json").read_bytes()
+    asked = answer_with(monkeypatch, config)
+    tensors = {
+        "model.language_model.embed_tokens.weight": SimpleNamespace(data_offsets=(0, 1000)),
+        "model.language_model.layers.0.linear_attn.out_proj.weight": SimpleNamespace(data_offsets=(1000, 1600)),
+        "model.visual.patch_embed.proj.weight": SimpleNamespace(data_offsets=(1600, 1700)),
+        "mtp.fc.weight": SimpleNamespace(data_offsets=(1700, 1750)),
+    }
+    header = SimpleNamespace(files_metadata={"model.safetensors": SimpleNamespace(tensors=tensors)})
+    monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", lambda name: header)
+    candidate = resolve("someone/Qwen3.5-0.8B-Tuned", CATALOGUE)
+    assert asked == ["https://huggingface.co/someone/Qwen3.5-0.8B-Tuned/resolve/main/config.json"]
+    assert candidate.total == 873_438_784
+    assert dict(candidate.stored) == {"embeddings": 1000, "delta_net": 600, "vision": 100, "mtp": 50}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (OSError("no route"), "cannot be reached"),
+        (urllib.error.HTTPError("", 404, "", None, None), "answers 404"),  # type: ignore[arg-type]
+        (urllib.error.HTTPError("", 401, "", None, None), "hf auth login"),  # type: ignore[arg-type]
+        (b"[]", "no object"),
+        (b"not json", "cannot be reached"),
+    ],
+)
+def test_a_hub_that_does_not_answer(answer: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(monkeypatch, answer)
+    with pytest.raises(RequestError, match=said):
+        resolve("someone/nothing", CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "part"),
+    [
+        ("lm_head.weight", "embeddings"),
+        ("model.language_model.layers.3.self_attn.q_proj.weight", "attention"),
+        ("model.language_model.layers.3.mlp.shared_expert.up_proj.weight", "shared_experts"),
+        ("model.language_model.layers.3.mlp.experts.gate_up_proj", "routed_experts"),
+        ("model.language_model.layers.3.mlp.gate.weight", "router"),
+        ("model.language_model.layers.3.mlp.gate_proj.weight", "feed_forward"),
+        ("language_model.model.layers.3.feed_forward.experts.down_proj", "routed_experts"),
+        ("language_model.model.layers.3.feed_forward.router.weight", "router"),
+        ("language_model.model.layers.3.input_layernorm.weight", "norms"),
+        ("vision_model.model.layers.0.self_attn.q_proj.weight", "vision"),
+        ("multi_modal_projector.linear_1.weight", "vision"),
+        ("mtp.layers.0.mlp.experts.down_proj", "mtp"),
+    ],
+)
+def test_parts_by_foreign_names(tensor: str, part: str) -> None:
+    assert hub_part(tensor) == part
