@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,3 +216,19 @@ def test_commands(hardware: str, model: str, users: int, wanted: list[str]) -> N
     assert bool(text) == bool(wanted)
     for piece in wanted:
         assert piece in text
+
+
+@pytest.mark.parametrize(
+    ("hardware", "wanted"),
+    [
+        ("8xh100", ["--max-model-len 1000000", '"factor": 4.0', '"original_max_position_embeddings": 262144']),
+        ("cpu:64c-12ch-ddr5+512g", ["llama-server", "--rope-scaling yarn --rope-scale 4 --yarn-orig-ctx 262144"]),
+    ],
+)
+def test_a_stretched_context_is_said_to_the_engine(hardware: str, wanted: list[str]) -> None:
+    question = Question(context=1_000_000)
+    (line,) = assess(QWEN, parse_hardware(hardware, CATALOGUE), question, CATALOGUE).command.lines
+    for piece in wanted:
+        assert piece in line
+    overrides = [word for word in shlex.split(line) if word.startswith("{")]
+    assert [json.loads(word)["text_config"]["rope_parameters"]["rope_type"] for word in overrides] in ([], ["yarn"])

@@ -48,6 +48,15 @@ def test_no_line_is_wider_than_the_terminal(name: str, width: int) -> None:
         assert len(line) <= width or line.strip() in commands, line
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_no_line_of_a_comparison_is_wider_than_the_terminal(width: int) -> None:
+    out = io.StringIO()
+    render_comparison(PAIR, Console(file=out, width=width, no_color=True))
+    commands = {line for a in (PAIR.left, PAIR.right) for line in a.command.lines}
+    for line in out.getvalue().splitlines():
+        assert len(line) <= width or line.strip() in commands, line
+
+
 def test_piped_text_is_plain() -> None:
     out = io.StringIO()
     render_comparison(PAIR, Console(file=out, width=100, no_color=True))

@@ -31,7 +31,7 @@ def command(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue)
     ours = n.sizes.type in (*catalogue.engines["shoestring"].formats, AS_STORED)
     if gpu_only and not is_gguf(n.sizes.type) and not n.candidate.location.endswith(".gguf"):
         return _vllm(n, machine)
-    if placed.fit == "ram" and n.users == 1 and ours:
+    if placed.fit == "ram" and n.users == 1 and ours and not _stretched(n):
         return _shoestring(n)
     return _llama_server(n, placed, machine)
 
@@ -58,9 +58,8 @@ def _vllm(n: Need, machine: Hardware) -> Command:
              "--max-num-seqs", str(n.users)]  # fmt: skip
     if config.family == "qwen3_5":
         words += ["--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "qwen3_coder"]
-        native = config.max_position_embeddings
-        if n.context > native:
-            words += ["--hf-overrides", _yarn(native, n.context)]
+        if _stretched(n):
+            words += ["--hf-overrides", _yarn(config.max_position_embeddings, n.context)]
     else:
         words += ["--enable-auto-tool-choice", "--tool-call-parser", "llama4_pythonic"]
         if n.context > 32_768:
@@ -75,6 +74,11 @@ def _yarn(native: int, context: int) -> str:
         f'"rope_type": "yarn", "rope_theta": 10000000, "partial_rotary_factor": 0.25, "factor": {factor}, '
         f'"original_max_position_embeddings": {native}}}}}}}'
     )
+
+
+def _stretched(n: Need) -> bool:
+    """Whether the context goes beyond what the config was trained for."""
+    return n.context > n.candidate.config.max_position_embeddings
 
 
 def _shoestring(n: Need) -> Command:
@@ -98,6 +102,16 @@ def _llama_server(n: Need, placed: Placement, machine: Hardware) -> Command:
             words += ["-ncmoe", str(placed.expert_layers_in_ram)]
     else:
         words += ["-ngl", "0"]
+    if _stretched(n):
+        native = n.candidate.config.max_position_embeddings
+        words += [
+            "--rope-scaling",
+            "yarn",
+            "--rope-scale",
+            str(-(-n.context // native)),
+            "--yarn-orig-ctx",
+            str(native),
+        ]
     words.append("--jinja")
     if placed.fit == "disk":
         reason = "what memory cannot hold is paged from disk by the system; our own engine does not stream yet"
@@ -105,6 +119,8 @@ def _llama_server(n: Need, placed: Placement, machine: Hardware) -> Command:
         reason = "llama.cpp splits it between GPU and RAM"
     elif placed.fit == "gpu":
         reason = f"llama.cpp runs {n.sizes.type} on this GPU" if machine.gpu else ""
+    elif _stretched(n):
+        reason = "a context beyond the file's own needs YaRN, which our engine takes from the file alone"
     elif n.users > 1:
         reason = "several users at once are not served by our engine yet"
     else:
