@@ -158,8 +158,10 @@ def _value(path: Path, text: str, table: str, number: int, key: str, value: Any,
     if hint is str and isinstance(value, str):
         if key == "kind" and value not in KINDS:
             raise _error(path, text, table, number, key, f"is {value!r}: one of {', '.join(KINDS)} is needed")
-        if key in ("date", "released") and not _is_date(value):
+        if key == "date" and not _is_date(value):
             raise _error(path, text, table, number, key, f"is {value!r}: a date YYYY-MM-DD is needed")
+        if key == "released" and not _is_date(value if len(value) != 7 else f"{value}-01"):
+            raise _error(path, text, table, number, key, f"is {value!r}: YYYY-MM-DD or YYYY-MM is needed")
         return value
     if isinstance(value, list) and getattr(hint, "__origin__", None) is tuple:
         wanted = hint.__args__[0]

@@ -46,6 +46,7 @@ class Model(Row):
     repository: str
     config: str
     family: str
+    #: YYYY-MM-DD, or YYYY-MM where the day is not known
     released: str
     licence: str
     #: what it reads

@@ -87,7 +87,7 @@ def comparison_html(c: Comparison) -> str:
     if c.claims:
         body.append("<h2>Where the article and the arithmetic meet</h2><ul>")
         body += [
-            f'<li>“{escape(k.claim.text)}” <span class="{k.outcome.replace(" ", "-")}">{k.outcome}</span>: '
+            f'<li>{escape(k.claim.text)}: <span class="{k.outcome.replace(" ", "-")}">{k.outcome}</span>. '
             f"{escape(k.text)}{page.links(k.rows)}</li>"
             for k in c.claims
         ]

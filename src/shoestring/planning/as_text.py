@@ -51,8 +51,6 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
     """Print a comparison."""
     _head(c.plan, console)
     names = (c.left.candidate.name, c.right.candidate.name)
-    for section in c.sections:
-        console.print(_section(section, names, console.width))
     for name, sentences in ((names[0], c.choose_left), (names[1], c.choose_right)):
         console.print(Text(f"\nChoose {name} when this weighs most", style="bold"))
         for sentence in sentences:
@@ -61,12 +59,16 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
             console.print(Padding(Text("• nothing asked here speaks for it"), (0, 0, 0, 2)))
     if c.instead is not None:
         console.print(Text("\n" + c.instead.sentence.text, style="bold"))
+        _command(c.instead.assessment, console)
+    console.print()
+    for section in c.sections:
+        console.print(_section(section, names, console.width))
     if c.claims:
         console.print(Text("\nWhere the article and the arithmetic meet", style="bold"))
         for claim in c.claims:
             mark = {"holds": "✓", "differs": "✗", "in part": "~"}[claim.outcome]
-            console.print(Padding(Text(f"{mark} “{claim.claim.text}” {claim.text}"), (0, 0, 0, 2)))
-    for a in (c.left, c.right, *((c.instead.assessment,) if c.instead else ())):
+            console.print(Padding(Text(f"{mark} {claim.claim.text}: {claim.outcome}. {claim.text}"), (0, 0, 0, 2)))
+    for a in (c.left, c.right):
         console.print()
         _details(a, console, explain)
     _foot(c.plan, console)
@@ -146,10 +148,14 @@ def _details(a: Assessment, console: Console, explain: bool) -> None:
                 + "."
             )
         )
+    _command(a, console)
+
+
+def _command(a: Assessment, console: Console) -> None:
     if a.command.lines:
         console.print(Text(f"Next, with {a.command.engine} ({a.command.reason}):"))
-        for line in a.command.lines:
-            console.print(Text("  " + line, style="bold cyan"), soft_wrap=True)
+    for line in a.command.lines:
+        console.print(Text("  " + line, style="bold cyan"), soft_wrap=True)
 
 
 def _memory(a: Assessment) -> RenderableType:
