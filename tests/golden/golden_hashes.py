@@ -1,0 +1,84 @@
+"""Hashes of the bits that this numerics version gives, the same on every machine: tests/golden/hashes.json.
+
+Small models of both families whose weights come from a counter; logits of 100 tokens, over a page's and an attention
+chunk's edge, and a few sampled tokens. Run by hand when NUMERICS_VERSION is raised, never to silence a test:
+
+PYTHONPATH=src python tests/golden/golden_hashes.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
+import random_checkpoints
+from random_checkpoints import FAMILIES, TYPES, tokens
+
+import shoestring
+from shoestring import ops
+from shoestring.checkpoint.open import open_checkpoint
+
+FILE = Path(__file__).parent / "hashes.json"
+KV_TYPES: tuple[Literal["f16", "f32"], ...] = ("f16", "f32")
+#: All that sampling has, so that a changed order of its steps shows.
+SAMPLING: dict[str, Any] = {
+    "temperature": 0.9,
+    "top_k": 40,
+    "top_p": 0.95,
+    "min_p": 0.01,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.25,
+    "repetition_penalty": 1.1,
+    "logit_bias": {7: 1.5},
+    "seed": 2026,
+}
+
+
+def names(types: Iterable[str] = TYPES) -> list[str]:
+    return [f"{family} {kind}" for family in FAMILIES for kind in types]
+
+
+def hashes(name: str, folder: Path) -> dict[str, Any]:
+    """Of one model: its weights, its logits with KV f16 and f32 (float32, little-endian), tokens that it says."""
+    family, kind = name.split()
+    path = random_checkpoints.write(family, kind, folder / f"{family}-{kind}.gguf")
+    found: dict[str, Any] = {"weights": weights_hash(path)}
+    for kv_type in KV_TYPES:
+        model = shoestring.load(path, threads=2, kv_type=kv_type, context=256)
+        found[f"logits, KV {kv_type}"] = sha256(model.logits(tokens(100), chunk=40).astype("<f4"))
+        if kv_type == "f16":
+            pieces = model.generate(tokens(20, seed=5), max_tokens=12, ignore_eos=True, **SAMPLING)
+            found["tokens"] = " ".join(str(token.id) for piece in pieces for token in piece.tokens)
+    path.unlink()
+    return found
+
+
+def weights_hash(path: Path) -> str:
+    """Of all tensors, so that a changed generator of models is not taken for changed arithmetic."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(open_checkpoint(path).tensors.items()):
+        digest.update(f"{name} {tensor.type} {tensor.shape}".encode())
+        digest.update(tensor.data.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def sha256(array: np.ndarray[Any, Any]) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()[:32]
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as made:
+        result = {name: hashes(name, Path(made)) for name in wanted or names()}
+    if wanted:  # a test asks, in a process of its own
+        print(json.dumps({"isa": ops.isa(), "hashes": result}))
+    else:
+        FILE.write_text(json.dumps({"numerics_version": ops.NUMERICS_VERSION, "hashes": result}, indent=1) + "\n")

@@ -1,0 +1,59 @@
+"""The bits of this numerics version, on whatever machine this runs: hashes that were committed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import golden_hashes
+import pytest
+
+from shoestring import ops
+
+COMMITTED: dict[str, Any] = json.loads(golden_hashes.FILE.read_text())
+
+
+def compare(name: str, found: dict[str, Any]) -> None:
+    expected = COMMITTED["hashes"][name]
+    assert found["weights"] == expected["weights"], (
+        f"{name}: the random model itself has changed, not the arithmetic: "
+        "restore its generator, or make the hashes anew with tests/golden/golden_hashes.py"
+    )
+    for what, value in expected.items():
+        assert found[what] == value, (
+            f"{name}: {what} differ from those of numerics version {ops.NUMERICS_VERSION}: "
+            "an order of summation has changed (docs/numerics.md), or this machine computes wrongly"
+        )
+
+
+def test_the_hashes_are_of_this_numerics_version() -> None:
+    assert COMMITTED["numerics_version"] == ops.NUMERICS_VERSION, (
+        f"tests/golden/hashes.json is of numerics version {COMMITTED['numerics_version']}, the code of "
+        f"{ops.NUMERICS_VERSION}: run tests/golden/golden_hashes.py and commit what it writes"
+    )
+    assert list(COMMITTED["hashes"]) == golden_hashes.names()
+    logits = [value for found in COMMITTED["hashes"].values() for key, value in found.items() if "logits" in key]
+    assert len(set(logits)) == len(logits), "two models with the same logits prove nothing"
+    for found in COMMITTED["hashes"].values():
+        assert len(set(found["tokens"].split())) > 6
+
+
+@pytest.mark.parametrize("name", golden_hashes.names())
+def test_every_bit_is_as_committed(name: str, tmp_path: Path) -> None:
+    compare(name, golden_hashes.hashes(name, tmp_path))
+
+
+def test_every_bit_is_as_committed_without_vectors() -> None:
+    """The scalar variant; that it equals the others for all types is shown elsewhere."""
+    names = golden_hashes.names(["Q4_K"])
+    command = [sys.executable, golden_hashes.__file__, *names]
+    environment = {**os.environ, "SHOESTRING_ISA": "scalar"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    answer = json.loads(result.stdout)
+    assert answer["isa"] == "scalar"
+    for name in names:
+        compare(name, answer["hashes"][name])
