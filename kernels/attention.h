@@ -9,6 +9,7 @@
 // Shapes: V vectors of the unit, D head dim, P = PAGE_TOKENS.
 #pragma once
 
+#include "attention_direct.h"
 #include "lanes_math.h"
 #include "sequence_table.h"
 
@@ -17,12 +18,10 @@ namespace {
 
 using shoestring::Attention;
 using shoestring::AttentionUnit;
-using shoestring::PAGE_TOKENS;
 using shoestring::Paging;
 using shoestring::SEGMENT_TOKENS;
 
 constexpr int STRIPS = PAGE_TOKENS / LANES;  // of 16 positions in a page
-constexpr int TILE_VECTORS = 6;              // 6 × 16 accumulators fill the registers of AVX2
 
 SHOESTRING_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -85,16 +84,6 @@ inline void attention_tiles(int count, int strips, const float* a, int64_t a_str
 
 // Strips that one pass widens: as many as it takes to keep 8 sums in flight.
 inline int strips_at_once(int vectors) { return vectors == 1 ? 4 : vectors <= 3 ? 2 : 1; }
-
-// What will be needed next, fetched line by line behind the work at hand.
-struct Ahead {
-    const char *at, *end;
-};
-inline Ahead ahead_of(const void* pool, bool half, int64_t offset, int64_t count) {
-    const int bytes = half ? 2 : 4;
-    const char* at = static_cast<const char*>(pool) + offset * bytes;
-    return {at, at + count * bytes};
-}
 
 // 16 columns of a key or value page, widened: panel[k][16] from rows of `stride` elements.
 SHOESTRING_INLINE void widen_panel(const void* page, bool half, int64_t offset, int rows, int64_t stride, int columns,
@@ -211,8 +200,19 @@ inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t 
     if (last.high <= first.low) return;
     const int tiles = (vectors + TILE_VECTORS - 1) / TILE_VECTORS, together = strips_at_once(vectors);
 
+    // One row: all vectors see the same positions.
+    const bool direct = unit.rows == 1 && vectors <= DIRECT_VECTORS && D % LANES == 0;
     Ahead ahead = ahead_of(op.values, op.half, offset, block);
-    for (int strip = first.low / LANES; strip * LANES < last.high; strip += together) {
+    if (direct) {
+        const int strip = first.low / LANES, strips = (last.high + LANES - 1) / LANES - strip;
+        if (op.half)
+            direct_scores(vectors, s.q, D16, static_cast<const uint16_t*>(op.keys) + offset, D, strip, strips, s.scores,
+                          ahead);
+        else
+            direct_scores(vectors, s.q, D16, static_cast<const float*>(op.keys) + offset, D, strip, strips, s.scores,
+                          ahead);
+    }
+    for (int strip = first.low / LANES; !direct && strip * LANES < last.high; strip += together) {
         const int strips = strip + together <= STRIPS ? together : STRIPS - strip;
         for (int i = 0; i < strips; ++i)
             widen_panel(op.keys, op.half, offset + (strip + i) * LANES, D, PAGE_TOKENS, LANES,
@@ -242,6 +242,15 @@ inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t 
     }
 
     ahead = ahead_of(op.keys, op.half, (next_page * op.kv_heads + unit.kv_head) * block, next_page < 0 ? 0 : block);
+    if (direct) {
+        if (op.half)
+            direct_values(vectors, s.scores, static_cast<const uint16_t*>(op.values) + offset, D, first.low, last.high,
+                          s.rescale, weighted, ahead);
+        else
+            direct_values(vectors, s.scores, static_cast<const float*>(op.values) + offset, D, first.low, last.high,
+                          s.rescale, weighted, ahead);
+        return;
+    }
     const int strips_D = int(D16 / LANES);
     for (int strip = 0; strip < strips_D; strip += together) {
         const int strips = strip + together <= strips_D ? together : strips_D - strip;

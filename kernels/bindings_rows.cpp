@@ -222,14 +222,16 @@ Sampled sample_token(In<float, 1> logits, int64_t vocabulary_size, double temper
                             position};
     KernelScope scope;
     const size_t n = static_cast<size_t>(vocabulary_size);
-    auto* changed = static_cast<float*>(shared_scratch(n * (2 * sizeof(float) + sizeof(int32_t) + sizeof(Candidate))));
+    auto* changed =
+        static_cast<float*>(shared_scratch(n * (2 * sizeof(float) + sizeof(int32_t) + 2 * sizeof(Candidate))));
     float* weights = changed + n;
     auto* counts = reinterpret_cast<int32_t*>(weights + n);
     auto* candidates = reinterpret_cast<Candidate*>(counts + n);
-    const int32_t token = sample(kernels(), sampling, changed, weights, counts, candidates);
+    Candidate* spare = candidates + n;
+    const int32_t token = sample(kernels(), sampling, changed, weights, counts, candidates, spare);
     const double normaliser = log_sum_exp(kernels(), logits.data(), vocabulary_size);
     if (const int64_t count = top_ids.shape(0)) {
-        largest_logits(logits.data(), vocabulary_size, count, candidates);
+        largest_logits(kernels(), logits.data(), vocabulary_size, count, candidates, spare);
         for (int64_t i = 0; i < count; ++i) {
             top_ids.data()[i] = candidates[i].id;
             top_logprobs.data()[i] = static_cast<double>(candidates[i].logit) - normaliser;

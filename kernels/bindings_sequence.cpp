@@ -249,12 +249,15 @@ void causal_convolution(In<float, 2> x, In<float, 2> weight, Out<float, 3> slots
                          static_cast<int>(width),
                          out.data()};
     const SequenceTable& kernels = *active().sequence;
-    constexpr int64_t BLOCK = 64;
-    const int64_t blocks = (channels + BLOCK - 1) / BLOCK, count = blocks * (span_starts.shape(0) - 1);
+    // Whole pages of a row for few threads; narrower, down to a few lines, to keep many busy.
+    const int64_t spans = span_starts.shape(0) - 1, wanted = 4 * num_threads();
+    int64_t block = 512;
+    while (block > 64 && (channels + block - 1) / block * spans < wanted) block /= 2;
+    const int64_t blocks = (channels + block - 1) / block, count = blocks * spans;
     KernelScope scope;
-    parallel_for(count, rows * channels < 16384 ? count : 4, [&](int64_t begin, int64_t end, int) {
+    parallel_for(count, rows * channels < 4096 ? count : 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; ++i) {
-            const int64_t first = i % blocks * BLOCK, last = first + BLOCK < channels ? first + BLOCK : channels;
+            const int64_t first = i % blocks * block, last = first + block < channels ? first + block : channels;
             kernels.convolution(op, static_cast<int>(i / blocks), first, last);
         }
     });

@@ -18,42 +18,83 @@ using shoestring::Slots;
 
 // --- convolution ---
 
-// 16 channels (or `count`) of one span.
+constexpr int64_t CHANNEL_BLOCK = 512;  // 2 KB a row: whole stretches of memory, and a block's rows stay in L1
+
+// The inputs that end at row `row` of a span that begins at `begin`, oldest first: of the step, or of the slot.
+template <int WIDTH>
+SHOESTRING_INLINE void inputs_until(const Convolution& op, int64_t row, int64_t begin, int64_t channel,
+                                    const float* before, const float* inputs[WIDTH]) {
+    for (int j = 0; j < WIDTH; ++j) {
+        const int64_t at = row - (WIDTH - 1) + j;
+        inputs[j] = at >= begin ? op.x + at * op.channels + channel : before + (at - begin + WIDTH - 1) * CHANNEL_BLOCK;
+    }
+}
+
+// weight [channels, WIDTH] → [WIDTH][CHANNEL_BLOCK]
+template <int WIDTH>
+SHOESTRING_INLINE void transpose_weights(const float* weight, int count, float* columns) {
+    int i = 0;
+    if constexpr (WIDTH == 4)
+        for (; i + LANES <= count; i += LANES) {
+            Lanes column[4];
+            load_columns(weight + i * 4, column);
+            for (int j = 0; j < 4; ++j) store(columns + j * CHANNEL_BLOCK + i, column[j]);
+        }
+    for (; i < count; ++i)
+        for (int j = 0; j < WIDTH; ++j) columns[j * CHANNEL_BLOCK + i] = weight[i * WIDTH + j];
+}
+
+// Up to CHANNEL_BLOCK channels of one span.
 template <int WIDTH>
 inline void convolve(const Convolution& op, int span, int64_t channel, int count) {
     constexpr int PAST = WIDTH - 1;
     const Slots& slots = op.slots;
-    Lanes weight[WIDTH], past[WIDTH];
-    for (int j = 0; j < WIDTH; ++j) {
-        float column[LANES] = {};
-        for (int i = 0; i < count; ++i) column[i] = op.weight[(channel + i) * WIDTH + j];
-        weight[j] = load(column);
-    }
     const int64_t slot_floats = PAST * op.channels;
-    const int32_t from = slots.read_slots[span];
-    for (int j = 0; j < PAST; ++j)
-        past[j] = from < 0 ? zero() : load(slots.data + from * slot_floats + j * op.channels + channel, count);
-    int64_t snapshot = 0;
     const int64_t begin = slots.span_starts[span], end = slots.span_starts[span + 1];
-    while (snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] < begin) ++snapshot;
+    alignas(64) float weight[WIDTH * CHANNEL_BLOCK], before[(PAST > 0 ? PAST : 1) * CHANNEL_BLOCK];
+    transpose_weights<WIDTH>(op.weight + channel * WIDTH, count, weight);
+    // A copy: the slot may be written before its last reader is done.
+    const int32_t from = slots.read_slots[span];
+    for (int j = 0; j < PAST; ++j) {
+        float* to = before + j * CHANNEL_BLOCK;
+        if (from < 0)
+            std::memset(to, 0, size_t(count) * sizeof(float));
+        else
+            std::memcpy(to, slots.data + from * slot_floats + j * op.channels + channel, size_t(count) * sizeof(float));
+    }
+    const float* inputs[WIDTH];
     for (int64_t row = begin; row < end; ++row) {
-        past[PAST] = load(op.x + row * op.channels + channel, count);
-        Lanes sum = zero();
-        for (int j = 0; j < WIDTH; ++j) sum = fma(weight[j], past[j], sum);
-        store(op.out + row * op.channels + channel, silu(sum), count);
-        for (int j = 0; j < PAST; ++j) past[j] = past[j + 1];
-        for (; snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] == row; ++snapshot) {
-            float* to = slots.data + slots.snapshots[2 * snapshot + 1] * slot_floats + channel;
-            for (int j = 0; j < PAST; ++j) store(to + j * op.channels, past[j], count);
+        inputs_until<WIDTH>(op, row, begin, channel, before, inputs);
+        const float* next = row + 1 < end ? inputs[PAST] + op.channels : inputs[PAST];
+        float* out = op.out + row * op.channels + channel;
+        int i = 0;
+        for (; i + LANES <= count; i += LANES) {
+            prefetch(next + i);
+            Lanes sum = zero();
+            for (int j = 0; j < WIDTH; ++j) sum = fma(load(weight + j * CHANNEL_BLOCK + i), load(inputs[j] + i), sum);
+            store(out + i, silu(sum));
+        }
+        if (i < count) {
+            Lanes sum = zero();
+            for (int j = 0; j < WIDTH; ++j)
+                sum = fma(load(weight + j * CHANNEL_BLOCK + i, count - i), load(inputs[j] + i, count - i), sum);
+            store(out + i, silu(sum), count - i);
         }
     }
-    float* to = slots.data + slots.write_slots[span] * slot_floats + channel;
-    for (int j = 0; j < PAST; ++j) store(to + j * op.channels, past[j], count);
+    auto save = [&](int64_t row, int32_t slot) {
+        inputs_until<WIDTH>(op, row, begin, channel, before, inputs);
+        float* to = slots.data + slot * slot_floats + channel;
+        for (int j = 0; j < PAST; ++j) std::memcpy(to + j * op.channels, inputs[j + 1], size_t(count) * sizeof(float));
+    };
+    for (int64_t i = 0; i < slots.snapshot_count; ++i)
+        if (slots.snapshots[2 * i] >= begin && slots.snapshots[2 * i] < end)
+            save(slots.snapshots[2 * i], slots.snapshots[2 * i + 1]);
+    save(end - 1, slots.write_slots[span]);
 }
 
 void convolution(const Convolution& op, int span, int64_t begin, int64_t end) {
-    for (int64_t channel = begin; channel < end; channel += LANES) {
-        const int count = int(end - channel < LANES ? end - channel : LANES);
+    for (int64_t channel = begin; channel < end; channel += CHANNEL_BLOCK) {
+        const int count = int(end - channel < CHANNEL_BLOCK ? end - channel : CHANNEL_BLOCK);
         switch (op.width) {
             case 1:
                 convolve<1>(op, span, channel, count);
@@ -88,6 +129,11 @@ void convolution(const Convolution& op, int span, int64_t begin, int64_t end) {
 constexpr int STRIP = 2 * LANES;   // columns; 128 rows of it are 16 KB
 constexpr int TOKEN_BLOCK = 64;    // tokens that are prepared, then run over all strips
 constexpr float NORM_EPS = 1e-6f;  // inside the root, on the sum of squares
+
+template <int W>
+struct Strips {
+    static constexpr int value = W;
+};
 
 inline int64_t delta_rule_scratch_floats(int64_t key_dim, int64_t value_dim) {
     const int64_t keys = (key_dim + LANES - 1) / LANES * LANES;
@@ -178,6 +224,61 @@ inline void save_state(const float* state, int key_dim, int value_dim, float* sl
     }
 }
 
+// One token of one head, from slot to slot (null: zeros; the same one: in place) without a copy in between. Rows of
+// the state are walked ROW_BLOCK at a time, whole, so that memory is read in order; u and o wait in the scratch.
+inline void one_token(const float* from, float* to, int key_dim, int value_dim, const float* q, const float* k, float g,
+                      float beta, const float* v, float* out, float* delta) {
+    constexpr int ROW_BLOCK = 8;
+    constexpr int64_t AHEAD = 8192;  // bytes
+    const Lanes decay = set1(g);
+    for (int c = 0; c < value_dim; c += LANES) store(delta + c, zero());
+    for (int row = 0; from && row < key_dim; row += ROW_BLOCK) {
+        const int rows = key_dim - row < ROW_BLOCK ? key_dim - row : ROW_BLOCK;
+        const float* block = from + int64_t(row) * value_dim;
+        auto sum_columns = [&](auto strips, int column) {
+            constexpr int W = decltype(strips)::value;
+            Lanes u[W];
+            for (int w = 0; w < W; ++w) u[w] = load(delta + column + w * LANES);
+            for (int i = 0; i < rows; ++i)
+                for (int w = 0; w < W; ++w) {
+                    const float* at = block + int64_t(i) * value_dim + column + w * LANES;
+                    prefetch(reinterpret_cast<const char*>(at) + AHEAD);
+                    u[w] = fma(set1(k[row + i]), load(at), u[w]);
+                }
+            for (int w = 0; w < W; ++w) store(delta + column + w * LANES, u[w]);
+        };
+        int column = 0;
+        for (; column + 4 * LANES <= value_dim; column += 4 * LANES) sum_columns(Strips<4>{}, column);
+        for (; column < value_dim; column += LANES) sum_columns(Strips<1>{}, column);
+    }
+    for (int c = 0; c < value_dim; c += LANES) {
+        store(delta + c, mul(set1(beta), sub(load(v + c), mul(decay, load(delta + c)))));
+        store(out + c, zero());
+    }
+    for (int row = 0; row < key_dim; row += ROW_BLOCK) {
+        const int rows = key_dim - row < ROW_BLOCK ? key_dim - row : ROW_BLOCK;
+        auto update_columns = [&](auto strips, int column) {
+            constexpr int W = decltype(strips)::value;
+            Lanes o[W], change[W];
+            for (int w = 0; w < W; ++w) {
+                o[w] = load(out + column + w * LANES);
+                change[w] = load(delta + column + w * LANES);
+            }
+            for (int i = 0; i < rows; ++i)
+                for (int w = 0; w < W; ++w) {
+                    const int64_t at = int64_t(row + i) * value_dim + column + w * LANES;
+                    const Lanes s = fma(set1(k[row + i]), change[w], mul(decay, from ? load(from + at) : zero()));
+                    store(to + at, s);
+                    o[w] = fma(set1(q[row + i]), s, o[w]);
+                }
+            for (int w = 0; w < W; ++w) store(out + column + w * LANES, o[w]);
+        };
+        int column = 0;
+        for (; column + 2 * LANES <= value_dim; column += 2 * LANES) update_columns(Strips<2>{}, column);
+        for (; column < value_dim; column += LANES) update_columns(Strips<1>{}, column);
+    }
+}
+
 void delta_rule(const DeltaRule& op, int span, int head, float* scratch) {
     const int DK = op.key_dim, DV = op.value_dim;
     const int64_t keys = (DK + LANES - 1) / LANES * LANES, row_floats = 2ll * op.key_heads * DK + op.value_heads * DV;
@@ -190,10 +291,20 @@ void delta_rule(const DeltaRule& op, int span, int head, float* scratch) {
     const float scale = 1.0f / __builtin_sqrtf(float(DK));
 
     const int32_t from = slots.read_slots[span];
-    load_state(from < 0 ? nullptr : slot(from), DK, DV, state);
     const int64_t end = slots.span_starts[span + 1];
     int64_t snapshot = 0, row = slots.span_starts[span];
     while (snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] < row) ++snapshot;
+    if (end - row == 1 && !(snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] == row)) {
+        const float* heads = op.qkv + row * row_floats + op.key_head_index[head] * DK;
+        l2_norm(heads, DK, scale, q);
+        l2_norm(heads + op.key_heads * DK, DK, 1.0f, k);
+        gates(op, row, 1, head, g, beta);
+        one_token(from < 0 ? nullptr : slot(from), slot(slots.write_slots[span]), DK, DV, q, k, *g, *beta,
+                  op.qkv + row * row_floats + 2 * op.key_heads * DK + head * DV,
+                  op.out + (row * op.value_heads + head) * DV, state);
+        return;
+    }
+    load_state(from < 0 ? nullptr : slot(from), DK, DV, state);
     while (row < end) {
         int64_t until = row + TOKEN_BLOCK < end ? row + TOKEN_BLOCK : end;
         if (snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] + 1 < until)

@@ -47,6 +47,26 @@ SHOESTRING_INLINE void store(float* p, Lanes a, int n) {
     _mm256_maskstore_ps(p, mask.low, a.low);
     _mm256_maskstore_ps(p + 8, mask.high, a.high);
 }
+// column[j] lane i = p[4 i + j], j < 4
+SHOESTRING_INLINE void load_columns(const float* p, Lanes column[4]) {
+    auto eight = [](const float* q, __m256 to[4]) {
+        // Rows i and i + 4 share a register, so that the transposed halves come out in order.
+        __m256 row[4];
+        for (int i = 0; i < 4; ++i)
+            row[i] =
+                _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(q + 4 * i)), _mm_loadu_ps(q + 16 + 4 * i), 1);
+        const __m256 a = _mm256_unpacklo_ps(row[0], row[1]), b = _mm256_unpackhi_ps(row[0], row[1]);
+        const __m256 c = _mm256_unpacklo_ps(row[2], row[3]), d = _mm256_unpackhi_ps(row[2], row[3]);
+        to[0] = _mm256_shuffle_ps(a, c, 0x44);
+        to[1] = _mm256_shuffle_ps(a, c, 0xee);
+        to[2] = _mm256_shuffle_ps(b, d, 0x44);
+        to[3] = _mm256_shuffle_ps(b, d, 0xee);
+    };
+    __m256 low[4], high[4];
+    eight(p, low);
+    eight(p + 32, high);
+    for (int j = 0; j < 4; ++j) column[j] = {low[j], high[j]};
+}
 SHOESTRING_INLINE Ints load(const int32_t* p) {
     const auto* q = reinterpret_cast<const __m256i*>(p);
     return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};

@@ -85,6 +85,10 @@ SHOESTRING_INLINE void store(float* p, Lanes a) { std::memcpy(p, a.lane, 64); }
 SHOESTRING_INLINE void store(float* p, Lanes a, int n) {
     for (int i = 0; i < n; ++i) p[i] = a.lane[i];
 }
+// column[j] lane i = p[4 i + j], j < 4
+SHOESTRING_INLINE void load_columns(const float* p, Lanes column[4]) {
+    for (int j = 0; j < 4; ++j) SHOESTRING_EACH_LANE column[j].lane[i] = p[4 * i + j];
+}
 SHOESTRING_INLINE Ints load(const int32_t* p) {
     Ints r;
     std::memcpy(r.lane, p, 64);

@@ -35,6 +35,8 @@ struct RowsTable {
 
     // The largest of n numbers, -infinity of none; NaN is passed over.
     float (*largest)(const float* x, int64_t n);
+    // The first i from `begin` on with x_i > bound, n if there is none.
+    int64_t (*first_above)(const float* x, int64_t begin, int64_t n, float bound);
     // Σ exp(x_i - shift): in float32 over blocks of SUM_BLOCK elements, the blocks' sums in float64.
     double (*sum_exp)(const float* x, int64_t n, float shift);
     // out_i = exp((x_i - shift) / temperature), for x_i <= shift.

@@ -14,12 +14,23 @@ bool all_finite(const float* x, int64_t n) {
 }
 
 float largest(const float* x, int64_t n) {
-    Lanes most = negate(infinity());
+    Lanes most = negate(infinity()), second = most;
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) most = max(load(x + i), most);
-    float result = fold_max(most);
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        most = max(load(x + i), most);
+        second = max(load(x + i + LANES), second);
+    }
+    float result = fold_max(max(second, most));
     for (; i < n; ++i) result = x[i] > result ? x[i] : result;
     return result;
+}
+
+int64_t first_above(const float* x, int64_t begin, int64_t n, float bound) {
+    const Lanes least = set1(bound);
+    int64_t i = begin;
+    while (i + 2 * LANES <= n && !any(less(least, max(load(x + i), max(load(x + i + LANES), least))))) i += 2 * LANES;
+    while (i < n && !(x[i] > bound)) ++i;
+    return i;
 }
 
 double sum_exp(const float* x, int64_t n, float shift) {

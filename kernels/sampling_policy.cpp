@@ -14,11 +14,12 @@ bool before(const Candidate& a, const Candidate& b) { return a.logit > b.logit |
 // NaN would break the order that selection needs; it can only come from a bias or penalty that is not finite.
 float ordered(float logit) { return logit == logit ? logit : -__builtin_inff(); }
 
-int32_t most_likely(const float* logits, int64_t n) {
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; ++i)
-        if (ordered(logits[i]) > ordered(logits[best])) best = i;
-    return static_cast<int32_t>(best);
+int32_t most_likely(const RowsTable& kernels, const float* logits, int64_t n, float most) {
+    // Above all that is smaller, so that the first of several wins; 0 where nothing is above -infinity.
+    if (!(most > -__builtin_inff())) return 0;
+    const float below = __builtin_nextafterf(most, -__builtin_inff());
+    const int64_t first = kernels.first_above(logits, 0, n, below);
+    return static_cast<int32_t>(first);
 }
 
 bool valid(int32_t id, int64_t n) { return id >= 0 && id < n; }
@@ -48,35 +49,95 @@ void apply_penalties(const Sampling& s, float* logits, int32_t* counts) {
     }
 }
 
-// The first `count` of n candidates in order, the rest behind them in any.
-void select(Candidate* candidates, int64_t n, int64_t count) {
-    if (count < n) std::nth_element(candidates, candidates + count, candidates + n, before);
-    std::sort(candidates, candidates + std::min(count, n), before);
+constexpr int64_t SORT_ALL = 8192;  // from so many on, sorting all by their bits is cheaper than selecting
+
+// Descending logits as ascending numbers; equal logits, -0 and 0 too, are equal numbers.
+uint32_t rank_bits(float logit) {
+    const float canonical = logit + 0.0f;
+    uint32_t bits;
+    std::memcpy(&bits, &canonical, sizeof bits);
+    return bits & 0x80000000u ? bits : ~bits & 0x7fffffffu;
+}
+
+// All n candidates in order: least significant digit first, stable, so that ids break ties. `spare`: n more.
+void sort_all(const float* logits, int64_t n, Candidate* candidates, Candidate* spare) {
+    constexpr int BITS = 11, DIGITS = 1 << BITS, PASSES = 3;
+    static thread_local uint32_t counts[PASSES][DIGITS];
+    std::memset(counts, 0, sizeof counts);
+    for (int64_t i = 0; i < n; ++i) {
+        const uint32_t rank = rank_bits(ordered(logits[i]));
+        for (int pass = 0; pass < PASSES; ++pass) ++counts[pass][rank >> (BITS * pass) & (DIGITS - 1)];
+        spare[i] = {ordered(logits[i]), static_cast<int32_t>(i)};
+    }
+    for (int pass = 0; pass < PASSES; ++pass) {
+        uint32_t before = 0;
+        for (uint32_t& count : counts[pass]) {
+            const uint32_t here = count;
+            count = before;
+            before += here;
+        }
+        // An odd number of passes ends in `candidates`.
+        const Candidate* from = pass % 2 == 0 ? spare : candidates;
+        Candidate* to = pass % 2 == 0 ? candidates : spare;
+        for (int64_t i = 0; i < n; ++i)
+            to[counts[pass][rank_bits(from[i].logit) >> (BITS * pass) & (DIGITS - 1)]++] = from[i];
+    }
+}
+
+// The first `count` of all n in order. Of those read so far the best are kept, and only what is above the least of
+// them is looked at; a later one that equals it has a higher id. `candidates`, `spare`: n each.
+void select(const RowsTable& kernels, const float* logits, int64_t n, int64_t count, Candidate* candidates,
+            Candidate* spare) {
+    if (count >= SORT_ALL) return sort_all(logits, n, candidates, spare);
+    const int64_t room = std::min(n, std::max<int64_t>(2 * count, 1024));
+    int64_t held = 0, next = 0;
+    for (; next < room; ++next) candidates[held++] = {ordered(logits[next]), static_cast<int32_t>(next)};
+    while (next < n) {
+        if (held == room) {
+            std::nth_element(candidates, candidates + count - 1, candidates + held, before);
+            held = count;
+        }
+        const float least = candidates[count - 1].logit;
+        while (held < room && (next = kernels.first_above(logits, next, n, least)) < n) {
+            candidates[held++] = {logits[next], static_cast<int32_t>(next)};
+            ++next;
+        }
+    }
+    if (count < held) std::nth_element(candidates, candidates + count, candidates + held, before);
+    std::sort(candidates, candidates + std::min(count, held), before);
 }
 
 }  // namespace
 
-int32_t sample(const RowsTable& kernels, const Sampling& s, float* logits, float* weights, int32_t* counts,
-               Candidate* candidates) {
+int32_t sample(const RowsTable& kernels, const Sampling& s, float* changed, float* weights, int32_t* counts,
+               Candidate* candidates, Candidate* spare) {
     const int64_t n = s.vocabulary_size;
-    std::memcpy(logits, s.logits, static_cast<size_t>(n) * sizeof(float));
-    apply_penalties(s, logits, counts);
-    for (int64_t i = 0; i < s.bias_ids.count; ++i)
-        if (valid(s.bias_ids.ids[i], n)) logits[s.bias_ids.ids[i]] += s.bias_values[i];
-    if (!(s.temperature > 0.0f) || s.top_k == 1) return most_likely(logits, n);
-
-    const float most = ordered(logits[most_likely(logits, n)]);
-    if (!(most > -__builtin_inff() && most < __builtin_inff())) return most_likely(logits, n);
-    kernels.tempered_exp(logits, n, most, s.temperature, weights);
-    double total = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        if (!(weights[i] >= 0.0f)) weights[i] = 0.0f;
-        total += static_cast<double>(weights[i]);
+    const float* logits = s.logits;
+    if (s.repetition_penalty != 1.0f || s.presence_penalty != 0.0f || s.frequency_penalty != 0.0f ||
+        s.bias_ids.count > 0) {
+        std::memcpy(changed, s.logits, static_cast<size_t>(n) * sizeof(float));
+        apply_penalties(s, changed, counts);
+        for (int64_t i = 0; i < s.bias_ids.count; ++i)
+            if (valid(s.bias_ids.ids[i], n)) changed[s.bias_ids.ids[i]] += s.bias_values[i];
+        logits = changed;
     }
+    const float most = kernels.largest(logits, n);
+    if (!(s.temperature > 0.0f) || s.top_k == 1 || !(most > -__builtin_inff() && most < __builtin_inff()))
+        return most_likely(kernels, logits, n, most);
+
+    const bool all = s.top_k <= 0 || s.top_k >= n;
     const double random = uniform(s.seed, s.sample, s.position);
     const float least = static_cast<float>(s.min_p);  // the most likely weighs 1
+    double total = 0;
+    if (all) {
+        kernels.tempered_exp(logits, n, most, s.temperature, weights);
+        for (int64_t i = 0; i < n; ++i) {
+            if (!(weights[i] >= 0.0f)) weights[i] = 0.0f;
+            total += static_cast<double>(weights[i]);
+        }
+    }
 
-    if ((s.top_k <= 0 || s.top_k >= n) && s.top_p >= 1.0) {
+    if (all && s.top_p >= 1.0) {
         // No order needed: ids ascend.
         if (least > 0) {
             total = 0;
@@ -94,13 +155,21 @@ int32_t sample(const RowsTable& kernels, const Sampling& s, float* logits, float
         return static_cast<int32_t>(last);
     }
 
-    for (int64_t i = 0; i < n; ++i) candidates[i] = {ordered(logits[i]), static_cast<int32_t>(i)};
-    int64_t kept = s.top_k > 0 && s.top_k < n ? s.top_k : n, sorted = std::min<int64_t>(kept, 256);
-    select(candidates, n, sorted);
-    if (kept < n) {
-        select(candidates, n, sorted = kept);
+    // From here on in the order of the candidates; `weights` belong to the first `sorted` of them.
+    int64_t kept = all ? n : s.top_k, sorted = 0;
+    auto sort = [&](int64_t count) {
+        select(kernels, logits, n, count, candidates, spare);
+        float* in_order = reinterpret_cast<float*>(spare);
+        for (int64_t i = 0; i < count; ++i) in_order[i] = candidates[i].logit;
+        kernels.tempered_exp(in_order, count, most, s.temperature, weights);
+        for (int64_t i = 0; i < count; ++i)
+            if (!(weights[i] >= 0.0f)) weights[i] = 0.0f;
+        sorted = count;
+    };
+    sort(all ? std::min<int64_t>(kept, 256) : kept);
+    if (!all) {
         total = 0;
-        for (int64_t i = 0; i < kept; ++i) total += static_cast<double>(weights[candidates[i].id]);
+        for (int64_t i = 0; i < kept; ++i) total += static_cast<double>(weights[i]);
     }
     if (s.top_p < 1.0) {
         // The shortest prefix that has the wanted share. Few candidates are enough unless the logits are flat.
@@ -108,31 +177,30 @@ int32_t sample(const RowsTable& kernels, const Sampling& s, float* logits, float
         double sum = 0;
         int64_t i = 0;
         while (i < kept) {
-            if (i == sorted) select(candidates, n, sorted = std::min(kept, sorted * 8));
-            sum += static_cast<double>(weights[candidates[i++].id]);
+            if (i == sorted) sort(sorted * 8 < SORT_ALL ? std::min(kept, sorted * 8) : kept);
+            sum += static_cast<double>(weights[i++]);
             if (sum >= wanted) break;
         }
         kept = i;
     }
     int64_t end = 1;
-    total = static_cast<double>(weights[candidates[0].id]);
-    while (end < kept && weights[candidates[end].id] >= least)
-        total += static_cast<double>(weights[candidates[end++].id]);
+    total = static_cast<double>(weights[0]);
+    while (end < kept && weights[end] >= least) total += static_cast<double>(weights[end++]);
     const double target = random * total;
     double sum = 0;
     int64_t last = 0;
     for (int64_t i = 0; i < end; ++i) {
-        if (weights[candidates[i].id] == 0.0f) continue;
-        sum += static_cast<double>(weights[candidates[i].id]);
+        if (weights[i] == 0.0f) continue;
+        sum += static_cast<double>(weights[i]);
         last = i;
         if (sum > target) break;
     }
     return candidates[last].id;
 }
 
-void largest_logits(const float* logits, int64_t n, int64_t count, Candidate* candidates) {
-    for (int64_t i = 0; i < n; ++i) candidates[i] = {ordered(logits[i]), static_cast<int32_t>(i)};
-    select(candidates, n, count);
+void largest_logits(const RowsTable& kernels, const float* logits, int64_t n, int64_t count, Candidate* candidates,
+                    Candidate* spare) {
+    select(kernels, logits, n, count, candidates, spare);
 }
 
 double log_sum_exp(const RowsTable& kernels, const float* logits, int64_t n) {

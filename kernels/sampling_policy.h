@@ -35,13 +35,14 @@ struct Candidate {
     int32_t id;
 };
 
-// The sampled token. `logits` and `weights`: [vocabulary_size] to work in; `counts`: the same, only where a
-// penalty is on; `candidates`: [vocabulary_size].
-int32_t sample(const RowsTable& kernels, const Sampling& sampling, float* logits, float* weights, int32_t* counts,
-               Candidate* candidates);
+// The sampled token. To work in, each [vocabulary_size]: `changed` logits, `weights`, `counts` (only where a penalty
+// is on), `candidates`, `spare`.
+int32_t sample(const RowsTable& kernels, const Sampling& sampling, float* changed, float* weights, int32_t* counts,
+               Candidate* candidates, Candidate* spare);
 
-// The `count` largest of n logits, descending.
-void largest_logits(const float* logits, int64_t n, int64_t count, Candidate* candidates);
+// The `count` largest of n logits, descending, in candidates; it and spare: [n].
+void largest_logits(const RowsTable& kernels, const float* logits, int64_t n, int64_t count, Candidate* candidates,
+                    Candidate* spare);
 
 // log Σ exp(logits)
 double log_sum_exp(const RowsTable& kernels, const float* logits, int64_t n);

@@ -42,6 +42,12 @@ int of_length(const Variant& variant, int64_t n) {
                 k.rotate({out, y.data(), gate.data(), 1, n, n, interleaved}, 0, ROWS);
             });
     failures += expect(ours.largest(x.data(), n) == scalar.largest(x.data(), n), variant.name, "largest", n);
+    for (float bound : {-__builtin_inff(), 0.0f, x[n / 2], scalar.largest(x.data(), n)})
+        for (int64_t begin : {int64_t{0}, n / 3, n}) {
+            int64_t expected = begin;
+            while (expected < n && !(x[expected] > bound)) ++expected;
+            failures += expect(ours.first_above(x.data(), begin, n, bound) == expected, variant.name, "first_above", n);
+        }
     failures += expect(ours.sum_exp(x.data(), n, 2) == scalar.sum_exp(x.data(), n, 2), variant.name, "sum_exp", n);
     failures += expect(ours.all_finite(x.data(), n), variant.name, "all_finite", n);
     x[n - 1] = __builtin_inff();

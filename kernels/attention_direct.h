@@ -1,0 +1,136 @@
+// Attention of one row: the query heads of one key-value head are too few for a widened panel to pay. Numbers are
+// widened in registers as they are used, and a page is walked in the order of memory. Canonical order:
+// docs/numerics.md.
+#pragma once
+
+#include "lanes_math.h"
+#include "sequence_table.h"
+
+namespace SHOESTRING_VARIANT {
+namespace {
+
+using shoestring::PAGE_TOKENS;
+
+constexpr int TILE_VECTORS = 6;  // 6 × 16 accumulators fill the registers of AVX2
+
+// What will be needed next, fetched line by line behind the work at hand.
+struct Ahead {
+    const char *at, *end;
+};
+inline Ahead ahead_of(const void* pool, bool half, int64_t offset, int64_t count) {
+    const int bytes = half ? 2 : 4;
+    const char* at = static_cast<const char*>(pool) + offset * bytes;
+    return {at, at + count * bytes};
+}
+
+constexpr int DIRECT_VECTORS = 2 * TILE_VECTORS;  // each is then widened twice at most
+constexpr int DIRECT_ROWS = 16;                   // of a page at a time
+
+SHOESTRING_INLINE Lanes load_widened(const uint16_t* p) { return load_f16(p); }
+SHOESTRING_INLINE Lanes load_widened(const float* p) { return load(p); }
+
+// How a sum begins: at zero, where it was, or where it was times a factor of its vector.
+enum class Start { ZERO, CONTINUE, RESCALE };
+
+// out[t][lane] = Σ_k a[t][k] · column[k · stride + lane], k ascending from `begin`.
+template <int T, int S, Start START, class Number>
+SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Number* column, int64_t stride, int begin,
+                                   int end, const float* factor, float* out, int64_t out_stride) {
+    Lanes sum[T][S];
+    for (int t = 0; t < T; ++t)
+        for (int s = 0; s < S; ++s) {
+            const float* at = out + t * out_stride + s * LANES;
+            sum[t][s] = START == Start::ZERO       ? zero()
+                        : START == Start::CONTINUE ? load(at)
+                                                   : mul(load(at), set1(factor[t]));
+        }
+    for (int k = begin; k < end; ++k)
+        for (int s = 0; s < S; ++s) {
+            const Lanes widened = load_widened(column + k * stride + s * LANES);
+            for (int t = 0; t < T; ++t) sum[t][s] = fma(set1(a[t * a_stride + k]), widened, sum[t][s]);
+        }
+    for (int t = 0; t < T; ++t)
+        for (int s = 0; s < S; ++s) store(out + t * out_stride + s * LANES, sum[t][s]);
+}
+
+// All `vectors` × `strips` strips of 16 columns, rows [begin, end).
+template <Start START, class Number>
+inline void direct_rows(int vectors, int strips, const float* a, int64_t a_stride, const Number* rows, int64_t stride,
+                        int begin, int end, const float* factor, float* out, int64_t out_stride) {
+    auto tile = [&]<int T, int S>(int v, int strip) {
+        direct_tile<T, S, START>(a + v * a_stride, a_stride, rows + strip * LANES, stride, begin, end, factor + v,
+                                 out + v * out_stride + strip * LANES, out_stride);
+    };
+    const int tiles = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
+    for (int i = 0; i < tiles; ++i) {
+        const int v = vectors * i / tiles, count = vectors * (i + 1) / tiles - v;
+        int strip = 0;
+        if (count == 1)
+            for (; strip + 4 <= strips; strip += 4) tile.template operator()<1, 4>(v, strip);
+        else if (count == 2)
+            for (; strip + 2 <= strips; strip += 2) tile.template operator()<2, 2>(v, strip);
+        else if (count == 3)
+            for (; strip + 2 <= strips; strip += 2) tile.template operator()<3, 2>(v, strip);
+        for (; strip < strips; ++strip) switch (count) {
+                case 1:
+                    tile.template operator()<1, 1>(v, strip);
+                    break;
+                case 2:
+                    tile.template operator()<2, 1>(v, strip);
+                    break;
+                case 3:
+                    tile.template operator()<3, 1>(v, strip);
+                    break;
+                case 4:
+                    tile.template operator()<4, 1>(v, strip);
+                    break;
+                case 5:
+                    tile.template operator()<5, 1>(v, strip);
+                    break;
+                default:
+                    tile.template operator()<6, 1>(v, strip);
+                    break;
+            }
+    }
+}
+
+SHOESTRING_INLINE void fetch(Ahead& ahead, int64_t bytes) {
+    for (const char* until = ahead.at + bytes; ahead.at < until && ahead.at < ahead.end; ahead.at += 64)
+        prefetch_l2(ahead.at);
+}
+
+// scores[v][position] = Σ_d q[v][d] · keys[d][position], for `strips` times 16 positions.
+template <class Number>
+inline void direct_scores(int vectors, const float* q, int64_t q_stride, const Number* keys, int head_dim,
+                          int first_strip, int strips, float* scores, Ahead ahead) {
+    const Number* from = keys + first_strip * LANES;
+    float* to = scores + first_strip * LANES;
+    for (int d = 0; d < head_dim; d += DIRECT_ROWS) {
+        const int until = d + DIRECT_ROWS < head_dim ? d + DIRECT_ROWS : head_dim;
+        fetch(ahead, DIRECT_ROWS * PAGE_TOKENS * int64_t(sizeof(Number)));
+        if (d == 0)
+            direct_rows<Start::ZERO>(vectors, strips, q, q_stride, from, PAGE_TOKENS, d, until, q, to, PAGE_TOKENS);
+        else
+            direct_rows<Start::CONTINUE>(vectors, strips, q, q_stride, from, PAGE_TOKENS, d, until, q, to, PAGE_TOKENS);
+    }
+}
+
+// weighted[v][d] = weighted[v][d] · rescale[v] + Σ_j p[v][j] · values[j][d], positions [low, high); dims whole strips.
+template <class Number>
+inline void direct_values(int vectors, const float* p, const Number* values, int head_dim, int low, int high,
+                          const float* rescale, float* weighted, Ahead ahead) {
+    const int strips = head_dim / LANES;
+    for (int j = low; j < high; j += DIRECT_ROWS) {
+        const int until = j + DIRECT_ROWS < high ? j + DIRECT_ROWS : high;
+        fetch(ahead, DIRECT_ROWS * int64_t(head_dim) * int64_t(sizeof(Number)));
+        if (j == low)
+            direct_rows<Start::RESCALE>(vectors, strips, p, PAGE_TOKENS, values, head_dim, j, until, rescale, weighted,
+                                        head_dim);
+        else
+            direct_rows<Start::CONTINUE>(vectors, strips, p, PAGE_TOKENS, values, head_dim, j, until, rescale, weighted,
+                                         head_dim);
+    }
+}
+
+}  // namespace
+}  // namespace SHOESTRING_VARIANT
