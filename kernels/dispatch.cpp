@@ -5,6 +5,10 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 extern "C" {
 extern const shoestring::MatmulTable shoestring_matmul_scalar;
 extern const shoestring::SequenceTable shoestring_sequence_scalar;
@@ -20,10 +24,13 @@ namespace shoestring {
 namespace {
 
 #if defined(__x86_64__)
-// The compiler's run-time support also asks the operating system (xgetbv) whether it keeps the ymm registers.
+// The compiler's run-time support also asks the operating system (xgetbv) whether it keeps the ymm registers; clang's
+// does not know f16c by name.
 bool has_avx2() {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+    return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 
