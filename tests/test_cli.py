@@ -122,6 +122,34 @@ def test_inspect_never_loads_the_extension(tmp_path: Path) -> None:
     assert facts["parameters_active"] < facts["parameters_total"]
     assert facts["tensor_bytes"] == sum(size for types in facts["bytes"].values() for size in types.values())
     assert facts["layer_kinds"] == {"delta-net": 3, "full attention": 1}
+    assert facts["chunk_bytes_per_token_f16"] == facts["chunk_size"] == 0
+
+
+def test_inspect_tells_what_chunked_layers_keep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import random_models
+
+    from shoestring.synthetic import write_synthetic
+
+    path = tmp_path / "model.gguf"
+    write_synthetic(random_models.llama4(), path, "Q4_0")
+    assert run(["inspect", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    # Keys and values of two heads of 64 in float16: one layer sees the whole past, three their chunk.
+    assert facts["kv_bytes_per_token_f16"] == 2 * 2 * 64 * 2
+    assert facts["chunk_bytes_per_token_f16"] == 3 * facts["kv_bytes_per_token_f16"]
+    assert run(["inspect", str(path)]) == 0
+    assert "1.50 KiB a token in layers that see their chunk of 8,192 tokens" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["qwen3.5:35b", "org_m_m-Q4_K_M.gguf", "org/name"])
+def test_a_stores_own_name_is_a_model(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from shoestring import stores
+    from shoestring.cli.models import find
+
+    monkeypatch.setattr(stores, "find_checkpoint", lambda wanted: tmp_path if wanted == name else None)
+    assert find(name) == tmp_path
+    with pytest.raises(CheckpointError, match="does not exist"):
+        find(f"./{name}")
 
 
 # --- run -------------------------------------------------------------------------------------------------------
@@ -211,6 +239,8 @@ WRONG = [
     ("run m hi --logit-bias five=1", "--logit-bias is 'five=1'"),
     ("run m hi --logit-bias 5", "--logit-bias"),
     ("run m hi --max-tokens 0", "--max-tokens is 0"),
+    ("run m hi --stop-id -5", "--stop-id is -5"),
+    ("run m hi --stop=", "--stop is empty"),
     ("run m hi --logprobs 3", "--json"),
     ("run m.gguf hi --threads 0", "--threads is 0"),
     ("run m.gguf hi --threads 5000", "--threads is 5000"),

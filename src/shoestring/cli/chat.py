@@ -251,7 +251,12 @@ def interrupts(stop: Callable[[], None]) -> Iterator[None]:
 
 def save(file: Path, messages: list[dict[str, Any]]) -> None:
     """Write a conversation whole or not at all."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    if file.is_dir():
+        raise RequestError(f"{file} is a folder: give the name of a file")
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    except OSError as error:  # it names the passing file
+        raise OSError(error.errno, error.strerror, str(file)) from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             json_module.dump(messages, out, ensure_ascii=False, indent=1)

@@ -36,6 +36,11 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
     typer.echo(f"context        {facts['context']:,} tokens, which take {human(facts['sequence_bytes_f16'])} (KV f16)")
     if facts["kv_bytes_per_token_f16"]:
         typer.echo(f"  {human(facts['kv_bytes_per_token_f16'])} a token in layers that see the whole past")
+    if facts["chunk_bytes_per_token_f16"]:
+        typer.echo(
+            f"  {human(facts['chunk_bytes_per_token_f16'])} a token in layers that see their chunk of "
+            f"{facts['chunk_size']:,} tokens; what is behind the chunk is freed"
+        )
     if facts["recurrent_state_bytes"]:
         typer.echo(f"  {human(facts['recurrent_state_bytes'])} of recurrent state, whatever the length")
     typer.echo(f"memory         {human(facts['weight_bytes'])} of weights, {human(facts['free_bytes'])} free now")
@@ -84,6 +89,8 @@ def described(opened: Opened) -> dict[str, Any]:
         "free_bytes": free_memory(),
         "context": config.max_position_embeddings,
         "kv_bytes_per_token_f16": kv_bytes_per_token(layout.layers, "f16"),
+        "chunk_size": layout.chunk_size,
+        "chunk_bytes_per_token_f16": sum(layer.bytes_per_token("f16") for layer in layout.chunk_layers),
         "sequence_bytes_f16": sequence_bytes(layout.layers, config.max_position_embeddings, "f16"),
         "recurrent_state_bytes": layout.nbytes(Demand(slots=1), "f16"),
         "vocabulary": config.vocab_size,

@@ -27,25 +27,31 @@ def find(name: str) -> Path:
     path = Path(name).expanduser()
     if path.exists():
         return path
-    if _HUB_NAME.fullmatch(name) and not name.startswith((".", "/", "~")):
-        from shoestring.stores import find_checkpoint
-
-        found = find_checkpoint(name)
+    if not name.startswith(("/", ".", "~")):
+        found, fetched = stored(name)
         if found is not None:
             return found
-        raise CheckpointError(f"{name} is neither a path nor in a local store: run `shoestring pull {name}`")
+        if fetched is not None:
+            raise CheckpointError(f"{name} is neither a path nor in a local store: run `shoestring pull {fetched}`")
+    raise CheckpointError(
+        f"{name or repr(name)} does not exist: give a .gguf file, a folder, a Hub name or {DEMO_NAME}"
+    )
+
+
+def stored(name: str) -> tuple[Path | None, str | None]:
+    """Where the stores have `name`: a Hub name, a store's own name, a short name of the catalogue.
+
+    Beside it the name to pull, where there is one. Raises RequestError when the name fits several checkpoints.
+    """
     from shoestring.planning.models import hub_names
+    from shoestring.stores import find_checkpoint
 
-    stored = hub_names(name)
-    if stored:
-        from shoestring.stores import find_checkpoint
-
-        for hub_name in stored:
-            found = find_checkpoint(hub_name)
-            if found is not None:
-                return found
-        raise CheckpointError(f"{name} is in no local store: run `shoestring pull {name}`, which fetches {stored[0]}")
-    raise CheckpointError(f"{name} does not exist: give a .gguf file, a folder, a Hub name or {DEMO_NAME}")
+    short = hub_names(name)
+    for candidate in (name, *short):
+        found = find_checkpoint(candidate)
+        if found is not None:
+            return found, None
+    return None, name if short or _HUB_NAME.fullmatch(name) else None
 
 
 def load_model(name: str, *, threads: int | None, kv_type: KVType, context: int | None) -> Model:

@@ -137,6 +137,11 @@ def generation_options(
     Sampling(**given)
     if max_tokens is not None and max_tokens < 1:
         raise RequestError(f"--max-tokens is {max_tokens}: choose at least 1")
+    for token in stop_id or ():
+        if token < 0:
+            raise RequestError(f"--stop-id is {token}: token ids are not negative")
+    if "" in (stop or ()):
+        raise RequestError("--stop is empty: give the text that ends an answer")
     return {
         **given,
         "max_tokens": max_tokens,

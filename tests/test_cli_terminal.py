@@ -1,0 +1,129 @@
+"""The chat in a real terminal: a pseudo-terminal, the embedded model, keys as a person types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from shoestring.demo import source_path
+from shoestring.errors import CheckpointError
+
+PROMPT = r"\n> $"
+SECONDS = 30
+INTERRUPT = "\x03"
+#: Without it an answer of the embedded model goes on until the context is full.
+END_OF_TURN = 2
+
+
+class Terminal:
+    """A command in a narrow pseudo-terminal."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        self.pid, self._tty = pty.fork()
+        if self.pid == 0:
+            os.execve(sys.executable, [sys.executable, "-m", "shoestring", *arguments], environment)
+
+    def until(self, pattern: str) -> str:
+        """What is printed up to a match of `pattern` at its end."""
+        shown, end = b"", time.monotonic() + SECONDS
+        while not re.search(pattern, shown.decode(errors="replace").replace("\r", "")):
+            if not select.select([self._tty], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise AssertionError(f"no {pattern!r} in {shown!r}")
+            try:
+                shown += os.read(self._tty, 4096)
+            except OSError:  # the program has ended
+                break
+        return shown.decode(errors="replace").replace("\r", "")
+
+    def type(self, text: str, pattern: str = PROMPT) -> str:
+        if text == INTERRUPT:  # one that comes before the line editor waits is only seen with the next key
+            time.sleep(0.3)
+        os.write(self._tty, text.encode())
+        return self.until(pattern)
+
+    def ended(self) -> int:
+        """Its exit code, once all it says is read."""
+        self.until(r"\Z\A.")
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.pid = 0
+        return code
+
+    def close(self) -> None:
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self._tty)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    try:
+        source_path()
+    except CheckpointError as error:
+        pytest.skip(str(error))
+    opened = []
+
+    def start(*arguments: str, **environment: str) -> Terminal:
+        opened.append(Terminal([*arguments], {**os.environ, "COLUMNS": "40", "TERM": "xterm", **environment}))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def test_a_conversation_by_hand(terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    chat = terminal("chat", "demo-llama4", "--context", "2048", "--logit-bias", f"{END_OF_TURN}=-1000")
+    assert "2,048 tokens of context" in chat.until(r"> $")
+    assert "/save FILE" in chat.type("/help\n")
+    answer = chat.type("Tell me a story.\n", r"\n\S+ \S+ \S+ ")
+    answer += chat.type(INTERRUPT)  # the answer stops, the program goes on
+    assert re.search(r"\[stopped; \d+ prompt tokens, .* tokens/s\]", answer)
+    saved = tmp_path / "talk.json"
+    assert "2 messages saved" in chat.type(f"/save {saved}\n")
+    assert [message["role"] for message in json.loads(saved.read_text())] == ["user", "assistant"]
+    assert "a new conversation" in chat.type("/clear\n")
+    assert f"2 messages from {saved}" in chat.type(f"/load {saved}\n")
+    saved.write_text('[{"role": "wizard", "content": "x"}]')
+    assert "error: message 0 has the role 'wizard'" in chat.type(f"/load {saved}\n")
+    assert f"error: {tmp_path}/no/talk.json: No such file" in chat.type(f"/save {tmp_path}/no/talk.json\n")
+    assert "Ctrl-C again" in chat.type(INTERRUPT)
+    assert chat.type("/exit\n", r"/exit\n") is not None
+    assert chat.ended() == 0
+    assert os.listdir(tmp_path) == ["talk.json"]
+
+
+def test_a_full_context_is_a_line_and_no_exit(terminal: Callable[..., Terminal]) -> None:
+    chat = terminal("chat", "demo-llama4", "--context", "64", "--seed", "1")
+    chat.until(r"> $")
+    assert "the context of 64 tokens is full: /clear begins" in chat.type("Tell me a very long story.\n")
+    assert "error: " in chat.type("And then?\n")
+    assert "a new conversation" in chat.type("/clear\n")
+    chat.type("\x04", r"\n")
+    assert chat.ended() == 0
+
+
+def test_ctrl_c_twice_leaves_with_130(terminal: Callable[..., Terminal]) -> None:
+    chat = terminal("chat", "demo-llama4", "--context", "64")
+    chat.until(r"> $")
+    chat.type(INTERRUPT)
+    assert "error: interrupted" in chat.type(INTERRUPT, "interrupted")
+    assert chat.ended() == 130
+
+
+def test_no_model_offers_one_with_its_size(terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    chat = terminal("chat", "--context", "64", HF_HOME=str(tmp_path), HF_ENDPOINT="http://127.0.0.1:9")
+    assert re.search(r"Qwen3.5-0.8B \(about \d\.\d GB\).*\[y/N\]", chat.until(r"\[y/N\] $"))
+    said = chat.type("n\n", r"> $")
+    assert "Using demo-llama4" in said
+    assert "neither Qwen 3.5 nor Llama 4" in said
