@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from shoestring import ops
-from shoestring.checkpoint.chat_template import ChatTemplate
 from shoestring.checkpoint.open import check_unchanged
-from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
 from shoestring.errors import RequestError
@@ -17,6 +17,10 @@ from shoestring.model.model import Model
 from shoestring.model.opening import Opened, open_model
 from shoestring.models.state import KVType
 from shoestring.models.weights import load_weights
+
+if TYPE_CHECKING:
+    from shoestring.checkpoint.chat_template import ChatTemplate
+    from shoestring.checkpoint.tokenizer import Tokenizer
 
 #: Bytes done, bytes in all.
 Progress = Callable[[int, int], None]
@@ -55,10 +59,18 @@ def load(
     count = physical_cores() if threads is None else checked_threads(threads)
     opened = open_model(path)
     planned = plan(opened, kv_type=kv_type, context=context)
-    tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)
-    template = ChatTemplate.from_checkpoint(opened.checkpoint, tokenizer, opened.config.family)
     ops.set_num_threads(count)
-    weights = load_weights(opened.config, opened.binding, progress, count)
+    with ThreadPoolExecutor(1, thread_name_prefix="text") as beside:
+        text = beside.submit(text_side, opened)
+
+        def advanced(done: int, total: int) -> None:
+            if text.done():
+                text.result()  # what is wrong with the text ends the loading now, not when all is loaded
+            if progress is not None:
+                progress(done, total)
+
+        weights = load_weights(opened.config, opened.binding, advanced, count)
+        tokenizer, template = text.result()
     check_unchanged(opened.checkpoint)
     engine = Engine(
         FamilyRunner(weights, tokenizer.vocab_size),
@@ -76,6 +88,15 @@ def load(
         generation_config=opened.checkpoint.generation_config,
         check=lambda: check_unchanged(opened.checkpoint),
     )
+
+
+def text_side(opened: Opened) -> tuple[Tokenizer, ChatTemplate]:
+    """Tokenizer and template: a vocabulary takes as long as a gigabyte of weights, so both are built at once."""
+    from shoestring.checkpoint.chat_template import ChatTemplate
+    from shoestring.checkpoint.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)
+    return tokenizer, ChatTemplate.from_checkpoint(opened.checkpoint, tokenizer, opened.config.family)
 
 
 #: More threads than this are a slip of the finger.
