@@ -531,3 +531,19 @@ def test_ctrl_c_ends_with_130() -> None:
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert err == "error: interrupted\n"
+
+
+def test_ctrl_c_inside_of_generated_code_ends_with_130() -> None:
+    """Python remembers a KeyboardInterrupt that left exec(), and would end by the signal though it was handled."""
+    code = """if True:
+        import sys
+        from shoestring import cli
+        from shoestring.cli import run_command
+        def load(name, **options):
+            exec("raise KeyboardInterrupt")
+        run_command.load_model = load
+        sys.argv = ["shoestring", "run", "m", "hi"]
+        cli.main()
+    """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (130, "error: interrupted\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -14,4 +15,9 @@ def main() -> None:
     except KeyboardInterrupt:  # while the commands were still being imported
         print("error: interrupted", file=sys.stderr)
         code = 130
+    if code == 130:
+        # Python itself would end by the signal where Ctrl-C fell into code that a library built with exec().
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
     sys.exit(code)
