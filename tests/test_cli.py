@@ -547,3 +547,28 @@ def test_ctrl_c_inside_of_generated_code_ends_with_130() -> None:
     """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (130, "error: interrupted\n")
+
+
+def config_file(folder: Path, **fields: object) -> Path:
+    from shoestring.catalogue.load import FOLDER
+
+    file = folder / "its-own-name.json"
+    file.write_text(json.dumps(json.loads((FOLDER / "configs" / "qwen3.5-0.8b.json").read_text()) | fields))
+    return file
+
+
+def test_bench_names_the_config_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "--synthetic", str(config_file(tmp_path, model_type="other"))]) == 2
+    assert "its-own-name.json: model_type is 'other'" in failed(capsys)
+
+
+def test_bench_makes_no_model_that_does_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shoestring.model import memory
+
+    monkeypatch.setattr(memory, "free_memory", lambda: 1 << 20)
+    out = tmp_path / "kept.gguf"
+    assert run(["bench", "--synthetic", str(config_file(tmp_path)), "--output", str(out)]) == 2
+    assert "bytes of memory for its weights and 1048576 are free" in failed(capsys)
+    assert not out.exists()

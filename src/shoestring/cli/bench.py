@@ -15,7 +15,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.models import load_model
 from shoestring.cli.progress import Progress, human
-from shoestring.errors import RequestError
+from shoestring.errors import CapacityError, RequestError
 
 if TYPE_CHECKING:
     from shoestring.model.model import Model
@@ -156,11 +156,18 @@ def peak_memory() -> int:
 
 
 def write(source: Path, layers: int | None, mix: str, path: Path) -> None:
-    """Make a GGUF file of random weights."""
-    from shoestring.synthetic import read_config, with_layers, write_synthetic
+    """Make a GGUF file of random weights. Raises CapacityError where they would not fit the memory afterwards."""
+    from shoestring.model.memory import free_memory
+    from shoestring.synthetic import read_config, synthetic_bytes, with_layers, write_synthetic
 
     config = read_config(source)
     if layers is not None:
         config = with_layers(config, layers)
+    needed, free = synthetic_bytes(config, mix), free_memory()
+    if needed > free:
+        raise CapacityError(
+            f"{source} as {mix} needs {needed} bytes of memory for its weights and {free} are free: "
+            "choose fewer --layers"
+        )
     with Progress(f"writing {path.name}") as progress:
         write_synthetic(config, path, mix, progress=progress)

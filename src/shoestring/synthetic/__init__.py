@@ -37,8 +37,11 @@ def read_config(path: Path) -> Config:
         raise CheckpointError(f"{file} is no JSON ({error}): give a config.json") from error
     if not isinstance(fields, dict):
         raise CheckpointError(f"{file} is no JSON object: give a config.json")
-    # Messages of the parser name <folder>/config.json.
-    return parse_config(Checkpoint(path=file.parent, format="safetensors", tensors={}, metadata=fields, files=(file,)))
+    checkpoint = Checkpoint(path=file.parent, format="safetensors", tensors={}, metadata=fields, files=(file,))
+    try:
+        return parse_config(checkpoint)
+    except CheckpointError as error:  # the parser takes the file for a folder's config.json
+        raise CheckpointError(str(error).replace(str(file.parent / "config.json"), str(file))) from error
 
 
 def write_synthetic(
