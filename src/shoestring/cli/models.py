@@ -18,7 +18,10 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 def find(name: str) -> Path:
-    """The file or folder that MODEL means. Raises CheckpointError when there is none, naming what to do."""
+    """The file or folder that MODEL means. Raises CheckpointError when there is none, naming what to do.
+
+    A path, demo-llama4, a Hub name, a store's own name, or a short name of the catalogue, in this order.
+    """
     from shoestring.demo import DEMO_NAME, ensure_demo
 
     if name == DEMO_NAME:
@@ -28,30 +31,22 @@ def find(name: str) -> Path:
     if path.exists():
         return path
     if not name.startswith(("/", ".", "~")):
-        found, fetched = stored(name)
-        if found is not None:
-            return found
-        if fetched is not None:
-            raise CheckpointError(f"{name} is neither a path nor in a local store: run `shoestring pull {fetched}`")
+        from shoestring.planning.models import hub_names
+        from shoestring.stores import find_checkpoint
+
+        short = hub_names(name)
+        for candidate in (name, *short):
+            found = find_checkpoint(candidate)
+            if found is not None:
+                return found
+        missing = f"{name} is neither a path nor in a local store: run `shoestring pull {name}`"
+        if short:
+            raise CheckpointError(f"{missing}, which fetches {short[0]}")
+        if _HUB_NAME.fullmatch(name):
+            raise CheckpointError(missing)
     raise CheckpointError(
         f"{name or repr(name)} does not exist: give a .gguf file, a folder, a Hub name or {DEMO_NAME}"
     )
-
-
-def stored(name: str) -> tuple[Path | None, str | None]:
-    """Where the stores have `name`: a Hub name, a store's own name, a short name of the catalogue.
-
-    Beside it the name to pull, where there is one. Raises RequestError when the name fits several checkpoints.
-    """
-    from shoestring.planning.models import hub_names
-    from shoestring.stores import find_checkpoint
-
-    short = hub_names(name)
-    for candidate in (name, *short):
-        found = find_checkpoint(candidate)
-        if found is not None:
-            return found, None
-    return None, name if short or _HUB_NAME.fullmatch(name) else None
 
 
 def load_model(name: str, *, threads: int | None, kv_type: KVType, context: int | None) -> Model:
