@@ -170,8 +170,11 @@ def test_users_share_weights() -> None:
 
 def test_what_is_not_stated_is_not_estimated() -> None:
     m = parse_hardware("mac-m3-max-128g", CATALOGUE)
+    assert m.gpu is not None
     n, p = choose(SCOUT, m, 8192, 1, "Q4_K_M")
-    speed = estimate(n, p, m)
+    assert estimate(n, p, m).prefill is not None
+    unstated = replace(m, gpu=replace(m.gpu, flops_16=0.0))
+    speed = estimate(n, p, unstated)
     assert speed.decode is not None
     assert speed.prefill is None
     streamed = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)

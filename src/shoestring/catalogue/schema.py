@@ -112,8 +112,6 @@ class Device(Row):
     power: float = 0.0
     unified: bool = False
     vendor: str = "nvidia"
-    #: of a unified machine that is bought with several sizes of memory
-    memory_choices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _experts(catalogue: Catalogue) -> Result:
 
 def _tokens(catalogue: Catalogue) -> Result:
     facts = [f for f in catalogue.facts.values() if f.topic == "tokens"]
-    return "in part", "Measured: " + "; ".join(f.text for f in facts) + ".", tuple(f.id for f in facts)
+    return "in part", "Qwen 3.5 takes " + "; ".join(f.text for f in facts) + ".", tuple(f.id for f in facts)
 
 
 def _price(catalogue: Catalogue) -> Result:
