@@ -54,7 +54,8 @@ def counters() -> tuple[Count, Count, Count]:
 def table(folder: Path) -> str:
     """A line a language: how many tokens Qwen 3.5 takes more (+) or fewer (−) than the others; then the medians."""
     qwen, llama, before = counters()
-    lines = ["| language | Qwen 3.5 | Llama 4 | Qwen 2.5 | to Llama 4 | to Qwen 2.5 |", "|---|---:|---:|---:|---:|---:|"]
+    head = "| language | Qwen 3.5 | Llama 4 | Qwen 2.5 | to Llama 4 | to Qwen 2.5 |"
+    lines = [head, "|---|---:|---:|---:|---:|---:|"]
     large: list[tuple[float, float]] = []
     for code, name in (LARGE | OTHERS).items():
         text = text_of(folder / f"{code}.html")

@@ -68,6 +68,15 @@ def test_multi_token_prediction_and_vision(name: str, mtp: int, vision: int) -> 
     assert shapes["vision"] == vision
 
 
+@pytest.mark.parametrize(("name", "millions"), [("0.8b", 87.4), ("2b", 305.5), ("4b", 305.5), ("9b", 415.0)])
+def test_towers_are_as_large_as_timm_counts_them(name: str, millions: float) -> None:
+    """timm leaves the projector out and folds the two frames of a patch into one."""
+    tower = [s for s in resolve(f"qwen3.5:{name}", CATALOGUE).shapes if s.part == "vision"]
+    frames = next(s for s in tower if s.role == "patch_embedding").parameters // 2
+    counted = sum(s.parameters for s in tower if not s.role.startswith("merger")) - frames
+    assert round(counted / 1e6, 1) == millions
+
+
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda c: c.id)
 def test_text_is_what_the_engine_binds(candidate: Candidate) -> None:
     bound = wanted_shapes(candidate.config)

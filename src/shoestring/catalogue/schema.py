@@ -141,7 +141,8 @@ class Engine(Row):
     modalities: tuple[str, ...]
     #: where the weights may live
     places: tuple[str, ...]
-    since: str = ""
+    #: the earliest time that a source shows it running each of `families`; "": not known
+    since: tuple[str, ...] = ()
     note: str = ""
 
 

@@ -12,6 +12,8 @@ from shoestring.planning.types import is_gguf
 
 #: names of GGUF files where they differ from the block format
 FILE_NAMES = {"Q3_K": "Q3_K_M"}
+#: Llama 4 scales its queries from here on; vLLM by itself only beyond 32,768
+LLAMA4_FLOOR_SCALE = 8192
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,12 @@ def _vllm(n: Need, machine: Hardware) -> Command:
             words += ["--hf-overrides", _yarn(config.max_position_embeddings, n.context)]
     else:
         words += ["--enable-auto-tool-choice", "--tool-call-parser", "llama4_pythonic"]
-        if n.context > 32_768:
+        if n.context > LLAMA4_FLOOR_SCALE:
             words += ["--override-generation-config", '{"attn_temperature_tuning": true}']
-    return Command("vllm", (shlex.join(words),), "everything fits on the GPUs, where vLLM serves many users at once")
+    reason = "everything fits on the GPUs, where vLLM serves many users at once"
+    if config.family == "llama4":
+        reason += "; for tools add --chat-template with its examples/tool_chat_template_llama4_pythonic.jinja"
+    return Command("vllm", (shlex.join(words),), reason)
 
 
 def _yarn(native: int, context: int) -> str:

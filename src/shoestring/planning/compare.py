@@ -277,7 +277,9 @@ def _tooling(left: Assessment, right: Assessment, catalogue: Catalogue) -> Secti
         cells = []
         for a in (left, right):
             reads = [m for m in engine.modalities if a.candidate.row is None or m in a.candidate.row.modalities]
-            cells.append(", ".join(reads) if a.candidate.family in engine.families else "–")
+            since = dict(zip(engine.families, engine.since, strict=False)).get(a.candidate.family, "")
+            text = ", ".join(reads) + (f", since {since}" if since else "")
+            cells.append(text if a.candidate.family in engine.families else "–")
         lines.append(Line(engine.name, cells[0], cells[1], ", ".join(engine.places), engine.kind, (engine.id,)))
     return Section("Engines", tuple(lines))
 
