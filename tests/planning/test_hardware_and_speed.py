@@ -16,9 +16,10 @@ from shoestring.errors import RequestError
 from shoestring.planning.assess import Question, assess
 from shoestring.planning.detect import detect
 from shoestring.planning.hardware import GIB, parse_hardware
+from shoestring.planning.measured import machine_key, read_measured, recall, remember, type_in
 from shoestring.planning.memory import choose, need, place
 from shoestring.planning.models import from_row, resolve
-from shoestring.planning.plan import read_measured
+from shoestring.planning.plan import plan as make
 from shoestring.planning.speed import estimate, read_bytes
 
 CATALOGUE = builtin_catalogue()
@@ -191,9 +192,9 @@ def test_what_was_measured_here_counts(tmp_path: Path) -> None:
     measured = read_measured(path, CATALOGUE)
     assert (measured.model, measured.type) == ("qwen3.5-35b-a3b", "Q4_K_M")
     m = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
-    a = assess(resolve("qwen3.5:35b-a3b", CATALOGUE), m, Question(measured=measured), CATALOGUE)
+    a = assess(resolve("qwen3.5:35b-a3b", CATALOGUE), m, Question(measured=(measured,)), CATALOGUE)
     assert (a.speed.decode, a.speed.prefill, a.speed.label) == (12.5, 80.0, "measured here")
-    other = assess(SCOUT, m, Question(measured=measured), CATALOGUE)
+    other = assess(SCOUT, m, Question(measured=(measured,)), CATALOGUE)
     assert other.speed.label != "measured here"
     path.write_text("[]")
     with pytest.raises(RequestError, match="bench"):
@@ -235,3 +236,54 @@ def test_a_stretched_context_is_said_to_the_engine(hardware: str, wanted: list[s
         assert piece in line
     overrides = [word for word in shlex.split(line) if word.startswith("{")]
     assert [json.loads(word)["text_config"]["rope_parameters"]["rope_type"] for word in overrides] in ([], ["yarn"])
+
+
+FACTS = {"prefill_tokens_per_second": 90.0, "decode_tokens_per_second": 7.5, "threads": 2, "kv_type": "f16"}
+
+
+def test_what_bench_measured_is_found_again_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert recall(CATALOGUE) == ()
+    file = tmp_path / "unsloth_Qwen3.5-0.8B-GGUF" / "Qwen3.5-0.8B-Q4_K_M.gguf"
+    kept = remember(FACTS | {"model": "qwen3.5:0.8b"}, file)
+    assert kept is not None
+    assert machine_key() == kept.parent.name
+    (known,) = recall(CATALOGUE)
+    assert (known.model, known.type, known.decode) == ("qwen3.5-0.8b", "Q4_K_M", 7.5)
+    planned = make("qwen3.5:0.8b", quant="Q4_K_M", min_speed=0)
+    speed = planned.assessments[0].speed
+    if planned.assessments[0].placement.fit == "ram":
+        assert (speed.decode, speed.label) == (7.5, "measured here")
+    assert any("measured here: qwen3.5-0.8b" in note for note in planned.machine.notes)
+    elsewhere = make("qwen3.5:0.8b", quant="Q4_K_M", hardware="cpu:8c-2ch-ddr5+64g")
+    assert elsewhere.assessments[0].speed.label == "estimated"
+    remember(FACTS | {"model": "qwen3.5:0.8b", "decode_tokens_per_second": 8.0}, file)
+    assert [m.decode for m in recall(CATALOGUE)] == [8.0]
+    kept.write_text("{")
+    assert recall(CATALOGUE) == ()
+
+
+def test_a_file_of_ones_own_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    remember(FACTS | {"model": "mine.gguf"}, tmp_path / "mine.gguf")
+    assert [(m.model, m.type) for m in recall(CATALOGUE)] == [("mine.gguf", "as stored")]
+
+
+def test_where_nothing_can_be_kept_nothing_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    assert remember(FACTS | {"model": "x"}, tmp_path / "x.gguf") is None
+    assert recall(CATALOGUE) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "type_"),
+    [
+        ("Qwen3.5-9B-Q4_K_M.gguf", "Q4_K_M"),
+        ("model-F16.gguf", "BF16"),
+        ("x-Q4_K_S.gguf", ""),
+        ("Qwen3.5-9B-FP8", "FP8"),
+    ],
+)
+def test_types_are_read_from_file_names(name: str, type_: str) -> None:
+    assert type_in(name) == type_

@@ -12,9 +12,10 @@ from shoestring.planning.commands import Command, command
 from shoestring.planning.cost import Cost, Money, cost
 from shoestring.planning.hardware import Hardware
 from shoestring.planning.licence import Terms, judge
+from shoestring.planning.measured import Measured
 from shoestring.planning.memory import AS_STORED, Need, Placement, can_split, choose, context_limit
 from shoestring.planning.models import Candidate
-from shoestring.planning.speed import Measured, Speed, estimate
+from shoestring.planning.speed import Speed, estimate
 from shoestring.planning.types import bits
 
 Difficulty = Literal["easy", "moderate", "advanced"]
@@ -38,7 +39,7 @@ class Question:
     money: Money = field(default_factory=Money)
     company_mau: int | None = None
     eu: bool = False
-    measured: Measured | None = None
+    measured: tuple[Measured, ...] = ()
 
     def __post_init__(self) -> None:
         checks = (

@@ -59,7 +59,7 @@ def speed_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
             if context > context_limit(a.candidate) or not a.runs:
                 break
             fixed_type = None if a.need.sizes.type == "as stored" else a.need.sizes.type
-            question = dataclasses.replace(p.question, context=context, type=fixed_type, measured=None)
+            question = dataclasses.replace(p.question, context=context, type=fixed_type, measured=())
             there = assess(a.candidate, p.machine, question, p.catalogue)
             if there.placement.fit == "no" or there.speed.decode is None:
                 break

@@ -21,7 +21,7 @@ COPY_BYTES = 48 * 2**20
 
 def detect(catalogue: Catalogue) -> Hardware:
     """The machine that this process runs on."""
-    cores, clock, label = _processor()
+    cores, clock, label = processor()
     available = _available_bytes()
     notes = [f"{available / 1e9:.1f} GB of memory are free now"]
     gpu, gpus = _nvidia(catalogue)
@@ -29,13 +29,13 @@ def detect(catalogue: Catalogue) -> Hardware:
     notes.append(f"memory bandwidth of {bandwidth / 1e9:.0f} GB/s measured here by copying")
     usage = shutil.disk_usage(Path.home() if Path.home().exists() else Path("/"))
     notes.append(f"{usage.free / 1e9:.0f} GB of disk are free; its speed is not known: say +nvme4 with --hardware")
-    name = f"this machine ({label}, {cores} cores, {_total_bytes() / 1e9:.0f} GB"
+    name = f"this machine ({label}, {cores} cores, {total_bytes() / 1e9:.0f} GB"
     name += f", {gpus}×{gpu.name})" if gpu else ")"
     return Hardware(
         name=name,
         gpu=gpu,
         gpus=gpus,
-        ram_bytes=_total_bytes(),
+        ram_bytes=total_bytes(),
         ram_bandwidth=bandwidth,
         cores=cores,
         cpu_flops=cores * clock * FLOPS_PER_CYCLE,
@@ -44,7 +44,7 @@ def detect(catalogue: Catalogue) -> Hardware:
     )
 
 
-def _processor() -> tuple[int, float, str]:
+def processor() -> tuple[int, float, str]:
     """Cores that this process may use, cycles a second, name."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     clock, label = DEFAULT_CLOCK, platform.machine() or "processor"
@@ -70,7 +70,8 @@ def _meminfo(key: str) -> int:
     return 0
 
 
-def _total_bytes() -> int:
+def total_bytes() -> int:
+    """Memory of this machine; 0: not known."""
     total = _meminfo("MemTotal")
     if not total and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -78,7 +79,7 @@ def _total_bytes() -> int:
 
 
 def _available_bytes() -> int:
-    return _meminfo("MemAvailable") or _total_bytes()
+    return _meminfo("MemAvailable") or total_bytes()
 
 
 def _nvidia(catalogue: Catalogue) -> tuple[Device | None, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,9 +16,9 @@ from shoestring.models.state import KVType
 from shoestring.planning.assess import Assessment, Question, assess
 from shoestring.planning.cost import Money
 from shoestring.planning.hardware import Hardware, parse_hardware
+from shoestring.planning.measured import Measured, read_measured, recall
 from shoestring.planning.memory import context_limit
-from shoestring.planning.models import Candidate, from_row, resolve, resolve_row
-from shoestring.planning.speed import Measured
+from shoestring.planning.models import Candidate, from_row, resolve
 from shoestring.planning.types import type_name
 from shoestring.planning.verdict import Verdict, rank
 
@@ -73,8 +72,9 @@ def plan(
 ) -> Plan:
     """Which of `models` to run, where, how fast and at what price; without any, both flagships and their siblings.
 
-    `hardware`: see planning.hardware; None: this machine. `min_speed` in tokens/s. `measured`: JSON that
-    `shoestring bench --json` wrote here. Raises RequestError or CheckpointError with one sentence.
+    `hardware`: see planning.hardware; None: this machine, with what `shoestring bench` measured on it. `min_speed` in
+    tokens/s. `measured`: JSON that `shoestring bench --json` wrote, instead. Raises RequestError or CheckpointError
+    with one sentence.
     """
     rows = load_catalogue(Path(catalogue) if catalogue else None, Path(prices) if prices else None)
     question = Question(
@@ -87,11 +87,20 @@ def plan(
         money=money or Money(),
         company_mau=company_mau,
         eu=eu,
-        measured=read_measured(Path(measured), rows) if measured else None,
+        measured=_known(measured, hardware, rows),
     )
     candidates = [resolve(name, rows) for name in models] or [from_row(row) for row in rows.models.values()]
     check_context(candidates, question, bool(models))
-    return make_plan(candidates, parse_hardware(hardware, rows), question, rows)
+    machine = parse_hardware(hardware, rows)
+    told = [f"measured here: {m.model}, {m.type}, {m.decode:.3g} tokens/s ({m.source})" for m in question.measured]
+    return make_plan(candidates, dataclasses.replace(machine, notes=(*machine.notes, *told)), question, rows)
+
+
+def _known(measured: str | Path | None, hardware: str | None, catalogue: Catalogue) -> tuple[Measured, ...]:
+    """The measurements that count: a file that was named, else this machine's own."""
+    if measured:
+        return (read_measured(Path(measured), catalogue),)
+    return recall(catalogue) if hardware is None else ()
 
 
 def make_plan(candidates: Sequence[Candidate], machine: Hardware, question: Question, catalogue: Catalogue) -> Plan:
@@ -138,26 +147,6 @@ def check_context(candidates: Sequence[Candidate], question: Question, named: bo
         raise RequestError(
             f"--context {question.context} is beyond the model's: {longest} reads {limits[longest]} tokens at most"
         )
-
-
-def read_measured(path: Path, catalogue: Catalogue) -> Measured:
-    """Speeds from `shoestring bench --json`. Raises RequestError where the file is something else."""
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        decode, prefill = float(facts["decode_tokens_per_second"]), float(facts["prefill_tokens_per_second"])
-        model = str(facts["model"])
-        type_ = str(facts.get("type", "")) or model.rsplit(":", 1)[-1]
-    except OSError as error:
-        raise RequestError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RequestError(f"{path} is not what `shoestring bench --json` writes: {error}") from error
-    if decode <= 0 or prefill <= 0:
-        raise RequestError(f"{path}: decode_tokens_per_second and prefill_tokens_per_second must be above 0")
-    row = next(
-        (row for row in catalogue.models.values() if model.split(":")[0] in (row.gguf, row.repository, row.id)), None
-    )
-    row = row or resolve_row(model, catalogue)
-    return Measured(row.id if row else Path(model).name, type_ if row else "as stored", decode, prefill, path.name)
 
 
 def today() -> str:

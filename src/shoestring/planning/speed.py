@@ -8,12 +8,14 @@ from first sources, never fitted to published speeds; docs/plan.md holds the res
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shoestring.models.families import expert_layers
 from shoestring.models.sizes import flops_per_token
 from shoestring.models.state import AttentionState
 from shoestring.planning.hardware import Hardware
+from shoestring.planning.measured import Measured
 from shoestring.planning.memory import UNUSED, Need, Placement
 
 #: share of the stated bandwidth that reading weights reaches (aiconfigurator-core's mem_bw_empirical_scaling_factor)
@@ -45,37 +47,21 @@ class Speed:
     formula: tuple[str, ...]
 
 
-def estimate(n: Need, placed: Placement, machine: Hardware, measured: Measured | None = None) -> Speed:
-    """Speeds of a model as placed."""
+def estimate(n: Need, placed: Placement, machine: Hardware, measured: Sequence[Measured] = ()) -> Speed:
+    """Speeds of a model as placed; the last of `measured` that applies goes before the estimate."""
     if placed.fit == "no":
         return Speed(None, None, None, None, "does not run", ())
     step, lines = _decode_seconds(n, placed, machine, n.users)
     prefill, prefill_line = _prefill_rate(n, placed, machine)
     label = "estimated"
     decode = 1 / step if step else None
-    if measured is not None and measured.applies(n):
-        decode, prefill, label = measured.decode, measured.prefill, "measured here"
-        lines = [
-            f"measured here: {measured.decode:g} tokens/s decode, {measured.prefill:g} prefill ({measured.source})"
-        ]
-        step = 1 / measured.decode
+    for known in measured:
+        if known.applies(n, placed):
+            decode, prefill, label, step = known.decode, known.prefill, "measured here", 1 / known.decode
+            lines = [f"measured here: {decode:g} tokens/s decode, {prefill:g} prefill ({known.source})"]
     throughput = n.users / step if step else None
     first = n.context / 2 / prefill if prefill else None
     return Speed(decode, throughput, prefill, first, label, (*lines, prefill_line))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What `shoestring bench --json` reported on this machine for one model and type."""
-
-    model: str
-    type: str
-    decode: float
-    prefill: float
-    source: str
-
-    def applies(self, n: Need) -> bool:
-        return n.candidate.id == self.model and n.sizes.type == self.type and n.users == 1
 
 
 def _touched(n: Need, tokens: int) -> float:

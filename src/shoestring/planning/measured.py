@@ -1,0 +1,129 @@
+"""Speeds that `shoestring bench` measured: kept in the user's data folder by machine and model, found again by plan.
+
+A file a model, replaced by the next measurement. What cannot be kept or read is no error: plan then estimates.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shoestring.catalogue.schema import Catalogue, Model
+from shoestring.errors import RequestError
+from shoestring.planning.detect import processor, total_bytes
+from shoestring.planning.memory import AS_STORED, Need, Placement
+from shoestring.planning.models import resolve_row
+from shoestring.planning.types import ALIASES, TYPES
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Tokens/s of one model in one type, one user, on this machine's processor."""
+
+    #: id of a row of the catalogue, else the name of the file or folder
+    model: str
+    type: str
+    decode: float
+    prefill: float
+    #: where it comes from, for the reader
+    source: str
+
+    def applies(self, n: Need, placed: Placement) -> bool:
+        """Whether it says something about a model as placed: bench measures our engine, all in RAM, one sequence."""
+        same = n.candidate.id == self.model and n.sizes.type == self.type
+        return same and n.users == 1 and placed.fit == "ram"
+
+
+def machine_key() -> str:
+    """What tells this machine from another: processor, cores that may be used, memory."""
+    cores, _, label = processor()
+    text = f"{label} {cores}c {total_bytes() / 1e9:.0f}gb"
+    return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
+
+
+def folder() -> Path:
+    """Where this machine's measurements are kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("shoestring", appauthor=False)) / "measured" / machine_key()
+
+
+def remember(facts: Mapping[str, Any], path: Path) -> Path | None:
+    """Keep what bench reported on the checkpoint at `path`; the file written, None where that is not possible."""
+    kept = dict(facts) | {
+        "model": str(facts["model"]),
+        "path": str(path.resolve()),
+        "date": datetime.date.today().isoformat(),
+    }
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(path.resolve().parts[-2:])).strip("-")
+    target = folder() / f"{name}.json"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".part")
+        partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        partial.replace(target)
+    except OSError:
+        return None
+    return target
+
+
+def recall(catalogue: Catalogue) -> tuple[Measured, ...]:
+    """All that bench measured on this machine, the newest last."""
+    found = []
+    try:
+        files = sorted(folder().glob("*.json"), key=lambda file: (file.stat().st_mtime, file.name))
+    except OSError:
+        return ()
+    for file in files:
+        try:
+            found.append(read_measured(file, catalogue))
+        except RequestError:
+            continue
+    return tuple(found)
+
+
+def read_measured(path: Path, catalogue: Catalogue) -> Measured:
+    """Speeds from a file of `shoestring bench --json` or of `remember`. Raises RequestError for anything else."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        decode, prefill = float(facts["decode_tokens_per_second"]), float(facts["prefill_tokens_per_second"])
+        name, where = str(facts["model"]), str(facts.get("path", ""))
+        given, date = str(facts.get("type") or ""), str(facts.get("date", ""))
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RequestError(f"{path} is not what `shoestring bench --json` writes: {error}") from error
+    if not (decode > 0 and prefill > 0):
+        raise RequestError(f"{path}: decode_tokens_per_second and prefill_tokens_per_second must be above 0")
+    source = f"shoestring bench, {date}" if date else path.name
+    row = _row(name, where, catalogue)
+    if row is None:
+        return Measured(Path(where or name).name, AS_STORED, decode, prefill, source)
+    type_ = given or type_in(Path(where).name) or type_in(name.rpartition(":")[2]) or AS_STORED
+    return Measured(row.id, type_, decode, prefill, source)
+
+
+def type_in(name: str) -> str:
+    """The longest type that stands in the name of a file or tag as a word; "" for none."""
+    words = re.sub(r"[^A-Z0-9_]+", " ", name.upper().replace("-", " ").replace(".", " ")).split()
+    names = [t for t in (*TYPES, *ALIASES) if t in words]
+    longest = max(names, key=len, default="")
+    return ALIASES.get(longest, longest)
+
+
+def _row(name: str, where: str, catalogue: Catalogue) -> Model | None:
+    """The catalogue's model behind a name that bench was given, or behind the file that it led to."""
+    row = resolve_row(name, catalogue)
+    if row is not None:
+        return row
+    for row in catalogue.models.values():
+        if name.partition(":")[0] in (row.gguf, row.repository):
+            return row
+    text = "/".join(Path(where or name).parts[-2:]).casefold()
+    inside = [r for r in catalogue.models.values() if r.repository.rpartition("/")[2].casefold() in text]
+    return max(inside, key=lambda r: len(r.repository), default=None)
