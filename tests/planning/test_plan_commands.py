@@ -186,3 +186,22 @@ def test_short_names_lead_to_repositories(name: str, first: str, capsys: pytest.
 
 def test_other_names_are_left_alone() -> None:
     assert hub_names("someone/scout") == hub_names("model.gguf") == hub_names("demo-llama4") == ()
+
+
+def test_what_bench_measures_is_kept_for_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shoestring.cli import bench
+
+    monkeypatch.setattr(bench, "measured", lambda name, *rest: {
+        "model": name, "prefill_tokens_per_second": 90.0, "decode_tokens_per_second": 7.5, "samples": {},
+    })  # fmt: skip
+    file = tmp_path / "Qwen3.5-0.8B-Q8_0.gguf"
+    file.write_bytes(b"")
+    assert run(["bench", str(file), "--json"]) == 0
+    capsys.readouterr()
+    assert run(["plan", "qwen3.5:0.8b", "--quant", "Q8_0", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert any("qwen3.5-0.8b, Q8_0, 7.5 tokens/s" in note for note in planned["hardware"]["notes"])
+    assert run(["plan", "qwen3.5:0.8b", "--quant", "Q8_0", "--hardware", "cpu:8c-2ch-ddr5+64g", "--json"]) == 0
+    assert "7.5 tokens/s" not in capsys.readouterr().out

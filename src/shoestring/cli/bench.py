@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.models import load_model
+from shoestring.cli.models import find, load_model
 from shoestring.cli.progress import Progress, human
 from shoestring.errors import CapacityError, RequestError
 
@@ -61,11 +61,14 @@ def bench(
         raise RequestError("give either MODEL or --synthetic CONFIG")
     if synthetic is None and (layers is not None or output is not None):
         raise RequestError("--layers and --output belong to --synthetic: give that too")
+    from shoestring.planning.measured import remember
+
     # A context of its own, so that not the whole memory is set aside for a short measurement.
     room = context or max(prompt, generate + 1) + 1
     if synthetic is None:
         assert model is not None
         facts = measured(model, prompt, generate, repetitions, threads, kv_type, room)
+        remember(facts, find(model))
     else:
         with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
             path = output or Path(folder) / f"{synthetic.resolve().stem}-{type}.gguf"
