@@ -267,3 +267,16 @@ def test_where_the_article_and_the_arithmetic_disagree() -> None:
 def test_claims_follow_the_rows() -> None:
     lost = with_score(f"{QWEN}-gpqa", 10.0)
     assert "5 of the 6" in {k.claim.id: k.text for k in check_claims(lost)}["80-percent"]
+
+
+def test_a_mac_costs_its_price_over_the_years_and_power() -> None:
+    power = 0.110 * 0.15
+    for memory, usd in ((48, 3099.0), (64, 3499.0), (128, 5099.0)):
+        (a,) = planned(CATALOGUE, f"mac-m5-max-{memory}g", "qwen3.5-9b").assessments
+        assert a.cost.rows == (f"mac-m5-max-{memory}g",)
+        assert a.cost.usd_per_hour == pytest.approx(usd / (3 * 365.25 * 24) + power)
+    (longer,) = planned(CATALOGUE, "mac-m5-max-64g", "qwen3.5-9b", money=Money(years=6.0)).assessments
+    assert longer.cost.usd_per_hour == pytest.approx(3499 / (6 * 365.25 * 24) + power)
+    (unsold,) = planned(CATALOGUE, "mac-m5-max-96g", "qwen3.5-9b").assessments
+    assert unsold.cost.rows == ()
+    assert "power alone" in unsold.cost.basis

@@ -131,6 +131,16 @@ class Rental(Row):
 
 
 @dataclass(frozen=True)
+class Purchase(Row):
+    """Dollars for a whole machine, as a unified device is sold with one size of memory."""
+
+    device: str
+    memory_bytes: int
+    usd: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Engine(Row):
     """A program that serves one or both families."""
 
@@ -216,6 +226,7 @@ class Catalogue:
     devices: dict[str, Device] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     rentals: dict[str, Rental] = field(default_factory=dict)
+    purchases: dict[str, Purchase] = field(default_factory=dict)
     engines: dict[str, Engine] = field(default_factory=dict)
     licences: dict[str, Licence] = field(default_factory=dict)
     uses: dict[str, Use] = field(default_factory=dict)

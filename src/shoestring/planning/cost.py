@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shoestring.catalogue.schema import Catalogue, Price
+from shoestring.catalogue.schema import Catalogue, Price, Purchase
 from shoestring.planning.hardware import Hardware
 from shoestring.planning.speed import Speed
 
@@ -80,7 +80,21 @@ def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float
         total = machine.gpus * cheapest.usd_per_hour
         text = f"{machine.gpus} × ${cheapest.usd_per_hour:g} an hour at {cheapest.provider}"
         return total, text, (cheapest.id,)
+    bought = purchase(machine, catalogue)
+    if bought is not None:
+        spread = bought.usd / (money.years * HOURS_A_YEAR)
+        text = f"${bought.usd:,.0f} ({bought.note}) over {money.years:g} years, and {power_text}"
+        return spread + power, text, (bought.id,)
     return power, f"power alone ({power_text}); the machine is taken as yours: --purchase-usd counts it", ()
+
+
+def purchase(machine: Hardware, catalogue: Catalogue) -> Purchase | None:
+    """What a machine with this device and memory is sold for, the cheapest; None: not in the catalogue."""
+    if machine.gpu is None or machine.gpus != 1:
+        return None
+    device, memory = machine.gpu.id, machine.gpu.memory_bytes
+    sold = [p for p in catalogue.purchases.values() if p.device == device and p.memory_bytes == memory]
+    return min(sold, key=lambda p: p.usd, default=None)
 
 
 def cost(model: str | None, speed: Speed, machine: Hardware, money: Money, catalogue: Catalogue) -> Cost:
