@@ -13,7 +13,7 @@ mkdir -p $build/package
 rm -rf $build/package/shoestring
 cp -r src/shoestring $build/package/shoestring
 rm -f $build/package/shoestring/_kernels*.so
-.venv/bin/cmake -S . -B $build -DSHOESTRING_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+.venv/bin/cmake -S . -B $build -DSHOESTRING_SANITIZE=ON -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" \
     -DPython_EXECUTABLE="$python" -DSHOESTRING_PACKAGE="$PWD/$build/package/shoestring" >/dev/null
 .venv/bin/cmake --build $build -j2 --target selftest _kernels
 $build/selftest
