@@ -19,6 +19,6 @@ rm -f $build/package/shoestring/_kernels*.so
 $build/selftest
 
 # CPython keeps memory until its end by design, so leaks are not looked for; the extension's own would drown.
-export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_sigbus=0  # SIGBUS is ours
 export LD_PRELOAD="$(${CXX:-g++} -print-file-name=libasan.so) $(${CXX:-g++} -print-file-name=libstdc++.so.6)"
 PYTHONPATH=$build/package "$python" -m pytest -q -p no:cacheprovider "$@"
