@@ -1,6 +1,6 @@
 """The functions of both families in plain numpy float64, one position or head at a time where that reads best.
 
-The twin of ops.py: no workspace, no pages, no spans; one sequence. R rows, N query heads, KV key-value heads, D dims.
+The twin of ops: no workspace, no pages, no spans; one sequence. R rows, N query heads, KV key-value heads, D dims.
 """
 
 import numpy as np
