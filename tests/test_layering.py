@@ -15,8 +15,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("reference",),
     ("engine",),
+    ("output",),
     ("hub", "stores", "demo", "synthetic", "catalogue", "planning"),
     ("model",),
+    ("server",),
     ("cli", "__init__", "__main__"),
 )
 

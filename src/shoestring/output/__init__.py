@@ -1,0 +1,1 @@
+"""From sampled tokens to thinking, text and tool calls, and back: what the next token may be."""

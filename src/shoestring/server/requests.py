@@ -1,0 +1,118 @@
+"""What a client asks for, free of any API's spelling. Endpoints translate to this, the service understands only this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from shoestring.output.events import Event, FinishReason, TokenInfo
+
+
+@dataclass(frozen=True)
+class ToolChoice:
+    """Whether the model may, must not or must call a tool; `name`: this one."""
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """The form that the answer's content must have. `value`: a JSON schema, a pattern, a grammar, the choices."""
+
+    kind: Literal["json_schema", "json_object", "regex", "lark", "gbnf", "choice"]
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """What chat and raw completion share. Names left out of `sampling` follow the checkpoint's defaults."""
+
+    #: fields of engine.sampler.Sampling by name
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    #: None: until the context is full
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    #: answers to one prompt
+    n: int = 1
+    ignore_eos: bool = False
+    constraint: Constraint | None = None
+    #: between clients the engine is fair: the API key, else the address
+    client: str = ""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A conversation in the shape that chat templates expect (OpenAI's), to be answered."""
+
+    messages: tuple[Mapping[str, Any], ...]
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+    #: {"type": "function", "function": {"name", "description", "parameters", "strict"}}
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)
+    parallel_tool_calls: bool = True
+    #: None: the template's choice
+    thinking: bool | None = None
+    #: most tokens of thinking; None: no limit
+    thinking_budget: int | None = None
+    #: further variables of the chat template
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CompletionRequest:
+    """A raw prompt, text or token ids, to be continued."""
+
+    prompt: str | tuple[int, ...]
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+
+
+# --- what the service gives back, in this order: Started, Progress…, then Delta and Finished of each choice, Usage
+
+
+@dataclass(frozen=True)
+class Started:
+    """The request is admitted and its prompt begins to be computed."""
+
+    prompt_tokens: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`computed` of the prompt's tokens are done, the cached ones included. At most one a step."""
+
+    computed: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What one token adds to answer `choice`; `events` may be empty while characters are held back."""
+
+    choice: int
+    events: tuple[Event, ...]
+    tokens: tuple[TokenInfo, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Answer `choice` is over. stop_sequence: the stop string that ended it."""
+
+    choice: int
+    reason: FinishReason
+    stop_sequence: str | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of the whole request; prompt_tokens includes cached_tokens, completion_tokens includes thinking."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    thinking_tokens: int
+
+
+StreamItem = Started | Progress | Delta | Finished | Usage
