@@ -1,4 +1,4 @@
-"""What a client asks for, free of any API's spelling. Endpoints translate to this, the service understands only this."""
+"""What a client asks for, free of any API's spelling. Endpoints translate to this, the service knows only this."""
 
 from __future__ import annotations
 
