@@ -1,0 +1,102 @@
+"""Thinking in every spelling that clients send, brought to one meaning.
+
+Owns what an effort is worth in tokens and who wins where several fields speak: an explicit switch before an effort,
+an explicit budget before the effort's. Two switches that contradict each other are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from shoestring.errors import RequestError
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+
+#: Most tokens of thinking; None: no limit.
+EFFORT_BUDGETS: Mapping[Effort, int | None] = {
+    "low": 1024,
+    "medium": 8192,
+    "high": None,
+    "xhigh": None,
+    "max": None,
+}
+
+#: Variables of chat templates that switch thinking: Qwen's, and what other families call it.
+_SWITCHES = ("enable_thinking", "thinking")
+_BUDGETS = ("thinking_budget",)
+
+
+@dataclass(frozen=True)
+class ThinkingWish:
+    """What a request says about thinking.
+
+    on: None leaves it to the template. budget: most tokens of thinking, None: no limit. template_arguments: what
+    is left of chat_template_kwargs when the variables about thinking are taken out.
+    """
+
+    on: bool | None
+    budget: int | None
+    template_arguments: Mapping[str, Any]
+
+
+def thinking_wish(
+    *,
+    effort: str | None = None,
+    switch: bool | None = None,
+    budget: int | None = None,
+    template_arguments: Mapping[str, Any] | None = None,
+) -> ThinkingWish:
+    """One meaning of a request's fields. Raises RequestError for contradictions and values without a meaning.
+
+    effort: "none" and "minimal" switch off, the others on, with EFFORT_BUDGETS. switch: an explicit field. budget: a
+    budget of 0 switches off, a larger one on. template_arguments: chat_template_kwargs, as the client sent them;
+    enable_thinking, thinking, thinking_budget and reasoning_effort are understood there too.
+    """
+    left = dict(template_arguments or {})
+    switches = {} if switch is None else {"the thinking switch": switch}
+    for name in _SWITCHES:
+        if name in left:
+            switches[f"chat_template_kwargs.{name}"] = _bool(left.pop(name), f"chat_template_kwargs.{name}")
+    for name in _BUDGETS:
+        if name in left:
+            inner = _count(left.pop(name), f"chat_template_kwargs.{name}")
+            budget = inner if budget is None else budget
+    if "reasoning_effort" in left:
+        inner_effort = left.pop("reasoning_effort")
+        effort = inner_effort if effort is None else effort
+    if len(set(switches.values())) > 1:
+        raise RequestError(f"{' and '.join(switches)} contradict each other: send one of them")
+    on = next(iter(switches.values()), None)
+    if budget is not None and budget < 0:
+        raise RequestError(f"the thinking budget is {budget}: choose 0 for no thinking, or a number of tokens")
+    effort_on, effort_budget = (None, None) if effort is None else _effort(effort)
+    if on is None:
+        on = effort_on if budget is None else budget > 0
+    if not on:
+        return ThinkingWish(on, None, left)
+    if budget == 0:
+        raise RequestError("thinking is switched on with a budget of 0: choose a budget, or switch it off")
+    return ThinkingWish(on, budget if budget is not None else effort_budget, left)
+
+
+def _effort(effort: object) -> tuple[bool, int | None]:
+    if effort not in EFFORTS:
+        raise RequestError(f"the reasoning effort is {effort!r}: choose one of {', '.join(EFFORTS)}")
+    if effort in ("none", "minimal"):
+        return False, None
+    return True, EFFORT_BUDGETS[effort]  # type: ignore[index]
+
+
+def _bool(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise RequestError(f"{where} is {value!r}: choose true or false")
+    return value
+
+
+def _count(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise RequestError(f"{where} is {value!r}: give a whole number of tokens")
+    return value
