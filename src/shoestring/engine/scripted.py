@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +21,17 @@ from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState,
 from shoestring.models.step import PageTable, Step
 
 Float32 = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.integer[Any]]
 
 #: A prime below 2^24, so that the hash is exact in float32.
 _MODULUS = 16_777_213
 
 
 class ScriptedModel:
-    """`script(tokens)` is the token that follows; its logit is 10, of others 0. Hidden states are the logits.
+    """`script(tokens)` is the token that follows; its logit is 10, of others 0. A hidden state names what its row sees.
 
-    chunk_size 0: no chunk-local layer. recurrent: also keep a state that cannot be rewound.
+    chunk_size 0: no chunk-local layer. recurrent: also keep a state that cannot be rewound. The script is asked
+    for rows that want logits only, so that long prompts stay quick.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class ScriptedModel:
         if recurrent:
             layers.append(DeltaNetState(convolution=(1, 1), memory=(1, 1, 1)))
         self._layout = Layout(tuple(layers))
+        #: what each span of the last step sees at its end
+        self._seen: list[tuple[int, ...]] = []
         #: rows computed so far
         self.rows = 0
 
@@ -63,27 +68,30 @@ class ScriptedModel:
         return nullcontext()
 
     def forward(self, state: State, step: Step) -> Float32:
+        """[rows, 2]: the span and the position of each row."""
         rows = len(step.token_ids)
         self.rows += rows
-        logits = np.zeros((rows, self._vocab_size), np.float32)
+        hidden = np.zeros((rows, 2), np.float32)
+        self._seen = []
         for span, (first, end) in enumerate(zip(step.span_starts[:-1], step.span_starts[1:], strict=True)):
-            for row in range(first, end):
-                index = int(step.index[row])
-                assert row == first or index == step.index[row - 1] + 1, "a span has a gap"
-                seen = self._attend(state, step, span, index, int(step.token_ids[row]))
-                logits[row, self._script(seen)] = 10
+            index = step.index[first:end]
+            assert (np.diff(index) == 1).all(), "a span has a gap"
+            self._seen.append(self._attend(state, step, span, index, step.token_ids[first:end]))
+            hidden[first:end, 0], hidden[first:end, 1] = span, index
             self._recur(state, step, span, int(first), int(end))
-        return logits
+        return hidden
 
-    def _attend(self, state: State, step: Step, span: int, index: int, token: int) -> tuple[int, ...]:
-        """Store the token at its position, read back all that are visible; both layers must agree."""
+    def _attend(self, state: State, step: Step, span: int, index: Integers, tokens: Integers) -> tuple[int, ...]:
+        """Store the tokens at their positions, read back all that the last sees; both layers must agree."""
         pools = [layer for layer in state.layers if isinstance(layer, AttentionPages)]
-        _store(pools[0], step.global_pages, span, index, token)
-        seen = _read(pools[0], step.global_pages, span, 0, index)
+        last = int(index[-1])
+        _store(pools[0], step.global_pages, span, index, tokens)
+        seen = _read(pools[0], step.global_pages, span, 0, last)
         if self._chunk_size:
-            _store(pools[1], step.chunk_pages, span, index, token)
-            start = index - index % self._chunk_size
-            local = _read(pools[1], step.chunk_pages, span, start, index)
+            _store(pools[1], step.chunk_pages, span, index, tokens)
+            start = last - last % self._chunk_size
+            assert start <= index[0], "a span crosses the edge of a chunk"
+            local = _read(pools[1], step.chunk_pages, span, start, last)
             assert local == seen[start:], "the chunk's pages hold other tokens than the global ones"
         return seen
 
@@ -105,7 +113,13 @@ class ScriptedModel:
         slots.memory[int(step.write_slots[span])] = value
 
     def head(self, hidden: Float32) -> Float32:
-        return hidden
+        logits = np.zeros((len(hidden), self._vocab_size), np.float32)
+        for row, (span, index) in enumerate(hidden.tolist()):
+            if np.isfinite(index):
+                logits[row, self._script(self._seen[int(span)][: int(index) + 1])] = 10
+            else:  # a test has damaged the hidden states
+                logits[row] = np.nan
+        return logits
 
     def is_finite(self, logits: Float32) -> bool:
         return bool(np.isfinite(logits).all())
@@ -123,21 +137,26 @@ class ScriptedModel:
         return Sampled(token, 0.0, tuple((token, 0.0) for _ in range(min(sampling.logprobs, 1))))
 
 
-def _place(table: PageTable, span: int, position: int) -> tuple[int, int]:
-    entry = position // PAGE_TOKENS - int(table.first_page[span])
-    assert 0 <= entry < table.pages.shape[1], f"position {position} lies outside of the page table"
-    return int(table.pages[span, entry]), position % PAGE_TOKENS
+def _places(table: PageTable, span: int, index: Integers) -> tuple[Integers, Integers]:
+    """Page and offset of each position."""
+    entries = index // PAGE_TOKENS - int(table.first_page[span])
+    assert entries.size == 0 or (entries.min() >= 0 and entries.max() < table.pages.shape[1]), (
+        f"positions {index} lie outside of the page table"
+    )
+    return table.pages[span, entries], index % PAGE_TOKENS
 
 
-def _store(pool: AttentionPages, table: PageTable, span: int, position: int, token: int) -> None:
-    page, offset = _place(table, span, position)
-    pool.keys[page, 0, 0, offset] = token
-    pool.values[page, 0, offset, 0] = token
+def _store(pool: AttentionPages, table: PageTable, span: int, index: Integers, tokens: Integers) -> None:
+    pages, offsets = _places(table, span, index)
+    pool.keys[pages, 0, 0, offsets] = tokens
+    pool.values[pages, 0, offsets, 0] = tokens
 
 
 def _read(pool: AttentionPages, table: PageTable, span: int, first: int, last: int) -> tuple[int, ...]:
-    places = [_place(table, span, position) for position in range(first, last + 1)]
-    return tuple(int(pool.keys[page, 0, 0, offset]) for page, offset in places)
+    pages, offsets = _places(table, span, np.arange(first, last + 1))
+    keys = pool.keys[pages, 0, 0, offsets]
+    assert (keys == pool.values[pages, 0, offsets, 0]).all(), "keys and values are not of the same tokens"
+    return tuple(keys.astype(np.int64).tolist())
 
 
 def _next(value: int, token: int) -> int:
