@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from shoestring.output.events import Event, FinishReason, TokenInfo
-
-
-@dataclass(frozen=True)
-class ToolChoice:
-    """Whether the model may, must not or must call a tool; `name`: this one."""
-
-    mode: Literal["auto", "none", "required"] = "auto"
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """The form that the answer's content must have. `value`: a JSON schema, a pattern, a grammar, the choices."""
-
-    kind: Literal["json_schema", "json_object", "regex", "lark", "gbnf", "choice"]
-    value: Any = None
+from shoestring.output.request import Constraint as Constraint
+from shoestring.output.request import ToolChoice as ToolChoice
 
 
 @dataclass(frozen=True)
