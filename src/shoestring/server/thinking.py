@@ -87,7 +87,7 @@ def _effort(effort: object) -> tuple[bool, int | None]:
         raise RequestError(f"the reasoning effort is {effort!r}: choose one of {', '.join(EFFORTS)}")
     if effort in ("none", "minimal"):
         return False, None
-    return True, EFFORT_BUDGETS[effort]  # type: ignore[index]
+    return True, EFFORT_BUDGETS[effort]
 
 
 def _bool(value: object, where: str) -> bool:
