@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
+from shoestring import __version__
 from shoestring.cli import bench, chat, demo, files, inspect, perplexity, plan, run_command, version
 from shoestring.cli.options import Debug
 from shoestring.errors import ShoestringError
@@ -32,7 +34,14 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _shoestring(context: typer.Context, debug: Debug = False) -> None:
+def _shoestring(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Debug = False,
+) -> None:
+    if version:
+        typer.echo(f"shoestring {__version__}")
+        raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
