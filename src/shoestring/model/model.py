@@ -59,6 +59,7 @@ class Template(Protocol):
         tools: Sequence[Message] | None = None,
         enable_thinking: bool | None = None,
         add_generation_prompt: bool = True,
+        **kwargs: Any,
     ) -> Rendered: ...
 
 
@@ -93,7 +94,7 @@ class Model:
         self.template = template
         self.family = family
         self._generation_config = generation_config or {}
-        self._check = check or (lambda: None)
+        self.check = check or (lambda: None)
 
     @property
     def context(self) -> int:
@@ -119,7 +120,7 @@ class Model:
         (default 512); no bit depends on it. Raises CapacityError for more tokens than the context, RequestError
         for token ids or rows out of range.
         """
-        self._check()
+        self.check()
         ids = [int(token) for token in tokens]
         wanted = list(range(len(ids))) if rows is None else [int(row) + len(ids) * (row < 0) for row in rows]
         place = {row: i for i, row in enumerate(wanted)}
@@ -143,7 +144,7 @@ class Model:
         progress: called with windows done and in all. Raises RequestError for a text shorter than two windows,
         CapacityError for a window longer than the model's context.
         """
-        self._check()
+        self.check()
         bos = self.tokenizer.bos_id if self.tokenizer.add_bos else None
         tokens = self.tokenizer.encode(text)
         if bos is not None:
@@ -225,7 +226,7 @@ class Model:
 
         Errors are raised at the call, not at the first piece: RequestError, CapacityError, CheckpointError.
         """
-        self._check()
+        self.check()
         prompts = [self.prompt(p, m, tools=tools, thinking=thinking) for p, m in batch(prompt, messages)]
         options: dict[str, Any] = {
             "temperature": temperature,
