@@ -6,15 +6,17 @@ sample, deliver. Knows tokens, no text. Not thread-safe: one loop owns the model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from collections.abc import Sequence as Tokens
-from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from shoestring.engine.cache import Demand, Pools, allocate_state
+from shoestring.engine.guide import Guide
+from shoestring.engine.request import Counts, Receive, Request, Status
+from shoestring.engine.request import Delivery as Delivery
+from shoestring.engine.request import FinishReason as FinishReason
 from shoestring.engine.runner import Runner
 from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.engine.scheduler import Scheduler, Span
@@ -29,38 +31,6 @@ Float32 = npt.NDArray[np.float32]
 CHUNK = 512
 #: Most rows of logits that exist at once.
 HEAD_ROWS = 128
-
-#: Why a request ended: a stop token, its max_tokens, the context, or the caller.
-FinishReason = Literal["stop", "length", "context"]
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A token of request `number`, its place in the sequence, and why it is the last one, if it is."""
-
-    number: int
-    position: int
-    sampled: Sampled
-    finish_reason: FinishReason | None
-
-
-#: Called with the position of the first row and logits [rows, vocab_size], valid during the call.
-Receive = Callable[[int, Float32], None]
-
-
-@dataclass
-class _Request:
-    sequence: Sequence
-    prompt_length: int
-    chunk: int | None = None
-    # to generate:
-    sampling: Sampling | None = None
-    most_tokens: int = 0
-    index: int = 0
-    stop_ids: frozenset[int] = field(default_factory=frozenset)
-    # to score:
-    receive: Receive | None = None
-    rows: tuple[int, ...] = ()
 
 
 class Engine:
@@ -81,6 +51,7 @@ class Engine:
     ) -> None:
         layout = runner.layout
         self.context = context
+        self.kv_type = kv_type
         self.runner = runner
         self.snapshots = snapshots if layout.recurrent_layers else 0
         self.capacity = capacity or capacity_of(runner, context, sequences, snapshots)
@@ -89,10 +60,13 @@ class Engine:
         self._state = allocate_state(layout, self.capacity, kv_type)
         self._chunk_size = layout.chunk_size
         self._recurrent = bool(layout.recurrent_layers)
-        self._requests: dict[int, _Request] = {}
+        self._requests: dict[int, Request] = {}
         #: sequences that no request runs, most recently used last
         self._resting: list[Sequence] = []
-        self._mail: dict[int, list[Delivery]] = {}
+        #: what requests are over that nobody has cancelled yet
+        self._over: dict[int, Request] = {}
+        self._news: list[Delivery] = []
+        self._cached_tokens = self._computed_tokens = 0
         self._next = 0
 
     # --- requests ----------------------------------------------------------------------------------------------
@@ -107,10 +81,14 @@ class Engine:
         boundaries: Tokens[int] = (),
         chunk: int | None = None,
         index: int = 0,
+        guide: Guide | None = None,
+        client: str = "",
     ) -> int:
-        """Submit a prompt; `deliveries` brings what follows it. Returns the request's number.
+        """Submit a prompt; `collect` or `deliveries` brings what follows it. Returns the request's number.
 
         boundaries: positions where a later request may branch off. index: which answer to one prompt this is.
+        guide: says what may be sampled and what must follow. client: between clients the engine is fair.
+        `cancel` the number when you are done with it, also after its end.
         Raises CapacityError for a prompt longer than the context, RequestError for an empty one.
         """
         self._check(tokens, chunk)
@@ -124,7 +102,7 @@ class Engine:
         self._check_bias(sampling)
         most = room if max_tokens is None else min(max_tokens, room)
         # The state just before the prompt's last token lets the same prompt, or a longer one, go on from there.
-        request = _Request(
+        request = Request(
             self._sequence(tokens, (*boundaries, len(tokens) - 1)),
             len(tokens),
             chunk,
@@ -132,18 +110,23 @@ class Engine:
             most_tokens=most,
             index=index,
             stop_ids=frozenset(stop_ids),
+            guide=guide,
+            client=client,
         )
-        number = self._submit(request, len(tokens) + most)
-        self._mail[number] = []
-        return number
+        return self._submit(request, len(tokens) + most)
+
+    def collect(self) -> list[Delivery]:
+        """The news of all requests since the last call, in the order in which they came."""
+        news, self._news = self._news, []
+        return news
 
     def deliveries(self, numbers: Collection[int]) -> list[Delivery]:
         """Step until one of these requests has news; empty when none of them goes on."""
+        wanted = set(numbers)
         while True:
-            news = [delivery for number in numbers for delivery in self._mail.get(number, ())]
+            news = [delivery for delivery in self._news if delivery.number in wanted]
             if news:
-                for number in numbers:
-                    self._mail[number] = []
+                self._news = [delivery for delivery in self._news if delivery.number not in wanted]
                 return news
             if not any(number in self._requests for number in numbers):
                 return []
@@ -161,7 +144,7 @@ class Engine:
         if not wanted or wanted[0] < 0 or wanted[-1] >= len(tokens):
             raise RequestError(f"rows must lie between 0 and {len(tokens) - 1}, the last token's")
         upto = tokens[: wanted[-1] + 1]
-        request = _Request(self._sequence(upto, ()), len(upto), chunk, receive=receive, rows=wanted)
+        request = Request(self._sequence(upto, ()), len(upto), chunk, receive=receive, rows=wanted)
         number = self._submit(request, len(upto))
         try:
             while number in self._requests:
@@ -171,13 +154,40 @@ class Engine:
 
     def cancel(self, number: int) -> None:
         """Forget a request and its news; what it computed may serve a later one. Harmless when it is over."""
-        self._mail.pop(number, None)
         self._finish(number)
+        self._over.pop(number, None)
+        self._news = [delivery for delivery in self._news if delivery.number != number]
+
+    def status(self, number: int) -> Status:
+        """How far a request is; of one that was cancelled or never there: over, without numbers."""
+        request = self._requests.get(number) or self._over.get(number)
+        if request is None:
+            return Status("over")
+        computed = min(request.sequence.computed, request.prompt_length) - request.cached_tokens
+        running = number in self.scheduler.running
+        state = "over" if number in self._over else "running" if running else "waiting"
+        return Status(state, request.prompt_length, request.cached_tokens, max(0, computed))  # type: ignore[arg-type]
+
+    def counts(self) -> Counts:
+        """Sums for whoever watches the engine."""
+        cached = self._resting_held()
+        return Counts(
+            running=len(self.scheduler.running),
+            waiting=len(self.scheduler.waiting),
+            capacity=self.capacity,
+            used=self.pools.used - cached,
+            cached=cached,
+            free=self.pools.free,
+            cached_bytes=self.runner.layout.nbytes(cached, self.kv_type),
+            cached_tokens=self._cached_tokens,
+            computed_tokens=self._computed_tokens,
+        )
 
     def _finish(self, number: int) -> None:
         request = self._requests.pop(number, None)
         if request is None:
             return
+        self._over[number] = request
         running = number in self.scheduler.running
         self.scheduler.finish(number)
         if running:
@@ -206,7 +216,7 @@ class Engine:
     def _sequence(self, tokens: Tokens[int], boundaries: Tokens[int]) -> Sequence:
         return Sequence(tokens, chunk_size=self._chunk_size, recurrent=self._recurrent, boundaries=boundaries)
 
-    def _submit(self, request: _Request, longest: int) -> int:
+    def _submit(self, request: Request, longest: int) -> int:
         number = self._next
         demand = self.runner.layout.demand(longest) + Demand(slots=self.snapshots)
         self.scheduler.submit(number, len(request.sequence.tokens), demand, request.chunk)
@@ -259,6 +269,8 @@ class Engine:
             request = self._requests[number]
             self._reuse(request)
             self.scheduler.reused(number, request.sequence.computed)
+            request.cached_tokens = request.sequence.computed
+            self._cached_tokens += request.cached_tokens
         while self._resting and not self.scheduler.reserved.fits(self.capacity - self._resting_held()):
             self._resting.pop(0).release(self.pools)
 
@@ -268,7 +280,7 @@ class Engine:
             held = held + sequence.held()
         return held
 
-    def _reuse(self, request: _Request) -> None:
+    def _reuse(self, request: Request) -> None:
         """Let the request go on from the resting sequence that saves it most."""
         tokens, boundaries = request.sequence.tokens, request.sequence.boundaries
         # The last token is always computed, for its logits; so is every row that is asked for.
@@ -322,13 +334,14 @@ class Engine:
 
     def _deliver(self, spans: tuple[Span, ...], step: Step, hidden: Float32) -> None:
         """Hand out the logits of a step, sample, and move every sequence on."""
-        asking: list[tuple[int, _Request, int]] = []
+        asking: list[tuple[int, Request, int]] = []
         for span, first in zip(spans, step.span_starts.tolist(), strict=False):
             request = self._requests[span.number]
             begin = request.sequence.computed
             if request.receive is not None:
                 self._score(request, begin, hidden[first : first + span.rows])
             request.sequence.advance(span.rows)
+            self._computed_tokens += span.rows
             self.scheduler.computed(span)
             if self.scheduler.remaining(span.number) == 0:
                 if request.sampling is None:
@@ -338,7 +351,7 @@ class Engine:
         if asking:
             self._sample(asking, hidden)
 
-    def _score(self, request: _Request, begin: int, hidden: Float32) -> None:
+    def _score(self, request: Request, begin: int, hidden: Float32) -> None:
         assert request.receive is not None
         rows = [row - begin for row in request.rows if begin <= row < begin + len(hidden)]
         for run in runs(rows, HEAD_ROWS):
@@ -352,23 +365,47 @@ class Engine:
             raise NumericsError("a logit is not a finite number: the checkpoint's weights are damaged or out of range")
         return logits
 
-    def _sample(self, asking: list[tuple[int, _Request, int]], hidden: Float32) -> None:
+    def _sample(self, asking: list[tuple[int, Request, int]], hidden: Float32) -> None:
         logits = self._head(hidden[[row for _, _, row in asking]])
         for row, (number, request, _) in enumerate(asking):
-            assert request.sampling is not None
-            tokens = request.sequence.tokens
-            sampled = self.runner.sample(logits[row], request.sampling, tokens, request.prompt_length, request.index)
-            position = len(tokens)
-            tokens.append(sampled.token)
-            self.scheduler.extend(number)
-            reason: FinishReason | None = None
-            if sampled.token in request.stop_ids:
-                reason = "stop"
-            elif position + 1 - request.prompt_length >= request.most_tokens:
-                reason = "context" if position + 1 >= self.context else "length"
-            self._mail[number].append(Delivery(number, position, sampled, reason))
-            if reason is not None:
+            try:
+                tokens = self._draw(request, logits[row])
+            except Exception as error:  # of the guide, or none is allowed: this request's alone
+                position = len(request.sequence.tokens)
+                self._news.append(Delivery(number, position, Sampled(-1), None, error=error))
                 self._finish(number)
+                continue
+            for i, sampled in enumerate(tokens):
+                reason = self._append(number, request, sampled.token)
+                position = len(request.sequence.tokens) - 1
+                self._news.append(Delivery(number, position, sampled, reason, forced=i > 0))
+                if reason is not None:
+                    self._finish(number)
+                    break
+
+    def _draw(self, request: Request, logits: Float32) -> list[Sampled]:
+        """The token that follows, and those that the guide forces behind it."""
+        sampling, guide, tokens = request.sampling, request.guide, request.sequence.tokens
+        assert sampling is not None
+        allowed = None
+        if guide is not None:
+            if not guide.penalties_apply:
+                sampling = sampling.without_penalties()
+            allowed = guide.allowed()
+        sampled = self.runner.sample(logits, sampling, tokens, request.prompt_length, request.index, allowed)
+        forced = () if guide is None else guide.accept(sampled.token)
+        return [sampled, *map(Sampled, forced)]
+
+    def _append(self, number: int, request: Request, token: int) -> FinishReason | None:
+        """One token more; why the request ends with it, if it does."""
+        tokens = request.sequence.tokens
+        tokens.append(token)
+        self.scheduler.extend(number)
+        if token in request.stop_ids:
+            return "stop"
+        if len(tokens) - request.prompt_length >= request.most_tokens:
+            return "context" if len(tokens) >= self.context else "length"
+        return None
 
 
 def capacity_of(runner: Runner, context: int, sequences: int, snapshots: int) -> Demand:

@@ -13,15 +13,21 @@ import numpy.typing as npt
 
 
 class Guide(Protocol):
-    """Called on the engine's thread, in this order for each token: `penalties_apply`, `allowed`, `accept`."""
+    """Called on the engine's thread, in this order for each token: `penalties_apply`, `allowed`, `accept`.
+
+    What it raises ends its own request, with the exception as the request's error.
+    """
 
     @property
     def penalties_apply(self) -> bool:
         """Whether repetition, presence and frequency penalties count for the next token."""
 
     def allowed(self) -> npt.NDArray[np.uint32] | None:
-        """Bit t % 32 of word t // 32 is set where token t may be sampled, [⌈vocab_size / 32⌉]; None: all may."""
+        """Bit t % 32 of word t // 32 is set where token t may be sampled, [≥ ⌈vocab_size / 32⌉]; None: all may."""
 
     def accept(self, token: int) -> Tokens[int]:
-        """A token was sampled. Returns tokens that must follow it: they are appended and delivered unsampled,
-        computed in one span with the next step, and `accept` is not called for them."""
+        """A token was sampled, be it the last. Returns tokens that must follow it.
+
+        They are appended and delivered unsampled, `accept` is not called for them, and they are computed in one
+        span with the next step.
+        """

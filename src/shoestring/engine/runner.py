@@ -20,6 +20,7 @@ from shoestring.models.state import State
 from shoestring.models.step import Step
 
 Float32 = npt.NDArray[np.float32]
+Uint32 = npt.NDArray[np.uint32]
 
 
 class Runner(Protocol):
@@ -46,9 +47,18 @@ class Runner(Protocol):
         """Whether every logit is a number."""
 
     def sample(
-        self, logits: Float32, sampling: Sampling, tokens: Tokens[int], prompt_length: int, index: int
+        self,
+        logits: Float32,
+        sampling: Sampling,
+        tokens: Tokens[int],
+        prompt_length: int,
+        index: int,
+        allowed: Uint32 | None = None,
     ) -> Sampled:
-        """Draw the token that follows `tokens`; `index` tells the answers to one prompt apart."""
+        """Draw the token that follows `tokens`; `index` tells the answers to one prompt apart.
+
+        allowed: a bit a token (guide.py). Raises RequestError when none may be sampled.
+        """
 
 
 class FamilyRunner:
@@ -82,9 +92,16 @@ class FamilyRunner:
         return ops.check_finite(logits)
 
     def sample(
-        self, logits: Float32, sampling: Sampling, tokens: Tokens[int], prompt_length: int, index: int
+        self,
+        logits: Float32,
+        sampling: Sampling,
+        tokens: Tokens[int],
+        prompt_length: int,
+        index: int,
+        allowed: Uint32 | None = None,
     ) -> Sampled:
         reported = sampling.logprobs
+        assert allowed is None, "the kernel takes no mask yet"
         repeated = sampling.repetition_penalty != 1
         counted = sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
         token, logprob, top_ids, top_logprobs = ops.sample(

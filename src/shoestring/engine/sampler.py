@@ -56,8 +56,15 @@ class Sampling:
         """With a seed, drawn now where none was asked for."""
         return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbits(63))
 
+    def without_penalties(self) -> Sampling:
+        """The same, but what was said before does not count."""
+        return dataclasses.replace(self, repetition_penalty=1.0, presence_penalty=0.0, frequency_penalty=0.0)
+
 
 MOST_LOGPROBS = 64
+#: When a guide allows no token at all.
+NOTHING_ALLOWED = "the form that was asked for allows no token to follow: the constraint cannot be met"
+
 _RANGES = (
     ("temperature", 0.0, 100.0),
     ("top_k", 0, 1 << 30),

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.engine.cache import Layout
-from shoestring.engine.sampler import Sampled, Sampling
+from shoestring.engine.sampler import NOTHING_ALLOWED, Sampled, Sampling
+from shoestring.errors import RequestError
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, State
 from shoestring.models.step import PageTable, Step
 
@@ -125,16 +126,35 @@ class ScriptedModel:
         return bool(np.isfinite(logits).all())
 
     def sample(
-        self, logits: Float32, sampling: Sampling, tokens: Tokens[int], prompt_length: int, index: int
+        self,
+        logits: Float32,
+        sampling: Sampling,
+        tokens: Tokens[int],
+        prompt_length: int,
+        index: int,
+        allowed: npt.NDArray[np.uint32] | None = None,
     ) -> Sampled:
-        """The scripted token, whatever the temperature; logit bias counts, so that it can be tested."""
+        """The scripted token, whatever the temperature; bias and the guide's mask count, so that they can be tested."""
         biased = logits.copy()
         for token, bias in sampling.logit_bias.items():
             biased[token] += bias
+        if allowed is not None:
+            biased[~allowed_tokens(allowed, self._vocab_size)] = -np.inf
+            if not (biased > -np.inf).any():
+                raise RequestError(NOTHING_ALLOWED)
         token = int(np.argmax(biased))
         if sampling.logprobs is None:
             return Sampled(token)
         return Sampled(token, 0.0, tuple((token, 0.0) for _ in range(min(sampling.logprobs, 1))))
+
+
+def allowed_tokens(allowed: npt.NDArray[np.uint32], vocab_size: int) -> npt.NDArray[np.bool_]:
+    """A guide's bits as booleans, [vocab_size]. Raises RequestError for a mask too short."""
+    words = -(-vocab_size // 32)
+    if allowed.dtype != np.uint32 or allowed.ndim != 1 or len(allowed) < words:
+        raise RequestError(f"the mask is {allowed.dtype} {allowed.shape}, {vocab_size} tokens need {words} words")
+    bits: npt.NDArray[np.uint8] = np.unpackbits(allowed.astype("<u4").view(np.uint8), bitorder="little")
+    return bits[:vocab_size].view(np.bool_)
 
 
 def _places(table: PageTable, span: int, index: Integers) -> tuple[Integers, Integers]:

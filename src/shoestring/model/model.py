@@ -278,6 +278,8 @@ class Model:
                 if not news:
                     raise RequestError("the answer was given up, because another request failed in the same step")
                 for delivery in news:
+                    if delivery.error is not None:
+                        raise delivery.error
                     answer, sampled = answers[delivery.number], delivery.sampled
                     if answer.finished:
                         continue

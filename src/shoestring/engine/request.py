@@ -1,0 +1,94 @@
+"""What is asked of the engine and what comes back: requests, their tokens one by one, their state, the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shoestring.engine.cache import Demand
+from shoestring.engine.guide import Guide
+from shoestring.engine.sampler import Sampled, Sampling
+from shoestring.engine.sequence import Sequence
+
+Float32 = npt.NDArray[np.float32]
+
+#: Why a request ended: a stop token, its max_tokens, the context.
+FinishReason = Literal["stop", "length", "context"]
+
+#: Called with the position of the first row and logits [rows, vocab_size], valid during the call.
+Receive = Callable[[int, Float32], None]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A token of request `number`, its place in the sequence, and why it is the last one, if it is.
+
+    forced: the guide put it there, it was not sampled. error: the request failed and is over; there is no token
+    then (`sampled` holds −1), and other requests go on.
+    """
+
+    number: int
+    position: int
+    sampled: Sampled
+    finish_reason: FinishReason | None
+    forced: bool = False
+    error: Exception | None = None
+
+    @property
+    def last(self) -> bool:
+        """Nothing follows: the request is over."""
+        return self.finish_reason is not None or self.error is not None
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a request is. cached: of its prompt, taken from earlier requests; computed: of its prompt, by itself."""
+
+    state: Literal["waiting", "running", "over"]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    computed_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sums over the engine. Pages and slots: used + cached + free = capacity.
+
+    used: by running requests; cached: held for later ones. The tokens are totals since the engine began.
+    """
+
+    running: int
+    waiting: int
+    capacity: Demand
+    used: Demand
+    cached: Demand
+    free: Demand
+    cached_bytes: int
+    #: of prompts, taken from the cache
+    cached_tokens: int
+    #: rows of all steps
+    computed_tokens: int
+
+
+@dataclass
+class Request:
+    """One request while it waits or runs, and its counters afterwards."""
+
+    sequence: Sequence
+    prompt_length: int
+    chunk: int | None = None
+    client: str = ""
+    cached_tokens: int = 0
+    # to generate:
+    sampling: Sampling | None = None
+    most_tokens: int = 0
+    index: int = 0
+    stop_ids: frozenset[int] = field(default_factory=frozenset)
+    guide: Guide | None = None
+    # to score:
+    receive: Receive | None = None
+    rows: tuple[int, ...] = ()
