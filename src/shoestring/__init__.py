@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shoestring.engine.sampler import Sampling as Sampling
     from shoestring.model.loading import load as load
     from shoestring.model.model import Model as Model
-    from shoestring.model.text import Piece as Piece
+    from shoestring.output.pieces import Piece as Piece
     from shoestring.planning.plan import plan as plan
 
 __version__ = "0.1.0"
@@ -25,7 +25,7 @@ __all__ = ["Model", "Piece", "Sampling", "__version__", "load", "plan"]
 
 _HOMES = {
     "Model": "shoestring.model.model",
-    "Piece": "shoestring.model.text",
+    "Piece": "shoestring.output.pieces",
     "Sampling": "shoestring.engine.sampler",
     "load": "shoestring.model.loading",
     "plan": "shoestring.planning.plan",

@@ -19,6 +19,10 @@ class ByteDecoder:
     def __init__(self) -> None:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
+    @property
+    def waits(self) -> bool:
+        return bool(self._utf8.getstate()[0])
+
     def push(self, *ids: int) -> str:
         return self._utf8.decode(bytes(id for id in ids if id < 256))
 

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_text import END_THINK, ByteDecoder, scripted
+from scripted_text import END_THINK, ByteTokenizer, scripted
 
 from shoestring.errors import CapacityError, RequestError
-from shoestring.model.text import Answer, StopStrings, TokenInfo
+from shoestring.output.events import TokenInfo
+from shoestring.output.machine import form_of
+from shoestring.output.pieces import Answer
+from shoestring.output.stops import StopStrings
 
 
 def said(model: object, *args: object, **options: object) -> str:
@@ -169,7 +172,7 @@ def test_stop_strings_show_what_precedes_the_first(text: str, stops: list[str], 
         rest = rest[n:]
     shown += stopper.finish()
     found = [text.find(stop) for stop in stops if stop in text]
-    assert stopper.stopped == bool(found)
+    assert (stopper.found is not None) == bool(found)
     if found:
         assert text.startswith(shown)
         assert any(text.startswith(stop, len(shown)) for stop in stops)
@@ -179,8 +182,8 @@ def test_stop_strings_show_what_precedes_the_first(text: str, stops: list[str], 
 
 @given(st.text(max_size=20))
 def test_broken_utf8_is_never_shown(text: str) -> None:
-    answer = Answer(0, ByteDecoder(), ())
-    shown = [answer.push(TokenInfo(byte), None).text for byte in text.encode()]
+    answer = Answer(0, form_of(ByteTokenizer(), "qwen3_5", chat=False))
+    shown = [piece.text for byte in text.encode() for piece in answer.push(TokenInfo(byte), None)]
     assert "".join(shown) == text
 
 

@@ -304,6 +304,11 @@ class StreamDecoder:
         self._tokenizer, self._skip_special = tokenizer, skip_special
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
+    @property
+    def waits(self) -> bool:
+        """A character is not whole yet."""
+        return bool(self._utf8.getstate()[0])
+
     def push(self, *ids: int) -> str:
         return self._utf8.decode(self._tokenizer._bytes(ids, self._skip_special))
 

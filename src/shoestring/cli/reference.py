@@ -20,7 +20,9 @@ from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.engine.sampler import Sampling, default_sampling
 from shoestring.errors import CapacityError, RequestError
 from shoestring.model.opening import open_model
-from shoestring.model.text import Answer, FinishReason, TokenInfo
+from shoestring.output.events import FinishReason, TokenInfo
+from shoestring.output.machine import form_of
+from shoestring.output.pieces import Answer, Piece
 from shoestring.reference.model import generate
 
 NOTICE = "reference: plain numpy float64, slow, and outside of the promise of equal bits"
@@ -49,20 +51,15 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], wanted: Mapping
     pick = Picker(sampling, tokenizer.vocab_size, tokens)
     chat = "messages" in question
     ends = tokenizer.eos_ids | set(wanted["stop_ids"])
-    answer = Answer(
-        0,
-        tokenizer.stream_decoder(skip_special=chat),
-        wanted["stop"],
-        thinking_ids=tokenizer.thinking if chat else None,
-        inside_thinking=thinking,
-        hidden_ids=frozenset(ends),
-    )
-    pieces = []
+    form = form_of(tokenizer, opened.config.family, chat=chat, stops=wanted["stop"], hidden_ids=ends)
+    answer = Answer(0, form, thinking)
+    pieces: list[Piece] = []
     for count, token in enumerate(generate(opened.config, opened.binding, tokens, pick), start=1):
         reason: FinishReason | None = "stop" if token in ends else "length" if count == most else None
-        pieces.append(answer.push(TokenInfo(token), reason))
+        new = answer.push(TokenInfo(token), reason)
+        pieces += new
         if not json:
-            typer.echo(pieces[-1].text, nl=False)
+            typer.echo("".join(piece.text for piece in new), nl=False)
             sys.stdout.flush()
         if answer.finished:
             break

@@ -14,7 +14,7 @@ from shoestring.cli.models import find, load_model
 from shoestring.errors import RequestError
 
 if TYPE_CHECKING:
-    from shoestring.model.text import Piece
+    from shoestring.output.pieces import Piece
 
 HELP = """Continue PROMPT, or answer it with --system or --chat, and print the text as it comes.
 

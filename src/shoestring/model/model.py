@@ -17,7 +17,10 @@ from shoestring.engine.engine import Engine
 from shoestring.engine.sampler import Sampling, default_sampling
 from shoestring.errors import RequestError
 from shoestring.model import perplexity as perplexities
-from shoestring.model.text import Answer, FinishReason, Piece, StreamDecoder, TokenInfo
+from shoestring.output.events import TokenInfo
+from shoestring.output.machine import form_of
+from shoestring.output.pieces import Answer, Piece
+from shoestring.output.syntax import StreamDecoder
 
 Float32 = npt.NDArray[np.float32]
 Message = Mapping[str, Any]
@@ -256,21 +259,12 @@ class Model:
                     boundaries=one.boundaries,
                     chunk=chunk,
                 )
-                answers[number] = self._answer(index, one, stops, ends)
+                form = form_of(self.tokenizer, self.family, chat=one.chat, stops=stops, hidden_ids=ends)
+                answers[number] = Answer(index, form, one.inside_thinking)
         except BaseException:
             self._cancel(answers)
             raise
         return self._pieces(answers)
-
-    def _answer(self, index: int, prompt: Prompt, stops: Sequence[str], ends: frozenset[int]) -> Answer:
-        return Answer(
-            index,
-            self.tokenizer.stream_decoder(skip_special=prompt.chat),
-            stops,
-            thinking_ids=self.tokenizer.thinking if prompt.chat else None,
-            inside_thinking=prompt.inside_thinking,
-            hidden_ids=ends,
-        )
 
     def _pieces(self, answers: dict[int, Answer]) -> Iterator[Piece]:
         try:
@@ -284,11 +278,11 @@ class Model:
                     answer, sampled = answers[delivery.number], delivery.sampled
                     if answer.finished:
                         continue
-                    reason: FinishReason | None = delivery.finish_reason
-                    piece = answer.push(TokenInfo(sampled.token, sampled.logprob, sampled.top), reason)
+                    token = TokenInfo(sampled.token, sampled.logprob, sampled.top)
+                    pieces = answer.push(token, delivery.finish_reason)
                     if answer.finished:
                         self.engine.cancel(delivery.number)
-                    yield piece
+                    yield from pieces
         finally:
             self._cancel(answers)
 

@@ -1,0 +1,374 @@
+"""Tool calls in the forms that models write, read as they come.
+
+    <function=NAME> <parameter=KEY> VALUE </parameter> </function>      Qwen 3.5
+    {"name": NAME, "parameters": {KEY: VALUE}}                          Llama 4; also "arguments", "type", lists
+    [NAME(KEY=VALUE), NAME()]                                           Llama 4
+    <function=NAME>{KEY: VALUE}</function>                              Llama 4
+
+A call is announced once its name is complete and is a tool's; until then the parser can go back, and what it read is
+text. From then on everything that is malformed is mended, so that the arguments become one JSON object: a value that
+cannot be read is a string, what does not belong to the call is text behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from shoestring.output.arguments import Arguments
+from shoestring.output.events import Event, ToolCall, ToolCallArguments, ToolCallEnd
+from shoestring.output.literals import read_literal, read_string
+from shoestring.output.reader import SPACE, EndedError, Parse, Reader
+from shoestring.output.schema import Tool
+from shoestring.output.syntax import Syntax
+
+_TAG_NAME = re.compile(r"[^<>\n]+")
+_NAME = re.compile(r"[A-Za-z_][\w.\-]*")
+_KEY = re.compile(r"[A-Za-z_]\w*")
+_MOST_NAME = 256
+_FUNCTION, _END_FUNCTION = "<function=", "</function>"
+_PARAMETER, _END_PARAMETER = "<parameter=", "</parameter>"
+_HEAD_KEYS = ("type", "id", "name", "function", "parameters", "arguments")
+
+
+class _MalformedError(Exception):
+    """What follows belongs to no call."""
+
+
+class Calls:
+    """Reads calls and emits their events. most: how many an answer may have; None: any number."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        syntax: Syntax,
+        tools: Mapping[str, Tool],
+        emit: Callable[[Event], None],
+        new_id: Callable[[], str],
+        most: int | None = None,
+    ) -> None:
+        self._reader, self._syntax, self._tools = reader, syntax, tools
+        self._emit, self._new_id, self._most = emit, new_id, most
+        self._arguments: Arguments | None = None
+        #: calls announced, calls complete
+        self.begun = self.complete = 0
+        #: the answer ended by itself: what is open may be closed
+        self.mend = False
+
+    @property
+    def writing(self) -> bool:
+        """Inside a call's arguments."""
+        return self._arguments is not None
+
+    @property
+    def full(self) -> bool:
+        """No further call is allowed, or there is no tool."""
+        return not self._tools or (self._most is not None and self.begun >= self._most)
+
+    def read(self, opener: str) -> Parse[bool]:
+        """Calls behind `opener` (a mark, or "" where a call begins without one).
+
+        False: there is no call; the reader stands anywhere. True: it stands behind what belonged to calls.
+        """
+        before = self.begun
+        try:
+            while not self.full and (yield from self._one(opener, self.begun == before)):
+                pass
+        except (EndedError, _MalformedError) as error:
+            if self._arguments is not None and (self.mend or isinstance(error, _MalformedError)):
+                self._end()
+        return self.begun > before
+
+    def _one(self, opener: str, first: bool) -> Parse[bool]:
+        """One call, or the end of them. False: nothing more."""
+        reader = self._reader
+        start, reader.pinned = reader.at, True
+        here = yield from reader.skip(SPACE if first else SPACE + ",;")
+        if not first and (yield from reader.any_of(self._syntax.closers)):
+            return False
+        begun = self.begun
+        try:
+            found = yield from self._form(here, opener)
+        except EndedError:
+            if self.begun > begun:
+                raise
+            found = False
+        if not found:
+            reader.at = start
+        return found
+
+    def _form(self, here: str, opener: str) -> Parse[bool]:
+        if here == "<" and (yield from self._reader.any_of((_FUNCTION,))):
+            return (yield from self._function())
+        if here == "{":
+            return (yield from self._object(bare=opener == ""))
+        if here == "[":
+            self._reader.at += 1
+            return (yield from self._list())
+        if opener and opener == self._syntax.python:
+            return (yield from self._python_call())
+        return False
+
+    # ---- events
+
+    def _begin(self, name: str) -> Arguments:
+        index, self.begun = self.begun, self.begun + 1
+        self._emit(ToolCall(index, self._new_id(), name))
+
+        def emit(piece: str) -> None:
+            if piece:
+                self._emit(ToolCallArguments(index, piece))
+
+        self._reader.pinned = False
+        self._arguments = Arguments(self._tools[name], emit)
+        return self._arguments
+
+    def _end(self) -> None:
+        assert self._arguments is not None
+        self._arguments.close()
+        self._emit(ToolCallEnd(self.begun - 1))
+        self._arguments, self.complete = None, self.complete + 1
+
+    # ---- <function=NAME>
+
+    def _function(self) -> Parse[bool]:
+        reader = self._reader
+        name = (yield from reader.match(_TAG_NAME, _MOST_NAME)).strip(" \t\"'")
+        if name not in self._tools or not (yield from reader.any_of((">",))):
+            return False
+        arguments = self._begin(name)
+        if (yield from reader.skip()) == "{":
+            yield from self._members(arguments)
+            yield from reader.skip()
+            yield from reader.any_of((_END_FUNCTION,))
+        else:
+            yield from self._parameters(arguments)
+        self._end()
+        return True
+
+    def _parameters(self, arguments: Arguments) -> Parse[None]:
+        reader = self._reader
+        while True:
+            reader.drop()
+            here = yield from reader.skip()
+            start = reader.at
+            found = yield from reader.any_of((_PARAMETER, _END_FUNCTION, *self._syntax.closers))
+            if found == _END_FUNCTION:
+                return
+            if found in self._syntax.closers:  # belongs to the calls, not to this one
+                reader.at = start
+                return
+            if found is None:
+                if here == "":
+                    yield from reader.wait()  # raises
+                raise _MalformedError
+            key = yield from reader.match(_TAG_NAME, _MOST_NAME)
+            if not (yield from reader.any_of((">",))):
+                reader.at = start
+                raise _MalformedError
+            arguments.key(key.strip(" \t\"'"))
+            yield from reader.any_of(("\n", "\r\n"))
+            yield from self._value_to_tag(arguments)
+            arguments.end_value()
+
+    def _value_to_tag(self, arguments: Arguments) -> Parse[None]:
+        """Text up to the tag that closes it. A line break behind the opening tag and one before this are no part."""
+        reader, plain = self._reader, self._syntax.plain
+        halts = {"\n", "<", *(mark[0] for mark in self._syntax.closers)}
+        while True:
+            run = reader.at
+            while run < len(reader.text) and reader.text[run] not in halts:
+                run += 1
+            if run > reader.at:
+                arguments.text(plain(reader.text[reader.at : run]))
+                reader.at = run
+            reader.drop()
+            here = yield from reader.peek()
+            if here == "":
+                yield from reader.wait()  # raises
+            elif (yield from self._closes()):
+                return
+            else:
+                arguments.text(plain(here))
+                reader.at += 1
+
+    def _closes(self) -> Parse[bool]:
+        """Whether a value ends here; then the reader stands behind its tag.
+
+        A closing tag inside a value (a file about this very form) must not end it. So a tag counts only before what
+        can follow it: another parameter, or the end of the function and then of the call. Where a tag is missing,
+        the end of the call must be followed by the end of the answer or another call.
+        """
+        reader, closers = self._reader, self._syntax.closers
+        start = reader.at
+        yield from reader.any_of(("\n",))
+        if (yield from reader.any_of((_END_PARAMETER,))):
+            behind = reader.at
+            here = yield from reader.skip()
+            found = yield from reader.any_of((_PARAMETER, _END_FUNCTION, *closers))
+            fits = here == "" or found is not None
+            if found == _END_FUNCTION:
+                fits = yield from self._follows((*closers, *self._syntax.openers, _FUNCTION))
+        else:
+            behind = reader.at
+            found = yield from reader.any_of((_END_FUNCTION, *closers))
+            if found == _END_FUNCTION:
+                yield from reader.skip()
+                yield from reader.any_of(closers)
+            fits = found is not None and (yield from self._follows((*self._syntax.openers, _FUNCTION)))
+        reader.at = behind if fits else start
+        return fits
+
+    def _follows(self, literals: tuple[str, ...]) -> Parse[bool]:
+        """Whether the answer ends here or goes on with one of these."""
+        here = yield from self._reader.skip()
+        return here == "" or (yield from self._reader.any_of(literals)) is not None
+
+    # ---- {"name": NAME, "parameters": {…}}
+
+    def _object(self, bare: bool) -> Parse[bool]:
+        reader = self._reader
+        reader.at += 1
+        name: str | None = None
+        waiting: str | None = None
+        done = False
+        while (here := (yield from reader.skip(SPACE + ","))) != "}":
+            key = (yield from self._quoted(here)) if here in ('"', "'") else None
+            if key not in _HEAD_KEYS or (yield from reader.skip()) != ":":
+                if done:
+                    raise _MalformedError
+                return False
+            reader.at += 1
+            here = yield from reader.skip()
+            if key == "function" and here == "{":
+                done = yield from self._object(bare)
+                if not done:
+                    return False
+            elif key in ("name", "function") and not done:
+                name = (yield from self._quoted(here)) if here in ('"', "'") else ""
+                if name not in self._tools:
+                    return False
+            elif key in ("parameters", "arguments") and name is not None and here == "{" and not done:
+                yield from self._members(self._begin(name))
+                done = True
+            else:
+                value = yield from read_literal(reader, ",}")
+                if key in ("parameters", "arguments"):
+                    waiting = value
+        reader.at += 1
+        if not done:
+            if name is None or (waiting is None and bare):
+                return False
+            arguments = self._begin(name)
+            if waiting is not None:
+                yield from self._again(arguments, waiting)
+        if self._arguments is not None:
+            self._end()
+        return True
+
+    def _again(self, arguments: Arguments, text: str) -> Parse[None]:
+        """Arguments that stood before the name, or were written as a string that holds JSON."""
+        outer, self._reader = self._reader, Reader()
+        self._reader.text, self._reader.ended = text.strip(), True
+        try:
+            quote = self._reader.text[:1]
+            if quote in ('"', "'"):
+                self._reader.text, self._reader.at = (yield from self._quoted(quote)).strip(), 0
+            if self._reader.text[:1] == "{":
+                yield from self._members(arguments)
+        except (EndedError, _MalformedError):
+            pass
+        finally:
+            self._reader = outer
+
+    def _quoted(self, quote: str) -> Parse[str]:
+        """A string, whole."""
+        pieces: list[str] = []
+        self._reader.at += 1
+        yield from read_string(self._reader, quote, pieces.append)
+        return "".join(pieces)
+
+    def _members(self, arguments: Arguments) -> Parse[None]:
+        """{KEY: VALUE, …}, the reader standing before the bracket."""
+        reader = self._reader
+        reader.at += 1
+        while (here := (yield from reader.skip(SPACE + ","))) != "}":
+            key = (yield from self._quoted(here)) if here in ('"', "'") else (yield from reader.match(_KEY, _MOST_NAME))
+            if (yield from reader.skip()) != ":":
+                if not key:
+                    yield from self._gap()
+                    continue
+                raise _MalformedError
+            reader.at += 1
+            yield from self._value(arguments, key, ",}")
+        reader.at += 1
+
+    def _gap(self) -> Parse[None]:
+        if (yield from self._reader.peek()) == "":
+            yield from self._reader.wait()  # raises
+        raise _MalformedError
+
+    def _value(self, arguments: Arguments, key: str, ends: str) -> Parse[None]:
+        reader, plain = self._reader, self._syntax.plain
+        arguments.key(self._syntax.plain(key))
+        yield from reader.skip()
+        quote = yield from reader.any_of(('"""', "'''", '"', "'"))
+        if quote is not None:
+            yield from read_string(reader, quote, lambda piece: arguments.string(plain(piece)))
+            arguments.string("")
+            arguments.end_value()
+        else:
+            reader.drop()
+            try:
+                written = yield from read_literal(reader, ends)
+            except EndedError:
+                if self.mend:
+                    arguments.literal(plain(reader.text))
+                raise
+            arguments.literal(plain(written))
+        reader.drop()
+        if (here := (yield from reader.skip())) not in ends:
+            raise _MalformedError
+        if here == "":
+            yield from reader.wait()  # raises
+
+    # ---- [NAME(KEY=VALUE), …]
+
+    def _list(self) -> Parse[bool]:
+        reader = self._reader
+        before = self.begun
+        while not self.full:
+            start, reader.pinned = reader.at, True
+            here = yield from reader.skip(SPACE if self.begun == before else SPACE + ",")
+            if here == "]" and self.begun > before:
+                reader.at += 1
+                break
+            if not (yield from (self._object(bare=True) if here == "{" else self._python_call())):
+                reader.at = start
+                break
+        return self.begun > before
+
+    def _python_call(self) -> Parse[bool]:
+        reader = self._reader
+        name = yield from reader.match(_NAME, _MOST_NAME)
+        if name not in self._tools or (yield from reader.peek()) != "(":
+            return False
+        arguments = self._begin(name)
+        reader.at += 1
+        place = 0
+        while (here := (yield from reader.skip(SPACE + ","))) != ")":
+            start = reader.at
+            key = yield from reader.match(_KEY, _MOST_NAME)
+            if key and (yield from reader.skip()) == "=":
+                reader.at += 1
+            else:  # a value without a name takes the schema's next one
+                reader.at = start
+                names = list(self._tools[name].parameters.get("properties") or ())
+                if here == "" or place >= len(names):
+                    yield from self._gap()
+                key = names[place]
+            place += 1
+            yield from self._value(arguments, key, ",)")
+        reader.at += 1
+        self._end()
+        return True
