@@ -1,0 +1,94 @@
+"""The application: routers, what stands in front of them, and what becomes of errors."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+import shoestring
+from shoestring.errors import ShoestringError
+from shoestring.server import record
+from shoestring.server.errors import ApiError, error_body, from_exception
+from shoestring.server.service import Service
+from shoestring.server.settings import Settings
+from shoestring.server.streaming import ClientGoneError
+
+log = logging.getLogger("shoestring.server")
+
+#: Modules below shoestring.server that have a `router`.
+ROUTERS = ("openai_chat", "models", "completions", "anthropic_messages", "ollama", "tokenize", "page")
+
+
+def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
+    """The server as an ASGI application. Its lifespan starts and closes the service."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        service.close()
+
+    app = FastAPI(title="Shoestring", version=shoestring.__version__, lifespan=lifespan)
+    app.state.service, app.state.settings = service, settings or Settings()
+    for name in ROUTERS:
+        if importlib.util.find_spec(f"shoestring.server.{name}") is not None:
+            app.include_router(importlib.import_module(f"shoestring.server.{name}").router)
+    _handle_errors(app)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> Response:
+        record.current().failure = error.message
+        return JSONResponse(error_body(request.url.path, error), error.status, headers=dict(error.headers))
+
+    @app.exception_handler(ShoestringError)
+    async def ours(request: Request, error: ShoestringError) -> Response:
+        return await refused(request, from_exception(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return await refused(request, validation_error(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        message = str(error.detail)
+        if error.status_code == 404:
+            message = f"there is nothing at {request.url.path}"
+        elif error.status_code == 405:
+            message = f"{request.url.path} does not answer {request.method}"
+        told = ApiError(error.status_code, message, "not_found" if error.status_code == 404 else "invalid_request")
+        told.headers = dict(error.headers or {})
+        return await refused(request, told)
+
+    @app.exception_handler(ClientGoneError)
+    async def gone(request: Request, error: ClientGoneError) -> Response:
+        return Response(status_code=499)
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, error: Exception) -> Response:
+        return await refused(request, from_exception(error))
+
+
+def validation_error(errors: Any) -> ApiError:
+    """What pydantic found, the first thing first: where, what."""
+    first = errors[0]
+    place = [str(part) for part in first["loc"] if part != "body"]
+    where = ".".join(part for part in place if not part.startswith(("function-", "tagged-")))
+    if first["type"] == "extra_forbidden":
+        message = f"{where} is not supported"
+    elif first["type"] == "json_invalid":
+        return ApiError(400, "the body is no valid JSON", "invalid_json")
+    else:
+        message = f"{where}: {first['msg']}" if where else str(first["msg"])
+    code = "unsupported_field" if first["type"] in ("extra_forbidden", "refused") else "invalid_request"
+    return ApiError(400, message, code, where or None)

@@ -1,0 +1,91 @@
+"""What is told to a client when a request cannot be served, in the shape of the API that it speaks.
+
+Raise ApiError anywhere below an endpoint; the handlers in app.py turn it into a response. `error_body` is for
+errors that come when a stream has begun.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shoestring.errors import CapacityError, NumericsError, RequestError, ShoestringError, TokenizerError
+
+#: OpenAI's `type` of an error by status.
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_ANTHROPIC_TYPES = {
+    **_TYPES,
+    413: "request_too_large",
+    503: "overloaded_error",
+}
+
+
+@dataclass
+class ApiError(Exception):
+    """A refusal. code: a word for programs; param: the field that is at fault."""
+
+    status: int
+    message: str
+    code: str | None = None
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def bad_request(message: str, *, code: str | None = None, param: str | None = None) -> ApiError:
+    return ApiError(400, message, code or "invalid_request", param)
+
+
+def context_exceeded(message: str) -> ApiError:
+    """What can never fit, said before any work."""
+    return ApiError(400, message, "context_length_exceeded", "messages")
+
+
+def busy(retry_after: int) -> ApiError:
+    message = f"the server is busy and its queue is full: try again in {retry_after} s"
+    return ApiError(429, message, "queue_full", headers={"Retry-After": str(retry_after)})
+
+
+def shutting_down() -> ApiError:
+    return ApiError(503, "the server is shutting down", "shutting_down", headers={"Retry-After": "10"})
+
+
+def model_not_found(name: str, known: str) -> ApiError:
+    return ApiError(404, f"the model {name!r} does not exist here: this server has {known}", "model_not_found", "model")
+
+
+def from_exception(error: Exception) -> ApiError:
+    """Any error of ours as an ApiError: what the caller caused is 400, the rest 500 without inner details."""
+    if isinstance(error, ApiError):
+        return error
+    message = " ".join(str(error).split())
+    if isinstance(error, CapacityError):
+        return context_exceeded(message)
+    if isinstance(error, RequestError | TokenizerError):
+        return bad_request(message)
+    if isinstance(error, NumericsError):
+        return ApiError(500, message, "numerics_error")
+    if isinstance(error, ShoestringError):
+        return ApiError(500, message, "server_error")
+    if isinstance(error, MemoryError):
+        return ApiError(500, "the system refused more memory for this step", "out_of_memory")
+    return ApiError(500, f"this is a bug in shoestring ({type(error).__name__}); the server's log has more", "bug")
+
+
+def error_body(path: str, error: ApiError) -> dict[str, Any]:
+    """The JSON object of an error on an endpoint with this path."""
+    if path.startswith("/v1/messages"):
+        kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
+        return {"type": "error", "error": {"type": kind, "message": error.message}}
+    if path.startswith("/api/"):
+        return {"error": error.message}
+    kind = _TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
+    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+
+
+def error_json(path: str, error: ApiError) -> str:
+    return json.dumps(error_body(path, error), ensure_ascii=False)

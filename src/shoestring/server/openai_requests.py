@@ -1,0 +1,199 @@
+"""From OpenAI's fields to a request of ours. What cannot be honoured is refused by its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shoestring.server.errors import ApiError, bad_request
+from shoestring.server.openai_types import ChatBody, ContentPart, Message, StructuredOutputs
+from shoestring.server.requests import ChatRequest, Constraint, GenerationOptions, ToolChoice
+from shoestring.server.thinking import ThinkingWish, thinking_wish
+
+#: Fields that reach sampling under their own names.
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+#: OpenAI's own limit.
+MOST_TOP_LOGPROBS = 20
+
+
+def chat_request(body: ChatBody, client: str) -> ChatRequest:
+    """Raises ApiError and RequestError for values without a meaning."""
+    wish = _thinking(body)
+    return ChatRequest(
+        tuple(message(m, number) for number, m in enumerate(body.messages)),
+        GenerationOptions(
+            sampling=_sampling(body),
+            max_tokens=most_tokens(body.max_tokens, body.max_completion_tokens),
+            stop=stops(body.stop),
+            n=1 if body.n is None else body.n,
+            ignore_eos=bool(body.ignore_eos),
+            constraint=_constraint(body),
+            client=client,
+        ),
+        tools=tuple(body.tools or ()),
+        tool_choice=tool_choice(body.tool_choice),
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        thinking=wish.on,
+        thinking_budget=wish.budget,
+        template_arguments=wish.template_arguments,
+    )
+
+
+def message(given: Message, number: int) -> Mapping[str, Any]:
+    """A message as chat templates expect it."""
+    content = given.content
+    if isinstance(content, list):
+        content = "".join(_text(part, f"messages.{number}.content.{i}") for i, part in enumerate(content))
+    made: dict[str, Any] = {"role": given.role, "content": content or ""}
+    if given.name is not None:
+        made["name"] = given.name
+    thought = given.reasoning_content if given.reasoning_content is not None else given.reasoning
+    if given.role == "assistant" and thought is not None:
+        made["reasoning_content"] = thought
+    if given.tool_calls:
+        made["tool_calls"] = [call.model_dump(exclude_none=True) for call in given.tool_calls]
+    if given.tool_call_id is not None:
+        made["tool_call_id"] = given.tool_call_id
+    return made
+
+
+def _text(part: ContentPart, where: str) -> str:
+    if part.type == "text" and part.text is not None:
+        return part.text
+    if part.type == "refusal" and part.refusal is not None:
+        return part.refusal
+    what = "has no text" if part.type == "text" else f"is of type {part.type!r}: only text is understood yet"
+    raise bad_request(f"{where} {what}", code="unsupported_content", param=where)
+
+
+def _sampling(body: ChatBody) -> dict[str, Any]:
+    made: dict[str, Any] = {name: getattr(body, name) for name in SAMPLING if getattr(body, name) is not None}
+    if body.logit_bias:
+        made["logit_bias"] = biases(body.logit_bias)
+    if body.seed is not None:
+        made["seed"] = seed(body.seed)
+    if body.logprobs:
+        made["logprobs"] = body.top_logprobs or 0
+    top = body.top_logprobs
+    if top is not None and not 0 <= top <= MOST_TOP_LOGPROBS:
+        raise bad_request(f"top_logprobs is {top}: choose a value from 0 to {MOST_TOP_LOGPROBS}", param="top_logprobs")
+    if top and not body.logprobs:
+        raise bad_request("top_logprobs needs logprobs: true", param="top_logprobs")
+    return made
+
+
+def biases(given: Mapping[str, float]) -> dict[int, float]:
+    """logit_bias with token ids as numbers."""
+    try:
+        return {int(token): bias for token, bias in given.items()}
+    except ValueError:
+        raise bad_request("logit_bias has a key that is no token id", param="logit_bias") from None
+
+
+def seed(given: int) -> int:
+    """Clients may send any 64-bit number, negative ones too."""
+    if not -(1 << 63) <= given < 1 << 64:
+        raise bad_request(f"seed is {given}: choose a number of 64 bits", param="seed")
+    return given % (1 << 64)
+
+
+def stops(given: str | list[str] | None) -> tuple[str, ...]:
+    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+
+
+def most_tokens(old: int | None, new: int | None) -> int | None:
+    """max_tokens and its newer name."""
+    if old is not None and new is not None and old != new:
+        raise bad_request("max_tokens and max_completion_tokens differ: send one of them", param="max_tokens")
+    return old if new is None else new
+
+
+def tool_choice(given: str | Mapping[str, Any] | None) -> ToolChoice:
+    """LangChain's "any" means "required"."""
+    match given:
+        case None | "auto":
+            return ToolChoice()
+        case "none":
+            return ToolChoice("none")
+        case "required" | "any":
+            return ToolChoice("required")
+        case {"type": "function", "function": {"name": str(name)}}:
+            return ToolChoice("required", name)
+    what = "none, auto, required or {type: 'function', function: {name}}"
+    raise bad_request(f"tool_choice is not understood: send {what}", param="tool_choice")
+
+
+def _thinking(body: ChatBody) -> ThinkingWish:
+    efforts = {body.reasoning_effort, body.reasoning.effort if body.reasoning else None} - {None}
+    if len(efforts) > 1:
+        raise bad_request("reasoning_effort and reasoning.effort differ: send one of them", param="reasoning_effort")
+    nested = body.reasoning.max_tokens if body.reasoning else None
+    switch = body.reasoning.enabled if body.reasoning else None
+    if None not in (switch, body.enable_thinking) and switch != body.enable_thinking:
+        raise bad_request("enable_thinking and reasoning.enabled differ: send one of them", param="enable_thinking")
+    return thinking_wish(
+        effort=next(iter(efforts), None),
+        switch=switch if body.enable_thinking is None else body.enable_thinking,
+        budget=nested if body.thinking_budget is None else body.thinking_budget,
+        template_arguments=body.chat_template_kwargs,
+    )
+
+
+def _constraint(body: ChatBody) -> Constraint | None:
+    structured = structured_outputs(body.structured_outputs)
+    format = body.response_format
+    if format is None or format.type == "text":
+        return structured
+    if structured is not None:
+        raise bad_request("response_format and structured_outputs cannot both be given", param="response_format")
+    if format.type == "json_object":
+        return Constraint("json_object")
+    if format.json_schema is None:
+        raise bad_request("response_format of type json_schema needs json_schema", param="response_format.json_schema")
+    if format.json_schema.schema_ is None:
+        return Constraint("json_object")
+    return Constraint("json_schema", format.json_schema.schema_)
+
+
+def structured_outputs(given: StructuredOutputs | None) -> Constraint | None:
+    """vLLM's structured_outputs."""
+    if given is None:
+        return None
+    wanted: list[Constraint] = []
+    if given.json_ is not None:
+        wanted.append(Constraint("json_schema", _schema(given.json_)))
+    if given.json_object:
+        wanted.append(Constraint("json_object"))
+    if given.choice is not None:
+        wanted.append(Constraint("choice", tuple(given.choice)))
+    if given.grammar is not None:
+        wanted.append(Constraint("gbnf" if "::=" in given.grammar else "lark", given.grammar))
+    for kind in ("regex", "lark", "gbnf"):
+        text = getattr(given, kind)
+        if text is not None:
+            wanted.append(Constraint(kind, text))
+    if len(wanted) > 1:
+        raise bad_request("structured_outputs has several forms: give one", param="structured_outputs")
+    return wanted[0] if wanted else None
+
+
+def _schema(given: dict[str, Any] | str) -> dict[str, Any]:
+    if isinstance(given, dict):
+        return given
+    error: ApiError = bad_request("structured_outputs.json is no JSON schema", param="structured_outputs.json")
+    try:
+        schema = json.loads(given)
+    except (ValueError, RecursionError):
+        raise error from None
+    if not isinstance(schema, dict):
+        raise error
+    return schema

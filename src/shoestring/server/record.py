@@ -1,0 +1,57 @@
+"""Record: what is remembered of one request, for its log line and for the metrics.
+
+The middleware in log.py opens one, endpoints and the service write into it, and it is told when the response ends.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Record:
+    """Times are of time.perf_counter(), in seconds; 0: not reached."""
+
+    method: str = ""
+    endpoint: str = ""
+    status: int = 0
+    arrived: float = field(default_factory=time.perf_counter)
+    admitted: float = 0.0
+    first_token: float = 0.0
+    last_token: float = 0.0
+    ended: float = 0.0
+    #: whether a model was asked: other requests get no tokens in their line
+    generates: bool = False
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    #: of the first answer, or "cancelled"; several answers: joined by "+"
+    finish: str = ""
+    failure: str = ""
+    #: seconds between tokens of one answer, as the client could see them
+    gaps: list[float] = field(default_factory=list)
+
+    @property
+    def total_seconds(self) -> float:
+        return (self.ended or time.perf_counter()) - self.arrived
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        return self.first_token - self.arrived if self.first_token else None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Of the answer, without the wait for its first token."""
+        spent = self.last_token - self.first_token
+        return (self.output_tokens - 1) / spent if self.output_tokens > 1 and spent > 0 else None
+
+
+#: of the request that runs in this task
+CURRENT: ContextVar[Record | None] = ContextVar("record", default=None)
+
+
+def current() -> Record:
+    """The record of this task's request, or a fresh one where nobody keeps any."""
+    return CURRENT.get() or Record()

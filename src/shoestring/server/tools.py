@@ -1,0 +1,73 @@
+"""Checks of a request's tools that hold for every API, made before any work."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shoestring.server.errors import bad_request
+from shoestring.server.limits import Limits
+from shoestring.server.requests import ChatRequest
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
+
+def check_tools(request: ChatRequest, limits: Limits) -> None:
+    """Names are valid and unique, parameters are object schemas within the limits, tool_choice can be honoured.
+
+    Raises ApiError (400) that names the tool.
+    """
+    if len(request.tools) > limits.tools:
+        raise bad_request(f"{len(request.tools)} tools, at most {limits.tools} are taken", param="tools")
+    names: set[str] = set()
+    for number, tool in enumerate(request.tools):
+        where = f"tools.{number}"
+        function = tool.get("function")
+        if tool.get("type") != "function" or not isinstance(function, Mapping):
+            raise bad_request(f"{where} is no function: only tools of type 'function' are supported", param=where)
+        name = function.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise bad_request(
+                f"{where}: a name has 1 to 128 letters, digits, '_', '-' and '.', not {name!r}", param=where
+            )
+        if name in names:
+            raise bad_request(f"{where}: there are two tools named {name!r}", param=where)
+        names.add(name)
+        check_schema(function.get("parameters"), f"{where}.function.parameters", limits)
+    choice = request.tool_choice
+    if choice.name is not None and choice.name not in names:
+        raise bad_request(f"tool_choice names {choice.name!r}, which is not among the tools", param="tool_choice")
+    if choice.mode == "required" and not names:
+        raise bad_request("tool_choice requires a tool and there are none", param="tool_choice")
+
+
+def check_schema(schema: Any, where: str, limits: Limits, *, of_object: bool = True) -> None:
+    """A JSON schema within the limits; None is no schema."""
+    if schema is None:
+        return
+    if not isinstance(schema, Mapping):
+        raise bad_request(f"{where} is no JSON schema: an object is expected", param=where)
+    if of_object and schema.get("type", "object") != "object":
+        raise bad_request(f"{where}: a function's parameters have the type 'object'", param=where)
+    if depth(schema) > limits.schema_depth:
+        raise bad_request(f"{where} is nested deeper than {limits.schema_depth} levels", param=where)
+    size = len(json.dumps(schema))
+    if size > limits.schema_bytes:
+        raise bad_request(f"{where} has {size} bytes, at most {limits.schema_bytes} are taken", param=where)
+
+
+def depth(value: Any) -> int:
+    """Levels of nested objects and lists. Not recursive: the depth may be hostile."""
+    deepest, level = 0, [value]
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping):
+                below += item.values()
+            elif isinstance(item, list | tuple):
+                below += item
+        deepest += 1
+        level = below
+    return deepest
