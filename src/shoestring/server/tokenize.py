@@ -1,0 +1,159 @@
+"""/tokenize, /detokenize and /apply-template, in the shapes of vLLM (prompt, messages) and llama.cpp (content).
+
+What looks like an added token in a user's text stays text, as in every prompt here, unless parse_special asks for
+the token. A rendered conversation is therefore given as ids too: its text alone does not tell both apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from shoestring.server.body import Body
+from shoestring.server.dependencies import service
+from shoestring.server.errors import bad_request
+from shoestring.server.requests import ChatRequest
+from shoestring.server.service import Service
+from shoestring.server.thinking import thinking_wish
+
+router = APIRouter(tags=["tokens"])
+
+
+class Conversation(Body):
+    """What is rendered: the fields of a chat that are part of its prompt."""
+
+    model: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
+    reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    #: whether the prompt ends with what opens the answer
+    add_generation_prompt: bool = True
+
+
+class TokenizeBody(Conversation):
+    """POST /tokenize: exactly one of content (llama.cpp), prompt and messages (vLLM)."""
+
+    content: str | None = None
+    prompt: str | None = None
+    #: put the beginning-of-text token in front, where the model has one; default: for prompt, as it is computed
+    add_special_tokens: bool | None = None
+    #: llama.cpp's word for add_special_tokens
+    add_special: bool | None = None
+    #: read added tokens out of the text
+    parse_special: bool = False
+    return_token_strs: bool | None = None
+    #: list {"id", "piece"} instead of ids; a piece that is no UTF-8 is a list of bytes
+    with_pieces: bool = False
+
+
+class Tokens(BaseModel):
+    tokens: list[int] | list[dict[str, Any]]
+    count: int
+    max_model_len: int
+    token_strs: list[str] | None = None
+
+
+class DetokenizeBody(Body):
+    """POST /detokenize."""
+
+    model: str | None = None
+    tokens: list[int] = Field(max_length=1 << 24)
+    skip_special_tokens: bool = False
+
+
+class Text(BaseModel):
+    """The same text by both names: vLLM's and llama.cpp's."""
+
+    prompt: str
+    content: str
+
+
+class TemplateBody(Conversation):
+    """POST /apply-template."""
+
+    messages: list[dict[str, Any]]
+
+
+class RenderedPrompt(BaseModel):
+    """prompt: as a text. tokens: what is computed; only they tell the template's own tokens from a user's text."""
+
+    prompt: str
+    tokens: list[int]
+
+
+@router.post("/tokenize", response_model=Tokens, response_model_exclude_none=True)
+async def tokenize(body: TokenizeBody, request: Request) -> Tokens:
+    """Ids of a text or of a conversation."""
+    served = service(request)
+    served.check_model(body.model)
+    if sum(value is not None for value in (body.content, body.prompt, body.messages)) != 1:
+        raise bad_request("give exactly one of content, prompt and messages")
+    ids = await (rendered(served, body) if body.messages is not None else asyncio.to_thread(text_ids, served, body))
+    tokenizer = served.model.tokenizer
+    return Tokens(
+        tokens=[{"id": id, "piece": _piece(tokenizer.token_bytes(id))} for id in ids] if body.with_pieces else ids,
+        count=len(ids),
+        max_model_len=served.model.context,
+        token_strs=[tokenizer.decode([id]) for id in ids] if body.return_token_strs else None,
+    )
+
+
+@router.post("/detokenize")
+async def detokenize(body: DetokenizeBody, request: Request) -> Text:
+    """Text of ids; bytes that are no UTF-8 become U+FFFD."""
+    served = service(request)
+    served.check_model(body.model)
+    most = served.model.tokenizer.vocab_size
+    for id in body.tokens:
+        if not 0 <= id < most:
+            raise bad_request(f"token {id} is outside of the vocabulary of {most}", param="tokens")
+    text = served.model.tokenizer.decode(body.tokens, skip_special=body.skip_special_tokens)
+    return Text(prompt=text, content=text)
+
+
+@router.post("/apply-template")
+async def apply_template(body: TemplateBody, request: Request) -> RenderedPrompt:
+    """The prompt that a conversation becomes."""
+    served = service(request)
+    served.check_model(body.model)
+    ids = await rendered(served, body)
+    return RenderedPrompt(prompt=served.model.tokenizer.decode(ids), tokens=ids)
+
+
+async def rendered(served: Service, body: Conversation) -> list[int]:
+    """Ids of the conversation's prompt. Raises ApiError."""
+    wish = thinking_wish(effort=body.reasoning_effort, template_arguments=body.chat_template_kwargs)
+    prompt = await served.render(
+        ChatRequest(
+            messages=tuple(body.messages or ()),
+            tools=tuple(body.tools or ()),
+            thinking=wish.on,
+            template_arguments=wish.template_arguments,
+        )
+    )
+    # The last boundary is the end of the last message, before what opens the answer.
+    return list(prompt.tokens if body.add_generation_prompt else prompt.tokens[: prompt.boundaries[-1]])
+
+
+def text_ids(served: Service, body: TokenizeBody) -> list[int]:
+    tokenizer = served.model.tokenizer
+    text = body.content if body.content is not None else body.prompt
+    assert text is not None
+    ids = tokenizer.encode(text, allow_special=body.parse_special)
+    wanted = body.add_special_tokens if body.add_special_tokens is not None else body.add_special
+    if wanted is None:
+        wanted = body.prompt is not None
+    if wanted and tokenizer.add_bos and tokenizer.bos_id is not None:
+        ids = [tokenizer.bos_id, *ids]
+    return ids
+
+
+def _piece(data: bytes) -> str | list[int]:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return list(data)
