@@ -38,6 +38,11 @@ def text_or_list(value: Any) -> str:
     return "text" if isinstance(value, str) else "list"
 
 
+def list_or_text(value: Any) -> str:
+    """The same for a field where an error about a text is the likelier to help."""
+    return "list" if isinstance(value, list) else "text"
+
+
 class Loose(BaseModel):
     """An object of which only the named fields matter; further ones are accepted and have no effect."""
 

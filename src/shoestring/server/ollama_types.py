@@ -6,16 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from shoestring.server.body import Body, Loose
-
-_NO_IMAGES = "only text is"
-
+from shoestring.server.body import Body, Loose, list_or_text
 
 # --- what both requests share
-
-
-def _list_or_text(value: Any) -> str:
-    return "list" if isinstance(value, list) else "text"
 
 
 def _schema_or_text(value: Any) -> str:
@@ -28,7 +21,7 @@ def _words_or_switch(value: Any) -> str:
 
 StopTexts = Annotated[
     Annotated[str, Tag("text")] | Annotated[list[str], Tag("list")],
-    Discriminator(_list_or_text),
+    Discriminator(list_or_text),
 ]
 Format = Annotated[
     Annotated[Literal["", "json"], Tag("text")] | Annotated[dict[str, Any], Tag("schema")],
