@@ -1,0 +1,168 @@
+// One answer on the page: thinking folded, text, tool calls, what went wrong, and how fast it was.
+// Draws what its record says; draws again only what is new.
+import { copyButton, duration, el, icon, iconButton, number } from "./dom.js";
+import { listing } from "./code.js";
+import { markdownInto } from "./markdown.js";
+import { speed } from "./turn.js";
+
+const ENDS = {
+  "": "Broken off: the page was closed meanwhile.",
+  stopped: "Stopped by you.",
+  length: "Ended at its limit of tokens.",
+  content_filter: "Ended by the server.",
+};
+
+/** `{node, update(), setLast(flag)}` for an answer's record. `retry` runs it again. */
+export function answerView(answer, { retry, contextLength }) {
+  const text = el("div", { class: "text" });
+  const thoughts = el("div", { class: "text" });
+  const thoughtFor = el("span");
+  const thinking = el(
+    "details",
+    { class: "thinking", hidden: true, ontoggle: () => thinking.open && drawThoughts() },
+    el("summary", {}, thoughtFor),
+    thoughts,
+  );
+  const calls = el("div", { class: "calls" });
+  const trouble = el("div", { class: "trouble", hidden: true, role: "alert" });
+  const bar = el("progress", { max: 1, hidden: true, "aria-label": "Prompt read" });
+  const measures = el("p", { class: "measures" });
+  const again = iconButton("retry", "Answer again", retry);
+  const actions = el("div", { class: "actions" }, copyButton("Copy the answer", () => answer.content), again);
+  const foot = el("footer", {}, measures, actions);
+  const node = el(
+    "article",
+    { class: "answer", "aria-label": "Answer" },
+    el("h2", { class: "unseen", textContent: "Answer" }),
+    thinking,
+    text,
+    calls,
+    trouble,
+    bar,
+    foot,
+  );
+  const written = markdownInto(text);
+  const thought = markdownInto(thoughts);
+  const callViews = [];
+  let shown = 0;
+  let thoughtShown = 0;
+  let ended = false;
+
+  function drawThoughts() {
+    if (thoughtShown < answer.reasoning.length) thought.push(answer.reasoning.slice(thoughtShown));
+    thoughtShown = answer.reasoning.length;
+    if (!answer.live) thought.end();
+  }
+
+  function update() {
+    if (ended) return;
+    const live = answer.live;
+    node.classList.toggle("live", Boolean(live));
+    node.setAttribute("aria-busy", String(Boolean(live)));
+    if (answer.content.length > shown) written.push(answer.content.slice(shown));
+    shown = answer.content.length;
+    thinking.hidden = !answer.reasoning.trim();
+    thoughtFor.textContent = thinkingTime(answer);
+    thinking.classList.toggle("live", live?.phase === "thinking");
+    if (thinking.open) drawThoughts();
+    while (callViews.length < answer.tool_calls.length) {
+      callViews.push(callView());
+      calls.append(callViews[callViews.length - 1].node);
+    }
+    answer.tool_calls.forEach((call, index) => callViews[index].update(call, !live));
+    bar.hidden = live?.phase !== "reading";
+    if (live?.phase === "reading") bar.value = live.computed / live.prompt;
+    measures.textContent = live ? during(answer) : afterwards(answer, contextLength());
+    actions.hidden = Boolean(live);
+    if (live) return;
+    ended = true;
+    written.end();
+    if (thinking.open) drawThoughts();
+    if (answer.error) {
+      const retryButton = el("button", { type: "button", class: "button", onclick: retry }, icon("retry"), "Try again");
+      trouble.replaceChildren(el("p", { textContent: answer.error }), retryButton);
+    }
+    trouble.hidden = !answer.error;
+  }
+
+  update();
+  return {
+    node,
+    update,
+    setLast(last) {
+      again.hidden = !last;
+      const button = trouble.querySelector("button");
+      if (button) button.hidden = !last;
+    },
+  };
+}
+
+function thinkingTime({ live, measures }) {
+  if (live?.phase === "thinking") return `Thinking, ${duration(performance.now() - live.thinkingSince)}`;
+  const time = live?.thinkingSince ? (live.thinkingUntil ?? live.last) - live.thinkingSince : measures.thinking;
+  if (time === undefined) return "Thoughts";
+  return time < 1000 ? "Thought for a moment" : `Thought for ${duration(time)}`;
+}
+
+function during(answer) {
+  const { live } = answer;
+  if (live.phase === "busy") return `The server is busy. Trying again in ${live.left} s.`;
+  if (live.phase === "reading") {
+    const cached = live.cached ? `, ${number(live.cached)} of them from the cache` : "";
+    return `Reading the prompt: ${number(live.computed)} of ${number(live.prompt)} tokens${cached}`;
+  }
+  if (live.phase === "waiting") {
+    const waited = performance.now() - live.sent;
+    return waited < 1500 ? "Waiting for the first word" : `Waiting for the first word, ${duration(waited)}`;
+  }
+  const now = speed(answer);
+  return now ? perSecond(now) : "";
+}
+
+function perSecond(speed) {
+  return `${speed < 100 ? speed.toFixed(1) : number(Math.round(speed))} tokens/s`;
+}
+
+function afterwards({ measures, finish }, contextLength) {
+  const parts = [];
+  if (measures.tokens) parts.push(`${number(measures.tokens)} token${measures.tokens === 1 ? "" : "s"}`);
+  if (measures.perSecond) parts.push(perSecond(measures.perSecond));
+  if (measures.first !== undefined) parts.push(`first after ${duration(measures.first)}`);
+  if (measures.prompt) {
+    const share = Math.floor((100 * (measures.cached ?? 0)) / measures.prompt);
+    parts.push(`${share} % of ${number(measures.prompt)} prompt tokens from the cache`);
+  }
+  const full = finish === "length" && contextLength && measures.prompt + measures.tokens >= contextLength;
+  const end = full ? "The context is full: start a new chat to go on." : ENDS[finish];
+  return [end, parts.join(" · ")].filter(Boolean).join(" ");
+}
+
+function callView() {
+  const name = el("strong");
+  const state = el("span", { class: "dim" });
+  const holder = el("div");
+  const node = el("details", { class: "call", open: true }, el("summary", {}, icon("tool"), name, state), holder);
+  let drawn = null;
+  return {
+    node,
+    update(call, over) {
+      name.textContent = call.name;
+      if (drawn === `${over}${call.arguments}`) return;
+      drawn = `${over}${call.arguments}`;
+      const [shape, whole] = pretty(call.arguments);
+      state.textContent = over && !whole ? "broken off" : "tool call";
+      const view = listing("json");
+      view.update(shape.split("\n"), true);
+      holder.replaceChildren(view.node);
+    },
+  };
+}
+
+// The arguments laid out, and whether they are whole.
+function pretty(json) {
+  try {
+    return [JSON.stringify(JSON.parse(json || "{}"), null, 2), true];
+  } catch {
+    return [json, false];
+  }
+}

@@ -1,0 +1,391 @@
+// The page as a whole: which conversation is shown, what runs, what keys do. Everything else is in its module.
+import { isAlive, keepKey, listModels } from "./api.js";
+import { announce, el, icon, iconButton, number } from "./dom.js";
+import { settingsPanel } from "./settings.js";
+import { sidebar, toast } from "./sidebar.js";
+import { allConversations, exported, forget, imported, keep, keepSettings, keptSettings, newConversation } from "./store.js";
+import { threadView } from "./thread.js";
+import { emptyAnswer, pendingCall, runTurn } from "./turn.js";
+
+const $ = (id) => document.getElementById(id);
+const narrow = matchMedia("(max-width: 760px)");
+const STARTERS = [
+  "Explain recursion in three sentences.",
+  "Write a Python function that reverses the words of a line, with a test.",
+  "Compare tea and coffee in a small table.",
+];
+
+const settings = keptSettings();
+const running = new Map(); // id of a conversation → what stops it
+let conversations = [];
+let current = null;
+let models = [];
+let trouble = ""; // why the models are not known
+
+const thread = threadView({
+  retry,
+  edit,
+  running: (conversation) => running.has(conversation?.id),
+  contextLength: () => model()?.context_length ?? model()?.max_model_len,
+});
+const side = sidebar({ open: openConversation, rename, remove });
+const panel = settingsPanel(settings, (text) => {
+  current.system = text;
+  settings.system = text;
+  keepSettings(settings);
+  if (current.messages.length) store(current);
+});
+
+// --- what is shown ---------------------------------------------------------------------------------------------------
+
+function model() {
+  return models.find((one) => one.id === settings.model) ?? models[0];
+}
+
+function showAll() {
+  side.show(conversations, current.id, running);
+  $("title").textContent = current.title || "New chat";
+  document.title = current.title ? `${current.title} · Shoestring` : "Shoestring";
+  $("empty").hidden = current.messages.length > 0;
+  if (!current.messages.length) showEmpty();
+  thread.show(current);
+  showComposer();
+}
+
+function showComposer() {
+  const busy = running.has(current.id);
+  const pending = busy ? null : pendingCall(current);
+  const words = $("words");
+  $("send").replaceChildren(icon(busy ? "stop" : "send"));
+  $("send").setAttribute("aria-label", busy ? "Stop" : "Send");
+  $("send").title = busy ? "Stop (Esc)" : "Send (Enter)";
+  $("send").disabled = !busy && !words.value.trim();
+  $("send").classList.toggle("stops", busy);
+  words.placeholder = pending ? `Result of ${pending.call.name}${pending.of > 1 ? ` (${pending.number} of ${pending.of})` : ""}` : "Write a message";
+  $("words-label").textContent = pending ? `Result of ${pending.call.name}` : "Message";
+  words.style.height = "auto";
+  words.style.height = `${words.scrollHeight}px`;
+  showFullness();
+}
+
+function showFullness() {
+  const last = current.messages.findLast((message) => message.measures?.prompt);
+  const length = model()?.context_length ?? model()?.max_model_len;
+  $("fullness").hidden = !last || !length;
+  if (!last || !length) return;
+  const used = last.measures.prompt + (last.measures.tokens ?? 0);
+  const share = Math.min(1, used / length);
+  $("gauge").firstElementChild.style.width = `${100 * share}%`;
+  $("gauge").setAttribute("aria-valuemax", String(length));
+  $("gauge").setAttribute("aria-valuenow", String(used));
+  $("fullness").classList.toggle("nearly", share > 0.85);
+  $("used").textContent = `${number(used)} of ${number(length)} tokens`;
+}
+
+function showModels() {
+  const place = $("model-place");
+  if (models.length > 1) {
+    const pick = el(
+      "select",
+      { "aria-label": "Model", onchange: () => choose(pick.value) },
+      ...models.map((one) => el("option", { value: one.id, textContent: one.id, selected: one === model() })),
+    );
+    place.replaceChildren(pick);
+  } else {
+    place.replaceChildren(el("span", { class: "model", textContent: model()?.id ?? "" }));
+  }
+}
+
+function choose(id) {
+  settings.model = id;
+  keepSettings(settings);
+  showAll();
+}
+
+function showEmpty() {
+  const one = model();
+  const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  const length = one?.context_length ?? one?.max_model_len;
+  const facts = [
+    one?.description,
+    length ? `Remembers ${number(length)} tokens of a conversation.` : "",
+    here ? "Runs on this machine; what you write stays on it." : `Runs on ${location.hostname}.`,
+  ];
+  const starters = STARTERS.map((text) =>
+    el("button", { type: "button", class: "starter", textContent: text, onclick: () => send(text) }),
+  );
+  $("empty").replaceChildren(
+    el("p", { class: "dim", textContent: one ? "You are talking to" : trouble ? "No model" : "Asking the server" }),
+    el("h2", { textContent: one?.id ?? (trouble || "…") }),
+    ...(one ? facts.filter(Boolean).map((fact) => el("p", { textContent: fact })) : []),
+    trouble && !one ? el("button", { type: "button", class: "button", onclick: loadModels }, icon("retry"), "Try again") : "",
+    one ? el("div", { class: "starters" }, ...starters) : "",
+    el("p", { class: "dim keys" }, ...keys([["Enter", "send"], ["↑", "edit the last"], ["Esc", "stop"], ["Ctrl K", "new chat"]])),
+  );
+}
+
+function keys(pairs) {
+  return pairs.flatMap(([key, does]) => [el("kbd", { textContent: key }), ` ${does} `]);
+}
+
+async function loadModels() {
+  try {
+    models = await listModels();
+    trouble = models.length ? "" : "The server offers no model.";
+  } catch (error) {
+    if (error.kind === "key" && (await askKey())) return loadModels();
+    trouble = error.message;
+    if (error.kind === "gone") waitForServer();
+  }
+  showModels();
+  showAll();
+}
+
+let waiting = 0;
+
+function waitForServer() {
+  clearTimeout(waiting);
+  waiting = setTimeout(async () => ((await isAlive()) ? loadModels() : waitForServer()), 3000);
+}
+
+// --- conversations ---------------------------------------------------------------------------------------------------
+
+async function store(conversation) {
+  if (!conversations.includes(conversation)) conversations.unshift(conversation);
+  try {
+    await keep(conversation);
+  } catch {
+    toast("The browser could not keep this chat: its storage may be full.");
+  }
+}
+
+function openConversation(conversation) {
+  current = conversation;
+  history.replaceState(null, "", conversation.messages.length ? `#${conversation.id}` : location.pathname);
+  closeSide();
+  showAll();
+  if (!narrow.matches) $("words").focus();
+}
+
+function startNew() {
+  openConversation(current && !current.messages.length ? current : newConversation(settings.system ?? ""));
+  $("words").focus();
+}
+
+function rename(conversation, title) {
+  conversation.title = title;
+  store(conversation);
+  showAll();
+}
+
+async function remove(conversation) {
+  running.get(conversation.id)?.abort();
+  conversations = conversations.filter((one) => one !== conversation);
+  await forget(conversation.id);
+  if (current === conversation) startNew();
+  else showAll();
+  toast(`Deleted “${conversation.title || "New chat"}”.`, "Undo", async () => {
+    await store(conversation);
+    conversations.sort((one, other) => other.changed - one.changed);
+    openConversation(conversation);
+  });
+}
+
+// --- turns -----------------------------------------------------------------------------------------------------------
+
+function send(text) {
+  const words = text.trim();
+  if (!words || running.has(current.id)) return;
+  const pending = pendingCall(current);
+  if (pending) {
+    current.messages.push({ role: "tool", content: words, tool_call_id: pending.call.id });
+    if (pendingCall(current)) {
+      store(current);
+      showAll();
+      return;
+    }
+  } else {
+    current.messages.push({ role: "user", content: words });
+  }
+  current.title ||= words.split("\n")[0].slice(0, 60);
+  answerNow(current);
+}
+
+/** The last answer, again; results that its tool calls were given go with it. */
+function retry(conversation) {
+  if (running.has(conversation.id)) return;
+  conversation.messages.splice(conversation.messages.findLastIndex((message) => message.role === "assistant"));
+  answerNow(conversation);
+}
+
+function edit(conversation, message, words) {
+  if (running.has(conversation.id)) return;
+  conversation.messages.splice(conversation.messages.indexOf(message));
+  conversation.messages.push({ role: "user", content: words });
+  answerNow(conversation);
+}
+
+async function answerNow(conversation) {
+  const answer = emptyAnswer(model()?.id ?? "");
+  const stop = new AbortController();
+  conversation.messages.push(answer);
+  conversation.changed = Date.now();
+  answer.live = { phase: "waiting", sent: performance.now(), pieces: 0 };
+  running.set(conversation.id, stop);
+  conversations = [conversation, ...conversations.filter((one) => one !== conversation)];
+  history.replaceState(null, "", `#${current.id}`);
+  showAll();
+  thread.toEnd();
+  announce("The model is answering.");
+  let kept = performance.now();
+  const changed = () => {
+    if (performance.now() - kept > 2000) {
+      kept = performance.now();
+      store(conversation);
+    }
+    thread.update();
+  };
+  const ticking = setInterval(() => thread.update(), 250);
+  try {
+    await runTurn({ conversation, answer, settings, signal: stop.signal, changed, askKey });
+  } finally {
+    clearInterval(ticking);
+    running.delete(conversation.id);
+    if (conversations.includes(conversation)) await store(conversation);
+    side.show(conversations, current.id, running);
+    thread.markLast();
+    showComposer();
+    announce(answer.error || `Answer: ${answer.content.slice(0, 3000)}`);
+    if (answer.finish === "gone") waitForServer();
+  }
+}
+
+// --- the key ---------------------------------------------------------------------------------------------------------
+
+let asking = null;
+
+/** Asks for an API key, once however many want one. Whether there is one to try. */
+function askKey() {
+  asking ??= new Promise((resolve) => {
+    const dialog = $("key");
+    keepKey("");
+    $("key-field").value = "";
+    dialog.returnValue = "";
+    dialog.showModal();
+    dialog.addEventListener(
+      "close",
+      () => {
+        const key = dialog.returnValue === "use" ? $("key-field").value.trim() : "";
+        keepKey(key);
+        asking = null;
+        resolve(Boolean(key));
+        if (key && !models.length) loadModels();
+      },
+      { once: true },
+    );
+  });
+  return asking;
+}
+
+// --- what the hand does ----------------------------------------------------------------------------------------------
+
+function openSide() {
+  document.body.classList.add("side-open");
+  $("side").inert = false;
+  $("new").focus();
+}
+
+function closeSide() {
+  document.body.classList.remove("side-open");
+  $("side").inert = narrow.matches;
+}
+
+function nextTheme() {
+  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  const theme = dark === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  try {
+    localStorage.setItem("shoestring.theme", theme);
+  } catch {
+    // It holds until the tab closes.
+  }
+  showTheme();
+}
+
+function showTheme() {
+  const dark = document.documentElement.dataset.theme === "dark" ||
+    (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+  $("theme").replaceChildren(icon(dark ? "sun" : "moon"));
+}
+
+async function save() {
+  const address = URL.createObjectURL(new Blob([await exported()], { type: "application/json" }));
+  el("a", { href: address, download: `shoestring-${new Date().toISOString().slice(0, 10)}.json` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+async function takeIn(file) {
+  try {
+    const count = await imported(await file.text());
+    const kept = (one) => conversations.find((other) => other.id === one.id && running.has(one.id)) ?? one;
+    conversations = (await allConversations()).map(kept);
+    current = conversations.find((one) => one.id === current.id) ?? current;
+    showAll();
+    toast(`Took in ${count} conversation${count === 1 ? "" : "s"}.`);
+  } catch (error) {
+    toast(error.message);
+  }
+}
+
+function wire() {
+  const words = $("words");
+  $("menu-place").append(iconButton("menu", "Conversations", openSide));
+  const theme = iconButton("moon", "Light or dark", nextTheme);
+  theme.id = "theme";
+  $("tools-place").append(theme, iconButton("sliders", "Settings", () => panel.open(current, model())));
+  $("new").append(icon("plus"), "New chat");
+  $("new").addEventListener("click", startNew);
+  $("latest").append(icon("down"), "Latest");
+  $("scrim").addEventListener("click", closeSide);
+  $("export").addEventListener("click", save);
+  $("import").addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", () => $("file").files[0] && takeIn($("file").files[0]).then(() => ($("file").value = "")));
+  $("key-not").addEventListener("click", () => $("key").close(""));
+  narrow.addEventListener("change", closeSide);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
+  words.addEventListener("input", showComposer);
+  $("composer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (running.has(current.id)) return running.get(current.id).abort();
+    const text = words.value;
+    words.value = "";
+    send(text);
+  });
+  words.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      if (!running.has(current.id)) $("composer").requestSubmit();
+    } else if (event.key === "ArrowUp" && !words.value && thread.editLast()) {
+      event.preventDefault();
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
+      event.preventDefault();
+      for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+      startNew();
+    } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+      if (document.body.classList.contains("side-open")) closeSide();
+      else running.get(current.id)?.abort();
+    }
+  });
+  showTheme();
+  closeSide();
+}
+
+conversations = await allConversations();
+current = conversations.find((one) => one.id === location.hash.slice(1)) ?? newConversation(settings.system ?? "");
+wire();
+showAll();
+if (!narrow.matches) $("words").focus();
+await loadModels();

@@ -1,0 +1,138 @@
+// What the browser keeps: conversations in IndexedDB, settings in localStorage. Where it keeps nothing (a private
+// window, say), memory does until the tab closes. What comes back from a file is checked field by field.
+
+const NAME = "shoestring";
+const SETTINGS = "shoestring.settings";
+const memory = new Map();
+let database = null;
+
+function open() {
+  database ??= new Promise((resolve) => {
+    let asked;
+    try {
+      asked = indexedDB.open(NAME, 1);
+    } catch {
+      resolve(null);
+      return;
+    }
+    asked.onupgradeneeded = () => asked.result.createObjectStore("conversations", { keyPath: "id" });
+    asked.onsuccess = () => resolve(asked.result);
+    asked.onerror = () => resolve(null);
+  });
+  return database;
+}
+
+async function inStore(mode, work) {
+  const opened = await open();
+  if (!opened) return undefined;
+  return new Promise((resolve, reject) => {
+    const transaction = opened.transaction("conversations", mode);
+    const asked = work(transaction.objectStore("conversations"));
+    transaction.oncomplete = () => resolve(asked.result);
+    transaction.onerror = () => reject(transaction.error);
+    transaction.onabort = () => reject(transaction.error);
+  });
+}
+
+/** All conversations, the last changed first. */
+export async function allConversations() {
+  const kept = (await inStore("readonly", (store) => store.getAll())) ?? [...memory.values()];
+  return kept.map(checkedConversation).filter(Boolean).sort((one, other) => other.changed - one.changed);
+}
+
+/** Keeps a conversation as it is now. */
+export async function keep(conversation) {
+  memory.set(conversation.id, conversation);
+  await inStore("readwrite", (store) => store.put(JSON.parse(JSON.stringify(conversation))));
+}
+
+export async function forget(id) {
+  memory.delete(id);
+  await inStore("readwrite", (store) => store.delete(id));
+}
+
+export function newConversation(system) {
+  const now = Date.now();
+  return { id: newId(), title: "", system, created: now, changed: now, messages: [] };
+}
+
+// randomUUID is missing where the page comes by plain HTTP from another machine.
+function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+const text = (value) => (typeof value === "string" ? value : "");
+const time = (value) => (Number.isFinite(value) ? value : Date.now());
+
+// The fields that we know, of the types that we know; null if it is no conversation.
+function checkedConversation(raw) {
+  if (typeof raw !== "object" || raw === null || !Array.isArray(raw.messages) || !text(raw.id)) return null;
+  return {
+    id: raw.id,
+    title: text(raw.title).slice(0, 200),
+    system: text(raw.system),
+    created: time(raw.created),
+    changed: time(raw.changed),
+    messages: raw.messages.map(checkedMessage).filter(Boolean),
+  };
+}
+
+function checkedMessage(raw) {
+  if (typeof raw !== "object" || raw === null) return null;
+  const content = text(raw.content);
+  if (raw.role === "user") return { role: "user", content };
+  if (raw.role === "tool") return { role: "tool", content, tool_call_id: text(raw.tool_call_id) };
+  if (raw.role !== "assistant") return null;
+  const calls = Array.isArray(raw.tool_calls) ? raw.tool_calls : [];
+  const measures = {};
+  for (const [name, value] of Object.entries(raw.measures ?? {})) if (Number.isFinite(value)) measures[name] = value;
+  return {
+    role: "assistant",
+    content,
+    reasoning: text(raw.reasoning),
+    tool_calls: calls.map((call) => ({ id: text(call?.id), name: text(call?.name), arguments: text(call?.arguments) })),
+    model: text(raw.model),
+    finish: text(raw.finish),
+    error: text(raw.error),
+    measures,
+  };
+}
+
+/** All conversations as the text of a file. */
+export async function exported() {
+  return JSON.stringify({ format: "shoestring-conversations", version: 1, conversations: await allConversations() }, null, 1);
+}
+
+/** Takes in what `exported` wrote; conversations of the same id are replaced. How many; throws a sentence. */
+export async function imported(content) {
+  let file;
+  try {
+    file = JSON.parse(content);
+  } catch {
+    throw new Error("This file is not JSON.");
+  }
+  if (file?.format !== "shoestring-conversations" || !Array.isArray(file.conversations)) {
+    throw new Error("This file holds no conversations of this page.");
+  }
+  const good = file.conversations.map(checkedConversation).filter(Boolean);
+  for (const conversation of good) await keep(conversation);
+  return good.length;
+}
+
+/** The settings that were kept, an empty object at first. */
+export function keptSettings() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(SETTINGS) ?? "{}");
+    return typeof kept === "object" && kept !== null ? kept : {};
+  } catch {
+    return {};
+  }
+}
+
+export function keepSettings(settings) {
+  try {
+    localStorage.setItem(SETTINGS, JSON.stringify(settings));
+  } catch {
+    // They hold until the tab closes.
+  }
+}

@@ -1,0 +1,192 @@
+// One turn: what is asked of the server, and the answer filled in as it arrives. Knows no document.
+import { ApiError, streamChat } from "./api.js";
+
+const MOST_TRIES = 5;
+
+/** An answer before its first word. */
+export function emptyAnswer(model) {
+  return { role: "assistant", content: "", reasoning: "", tool_calls: [], model, finish: "", error: "", measures: {} };
+}
+
+/**
+ * Fills `answer`, the last message of `conversation`. `changed()` after each piece of news; `answer.live` says what
+ * goes on: {phase: "waiting" | "reading" | "busy" | "thinking" | "answering", …}, absent once it is over.
+ * `askKey()` resolves to whether there is a new key to try.
+ */
+export async function runTurn({ conversation, answer, settings, signal, changed, askKey }) {
+  const body = requestOf(conversation, answer, settings);
+  try {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await receive(body, answer, signal, changed);
+        break;
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        if (error.kind === "key" && (await askKey())) continue;
+        if (error.kind !== "busy" || tries >= MOST_TRIES) throw error;
+        await countDown(error.retryAfter, answer, signal, changed);
+      }
+    }
+  } catch (error) {
+    if (signal.aborted) answer.finish = "stopped";
+    else if (error instanceof ApiError) {
+      answer.error = error.detail && error.detail !== error.message ? `${error.message} ${error.detail}` : error.message;
+      answer.finish = error.kind;
+    } else throw error;
+  } finally {
+    measure(answer);
+    delete answer.live;
+    changed();
+  }
+}
+
+function requestOf(conversation, answer, settings) {
+  const messages = conversation.system.trim() ? [{ role: "system", content: conversation.system }] : [];
+  for (const message of conversation.messages) {
+    const failed = message.role === "assistant" && !message.content && !whole(message.tool_calls).length;
+    if (message !== answer && !failed) messages.push(sent(message));
+  }
+  const body = { model: answer.model, messages, stream: true, stream_options: { include_usage: true, include_progress: true } };
+  for (const name of ["temperature", "top_p", "top_k", "min_p", "presence_penalty", "seed"]) {
+    if (Number.isFinite(settings[name])) body[name] = settings[name];
+  }
+  if (Number.isFinite(settings.max_tokens)) body.max_completion_tokens = settings.max_tokens;
+  if (settings.thinking === "on" || settings.thinking === "off") {
+    body.chat_template_kwargs = { enable_thinking: settings.thinking === "on" };
+  } else if (settings.thinking) {
+    body.reasoning_effort = settings.thinking;
+  }
+  if (Array.isArray(settings.tools) && settings.tools.length) body.tools = settings.tools;
+  return body;
+}
+
+// Calls that were not broken off: an API refuses arguments that are no JSON.
+function whole(calls) {
+  return calls.filter((call) => {
+    try {
+      return Boolean(call.name) && typeof JSON.parse(call.arguments || "{}") === "object";
+    } catch {
+      return false;
+    }
+  });
+}
+
+function sent(message) {
+  if (message.role !== "assistant") return message;
+  const plain = { role: "assistant", content: message.content };
+  if (message.reasoning) plain.reasoning_content = message.reasoning;
+  const calls = whole(message.tool_calls);
+  if (calls.length) {
+    plain.tool_calls = calls.map((call) => ({
+      id: call.id,
+      type: "function",
+      function: { name: call.name, arguments: call.arguments || "{}" },
+    }));
+  }
+  return plain;
+}
+
+async function receive(body, answer, signal, changed) {
+  const live = { phase: "waiting", sent: performance.now(), pieces: 0 };
+  answer.live = live;
+  changed();
+  for await (const { chunk, comment } of streamChat(body, signal)) {
+    if (comment !== undefined) readComment(comment, live);
+    else readChunk(chunk, answer, live);
+    changed();
+  }
+}
+
+// Progress of the prompt, as a comment: prefill 3072/8214
+function readComment(comment, live) {
+  const hit = /^(?:prefill|progress)\D*(\d+)\D+(\d+)/.exec(comment);
+  if (hit) progress(live, { computed: Number(hit[1]), prompt_tokens: Number(hit[2]) });
+}
+
+function progress(live, { computed, prompt_tokens: prompt, cached_tokens: cached }) {
+  if (live.pieces || !(prompt > 0) || !(computed >= 0)) return;
+  live.phase = "reading";
+  live.computed = Math.min(computed, prompt);
+  live.prompt = prompt;
+  if (cached > 0) live.cached = cached;
+}
+
+function readChunk(chunk, answer, live) {
+  if (chunk.prefill) progress(live, chunk.prefill);
+  if (chunk.usage) readUsage(chunk.usage, answer);
+  const choice = chunk.choices?.[0];
+  if (!choice) return;
+  const delta = choice.delta ?? {};
+  const thought = delta.reasoning_content ?? delta.reasoning ?? "";
+  const calls = delta.tool_calls ?? [];
+  if (thought || delta.content || calls.length) {
+    const now = performance.now();
+    live.first ??= now;
+    live.last = now;
+    live.pieces += 1;
+    if (thought) live.thinkingSince ??= now;
+    else if (live.thinkingSince) live.thinkingUntil ??= now;
+    live.phase = thought ? "thinking" : "answering";
+  }
+  answer.reasoning += thought;
+  answer.content += delta.content ?? "";
+  for (const piece of calls) readCall(piece, answer);
+  if (choice.finish_reason) answer.finish = choice.finish_reason;
+}
+
+function readCall(piece, answer) {
+  const index = piece.index ?? answer.tool_calls.length;
+  if (!Number.isInteger(index) || index < 0 || index > answer.tool_calls.length) return;
+  const call = (answer.tool_calls[index] ??= { id: "", name: "", arguments: "" });
+  if (piece.id) call.id = piece.id;
+  if (piece.function?.name) call.name = piece.function.name;
+  call.arguments += piece.function?.arguments ?? "";
+}
+
+function readUsage(usage, answer) {
+  const { measures } = answer;
+  measures.prompt = usage.prompt_tokens;
+  measures.tokens = usage.completion_tokens;
+  measures.cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
+}
+
+/** The first call of the last answer that has no result yet; null if none waits for one. */
+export function pendingCall(conversation) {
+  const { messages } = conversation;
+  let at = messages.length - 1;
+  while (at >= 0 && messages[at].role === "tool") at -= 1;
+  const answer = messages[at];
+  if (answer?.role !== "assistant" || answer.live || answer.error) return null;
+  const calls = whole(answer.tool_calls);
+  const number = messages.length - 1 - at;
+  return calls[number] ? { call: calls[number], number: number + 1, of: calls.length } : null;
+}
+
+/** Tokens a second so far: exact once the usage is known, else by the pieces that came. */
+export function speed(answer) {
+  const { live, measures } = answer;
+  if (!live) return measures.perSecond ?? 0;
+  const seconds = (live.last - live.first) / 1000;
+  const tokens = (measures.tokens ?? live.pieces) - 1;
+  return seconds > 0 && tokens > 0 ? tokens / seconds : 0;
+}
+
+function measure(answer) {
+  const { live, measures } = answer;
+  if (!live?.first) return;
+  measures.perSecond = speed(answer);
+  measures.tokens ??= live.pieces;
+  measures.first = live.first - live.sent;
+  if (live.thinkingSince) measures.thinking = (live.thinkingUntil ?? live.last) - live.thinkingSince;
+}
+
+async function countDown(seconds, answer, signal, changed) {
+  for (let left = Math.ceil(seconds); left > 0; left -= 1) {
+    answer.live = { phase: "busy", left, pieces: 0 };
+    changed();
+    await new Promise((resolve, reject) => {
+      const timer = setTimeout(resolve, 1000);
+      signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+    });
+  }
+}
