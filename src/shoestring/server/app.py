@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,19 +15,31 @@ from starlette.exceptions import HTTPException
 import shoestring
 from shoestring.errors import ShoestringError
 from shoestring.server import record
+from shoestring.server.auth import AccessControl, all_keys
+from shoestring.server.bodies import BodyLimits
 from shoestring.server.errors import ApiError, error_body, from_exception
+from shoestring.server.log import Observe, Observer
+from shoestring.server.metrics import Metrics
 from shoestring.server.service import Service
 from shoestring.server.settings import Settings
 from shoestring.server.streaming import ClientGoneError
 
-log = logging.getLogger("shoestring.server")
-
 #: Modules below shoestring.server that have a `router`.
-ROUTERS = ("openai_chat", "models", "completions", "anthropic_messages", "ollama", "tokenize", "page")
+ROUTERS = (
+    "openai_chat",
+    "models",
+    "health",
+    "metrics",
+    "completions",
+    "anthropic_messages",
+    "ollama",
+    "tokenize",
+    "page",
+)
 
 
-def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
-    """The server as an ASGI application. Its lifespan starts and closes the service."""
+def create_app(service: Service, settings: Settings | None = None, log: Observer | None = None) -> FastAPI:
+    """The server as an ASGI application. Its lifespan starts and closes the service. log: is told every request."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -36,12 +47,19 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
         yield
         service.close()
 
-    app = FastAPI(title="Shoestring", version=shoestring.__version__, lifespan=lifespan)
-    app.state.service, app.state.settings = service, settings or Settings()
+    settings = settings or Settings()
+    # The documentation pages of FastAPI load scripts from elsewhere; openapi.json is served.
+    app = FastAPI(title="Shoestring", version=shoestring.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service, app.state.settings, app.state.metrics = service, settings, Metrics()
     for name in ROUTERS:
         if importlib.util.find_spec(f"shoestring.server.{name}") is not None:
             app.include_router(importlib.import_module(f"shoestring.server.{name}").router)
     _handle_errors(app)
+    # The last one added stands in front.
+    app.add_middleware(BodyLimits, limits=settings.limits)
+    app.add_middleware(AccessControl, settings=settings, keys=all_keys(settings))
+    observers: list[Observer] = [app.state.metrics, *([] if log is None else [log])]
+    app.add_middleware(Observe, observers=observers)
     return app
 
 

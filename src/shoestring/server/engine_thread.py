@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from shoestring.engine.engine import Delivery, Engine
+from shoestring.engine.request import Counts
 from shoestring.errors import ShoestringError
 from shoestring.server.answers import taken
 from shoestring.server.errors import ApiError, from_exception, shutting_down
@@ -49,6 +50,10 @@ class EngineThread:
     def cancel(self, ticket: Ticket) -> None:
         """Its client has gone: it is out of the engine before the next step."""
         self._inbox.put(lambda: self._cancel(ticket))
+
+    def ask(self, tell: Callable[[Counts], None]) -> None:
+        """`tell` gets the engine's sums, in the engine's thread."""
+        self._inbox.put(lambda: tell(self._engine.counts()))
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
         """End the thread; what still runs is ended with an error."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from shoestring.server.errors import ApiError, bad_request
-from shoestring.server.openai_types import ChatBody, ContentPart, Message, StructuredOutputs
-from shoestring.server.requests import ChatRequest, Constraint, GenerationOptions, ToolChoice
+from shoestring.server.constraints import constraint
+from shoestring.server.errors import bad_request
+from shoestring.server.openai_types import ChatBody, ContentPart, Message
+from shoestring.server.requests import ChatRequest, GenerationOptions, ToolChoice
 from shoestring.server.thinking import ThinkingWish, thinking_wish
 
 #: Fields that reach sampling under their own names.
@@ -36,7 +36,7 @@ def chat_request(body: ChatBody, client: str) -> ChatRequest:
             stop=stops(body.stop),
             n=1 if body.n is None else body.n,
             ignore_eos=bool(body.ignore_eos),
-            constraint=_constraint(body),
+            constraint=constraint(body),
             client=client,
         ),
         tools=tuple(body.tools or ()),
@@ -146,54 +146,3 @@ def _thinking(body: ChatBody) -> ThinkingWish:
         budget=nested if body.thinking_budget is None else body.thinking_budget,
         template_arguments=body.chat_template_kwargs,
     )
-
-
-def _constraint(body: ChatBody) -> Constraint | None:
-    structured = structured_outputs(body.structured_outputs)
-    format = body.response_format
-    if format is None or format.type == "text":
-        return structured
-    if structured is not None:
-        raise bad_request("response_format and structured_outputs cannot both be given", param="response_format")
-    if format.type == "json_object":
-        return Constraint("json_object")
-    if format.json_schema is None:
-        raise bad_request("response_format of type json_schema needs json_schema", param="response_format.json_schema")
-    if format.json_schema.schema_ is None:
-        return Constraint("json_object")
-    return Constraint("json_schema", format.json_schema.schema_)
-
-
-def structured_outputs(given: StructuredOutputs | None) -> Constraint | None:
-    """vLLM's structured_outputs."""
-    if given is None:
-        return None
-    wanted: list[Constraint] = []
-    if given.json_ is not None:
-        wanted.append(Constraint("json_schema", _schema(given.json_)))
-    if given.json_object:
-        wanted.append(Constraint("json_object"))
-    if given.choice is not None:
-        wanted.append(Constraint("choice", tuple(given.choice)))
-    if given.grammar is not None:
-        wanted.append(Constraint("gbnf" if "::=" in given.grammar else "lark", given.grammar))
-    for kind in ("regex", "lark", "gbnf"):
-        text = getattr(given, kind)
-        if text is not None:
-            wanted.append(Constraint(kind, text))
-    if len(wanted) > 1:
-        raise bad_request("structured_outputs has several forms: give one", param="structured_outputs")
-    return wanted[0] if wanted else None
-
-
-def _schema(given: dict[str, Any] | str) -> dict[str, Any]:
-    if isinstance(given, dict):
-        return given
-    error: ApiError = bad_request("structured_outputs.json is no JSON schema", param="structured_outputs.json")
-    try:
-        schema = json.loads(given)
-    except (ValueError, RecursionError):
-        raise error from None
-    if not isinstance(schema, dict):
-        raise error
-    return schema

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from shoestring.server.body import Body, Loose
+from shoestring.server.constraints import GUIDED, ConstraintFields
 
 
 class ContentPart(Loose):
@@ -56,39 +57,6 @@ class StreamOptions(Loose):
     include_progress: bool | None = None
 
 
-class JsonSchema(Loose):
-    name: str | None = None
-    description: str | None = None
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
-    strict: bool | None = None
-
-
-class ResponseFormat(Body):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
-
-
-class StructuredOutputs(Body):
-    """vLLM's field, and the grammars that it has no name for. One of them is given."""
-
-    refused: ClassVar[Mapping[str, str]] = {
-        "structural_tag": "use tools or json",
-        "whitespace_pattern": "whitespace follows the schema",
-        "disable_any_whitespace": "whitespace follows the schema",
-        "disable_fallback": "there is one backend",
-        "disable_additional_properties": "write additionalProperties: false in the schema",
-    }
-
-    json_: dict[str, Any] | str | None = Field(None, alias="json")
-    json_object: bool | None = None
-    regex: str | None = None
-    choice: list[str] | None = None
-    #: Lark, or GBNF where it is written with ::=
-    grammar: str | None = None
-    lark: str | None = None
-    gbnf: str | None = None
-
-
 class Reasoning(Body):
     """OpenRouter's field."""
 
@@ -102,7 +70,7 @@ class Reasoning(Body):
     summary: Any = None
 
 
-class ChatBody(Body):
+class ChatBody(ConstraintFields):
     """A request for a chat completion."""
 
     refused: ClassVar[Mapping[str, str]] = {
@@ -115,10 +83,7 @@ class ChatBody(Body):
         "stop_token_ids": "use stop",
         "best_of": "use n",
         "use_beam_search": "answers are sampled",
-        "guided_json": "use structured_outputs: {json}",
-        "guided_regex": "use structured_outputs: {regex}",
-        "guided_choice": "use structured_outputs: {choice}",
-        "guided_grammar": "use structured_outputs: {grammar}",
+        **GUIDED,
         "add_generation_prompt": "the answer is always begun",
         "continue_final_message": "an answer cannot be begun by the client here",
         "chat_template": "the checkpoint's template is used",
@@ -149,9 +114,6 @@ class ChatBody(Body):
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-
-    response_format: ResponseFormat | None = None
-    structured_outputs: StructuredOutputs | None = None
 
     reasoning_effort: str | None = None
     reasoning: Reasoning | None = None

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from shoestring.engine.request import Counts
 from shoestring.engine.sampler import Sampling
 from shoestring.errors import ShoestringError
 from shoestring.model.model import Model, Prompt
@@ -47,7 +48,8 @@ class Service:
         self.model = model
         self.info = info or served_model(model, "scripted")
         self.limits = limits or Limits()
-        self._queue = queue
+        #: most requests that wait
+        self.queue = queue
         self._engine = EngineThread(model.engine, model.check)
         self._preparing = ThreadPoolExecutor(2, thread_name_prefix="prepare")
         self._tickets: set[Ticket] = set()
@@ -97,6 +99,26 @@ class Service:
     @property
     def running(self) -> int:
         return sum(ticket.started for ticket in self._tickets)
+
+    async def counts(self) -> Counts | None:
+        """The engine's sums, told between two steps; None when it has ended."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Counts] = loop.create_future()
+        if not self._engine.alive:
+            return None
+
+        def take(counts: Counts) -> None:
+            if not told.done():
+                told.set_result(counts)
+
+        def tell(counts: Counts) -> None:
+            loop.call_soon_threadsafe(take, counts)
+
+        self._engine.ask(tell)
+        try:
+            return await asyncio.wait_for(told, 5.0)
+        except (asyncio.TimeoutError, TimeoutError):
+            return None
 
     def check_model(self, name: str | None) -> None:
         """Raises ApiError (404) for a model that is not served here."""
@@ -148,7 +170,7 @@ class Service:
     async def _submit(self, request: ChatRequest | CompletionRequest) -> Stream:
         if self._closing:
             raise shutting_down()
-        if self.waiting >= self._queue:
+        if self.waiting >= self.queue:
             raise busy(self._retry_after())
         self._prepared += 1
         try:
@@ -235,4 +257,9 @@ class Stream:
     async def aclose(self) -> None:
         if self._open:
             self._open = False
+            self._release(self._ticket)
+
+    def __del__(self) -> None:
+        # The last resort, for a response that was given up before it began to read.
+        if self._open:
             self._release(self._ticket)

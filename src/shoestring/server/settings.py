@@ -1,15 +1,243 @@
-"""Settings of the server."""
+"""Settings of the server: each an option of `serve`, a variable SHOESTRING_*, and a key of a TOML file.
+
+A flag wins over the environment, that over the file, that over the default. Names that are not known are refused,
+with the ones that come near. Needs none of the server's packages, so that `doctor` can tell about them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
 
+from shoestring.errors import RequestError
 from shoestring.server.limits import Limits
+
+PREFIX = "SHOESTRING_"
+#: Variables of this prefix that are no settings of the server.
+OTHER_VARIABLES = frozenset(
+    PREFIX + name for name in ("ISA", "CONFIG", "COMPARE", "EXAMPLES", "PIN", "SANITIZE", "IMAGE", "VERSION")
+)
+
+Source = Literal["flag", "environment", "file", "default"]
 
 
 @dataclass(frozen=True)
 class Settings:
+    """What `shoestring serve` is told. None: decided by what the machine and the model have."""
+
+    #: a .gguf file, a folder, a Hub name; None: the demo model
+    model: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
+    #: bytes that the whole process may take
+    memory: int | None = None
+    #: most tokens of a request
+    context: int | None = None
+    #: requests that run at once
+    parallel: int | None = None
+    #: bytes for what earlier requests computed
+    cache_memory: int | None = None
+    threads: int | None = None
+    kv_type: Literal["f16", "f32"] = "f16"
+    #: requests that may wait
+    queue: int = 64
     api_keys: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    #: one key a line; lines that begin with # are comments
+    api_key_file: str | None = None
+    no_auth: bool = False
+    #: further names under which the server may be reached, beside localhost
+    allow_hosts: tuple[str, ...] = ()
+    #: what the model is called; None: after its file
+    model_name: str | None = None
+    #: further names that requests may use; "*": any
+    aliases: tuple[str, ...] = ()
+    json_log: bool = False
+    #: seconds that running answers get when the server is told to end
+    shutdown_timeout: float = 30.0
+    #: most bytes of a request's body
+    max_body: int = Limits.body_bytes
+    #: seconds in which a body must have come
+    body_timeout: float = Limits.body_seconds
+    #: seconds that a client may not read
+    write_timeout: float = Limits.write_seconds
+    #: seconds between signs of life in a quiet stream
+    keep_alive: float = Limits.keep_alive_seconds
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            body_bytes=self.max_body,
+            body_seconds=self.body_timeout,
+            write_seconds=self.write_timeout,
+            keep_alive_seconds=self.keep_alive,
+        )
+
+
+#: Settings whose values are bytes and may be written with a unit.
+SIZES = frozenset({"memory", "cache_memory", "max_body"})
+#: One value is given under the singular, too.
+SINGULAR = {"api_keys": "api_key", "allow_hosts": "allow_host", "aliases": "alias"}
+SECRET = frozenset({"api_keys"})
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings, and where each came from."""
+
+    settings: Settings
+    sources: Mapping[str, Source]
+    file: Path | None = None
+
+
+def resolve(
+    flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ, file: str | Path | None = None
+) -> Resolved:
+    """Put the sources together. flags: None and empty tuples were not given.
+
+    Raises RequestError for unknown names and values that cannot be read, naming the source.
+    """
+    path = file if file is not None else environment.get(PREFIX + "CONFIG") or None
+    values: dict[str, Any] = {}
+    sources: dict[str, Source] = {field.name: "default" for field in dataclasses.fields(Settings)}
+
+    def take(source: Source, found: Mapping[str, Any]) -> None:
+        values.update(found)
+        sources.update(dict.fromkeys(found, source))
+
+    if path is not None:
+        take("file", from_file(Path(path).expanduser()))
+    take("environment", from_environment(environment))
+    take("flag", {name: _checked(name, value, _flag(name)) for name, value in flags.items() if value not in (None, ())})
+    settings = Settings(**values)
+    _check_ranges(settings, sources)
+    return Resolved(settings, sources, None if path is None else Path(path))
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings among the variables. Lists are written with commas between."""
+    found: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or text == "":
+            continue
+        name = _known(variable.removeprefix(PREFIX).lower(), variable, PREFIX)
+        found[name] = _checked(name, _from_text(name, text, variable), variable)
+    return found
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, names as the options have them, with - or _."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"--config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is no valid TOML: {error}") from None
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        name = _known(key.replace("-", "_"), f"{path}: {key}", "")
+        found[name] = _checked(name, tuple(value) if isinstance(value, list) else value, f"{path}: {key}")
+    return found
+
+
+def _known(name: str, where: str, prefix: str) -> str:
+    names = {field.name: field.name for field in dataclasses.fields(Settings)}
+    names |= {singular: plural for plural, singular in SINGULAR.items()}
+    if name in names:
+        return names[name]
+    near = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+    shown = " or ".join(prefix + (n.upper() if prefix else n) for n in near)
+    raise RequestError(f"{where} is no setting" + (f": did you mean {shown}?" if near else ""))
+
+
+def _flag(name: str) -> str:
+    return "--" + SINGULAR.get(name, name).replace("_", "-")
+
+
+def _from_text(name: str, text: str, where: str) -> Any:
+    kind = get_type_hints(Settings)[name]
+    if kind == tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind is bool:
+        if text.lower() in ("1", "true", "yes", "on"):
+            return True
+        if text.lower() in ("0", "false", "no", "off"):
+            return False
+        raise RequestError(f"{where} is {text!r}: choose true or false")
+    if name in SIZES or kind in (str, str | None) or kind == Literal["f16", "f32"]:
+        return text
+    try:
+        return float(text) if kind is float else int(text)
+    except ValueError:
+        raise RequestError(f"{where} is {text!r}: a number is expected") from None
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    """A value of the setting's type. Sizes may be texts with a unit."""
+    kind = get_type_hints(Settings)[name]
+    if name in SIZES:
+        return size(value, where)
+    if kind == Literal["f16", "f32"]:
+        if value not in ("f16", "f32"):
+            raise RequestError(f"{where} is {value!r}: choose f16 or f32")
+        return value
+    if kind == tuple[str, ...]:
+        values = (value,) if isinstance(value, str) else value
+        if not isinstance(values, tuple) or not all(isinstance(item, str) and item for item in values):
+            raise RequestError(f"{where}: a text or a list of texts is expected")
+        return values
+    if kind is bool:
+        fits, word = isinstance(value, bool), "true or false"
+    elif kind in (str, str | None):
+        fits, word = isinstance(value, str), "a text"
+    else:
+        numbers = int | float if kind is float else int
+        fits, word = isinstance(value, numbers) and not isinstance(value, bool), "a number"
+    if not fits:
+        raise RequestError(f"{where} is {value!r}: {word} is expected")
+    return value
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+def size(value: Any, where: str) -> int:
+    """Bytes: a number, or a text like 12GiB, 800MB, 4G."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str):
+        text = value.strip().lower().removesuffix("b")
+        digits = text.rstrip("kmgti").strip()
+        unit = text[len(digits) :].strip()
+        if unit in _UNITS and digits.replace(".", "", 1).isdigit():
+            return int(float(digits) * _UNITS[unit])
+    raise RequestError(f"{where} is {value!r}: write a size like 12GiB or 800MB")
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "port": (0, 65535),
+    "parallel": (1, 256),
+    "queue": (0, 100_000),
+    "shutdown_timeout": (0, 86_400),
+    "max_body": (1 << 10, 1 << 40),
+    "body_timeout": (0.1, 86_400),
+    "write_timeout": (0.1, 86_400),
+    "keep_alive": (0.1, 86_400),
+}
+
+
+def _check_ranges(settings: Settings, sources: Mapping[str, Source]) -> None:
+    for name, (low, high) in _RANGES.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            where = {"flag": _flag(name), "environment": PREFIX + name.upper()}.get(sources[name], name)
+            raise RequestError(f"{where} is {value:g}: choose a value from {low:g} to {high:g}")
