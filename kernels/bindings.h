@@ -55,6 +55,10 @@ template <>
 struct NumpyType<uint8_t> {
     static constexpr char kind = 'u';
 };
+template <>
+struct NumpyType<uint32_t> {
+    static constexpr char kind = 'u';
+};
 
 template <class T, int DIMS, bool WRITABLE>
 struct NumpyArray {

@@ -199,11 +199,12 @@ Sampled sample_token(In<float, 1> logits, int64_t vocabulary_size, double temper
                      double min_p, double presence_penalty, double frequency_penalty, double repetition_penalty,
                      In<int32_t, 1> context_ids, In<int32_t, 1> generated_ids, In<int32_t, 1> bias_ids,
                      In<float, 1> bias_values, uint64_t seed, uint64_t sample_index, uint64_t position,
-                     Out<int32_t, 1> top_ids, Out<double, 1> top_logprobs) {
+                     Out<int32_t, 1> top_ids, Out<double, 1> top_logprobs, std::optional<In<uint32_t, 1>> allowed) {
     require(vocabulary_size >= 1 && vocabulary_size <= logits.shape(0), "vocabulary_size: at most as many as logits");
     require(bias_ids.shape(0) == bias_values.shape(0), "bias_ids, bias_values: as many of each");
     require(top_ids.shape(0) == top_logprobs.shape(0) && top_ids.shape(0) <= vocabulary_size,
             "top_ids, top_logprobs: as many of each, at most vocabulary_size");
+    require(!allowed || allowed->shape(0) >= (vocabulary_size + 31) / 32, "allowed: a bit for each of the vocabulary");
     const Sampling sampling{logits.data(),
                             vocabulary_size,
                             static_cast<float>(temperature),
@@ -219,7 +220,8 @@ Sampled sample_token(In<float, 1> logits, int64_t vocabulary_size, double temper
                             bias_values.data(),
                             seed,
                             sample_index,
-                            position};
+                            position,
+                            allowed ? allowed->data() : nullptr};
     KernelScope scope;
     const size_t n = static_cast<size_t>(vocabulary_size);
     auto* changed =
@@ -229,6 +231,7 @@ Sampled sample_token(In<float, 1> logits, int64_t vocabulary_size, double temper
     auto* candidates = reinterpret_cast<Candidate*>(counts + n);
     Candidate* spare = candidates + n;
     const int32_t token = sample(kernels(), sampling, changed, weights, counts, candidates, spare);
+    if (token < 0) return {token, 0.0};
     const double normaliser = log_sum_exp(kernels(), logits.data(), vocabulary_size);
     if (const int64_t count = top_ids.shape(0)) {
         largest_logits(kernels(), logits.data(), vocabulary_size, count, candidates, spare);
@@ -288,7 +291,12 @@ void bind_rows(nb::module_& module) {
     module.def("attention_temperature", bind_attention_temperature);
     module.def("natural_log", scalar_log);
     module.def("yarn_attention_factor", attention_factor_yarn);
-    module.def("sample", sample_token);
+    module.def("sample", sample_token, nb::arg("logits"), nb::arg("vocabulary_size"), nb::arg("temperature"),
+               nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"), nb::arg("presence_penalty"),
+               nb::arg("frequency_penalty"), nb::arg("repetition_penalty"), nb::arg("context_ids"),
+               nb::arg("generated_ids"), nb::arg("bias_ids"), nb::arg("bias_values"), nb::arg("seed"),
+               nb::arg("sample_index"), nb::arg("position"), nb::arg("top_ids"), nb::arg("top_logprobs"),
+               nb::arg("allowed").none() = nb::none());
     module.def("log_softmax_at", log_softmax_at);
     module.def("uniform", uniform_number);
     module.def("philox", philox_block);

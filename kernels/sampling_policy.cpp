@@ -49,6 +49,33 @@ void apply_penalties(const Sampling& s, float* logits, int32_t* counts) {
     }
 }
 
+bool is_allowed(const uint32_t* allowed, int64_t id) { return allowed[id >> 5] >> (id & 31) & 1; }
+
+// The lowest id that is allowed, -1 if there is none.
+int32_t first_allowed(const uint32_t* allowed, int64_t n) {
+    for (int64_t word = 0; word < (n + 31) / 32; ++word)
+        if (allowed[word] != 0) {
+            const int64_t id = 32 * word + __builtin_ctz(allowed[word]);
+            return id < n ? static_cast<int32_t>(id) : -1;
+        }
+    return -1;
+}
+
+// The logits of allowed ids, -infinity for others: neither penalty nor bias brings those back. Whole words of one
+// kind are most of any grammar's mask.
+void keep_allowed(const float* logits, const uint32_t* allowed, int64_t n, float* out) {
+    for (int64_t i = 0; i < n; i += 32) {
+        const int64_t end = std::min(n, i + 32);
+        const uint32_t word = allowed[i >> 5];
+        if (word == 0)
+            std::fill(out + i, out + end, -__builtin_inff());
+        else if (word == ~uint32_t{0})
+            std::memcpy(out + i, logits + i, static_cast<size_t>(end - i) * sizeof(float));
+        else
+            for (int64_t j = i; j < end; ++j) out[j] = word >> (j - i) & 1 ? logits[j] : -__builtin_inff();
+    }
+}
+
 constexpr int64_t SORT_ALL = 8192;  // from so many on, sorting all by their bits is cheaper than selecting
 
 // Descending logits as ascending numbers; equal logits, -0 and 0 too, are equal numbers.
@@ -107,15 +134,16 @@ void select(const RowsTable& kernels, const float* logits, int64_t n, int64_t co
     std::sort(candidates, candidates + std::min(count, held), before);
 }
 
-}  // namespace
-
-int32_t sample(const RowsTable& kernels, const Sampling& s, float* changed, float* weights, int32_t* counts,
-               Candidate* candidates, Candidate* spare) {
+int32_t draw(const RowsTable& kernels, const Sampling& s, float* changed, float* weights, int32_t* counts,
+             Candidate* candidates, Candidate* spare) {
     const int64_t n = s.vocabulary_size;
     const float* logits = s.logits;
-    if (s.repetition_penalty != 1.0f || s.presence_penalty != 0.0f || s.frequency_penalty != 0.0f ||
-        s.bias_ids.count > 0) {
-        std::memcpy(changed, s.logits, static_cast<size_t>(n) * sizeof(float));
+    if (s.allowed != nullptr || s.repetition_penalty != 1.0f || s.presence_penalty != 0.0f ||
+        s.frequency_penalty != 0.0f || s.bias_ids.count > 0) {
+        if (s.allowed != nullptr)
+            keep_allowed(s.logits, s.allowed, n, changed);
+        else
+            std::memcpy(changed, s.logits, static_cast<size_t>(n) * sizeof(float));
         apply_penalties(s, changed, counts);
         for (int64_t i = 0; i < s.bias_ids.count; ++i)
             if (valid(s.bias_ids.ids[i], n)) changed[s.bias_ids.ids[i]] += s.bias_values[i];
@@ -196,6 +224,18 @@ int32_t sample(const RowsTable& kernels, const Sampling& s, float* changed, floa
         if (sum > target) break;
     }
     return candidates[last].id;
+}
+
+}  // namespace
+
+int32_t sample(const RowsTable& kernels, const Sampling& s, float* changed, float* weights, int32_t* counts,
+               Candidate* candidates, Candidate* spare) {
+    if (s.allowed == nullptr) return draw(kernels, s, changed, weights, counts, candidates, spare);
+    const int32_t first = first_allowed(s.allowed, s.vocabulary_size);
+    if (first < 0) return first;
+    const int32_t token = draw(kernels, s, changed, weights, counts, candidates, spare);
+    // Only logits that are no finite numbers can lead elsewhere.
+    return is_allowed(s.allowed, token) ? token : first;
 }
 
 void largest_logits(const RowsTable& kernels, const float* logits, int64_t n, int64_t count, Candidate* candidates,

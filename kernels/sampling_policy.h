@@ -1,8 +1,8 @@
 // From logits to a token: penalties, bias, temperature, filters, one counter-based random number.
 //
-// Order, as in vLLM and llama.cpp: repetition, then frequency and presence penalty; bias; temperature; top-k; top-p
-// (of what top-k left, renormalised); min-p (relative to the most likely); draw. Plain scalar code, compiled once;
-// exponentials come from the variant's table. Ties always go to the lower id.
+// Order: the mask; then as in vLLM and llama.cpp: repetition, then frequency and presence penalty; bias; temperature;
+// top-k; top-p (of what top-k left, renormalised); min-p (relative to the most likely); draw. Plain scalar code,
+// compiled once; exponentials come from the variant's table. Ties always go to the lower id.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,7 @@ struct Sampling {
     Ids bias_ids;
     const float* bias_values;
     uint64_t seed, sample, position;
+    const uint32_t* allowed;  // bit i % 32 of word i / 32: i may be sampled; null: all may
 };
 
 struct Candidate {
@@ -35,8 +36,8 @@ struct Candidate {
     int32_t id;
 };
 
-// The sampled token. To work in, each [vocabulary_size]: `changed` logits, `weights`, `counts` (only where a penalty
-// is on), `candidates`, `spare`.
+// The sampled token, -1 where none is allowed. To work in, each [vocabulary_size]: `changed` logits, `weights`,
+// `counts` (only where a penalty is on), `candidates`, `spare`.
 int32_t sample(const RowsTable& kernels, const Sampling& sampling, float* changed, float* weights, int32_t* counts,
                Candidate* candidates, Candidate* spare);
 

@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 _Float32 = npt.NDArray[np.float32]
 _Float64 = npt.NDArray[np.float64]
+_Uint32 = npt.NDArray[np.uint32]
 _Int32 = npt.NDArray[np.int32]
 _Int64 = npt.NDArray[np.int64]
 _Bytes = npt.NDArray[np.uint8]
@@ -161,6 +162,7 @@ def sample(
     position: int,
     top_ids: _Int32,
     top_logprobs: _Float64,
+    allowed: _Uint32 | None = None,
 ) -> tuple[int, float]: ...
 def log_softmax_at(logits: _Float32, targets: _Int32, out: _Float64) -> None: ...
 def uniform(seed: int, sample_index: int, position: int) -> float: ...

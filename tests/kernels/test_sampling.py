@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from other_variants import bits, same_in_all_variants
 
 from shoestring import _kernels, ops
+from shoestring.errors import RequestError
 
 Float32 = npt.NDArray[np.float32]
 NOTHING = np.zeros(0, np.int32)
@@ -199,3 +200,80 @@ def test_log_softmax(n: int) -> None:
         assert abs(result[r] - np.log(probabilities(some_logits(r, n))[r * 7 % n])) < 1e-6
     with pytest.raises(ValueError):
         ops.log_softmax_at(some_logits(0, n).reshape(1, n), np.array([n], np.int32))
+
+
+def mask_of(ids: npt.ArrayLike, n: int) -> npt.NDArray[np.uint32]:
+    bits = np.zeros(-(-n // 32) * 32, np.uint8)
+    bits[np.asarray(ids, np.int64)] = 1
+    return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32)
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.0},
+    {"top_k": 5},
+    {"top_p": 0.9},
+    {"min_p": 0.1, "top_p": 0.5},
+    {"top_k": 1},
+    {"presence_penalty": 1.0, "repetition_penalty": 1.3, "generated_ids": np.arange(40, dtype=np.int32)},
+    {"bias_ids": np.arange(9, dtype=np.int32), "bias_values": np.full(9, 100, np.float32)},
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.sampled_from([1, 31, 32, 33, 300, 9000]), data=st.data(), seed=st.integers(0, 99))
+def test_only_what_is_allowed_is_sampled_as_if_nothing_else_were_there(n: int, data: st.DataObject, seed: int) -> None:
+    allowed = data.draw(st.sets(st.integers(0, n - 1), min_size=1, max_size=40))
+    logits = some_logits(seed, n)
+    banned = np.array([i for i in range(n) if i not in allowed], np.int32)
+    for options in OPTIONS:
+        if "bias_ids" in options and n < 9:
+            continue
+        token, logprob, ids, top = draw(logits, allowed=mask_of(sorted(allowed), n), top_logprobs=min(3, n), **options)
+        assert token in allowed
+        # The same as an infinite bias against all others, and the log-probabilities are the model's own.
+        bias_ids = np.concatenate([options.get("bias_ids", NOTHING), banned])
+        bias = np.full(len(bias_ids), -np.inf, np.float32)
+        bias[: len(bias_ids) - len(banned)] = 100
+        rest = {**options, "bias_ids": bias_ids, "bias_values": bias}
+        assert draw(logits, top_logprobs=min(3, n), **rest)[0] == token
+        free = draw(logits, top_logprobs=min(3, n), temperature=0.0)
+        assert (bits(ids), bits(top)) == (bits(free[2]), bits(free[3]))
+        assert logprob == pytest.approx(np.log(probabilities(logits)[token]), abs=1e-5)
+
+
+def masked(n: int, seed: int) -> npt.NDArray[np.float64]:
+    allowed = mask_of(np.flatnonzero(np.random.default_rng(seed).random(n) < 0.2), n)
+    return np.array([draw(some_logits(seed, n), allowed=allowed, position=i, **o)[:2] for o in OPTIONS
+                     for i in range(5)])  # fmt: skip
+
+
+def test_a_mask_gives_the_same_tokens_in_all_variants() -> None:
+    for n in (40, 1000, 20_000):
+        same_in_all_variants(masked, n, n)
+
+
+def test_a_mask_of_all_ones_changes_nothing() -> None:
+    logits = some_logits(5, 1000)
+    for options in OPTIONS:
+        for allowed in (mask_of(range(1000), 1000), np.full(40, 2**32 - 1, np.uint32)):
+            assert draw(logits, allowed=allowed, **options)[:2] == draw(logits, **options)[:2]
+
+
+def test_a_mask_that_allows_nothing_is_an_error_and_a_short_one_is_refused() -> None:
+    logits = some_logits(5, 100)
+    for allowed in (mask_of([], 100), mask_of([60, 99], 100)):
+        with pytest.raises(RequestError, match="no token is allowed"):
+            draw(logits, allowed=allowed, vocabulary_size=60)
+    with pytest.raises(ValueError, match="a bit for each"):
+        draw(logits, allowed=np.zeros(3, np.uint32))
+    with pytest.raises(TypeError):
+        draw(logits, allowed=np.zeros(4, np.int32))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_do_not_lead_past_a_mask(number: float) -> None:
+    for logits in (np.full(300, number, np.float32), some_logits(0, 300)):
+        logits[7] = number
+        for options in OPTIONS:
+            assert draw(logits, allowed=mask_of([8, 70], 300), **options)[0] in (8, 70)

@@ -101,7 +101,6 @@ class FamilyRunner:
         allowed: Uint32 | None = None,
     ) -> Sampled:
         reported = sampling.logprobs
-        assert allowed is None, "the kernel takes no mask yet"
         repeated = sampling.repetition_penalty != 1
         counted = sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
         token, logprob, top_ids, top_logprobs = ops.sample(
@@ -122,6 +121,7 @@ class FamilyRunner:
             sample_index=index,
             position=len(tokens),
             top_logprobs=reported or 0,
+            allowed=allowed,
         )
         if reported is None:
             return Sampled(token)

@@ -62,9 +62,6 @@ class Sampling:
 
 
 MOST_LOGPROBS = 64
-#: When a guide allows no token at all.
-NOTHING_ALLOWED = "the form that was asked for allows no token to follow: the constraint cannot be met"
-
 _RANGES = (
     ("temperature", 0.0, 100.0),
     ("top_k", 0, 1 << 30),

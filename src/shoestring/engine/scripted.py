@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.engine.cache import Layout
-from shoestring.engine.sampler import NOTHING_ALLOWED, Sampled, Sampling
+from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.errors import RequestError
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, State
 from shoestring.models.step import PageTable, Step
@@ -141,7 +141,7 @@ class ScriptedModel:
         if allowed is not None:
             biased[~allowed_tokens(allowed, self._vocab_size)] = -np.inf
             if not (biased > -np.inf).any():
-                raise RequestError(NOTHING_ALLOWED)
+                raise RequestError("no token is allowed to follow")
         token = int(np.argmax(biased))
         if sampling.logprobs is None:
             return Sampled(token)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shoestring.errors import RequestError
 from shoestring.ops import extension
-from shoestring.ops.extension import Float32, Float64, Int32
+from shoestring.ops.extension import Float32, Float64, Int32, Uint32
 
 if TYPE_CHECKING:
     from shoestring import _kernels
@@ -39,14 +40,16 @@ def sample(
     sample_index: int,
     position: int,
     top_logprobs: int,
+    allowed: Uint32 | None = None,
 ) -> tuple[int, float, Int32, Float64]:
     """The next token of logits [V] → id, its log-probability, the `top_logprobs` likeliest ids and theirs.
 
-    In this order: repetition penalty (distinct ids of context and generated), frequency and presence penalty
-    (generated); bias; temperature (0: the largest logit); top_k (0: off); top_p of what is left (1: off);
-    min_p relative to the likeliest (0: off); one random number of (seed, sample_index, position).
+    In this order: allowed (bit i % 32 of word i // 32: id i may be sampled; None: all may); repetition penalty
+    (distinct ids of context and generated), frequency and presence penalty (generated); bias; temperature (0: the
+    largest logit); top_k (0: off); top_p of what is left (1: off); min_p relative to the likeliest (0: off); one
+    random number of (seed, sample_index, position).
     Ties go to the lower id; ids from vocabulary_size on are never sampled. Log-probabilities are those of the
-    logits as they came, at temperature 1.
+    logits as they came, at temperature 1. Raises RequestError where no id is allowed.
     """
     likeliest = min(top_logprobs, vocabulary_size)
     top_ids, top = np.empty(likeliest, np.int32), np.empty(likeliest, np.float64)
@@ -69,7 +72,10 @@ def sample(
         position,
         top_ids,
         top,
+        allowed,
     )
+    if token < 0:
+        raise RequestError("no token is allowed to follow: the form that was asked for cannot be met")
     return token, logprob, top_ids, top
 
 
