@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from shoestring.server.body import Body
-from shoestring.server.openai_types import StreamOptions, StructuredOutputs
+from shoestring.server.constraints import GUIDED, ConstraintFields
+from shoestring.server.openai_types import StreamOptions
+from shoestring.server.sampling_fields import SamplingFields
 
 #: prompts of one request
 MOST_PROMPTS = 256
@@ -30,37 +32,21 @@ Prompt = Annotated[
 ]
 
 
-class CompletionBody(Body):
+class CompletionBody(SamplingFields, ConstraintFields):
     """POST /v1/completions."""
 
-    refused: ClassVar = {
+    refused: ClassVar[Mapping[str, str]] = {
         "prompt_logprobs": "the prompt's log-probabilities are not computed",
         "use_beam_search": "answers are sampled",
         "min_tokens": "use ignore_eos with max_tokens, or a grammar",
         "stop_token_ids": "use stop",
-        "guided_json": "use structured_outputs: {json}",
-        "guided_regex": "use structured_outputs: {regex}",
-        "guided_choice": "use structured_outputs: {choice}",
-        "guided_grammar": "use structured_outputs: {grammar}",
+        **GUIDED,
     }
 
     model: str | None = None
     prompt: Prompt
     #: as OpenAI's, 16 where it is absent
     max_tokens: int | None = None
-    n: int | None = Field(default=None, ge=1)
-    stop: str | list[str] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    repetition_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-    seed: int | None = None
-    ignore_eos: bool | None = None
-    structured_outputs: StructuredOutputs | None = None
     echo: bool | None = None
     logprobs: int | None = Field(default=None, ge=0)
     stream: bool | None = None

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Request
 
 from shoestring.server import completion_types as api
 from shoestring.server.completion_answers import Chunk, Chunks
+from shoestring.server.constraints import constraint
 from shoestring.server.dependencies import client, service
 from shoestring.server.errors import bad_request
-from shoestring.server.openai_requests import SAMPLING, biases, seed, stops, structured_outputs
 from shoestring.server.requests import CompletionRequest, GenerationOptions, Progress, StreamItem
+from shoestring.server.sampling_fields import sampling, stop_texts
 from shoestring.server.service import Service, Stream
 from shoestring.server.streaming import EventStream, event, unless_gone
 
@@ -36,7 +37,7 @@ async def create_completion(body: api.CompletionBody, request: Request) -> Any:
     chunks = Chunks(
         f"cmpl-{secrets.token_hex(12)}",
         served.info.id,
-        body.n or 1,
+        requests[0].options.n,
         echoes=[_text(one.prompt, served) for one in requests] if body.echo else None,
         tokens=tokenizer if body.logprobs is not None else None,
     )
@@ -55,26 +56,20 @@ def completion_requests(body: api.CompletionBody, client: str = "") -> list[Comp
     if body.echo and body.logprobs is not None:
         what = "echo is not supported together with logprobs: the prompt's log-probabilities are not computed"
         raise bad_request(what, param="echo")
+    given = sampling(body)
+    if body.logprobs is not None:
+        given["logprobs"] = body.logprobs
     options = GenerationOptions(
-        sampling=_sampling(body),
+        sampling=given,
         max_tokens=DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens,
-        stop=stops(body.stop),
-        n=body.n or 1,
+        stop=stop_texts(body),
+        n=1 if body.n is None else body.n,
         ignore_eos=bool(body.ignore_eos),
-        constraint=structured_outputs(body.structured_outputs),
+        constraint=constraint(body),
         client=client,
     )
     prompts = [prompt if isinstance(prompt, str) else tuple(prompt) for prompt in _prompts(body.prompt)]
     return [CompletionRequest(prompt, options) for prompt in prompts]
-
-
-def _sampling(body: api.CompletionBody) -> dict[str, Any]:
-    made = {name: getattr(body, name) for name in (*SAMPLING, "logprobs") if getattr(body, name) is not None}
-    if body.logit_bias:
-        made["logit_bias"] = biases(body.logit_bias)
-    if body.seed is not None:
-        made["seed"] = seed(body.seed)
-    return made
 
 
 def _prompts(prompt: Any) -> list[Any]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from shoestring.server.body import Body, Loose, list_or_text
+from shoestring.server.body import Body, Loose
+from shoestring.server.sampling_fields import StopTexts
 
 # --- what both requests share
 
@@ -19,10 +20,6 @@ def _words_or_switch(value: Any) -> str:
     return "effort" if isinstance(value, str) else "switch"
 
 
-StopTexts = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[str], Tag("list")],
-    Discriminator(list_or_text),
-]
 Format = Annotated[
     Annotated[Literal["", "json"], Tag("text")] | Annotated[dict[str, Any], Tag("schema")],
     Discriminator(_schema_or_text),
