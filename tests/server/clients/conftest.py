@@ -1,0 +1,39 @@
+"""One scripted model a family behind a real server. Every client here asks the same questions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from questions import RAW, RAW_REPLY, rule
+
+from shoestring.model.scripted import Family, scripted_model
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from running import running
+
+
+@pytest.fixture(scope="session", params=["qwen3_5", "llama4"])
+def family(request: pytest.FixtureRequest) -> Family:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def url(family: Family) -> Iterator[str]:
+    """The server's address, without a path."""
+    from shoestring.server.app import create_app
+    from shoestring.server.service import Service
+
+    model = scripted_model(rule, family=family, completions={RAW: RAW_REPLY}, context=8192)
+    with running(create_app(Service(model))) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def model(url: str) -> str:
+    """The served model's id, as /v1/models tells it."""
+    return str(httpx.get(f"{url}/v1/models").json()["data"][0]["id"])

@@ -1,0 +1,45 @@
+"""What every client asks, and what the scripted model answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoestring.model.scripted import Asked, Reply
+
+HELLO = "Say hello."
+HELLO_REPLY = "Hello — γειά σου, 你好 👋!"
+SUM = "What is 6 × 7?"
+WEATHER = "What is the weather in Oslo?"
+BOTH = "What is the weather in Oslo and in Rome?"
+ADA = "Who wrote the first program?"
+RAW = "The quick brown fox"
+RAW_REPLY = " jumps over the lazy dog."
+
+#: What the calls' arguments are, typed by the schema.
+OSLO = {"city": "Oslo", "days": 2}
+ROME = {"city": "Rome", "days": 1}
+
+WEATHER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+WEATHER_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "get_weather", "description": "Forecast of a city.", "parameters": WEATHER_SCHEMA},
+}
+
+REPLIES: dict[str, Reply] = {
+    HELLO: Reply(HELLO_REPLY),
+    SUM: Reply("42", thinking="Six sevens are forty-two."),
+    WEATHER: Reply(calls=[("get_weather", OSLO)]),
+    BOTH: Reply("I look it up.", calls=[("get_weather", OSLO), ("get_weather", ROME)]),
+    ADA: Reply('{"name": "Ada Lovelace", "born": 1815}'),
+}
+
+
+def rule(asked: Asked) -> Reply | str:
+    if asked.role == "tool":
+        return f"It says: {asked.text}"
+    return REPLIES.get(asked.text, Reply(f"You said: {asked.text}"))
