@@ -12,7 +12,7 @@ from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
 from shoestring.errors import RequestError
-from shoestring.model.memory import Plan, free_memory, plan_state, weight_bytes
+from shoestring.model.memory import Plan, free_memory, own_memory, plan_state, weight_bytes
 from shoestring.model.model import Model
 from shoestring.model.opening import Opened, open_model
 from shoestring.models.state import KVType
@@ -26,16 +26,25 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
-def plan(opened: Opened, *, kv_type: KVType, context: int | None) -> Plan:
-    """The state that fits beside the weights. Raises CapacityError with the bytes needed and free."""
+def plan(
+    opened: Opened, *, kv_type: KVType, context: int | None, memory: int | None = None, parallel: int | None = None
+) -> Plan:
+    """The state that fits beside the weights, in the free memory or in the budget `memory` of this process.
+
+    Raises CapacityError with the bytes needed and free.
+    """
+    free = free_memory()
+    budget = free if memory is None else max(0, memory - own_memory())
     return plan_state(
         opened.layout,
         name=str(opened.checkpoint.path),
         weight_bytes=weight_bytes(opened.binding),
-        free_bytes=free_memory(),
+        free_bytes=min(free, budget),
         model_context=opened.config.max_position_embeddings,
         context=context,
         kv_type=kv_type,
+        sequences=parallel,
+        budgeted=budget < free,
     )
 
 
@@ -45,12 +54,16 @@ def load(
     kv_type: KVType = "f16",
     context: int | None = None,
     progress: Progress | None = None,
+    *,
+    memory: int | None = None,
+    parallel: int | None = None,
 ) -> Model:
     """Load a checkpoint: a GGUF file (the first of a split one) or a Hugging Face folder.
 
     threads: default one a physical core. kv_type: "f16" or "f32", how keys and values are kept; part of the
     answer's identity. context: most tokens of a sequence; default: as many as the model and the free memory
-    allow. progress: called with bytes loaded and in all.
+    allow. progress: called with bytes loaded and in all. memory: most bytes that this process may take; default:
+    what is free. parallel: sequences at once, each of the whole context; default: as many as fit, up to 8.
 
     Raises CheckpointError, TokenizerError, CapacityError (before anything is loaded), RequestError.
     """
@@ -58,7 +71,7 @@ def load(
         raise RequestError(f"kv_type is {kv_type!r}: choose f16 or f32")
     count = physical_cores() if threads is None else checked_threads(threads)
     opened = open_model(path)
-    planned = plan(opened, kv_type=kv_type, context=context)
+    planned = plan(opened, kv_type=kv_type, context=context, memory=memory, parallel=parallel)
     ops.set_num_threads(count)
     with ThreadPoolExecutor(1, thread_name_prefix="text") as beside:
         text = beside.submit(text_side, opened)

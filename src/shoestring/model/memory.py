@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +46,13 @@ def plan_state(
     model_context: int,
     context: int | None,
     kv_type: KVType,
+    sequences: int | None = None,
+    budgeted: bool = False,
 ) -> Plan:
     """The context that was asked for, or the largest that fits (at most the model's own).
+
+    sequences: as many at once, each of the whole context; None: as many as fit, up to MOST_SEQUENCES, short ones
+    sharing pages. budgeted: free_bytes is what a budget leaves, not the machine.
 
     Raises CapacityError with the bytes needed and free, RequestError for a context that no model could have.
     """
@@ -58,26 +64,30 @@ def plan_state(
     room = free_bytes - weight_bytes - WORKSPACE_BYTES
 
     def demand(tokens: int) -> Demand:
-        return layout.demand(tokens) + Demand(slots=snapshots)
+        return (layout.demand(tokens) + Demand(slots=snapshots)) * (sequences or 1)
 
     least = context or min(LEAST_CONTEXT, model_context)
     state_bytes = layout.nbytes(demand(least), kv_type)
     if state_bytes > room:
         needed = weight_bytes + WORKSPACE_BYTES + state_bytes
+        left = f"--memory leaves {free_bytes}: give more" if budgeted else f"{free_bytes} are free: free some"
+        at_once = f", {sequences} at once" if sequences else ""
         raise CapacityError(
-            f"{name} needs {needed} bytes of memory for a context of {least} ({weight_bytes} for its weights) and "
-            f"{free_bytes} are free: free some, choose a smaller --context or a smaller model"
+            f"{name} needs {needed} bytes of memory for a context of {least}{at_once} ({weight_bytes} for its weights) "
+            f"and {left}, choose a smaller --context or a smaller model"
         )
-    tokens = context or _largest(layout, demand(0), room * 9 // 10, least, model_context, kv_type)
+    tokens = context or _largest(layout, demand, room * 9 // 10, least, model_context, kv_type)
+    if sequences:
+        return Plan(tokens, demand(tokens), sequences, snapshots)
     return Plan(tokens, *_shared(layout, demand(tokens), room * 9 // 10, kv_type), snapshots)
 
 
-def _largest(layout: Layout, fixed: Demand, room: int, least: int, most: int, kv_type: KVType) -> int:
+def _largest(layout: Layout, demand: Callable[[int], Demand], room: int, least: int, most: int, kv_type: KVType) -> int:
     """The longest context that fits, by halving the interval."""
     low, high = least, most
     while low < high:
         middle = (low + high + 1) // 2
-        if layout.nbytes(layout.demand(middle) + Demand(slots=fixed.slots), kv_type) <= room:
+        if layout.nbytes(demand(middle), kv_type) <= room:
             low = middle
         else:
             high = middle - 1
@@ -114,6 +124,14 @@ def free_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"
     """Bytes that this process may still take."""
     limits = [_available(proc), *_group_limits(proc, groups)]
     return min(limit for limit in limits if limit is not None)
+
+
+def own_memory(proc: Path = Path("/proc")) -> int:
+    """Bytes that this process holds; 0 where the system does not tell."""
+    for line in _read(proc / "self" / "status").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) << 10
+    return 0
 
 
 def _available(proc: Path) -> int | None:

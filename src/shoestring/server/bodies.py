@@ -1,4 +1,4 @@
-"""Bodies: not larger than allowed, and not slower."""
+"""Bodies: not larger than allowed, not slower, and read as JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from shoestring.server.limits import Limits
 from shoestring.server.responses import send_error
 
 
+#: What programs mean whatever type they name (curl -d names a form's); pages of browsers have to name it, since
+#: a page of another site cannot without asking first.
+_JSON = (b"content-type", b"application/json")
+
+
 class BodyLimits:
     """ASGI middleware: 413 for a body that is too large, told or found, 408 for one that does not come."""
 
@@ -24,10 +29,13 @@ class BodyLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        told = headers.get("content-length", "0")
         if told.isdigit() and int(told) > self._limits.body_bytes:
             await send_error(scope, send, ApiError(413, self._too_large(), "body_too_large"))
             return
+        if headers.get("origin") is None and scope["method"] == "POST":
+            scope["headers"] = [*(h for h in scope["headers"] if h[0] != b"content-type"), _JSON]
         await self._app(scope, _Bounded(receive, self._limits, self._too_large()), send)
 
     def _too_large(self) -> str:

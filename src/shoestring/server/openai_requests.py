@@ -9,18 +9,9 @@ from shoestring.server.constraints import constraint
 from shoestring.server.errors import bad_request
 from shoestring.server.openai_types import ChatBody, ContentPart, Message
 from shoestring.server.requests import ChatRequest, GenerationOptions, ToolChoice
+from shoestring.server.sampling_fields import sampling, stop_texts
 from shoestring.server.thinking import ThinkingWish, thinking_wish
 
-#: Fields that reach sampling under their own names.
-SAMPLING = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-)
 #: OpenAI's own limit.
 MOST_TOP_LOGPROBS = 20
 
@@ -33,7 +24,7 @@ def chat_request(body: ChatBody, client: str) -> ChatRequest:
         GenerationOptions(
             sampling=_sampling(body),
             max_tokens=most_tokens(body.max_tokens, body.max_completion_tokens),
-            stop=stops(body.stop),
+            stop=stop_texts(body),
             n=1 if body.n is None else body.n,
             ignore_eos=bool(body.ignore_eos),
             constraint=constraint(body),
@@ -76,11 +67,7 @@ def _text(part: ContentPart, where: str) -> str:
 
 
 def _sampling(body: ChatBody) -> dict[str, Any]:
-    made: dict[str, Any] = {name: getattr(body, name) for name in SAMPLING if getattr(body, name) is not None}
-    if body.logit_bias:
-        made["logit_bias"] = biases(body.logit_bias)
-    if body.seed is not None:
-        made["seed"] = seed(body.seed)
+    made = sampling(body)
     if body.logprobs:
         made["logprobs"] = body.top_logprobs or 0
     top = body.top_logprobs
@@ -89,25 +76,6 @@ def _sampling(body: ChatBody) -> dict[str, Any]:
     if top and not body.logprobs:
         raise bad_request("top_logprobs needs logprobs: true", param="top_logprobs")
     return made
-
-
-def biases(given: Mapping[str, float]) -> dict[int, float]:
-    """logit_bias with token ids as numbers."""
-    try:
-        return {int(token): bias for token, bias in given.items()}
-    except ValueError:
-        raise bad_request("logit_bias has a key that is no token id", param="logit_bias") from None
-
-
-def seed(given: int) -> int:
-    """Clients may send any 64-bit number, negative ones too."""
-    if not -(1 << 63) <= given < 1 << 64:
-        raise bad_request(f"seed is {given}: choose a number of 64 bits", param="seed")
-    return given % (1 << 64)
-
-
-def stops(given: str | list[str] | None) -> tuple[str, ...]:
-    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
 
 
 def most_tokens(old: int | None, new: int | None) -> int | None:

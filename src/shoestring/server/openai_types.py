@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 
 from shoestring.server.body import Body, Loose
 from shoestring.server.constraints import GUIDED, ConstraintFields
+from shoestring.server.sampling_fields import SamplingFields
 
 
 class ContentPart(Loose):
@@ -70,7 +71,7 @@ class Reasoning(Body):
     summary: Any = None
 
 
-class ChatBody(ConstraintFields):
+class ChatBody(SamplingFields, ConstraintFields):
     """A request for a chat completion."""
 
     refused: ClassVar[Mapping[str, str]] = {
@@ -93,23 +94,11 @@ class ChatBody(ConstraintFields):
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: int | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    stop: str | list[str] | None = None
 
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    repetition_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-    seed: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    ignore_eos: bool | None = None
 
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None

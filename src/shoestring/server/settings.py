@@ -135,7 +135,7 @@ def from_file(path: Path) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib
+        import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
