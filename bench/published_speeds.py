@@ -1,6 +1,6 @@
 """Holds the planner's estimates against published speeds; prints the table of docs/plan.md.
 
-Nothing is fitted: the constants of shoestring.planning.speed come from sources named there.
+Nothing is fitted to these: shoestring.planning.efficiency tells where its figures come from.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from shoestring.catalogue.load import builtin_catalogue
 from shoestring.planning.hardware import parse_hardware
 from shoestring.planning.memory import need, place
 from shoestring.planning.models import resolve
-from shoestring.planning.speed import estimate
+from shoestring.planning.speed import estimate, with_prompts
 
 
 def table() -> str:
@@ -22,9 +22,10 @@ def table() -> str:
     for row in catalogue.speeds.values():
         machine = parse_hardware(row.hardware, catalogue)
         n = need(resolve(row.model, catalogue), row.type, row.context, row.users)
-        speed = estimate(n, place(n, machine), machine)
-        rates = {"decode": speed.decode, "prefill": speed.prefill, "throughput": speed.throughput}
-        predicted = rates[row.phase]
+        placed = place(n, machine)
+        speed = estimate(n, placed, machine)
+        throughput = with_prompts(n, placed, machine, row.prompt, row.answer) if row.answer else speed.throughput
+        predicted = {"decode": speed.decode, "prefill": speed.prefill, "throughput": throughput}[row.phase]
         what = f"{catalogue.models[row.model].name}, {row.type}, {row.phase}, `{row.hardware}`"
         if row.users > 1:
             what += f", {row.users} users"

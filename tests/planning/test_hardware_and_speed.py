@@ -15,16 +15,18 @@ from shoestring.catalogue.load import builtin_catalogue
 from shoestring.errors import RequestError
 from shoestring.planning.assess import Question, assess
 from shoestring.planning.detect import detect
+from shoestring.planning.efficiency import EXPERT_KERNELS, PROCESSOR, parallel
 from shoestring.planning.hardware import GIB, parse_hardware
-from shoestring.planning.measured import machine_key, read_measured, recall, remember, type_in
+from shoestring.planning.measured import Measured, machine_key, read_measured, recall, remember, type_in
 from shoestring.planning.memory import choose, need, place
 from shoestring.planning.models import from_row, resolve
 from shoestring.planning.plan import plan as make
-from shoestring.planning.speed import estimate, read_bytes
+from shoestring.planning.speed import estimate, read_bytes, scale_of, with_prompts
 
 CATALOGUE = builtin_catalogue()
 QWEN, SCOUT = resolve("qwen3.5", CATALOGUE), resolve("scout", CATALOGUE)
 CANDIDATES = [from_row(row) for row in CATALOGUE.models.values()]
+BY_ID = {candidate.id: candidate for candidate in CANDIDATES}
 
 
 @pytest.mark.parametrize(
@@ -140,16 +142,17 @@ def test_the_formula_is_the_estimate() -> None:
     n = need(QWEN, "Q4_K_M", 8192, 1)
     speed = estimate(n, place(n, m), m)
     size = sum(read_bytes(n, 1).values())
-    assert speed.decode == pytest.approx(m.ram_bandwidth * 0.8 / size)
+    kernels = 60 * EXPERT_KERNELS * PROCESSOR.kernel_seconds
+    assert speed.decode == pytest.approx(1 / (size / (m.ram_bandwidth * PROCESSOR.bandwidth) + kernels))
     assert f"{size / 1e9:.2f} GB" in speed.formula[0]
     assert speed.label == "estimated"
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(CANDIDATES), st.floats(1, 4), st.integers(1, 64), st.sampled_from(["Q4_K_M", "BF16"]))
-def test_faster_memory_is_never_slower(candidate, factor: float, users: int, type_: str) -> None:  # type: ignore[no-untyped-def]
-    m = parse_hardware("cpu:64c-12ch-ddr5+2t", CATALOGUE)
-    n = need(candidate, type_, 4096, users)
+@given(st.sampled_from(sorted(BY_ID)), st.floats(1, 4), st.integers(1, 64), st.sampled_from(["Q4_K_M", "BF16"]))
+def test_faster_memory_is_never_slower(id: str, factor: float, users: int, type_: str) -> None:
+    m = parse_hardware("cpu:64c-12ch-ddr5+8t", CATALOGUE)
+    n = need(BY_ID[id], type_, 4096, users)
     slow = estimate(n, place(n, m), m)
     faster = replace(m, ram_bandwidth=m.ram_bandwidth * factor)
     fast = estimate(n, place(n, faster), faster)
@@ -157,6 +160,54 @@ def test_faster_memory_is_never_slower(candidate, factor: float, users: int, typ
     assert fast.decode is not None
     assert fast.decode >= slow.decode
     assert slow.throughput == pytest.approx(users * slow.decode)
+
+
+GPUS = ["h100", "b200", "rtx-5090", "rtx-4090", "mi300x"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(sorted(BY_ID)), st.sampled_from(GPUS), st.floats(1, 4), st.integers(1, 16), st.integers(1, 64))
+def test_a_faster_gpu_is_never_slower(id: str, gpu: str, factor: float, gpus: int, users: int) -> None:
+    m = parse_hardware(f"{gpus}x{gpu}+512g", CATALOGUE)
+    assert m.gpu is not None
+    n, p = choose(BY_ID[id], m, 4096, users, None)
+    slow = estimate(n, p, m)
+    for field in ("bandwidth", "flops_16", "flops_8", "flops_4", "link_bandwidth", "host_bandwidth"):
+        fast = estimate(n, p, replace(m, gpu=replace(m.gpu, **{field: factor * getattr(m.gpu, field)})))
+        for name in ("decode", "prefill", "throughput"):
+            if getattr(slow, name) is not None:
+                assert getattr(fast, name) >= getattr(slow, name) * (1 - 1e-12), (field, name)
+
+
+@given(st.integers(1, 64), st.sampled_from(sorted(BY_ID)))
+def test_all_gpus_work(gpus: int, id: str) -> None:
+    ways, stages = parallel(BY_ID[id].config, gpus)
+    assert ways * stages == gpus
+    assert BY_ID[id].config.num_attention_heads % ways == 0
+
+
+def test_gpus_of_llama_cpp_take_turns() -> None:
+    """Layers are split, so two cards are as fast as one that held it all; vLLM's share each layer."""
+    one, two = (parse_hardware(name, CATALOGUE) for name in ("rtx-pro-6000", "2xrtx-pro-6000"))
+    n = need(SCOUT, "Q4_K_M", 4096, 1)
+    assert estimate(n, place(n, two), two).decode == estimate(n, place(n, one), one).decode
+    n = need(SCOUT, "NVFP4", 4096, 1)
+    alone, shared = (estimate(n, place(n, m), m).decode for m in (one, two))
+    assert alone is not None
+    assert shared is not None
+    assert shared > 1.2 * alone
+
+
+def test_prompts_of_others_take_time() -> None:
+    m = parse_hardware("8xb200", CATALOGUE)
+    n = need(QWEN, "FP8", 8704, 32)
+    p = place(n, m)
+    alone = estimate(n, p, m).throughput
+    shared = with_prompts(n, p, m, 8192, 1024)
+    assert alone is not None
+    assert shared is not None
+    assert shared < alone
+    assert with_prompts(n, p, m, 8192, 10**9) == pytest.approx(alone)
 
 
 def test_users_share_weights() -> None:
@@ -201,6 +252,31 @@ def test_what_was_measured_here_counts(tmp_path: Path) -> None:
         read_measured(path, CATALOGUE)
 
 
+def test_what_was_measured_here_scales_the_estimates_of_the_rest() -> None:
+    m = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
+    n = need(BY_ID["qwen3.5-35b-a3b"], "Q4_K_M", 512, 1)
+    alone = estimate(n, place(n, m), m)
+    assert alone.decode is not None
+    assert alone.prefill is not None
+    known = Measured("qwen3.5-35b-a3b", "Q4_K_M", 0.7 * alone.decode, 2 * alone.prefill, "bench")
+    scale = scale_of((known, replace(known, model="mine.gguf")), m, CATALOGUE)
+    assert scale is not None
+    assert (scale.decode, scale.prefill, scale.count) == (pytest.approx(0.7), pytest.approx(2), 1)
+    question = Question(measured=(known,))
+    for id, type_ in (("qwen3.5-9b", None), ("qwen3.5-35b-a3b", "Q8_0"), ("qwen3.5-27b", "Q4_K_M")):
+        asked = replace(question, type=type_)
+        before, after = (assess(BY_ID[id], m, asked, CATALOGUE, s).speed for s in (None, scale))
+        assert before.decode is not None
+        assert before.prefill is not None
+        assert after.decode == pytest.approx(0.7 * before.decode)
+        assert after.prefill == pytest.approx(2 * before.prefill)
+        assert (before.label, after.label) == ("estimated", "estimated, scaled to what was measured here")
+    on_gpu = parse_hardware("rtx-5090+64g", CATALOGUE)
+    before, after = (assess(BY_ID["qwen3.5-9b"], on_gpu, question, CATALOGUE, s).speed for s in (None, scale))
+    assert before == after
+    assert scale_of((), m, CATALOGUE) is None
+
+
 @pytest.mark.parametrize(
     ("hardware", "model", "users", "wanted"),
     [
@@ -208,8 +284,11 @@ def test_what_was_measured_here_counts(tmp_path: Path) -> None:
                                   "--reasoning-parser qwen3", "--tool-call-parser qwen3_coder"]),
         ("2xa100", "scout", 1, ["vllm serve RedHatAI/", "--tensor-parallel-size 2", "llama4_pythonic"]),
         ("rtx-5090+128g", "scout", 1, ["llama-server -hf unsloth/Llama-4-Scout", "-ngl 99 -ncmoe "]),
-        ("cpu:16c-4ch-ddr5+64g", "qwen3.5:35b-a3b", 1, ["shoestring pull", "shoestring chat unsloth/Qwen3.5-35B"]),
-        ("cpu:16c-4ch-ddr5+64g", "qwen3.5:35b-a3b", 4, ["llama-server", "-c 32768 -np 4"]),
+        ("cpu:16c-4ch-ddr5+64g", "qwen3.5:35b-a3b", 1, ["shoestring pull", "shoestring chat unsloth/Qwen3.5-35B",
+                                                         "shoestring serve unsloth/Qwen3.5-35B"]),
+        ("cpu:16c-4ch-ddr5+64g", "qwen3.5:35b-a3b", 4, ["shoestring serve unsloth/Qwen3.5-35B", "--context 8192"]),
+        ("rtx-5090+128g", "scout", 4, ["llama-server", "-c 32768 -np 4"]),
+        ("6xh100", "qwen3.5:122b-a10b", 2, ["--tensor-parallel-size 2 --pipeline-parallel-size 3"]),
         ("cpu:16c-4ch-ddr5+64g+nvme4", "scout", 1, ["llama-server", "-ngl 0"]),
         ("cpu:1c+4g", "qwen3.5", 1, []),
     ],

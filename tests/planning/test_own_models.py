@@ -41,7 +41,10 @@ def test_a_local_file_counts_as_it_is_stored(config: Any, tmp_path: Path) -> Non
     assert a.need.sizes.total == synthetic_bytes(config, "Q4_K_M") - divisors
     assert a.candidate.total == a.candidate.text.total
     assert a.placement.fit == "ram"
-    assert a.command.lines == (f"shoestring chat {path} --context 64",)
+    assert a.command.lines == (
+        f"shoestring chat {path} --context 64",
+        f"shoestring serve {path} --context 64",
+    )
     assert a.cost.offers == ()
     assert a.terms is None
     # Another type is asked for: then the rules of types count, not the file.

@@ -138,7 +138,7 @@ def test_cheaper_hours_never_make_tokens_dearer(
 
 
 def test_break_even_is_where_both_cost_the_same() -> None:
-    plan = planned(CATALOGUE, "rtx-5090+64g", "qwen3.5-35b-a3b")
+    plan = planned(CATALOGUE, "rtx-5090+64g", "qwen3.5-9b", users=64)
     cost = plan.assessments[0].cost
     offer = next(o for o in cost.offers if o.break_even_tokens is not None)
     assert cost.usd_per_month is not None

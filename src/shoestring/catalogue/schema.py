@@ -201,6 +201,9 @@ class Speed(Row):
     tokens_per_second: float
     context: int = 4096
     users: int = 1
+    #: tokens of each prompt and answer, where others' prompts come between the tokens of an answer; 0: they do not
+    prompt: int = 0
+    answer: int = 0
     note: str = ""
 
 

@@ -219,7 +219,7 @@ def _foot(p: Plan, console: Console) -> None:
     note = f"{len(stale)} of the rows behind these sentences are old: over {STALE_DAYS} days (--json lists them). "
     text = (
         (note if stale else "")
-        + "Scores are the vendors' claims unless marked. Speeds are estimates by a roofline, rather too high. "
+        + "Scores are the vendors' claims unless marked. Speeds are estimates by a roofline, good for a factor of two. "
         + NOT_ADVICE
     )
     console.print(Text("\n" + text, style="dim"))

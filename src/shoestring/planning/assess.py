@@ -15,7 +15,7 @@ from shoestring.planning.licence import Terms, judge
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import AS_STORED, Need, Placement, can_split, choose, context_limit
 from shoestring.planning.models import Candidate
-from shoestring.planning.speed import Speed, estimate
+from shoestring.planning.speed import Scale, Speed, estimate
 from shoestring.planning.types import bits
 
 Difficulty = Literal["easy", "moderate", "advanced"]
@@ -91,12 +91,14 @@ class Assessment:
         return not self.problems
 
 
-def assess(candidate: Candidate, machine: Hardware, question: Question, catalogue: Catalogue) -> Assessment:
+def assess(
+    candidate: Candidate, machine: Hardware, question: Question, catalogue: Catalogue, scale: Scale | None = None
+) -> Assessment:
     """Everything about a model on a machine for a question."""
     limit = context_limit(candidate)
     context = min(question.context, limit)
     n, placed = choose(candidate, machine, context, question.users, question.type, question.kv_type)
-    speed = estimate(n, placed, machine, question.measured)
+    speed = estimate(n, placed, machine, question.measured, scale)
     priced = cost(candidate.row.id if candidate.row else None, speed, machine, question.money, catalogue)
     terms = None
     if candidate.row is not None:
@@ -111,7 +113,7 @@ def assess(candidate: Candidate, machine: Hardware, question: Question, catalogu
         speed=speed,
         cost=priced,
         terms=terms,
-        command=command(n, placed, machine, catalogue),
+        command=command(n, placed, machine, catalogue, question.use),
         difficulty=level,
         difficulty_reasons=reasons,
         longest_context=n.longest_context(free) if runs else (context if placed.fit == "disk" else 0),

@@ -6,12 +6,13 @@ import shlex
 from dataclasses import dataclass
 
 from shoestring.catalogue.schema import Catalogue
+from shoestring.planning.efficiency import parallel, takes_turns
 from shoestring.planning.hardware import Hardware
 from shoestring.planning.memory import AS_STORED, Need, Placement
 from shoestring.planning.types import is_gguf
 
-#: names of GGUF files where they differ from the block format
-FILE_NAMES = {"Q3_K": "Q3_K_M"}
+#: tags of unsloth's GGUF files where they differ from the block format
+FILE_NAMES = {"Q3_K": "Q3_K_M", "IQ3_XXS": "UD-IQ3_XXS", "IQ2_XXS": "UD-IQ2_XXS", "IQ1_M": "UD-IQ1_M"}
 #: Llama 4 scales its queries from here on; vLLM by itself only beyond 32,768
 LLAMA4_FLOOR_SCALE = 8192
 
@@ -25,17 +26,17 @@ class Command:
     reason: str
 
 
-def command(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue) -> Command:
-    """How to start a model as placed."""
+def command(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue, use: str | None = None) -> Command:
+    """How to start a model as placed, for a use of the catalogue."""
     if placed.fit == "no":
         return Command("", (), "nothing that we know runs it here")
-    gpu_only = placed.fit == "gpu" and machine.gpu is not None and not machine.gpu.unified
-    ours = n.sizes.type in (*catalogue.engines["shoestring"].formats, AS_STORED)
-    if gpu_only and not is_gguf(n.sizes.type) and not n.candidate.location.endswith(".gguf"):
+    ours = catalogue.engines["shoestring"]
+    if not takes_turns(n, placed, machine):
         return _vllm(n, machine)
-    if placed.fit == "ram" and n.users == 1 and ours and not _stretched(n):
+    sees = use != "multimodal" or "image" in ours.modalities
+    if placed.fit == "ram" and sees and n.sizes.type in (*ours.formats, AS_STORED) and not _stretched(n):
         return _shoestring(n)
-    return _llama_server(n, placed, machine)
+    return _llama_server(n, placed, machine, "" if sees else "our engine does not read images yet")
 
 
 def _location(n: Need) -> str:
@@ -53,11 +54,11 @@ def _location(n: Need) -> str:
 
 def _vllm(n: Need, machine: Hardware) -> Command:
     config = n.candidate.config
-    parallel = 1
-    while parallel * 2 <= machine.gpus and config.num_attention_heads % (parallel * 2) == 0:
-        parallel *= 2
-    words = ["vllm", "serve", _location(n), "--tensor-parallel-size", str(parallel), "--max-model-len", str(n.context),
-             "--max-num-seqs", str(n.users)]  # fmt: skip
+    ways, stages = parallel(config, machine.gpus)
+    words = ["vllm", "serve", _location(n), "--tensor-parallel-size", str(ways)]
+    if stages > 1:
+        words += ["--pipeline-parallel-size", str(stages)]
+    words += ["--max-model-len", str(n.context), "--max-num-seqs", str(n.users)]
     if config.family == "qwen3_5":
         words += ["--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "qwen3_coder"]
         if _stretched(n):
@@ -88,14 +89,17 @@ def _stretched(n: Need) -> bool:
 
 def _shoestring(n: Need) -> Command:
     where = _location(n)
-    words = ["shoestring", "chat", where, "--context", str(n.context)]
-    lines = (f"shoestring pull {shlex.quote(where)}",) if n.candidate.row else ()
-    return Command(
-        "shoestring", (*lines, shlex.join(words)), "it fits this memory, and one user at a time is what we do"
-    )
+    lines = [shlex.join(["shoestring", "pull", where])] if n.candidate.row else []
+    if n.users == 1:
+        lines.append(shlex.join(["shoestring", "chat", where, "--context", str(n.context)]))
+    lines.append(shlex.join(["shoestring", "serve", where, "--context", str(n.context)]))
+    reason = "it fits this memory"
+    if n.users > 1:
+        reason += f", and the {n.users} users share its steps, each with the answer that he would get alone"
+    return Command("shoestring", tuple(lines), reason)
 
 
-def _llama_server(n: Need, placed: Placement, machine: Hardware) -> Command:
+def _llama_server(n: Need, placed: Placement, machine: Hardware, missing: str = "") -> Command:
     where = _location(n)
     words = ["llama-server", "-hf" if n.candidate.row else "-m", where, "-c", str(n.context * n.users)]
     if n.users > 1:
@@ -109,14 +113,8 @@ def _llama_server(n: Need, placed: Placement, machine: Hardware) -> Command:
         words += ["-ngl", "0"]
     if _stretched(n):
         native = n.candidate.config.max_position_embeddings
-        words += [
-            "--rope-scaling",
-            "yarn",
-            "--rope-scale",
-            str(-(-n.context // native)),
-            "--yarn-orig-ctx",
-            str(native),
-        ]
+        words += ["--rope-scaling", "yarn", "--rope-scale", str(-(-n.context // native)),
+                  "--yarn-orig-ctx", str(native)]  # fmt: skip
     words.append("--jinja")
     if placed.fit == "disk":
         reason = "what memory cannot hold is paged from disk by the system; our own engine does not stream yet"
@@ -126,8 +124,6 @@ def _llama_server(n: Need, placed: Placement, machine: Hardware) -> Command:
         reason = f"llama.cpp runs {n.sizes.type} on this GPU" if machine.gpu else ""
     elif _stretched(n):
         reason = "a context beyond the file's own needs YaRN, which our engine takes from the file alone"
-    elif n.users > 1:
-        reason = "several users at once are not served by our engine yet"
     else:
-        reason = f"our engine does not read {n.sizes.type}"
+        reason = missing or f"our engine does not read {n.sizes.type}"
     return Command("llama.cpp", (shlex.join(words),), reason)

@@ -85,7 +85,9 @@ def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float
         spread = bought.usd / (money.years * HOURS_A_YEAR)
         text = f"${bought.usd:,.0f} ({bought.note}) over {money.years:g} years, and {power_text}"
         return spread + power, text, (bought.id,)
-    return power, f"power alone ({power_text}); the machine is taken as yours: --purchase-usd counts it", ()
+    missing = f"no price of {machine.gpu.name} is in the catalogue: " if machine.gpu is not None else ""
+    text = f"{missing}power alone ({power_text}); the machine is taken as yours: --purchase-usd counts it"
+    return power, text, ()
 
 
 def purchase(machine: Hardware, catalogue: Catalogue) -> Purchase | None:

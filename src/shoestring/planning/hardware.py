@@ -63,10 +63,6 @@ class Hardware:
         return max(0, self.ram_bytes - SYSTEM_BYTES)
 
     @property
-    def gpu_bandwidth(self) -> float:
-        return self.gpus * self.gpu.bandwidth if self.gpu else 0.0
-
-    @property
     def power(self) -> float:
         """Watts of the devices at their limit, and 200 for the host beside GPUs, 350 without."""
         if self.gpu is not None and self.gpu.unified:

@@ -19,6 +19,7 @@ from shoestring.planning.hardware import Hardware, parse_hardware
 from shoestring.planning.measured import Measured, read_measured, recall
 from shoestring.planning.memory import context_limit
 from shoestring.planning.models import Candidate, from_row, resolve
+from shoestring.planning.speed import scale_of
 from shoestring.planning.types import type_name
 from shoestring.planning.verdict import Verdict, rank
 
@@ -105,7 +106,8 @@ def _known(measured: str | Path | None, hardware: str | None, catalogue: Catalog
 
 def make_plan(candidates: Sequence[Candidate], machine: Hardware, question: Question, catalogue: Catalogue) -> Plan:
     """Assess and rank."""
-    assessments = tuple(assess(candidate, machine, question, catalogue) for candidate in candidates)
+    scale = scale_of(question.measured, machine, catalogue)
+    assessments = tuple(assess(candidate, machine, question, catalogue, scale) for candidate in candidates)
     uses = [catalogue.uses[question.use]] if question.use else list(catalogue.uses.values())
     verdicts = tuple(rank(use, assessments, catalogue) for use in uses)
     if question.use:

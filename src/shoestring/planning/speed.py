@@ -2,34 +2,42 @@
 
 A decode step of N users reads, in each place, the weights that at least one of them needs (routed experts by the
 expected number of different ones), their keys, values and state, and computes 2 operations a weight and token. A place
-takes the longer of its two times; places take turns. GPUs add a constant for each layer. The constants below are set
-from first sources, never fitted to published speeds; docs/plan.md holds the results against those.
+takes the longer of its two times; places take turns. Kernels cost their launch, layers shared by several GPUs their
+exchanges besides. What engines reach of each limit is efficiency.py's business; docs/plan.md holds the results against
+published speeds.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from shoestring.catalogue.schema import Catalogue
 from shoestring.models.families import expert_layers
 from shoestring.models.sizes import flops_per_token
 from shoestring.models.state import AttentionState
+from shoestring.planning.efficiency import (
+    DISK_BANDWIDTH_SHARE,
+    PROCESSOR,
+    at_once,
+    compute_share,
+    exchange_seconds,
+    kernels,
+    on_gpu,
+)
 from shoestring.planning.hardware import Hardware
 from shoestring.planning.measured import Measured
-from shoestring.planning.memory import UNUSED, Need, Placement
+from shoestring.planning.memory import UNUSED, Need, Placement, need, place
+from shoestring.planning.models import from_row
+from shoestring.planning.types import TYPES
 
-#: share of the stated bandwidth that reading weights reaches (aiconfigurator-core's mem_bw_empirical_scaling_factor)
-GPU_BANDWIDTH_SHARE = 0.8
-RAM_BANDWIDTH_SHARE = 0.8
-DISK_BANDWIDTH_SHARE = 0.8
-#: share of the stated operations that matrix products of a prompt reach
-GPU_COMPUTE_SHARE = 0.5
-CPU_COMPUTE_SHARE = 0.5
-#: seconds: a kernel on a GPU and an exchange between GPUs (aiconfigurator-core: 3 µs and 10 µs), both a layer
-KERNEL_SECONDS, KERNELS_A_LAYER = 3e-6, 12
-EXCHANGE_SECONDS, EXCHANGES_A_LAYER = 10e-6, 2
 #: a prompt is computed this many tokens at a time
 PREFILL_CHUNK = 2048
+#: tokens of a sequence of `shoestring bench`
+BENCH_CONTEXT = 512
+#: of which llama.cpp copies to a GPU what lies in RAM for this many at once (its --ubatch-size and --op-offload)
+COPIED_FOR = 512
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,38 @@ class Speed:
     formula: tuple[str, ...]
 
 
-def estimate(n: Need, placed: Placement, machine: Hardware, measured: Sequence[Measured] = ()) -> Speed:
-    """Speeds of a model as placed; the last of `measured` that applies goes before the estimate."""
+@dataclass(frozen=True)
+class Scale:
+    """What this machine's measurements are to their estimates, the medians."""
+
+    decode: float
+    prefill: float
+    count: int
+
+
+def scale_of(measured: Sequence[Measured], machine: Hardware, catalogue: Catalogue) -> Scale | None:
+    """From all measurements of models of the catalogue; None without any. bench computes on the processor alone."""
+    processor = replace(machine, gpu=None, gpus=0)
+    ratios = []
+    for known in measured:
+        row = catalogue.models.get(known.model)
+        if row is None or known.type not in TYPES:
+            continue
+        n = need(from_row(row), known.type, BENCH_CONTEXT, 1)
+        alone = estimate(n, place(n, processor), processor)
+        if alone.decode and alone.prefill:
+            ratios.append((known.decode / alone.decode, known.prefill / alone.prefill))
+    if not ratios:
+        return None
+    return Scale(statistics.median(d for d, _ in ratios), statistics.median(p for _, p in ratios), len(ratios))
+
+
+def estimate(
+    n: Need, placed: Placement, machine: Hardware, measured: Sequence[Measured] = (), scale: Scale | None = None
+) -> Speed:
+    """Speeds of a model as placed; the last of `measured` that applies goes before the estimate, which `scale` brings
+    nearer to this machine where the model lies in RAM.
+    """
     if placed.fit == "no":
         return Speed(None, None, None, None, "does not run", ())
     step, lines = _decode_seconds(n, placed, machine, n.users)
@@ -59,9 +97,24 @@ def estimate(n: Need, placed: Placement, machine: Hardware, measured: Sequence[M
         if known.applies(n, placed):
             decode, prefill, label, step = known.decode, known.prefill, "measured here", 1 / known.decode
             lines = [f"measured here: {decode:g} tokens/s decode, {prefill:g} prefill ({known.source})"]
+    if scale is not None and label == "estimated" and placed.fit == "ram" and decode and prefill and step:
+        label = "estimated, scaled to what was measured here"
+        decode, prefill, step = decode * scale.decode, prefill * scale.prefill, step / scale.decode
+        lines.append(f"× {scale.decode:.2f}, as {scale.count} measured here; prefill × {scale.prefill:.2f}")
     throughput = n.users / step if step else None
     first = n.context / 2 / prefill if prefill else None
     return Speed(decode, throughput, prefill, first, label, (*lines, prefill_line))
+
+
+def with_prompts(n: Need, placed: Placement, machine: Hardware, prompt: int, answer: int) -> float | None:
+    """Tokens a second of all users' answers while each answer of `answer` tokens begins with a prompt of its own: the
+    other users wait while it is computed. None where there is no estimate.
+    """
+    step, _ = _decode_seconds(n, placed, machine, n.users)
+    rate, _ = _prefill_rate(replace(n, context=2 * prompt), placed, machine)
+    if step is None or rate is None:
+        return None
+    return n.users / (step + (n.users - 1) * prompt / rate / answer)
 
 
 def _touched(n: Need, tokens: int) -> float:
@@ -97,10 +150,11 @@ def _looked_up(n: Need) -> int:
 def _decode_seconds(n: Need, placed: Placement, machine: Hardware, tokens: int) -> tuple[float | None, list[str]]:
     read = read_bytes(n, tokens)
     always = max(1, n.always_bytes)
+    bandwidths = _bandwidths(n, placed, machine)
     shares = {
-        "GPU": (_share(placed.gpu, n, always), _routed(placed.gpu, n), machine.gpu_bandwidth * GPU_BANDWIDTH_SHARE),
-        "RAM": (_share(placed.ram, n, always), _routed(placed.ram, n), machine.ram_bandwidth * RAM_BANDWIDTH_SHARE),
-        "disk": (0.0, _routed(placed.disk, n), machine.disk_bandwidth * DISK_BANDWIDTH_SHARE),
+        "GPU": (_share(placed.gpu, n, always), _routed(placed.gpu, n), bandwidths["GPU"]),
+        "RAM": (_share(placed.ram, n, always), _routed(placed.ram, n), bandwidths["RAM"]),
+        "disk": (0.0, _routed(placed.disk, n), bandwidths["disk"]),
     }
     operations = tokens * flops_per_token(n.candidate.config, n.context)
     active = max(1.0, read["weights"] + read["routed_experts"])
@@ -112,17 +166,23 @@ def _decode_seconds(n: Need, placed: Placement, machine: Hardware, tokens: int) 
         if not bandwidth:
             return None, [f"{place_name}: its bandwidth is not known, so there is no estimate"]
         seconds = size / bandwidth
-        compute = _compute(n, machine, place_name)
+        compute = _compute(n, placed, machine, place_name)
         of_operations = operations * (weights * read["weights"] + routed * read["routed_experts"]) / active
         if compute and place_name != "disk":
             seconds = max(seconds, of_operations / compute)
         total += seconds
         lines.append(f"{place_name}: {size / 1e9:.2f} GB ÷ {bandwidth / 1e9:.0f} GB/s = {1e3 * seconds:.2f} ms")
-    if placed.gpu_layers and machine.gpu is not None:
-        each = KERNELS_A_LAYER * KERNEL_SECONDS + (EXCHANGES_A_LAYER * EXCHANGE_SECONDS if machine.gpus > 1 else 0.0)
-        constant = placed.gpu_layers * each
-        total += constant
-        lines.append(f"GPU: {placed.gpu_layers} layers × {1e6 * each:.0f} µs = {1e3 * constant:.2f} ms")
+    for place_name, count, each in zip(
+        ("GPU", "RAM"), kernels(n, placed), (on_gpu(n, placed, machine).kernel_seconds, PROCESSOR.kernel_seconds),
+        strict=True,
+    ):  # fmt: skip
+        if count:
+            total += count * each
+            lines.append(f"{place_name}: {count} kernels × {1e6 * each:.3g} µs = {1e3 * count * each:.2f} ms")
+    exchanges = placed.gpu_layers * exchange_seconds(n, placed, machine, tokens)
+    if exchanges:
+        total += exchanges
+        lines.append(f"GPU: {placed.gpu_layers} layers exchange between the GPUs in {1e3 * exchanges:.2f} ms")
     lines.append(f"decode: {tokens} tokens ÷ {1e3 * total:.2f} ms = {tokens / total:.1f} tokens/s")
     return total, lines
 
@@ -137,47 +197,59 @@ def _routed(held: dict[str, int], n: Need) -> float:
     return held.get("routed_experts", 0) / n.routed_bytes if n.routed_bytes else 0.0
 
 
-def _compute(n: Need, machine: Hardware, place_name: str) -> float:
-    """Operations a second of a place on this type; 0: not stated."""
-    if place_name == "RAM":
-        return machine.cpu_flops * CPU_COMPUTE_SHARE
-    if machine.gpu is None:
-        return 0.0
+def _bandwidths(n: Need, placed: Placement, machine: Hardware) -> dict[str, float]:
+    """Bytes a second at which an engine reads from each place."""
+    of_one = machine.gpu.bandwidth if machine.gpu is not None else 0.0
+    return {
+        "GPU": at_once(n, placed, machine) * of_one * on_gpu(n, placed, machine).bandwidth,
+        "RAM": machine.ram_bandwidth * PROCESSOR.bandwidth,
+        "disk": machine.disk_bandwidth * DISK_BANDWIDTH_SHARE,
+    }
+
+
+def _compute(n: Need, placed: Placement, machine: Hardware, place_name: str) -> float:
+    """Operations a second of a place on this type; 0: not stated. What lies on disk is computed beside the RAM."""
     gpu, type_ = machine.gpu, n.sizes.type
+    if place_name == "RAM" or (place_name == "disk" and not (gpu is not None and gpu.unified)):
+        return machine.cpu_flops * compute_share(n, PROCESSOR)
+    if gpu is None:
+        return 0.0
     flops = gpu.flops_16
     if type_ == "FP8" and gpu.flops_8:
         flops = gpu.flops_8
     if type_ == "NVFP4" and gpu.flops_4:
         flops = gpu.flops_4
-    return machine.gpus * flops * GPU_COMPUTE_SHARE
+    return at_once(n, placed, machine) * flops * compute_share(n, on_gpu(n, placed, machine))
 
 
 def _prefill_rate(n: Need, placed: Placement, machine: Hardware) -> tuple[float | None, str]:
-    """Tokens a second of a prompt, computed in chunks that read all they touch once."""
+    """Tokens a second of a prompt, computed in chunks that read all they touch once. Launches are within the share of
+    operations, as the prompts that it was fitted to had them too.
+    """
     chunk = min(PREFILL_CHUNK, max(1, n.context // 2))
     read = read_bytes(n, chunk)
     operations = chunk * flops_per_token(n.candidate.config, n.context // 2)
     always = max(1, n.always_bytes)
     active_weights = max(1, n.always_bytes - n.sizes.of("vision") - _looked_up(n))
     chosen = n.routed_bytes * _touched(n, 1)
+    bandwidths = _bandwidths(n, placed, machine)
     total = 0.0
-    for place_name, held, bandwidth in (
-        ("GPU", placed.gpu, machine.gpu_bandwidth * GPU_BANDWIDTH_SHARE),
-        ("RAM", placed.ram, machine.ram_bandwidth * RAM_BANDWIDTH_SHARE),
-        ("disk", placed.disk, machine.disk_bandwidth * DISK_BANDWIDTH_SHARE),
-    ):
+    for place_name, held in (("GPU", placed.gpu), ("RAM", placed.ram), ("disk", placed.disk)):
         weights = 0.0 if place_name == "disk" else _share(held, n, always)
         routed = _routed(held, n)
         size = weights * read["weights"] + routed * read["routed_experts"]
         if size <= 0:
             continue
-        compute = _compute(n, machine, "RAM" if place_name == "disk" else place_name)
-        if machine.gpu is not None and machine.gpu.unified:
-            compute = machine.gpu.flops_16 * GPU_COMPUTE_SHARE
+        bandwidth, compute = bandwidths[place_name], _compute(n, placed, machine, place_name)
         if not compute or not bandwidth:
             return None, f"prefill: {place_name}'s {'operations' if bandwidth else 'bandwidth'} are not stated"
         part = (weights * active_weights + routed * chosen) / (active_weights + chosen)
-        total += max(size / bandwidth, operations * part / compute)
-    if placed.gpu_layers and machine.gpu is not None:
-        total += placed.gpu_layers * KERNELS_A_LAYER * KERNEL_SECONDS
+        seconds = max(size / bandwidth, operations * part / compute)
+        on_card = _compute(n, placed, machine, "GPU")
+        if place_name == "RAM" and machine.gpu is not None and machine.gpu.host_bandwidth and on_card:
+            copied = weights * read["weights"] + routed * read_bytes(n, min(chunk, COPIED_FOR))["routed_experts"]
+            copying = max(1.0, chunk / COPIED_FOR) * copied / machine.gpu.host_bandwidth
+            seconds = min(seconds, copying + operations * part / on_card)
+        total += seconds
+    total += placed.gpu_layers * exchange_seconds(n, placed, machine, chunk)
     return chunk / total, f"prefill: {chunk} tokens ÷ {1e3 * total:.0f} ms = {chunk / total:.0f} tokens/s"

@@ -17,6 +17,11 @@ from shoestring.planning.assess import Assessment
 from shoestring.planning.memory import context_limit
 
 NOT_AT_ALL = 3
+#: why a use has no winner where it is not for the machine
+NO_FIGURE = {
+    "quality": "has a published score", "context": "reaches the general score asked for",
+    "size": "reaches the general score asked for", "price": "has a listed price",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Verdict:
         """The verdict in one line."""
         best = self.best
         if best is None:
-            return f"{self.use.title}: none of them runs here."
+            known = any(r.measure is not None for r in self.ranking)
+            return f"{self.use.title}: none of them {'runs here' if known else NO_FIGURE[self.use.measure]}."
         text = f"{self.use.title}: {best.assessment.candidate.name}"
         return f"{text}, {_measure_text(best, self.use)}{'' if best.group == 0 else ', with a reservation'}."
 

@@ -1,0 +1,98 @@
+"""What engines reach of a machine's limits: shares of bandwidth and of operations, seconds a kernel, an exchange.
+
+The figures of GPUs and Macs are least-squares fits to measured points of other machines than those that docs/plan.md
+reports on: `python bench/efficiency.py` prints the fits and how they hold elsewhere, and a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoestring.checkpoint.config import Config
+from shoestring.models.families import expert_layers
+from shoestring.planning.hardware import Hardware
+from shoestring.planning.memory import Need, Placement
+from shoestring.planning.types import is_gguf
+
+#: kernels of a layer, counted: two norms, projections, rotation and cache or convolution and delta rule, output, and
+#: gate-up, activation, down; with experts also router, choice, sorting, the experts' three, their sum, the shared one
+DENSE_KERNELS, EXPERT_KERNELS = 12, 22
+#: of a layer whose parts lie on several GPUs (tensor parallel): after attention and after the experts
+EXCHANGES_A_LAYER = 2
+#: bytes of a number that is exchanged
+EXCHANGED_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """An engine on a kind of device."""
+
+    engine: str
+    #: share of the stated bandwidth at which weights and state are read
+    bandwidth: float
+    #: shares of the stated operations that a prompt reaches, in a dense model and in one with experts
+    dense_compute: float
+    expert_compute: float
+    kernel_seconds: float = 0.0
+    #: before the first byte of an exchange arrives
+    exchange_seconds: float = 0.0
+
+
+#: on GPUs, layers shared by all (tensor parallel); from servers of B200, an exchange as aiconfigurator-core has it
+SERVED = Efficiency("vLLM", 0.88, 0.41, 0.082, 4.1e-6, 10e-6)
+#: on GPUs, which take turns at whole layers; from the RTX 3090 and 4090
+SPLIT = Efficiency("llama.cpp", 0.90, 0.77, 0.15, 7.9e-6)
+#: on Macs; from the M1 Max and M2 Ultra
+METAL = Efficiency("llama.cpp", 0.84, 0.60, 0.12, 19e-6)
+#: on processors; from the EPYC 9554; operations are an assumption
+PROCESSOR = Efficiency("llama.cpp", 0.79, 0.5, 0.5, 22.5e-6)
+#: assumed
+DISK_BANDWIDTH_SHARE = 0.8
+
+
+def takes_turns(n: Need, placed: Placement, machine: Hardware) -> bool:
+    """Whether llama.cpp runs it, whose GPUs compute one after the other; else vLLM, on all of them at once."""
+    gpus_alone = placed.fit == "gpu" and machine.gpu is not None and not machine.gpu.unified
+    return not gpus_alone or is_gguf(n.sizes.type) or n.candidate.location.endswith(".gguf")
+
+
+def on_gpu(n: Need, placed: Placement, machine: Hardware) -> Efficiency:
+    """The engine that would run a placement on the machine's GPUs, and what it reaches there."""
+    if machine.gpu is not None and machine.gpu.unified:
+        return METAL
+    return SPLIT if takes_turns(n, placed, machine) else SERVED
+
+
+def parallel(config: Config, gpus: int) -> tuple[int, int]:
+    """How vLLM shares a model over all GPUs: ways that each layer is split, and stages of layers one after another."""
+    ways = 1
+    while gpus % (ways * 2) == 0 and config.num_attention_heads % (ways * 2) == 0:
+        ways *= 2
+    return ways, gpus // ways
+
+
+def at_once(n: Need, placed: Placement, machine: Hardware) -> int:
+    """GPUs that work on a token at the same time."""
+    return 1 if takes_turns(n, placed, machine) else parallel(n.candidate.config, machine.gpus)[0]
+
+
+def compute_share(n: Need, reached: Efficiency) -> float:
+    return reached.expert_compute if expert_layers(n.candidate.config) else reached.dense_compute
+
+
+def kernels(n: Need, placed: Placement) -> tuple[int, int]:
+    """Kernels of a step on the GPUs and on the processor: whole layers, and experts that lie apart from their layer."""
+    layers = n.candidate.config.num_hidden_layers
+    a_layer = EXPERT_KERNELS if expert_layers(n.candidate.config) else DENSE_KERNELS
+    moved = min(placed.expert_layers_in_ram, placed.gpu_layers) * (a_layer - DENSE_KERNELS)
+    return placed.gpu_layers * a_layer - moved, (layers - placed.gpu_layers) * a_layer + moved
+
+
+def exchange_seconds(n: Need, placed: Placement, machine: Hardware, tokens: int) -> float:
+    """What it costs a layer that each GPU sends its part of `tokens` rows to all others; 0 where they take turns."""
+    ways = at_once(n, placed, machine)
+    if ways == 1 or machine.gpu is None:
+        return 0.0
+    sent = 2 * (ways - 1) / ways * tokens * n.candidate.config.hidden_size * EXCHANGED_BYTES
+    link = sent / machine.gpu.link_bandwidth if machine.gpu.link_bandwidth else 0.0
+    return EXCHANGES_A_LAYER * (SERVED.exchange_seconds + link)
