@@ -37,6 +37,7 @@ class ByteTokenizer:
     eos_ids = frozenset({END})
     bos_id = BEGIN
     thinking = (THINK, END_THINK)
+    added_ids = frozenset({BEGIN, END, THINK, END_THINK})
 
     def __init__(self, add_bos: bool = False) -> None:
         self.add_bos = add_bos
@@ -46,6 +47,9 @@ class ByteTokenizer:
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
         return bytes(id for id in ids if id < 256).decode("utf-8", "replace")
+
+    def token_bytes(self, id: int) -> bytes:
+        return bytes([id]) if id < 256 else b""
 
     def stream_decoder(self, skip_special: bool = False) -> ByteDecoder:
         return ByteDecoder()

@@ -14,7 +14,7 @@ from scripted_text import END_THINK, ByteTokenizer, scripted
 
 from shoestring.errors import CapacityError, RequestError
 from shoestring.output.events import TokenInfo
-from shoestring.output.machine import form_of
+from shoestring.output.form import form_of
 from shoestring.output.pieces import Answer
 from shoestring.output.stops import StopStrings
 

@@ -72,7 +72,7 @@ class Tokenizer:
     """Byte-level BPE. Build it with `from_folder` or `from_gguf`.
 
     vocab_size: ids from here on have no text and are never sampled (a model's logits may be wider).
-    added: added tokens by text. bos_id, pad_id: or None. eos_ids: every id that ends an answer.
+    added: added tokens by text; added_ids: theirs, which plain text never becomes. bos_id, pad_id: or None. eos_ids: every id that ends an answer.
     add_bos: whether a raw prompt begins with bos_id (chat templates write theirs themselves).
     template_tokens: texts that chat templates know by name ("bos_token", "eos_token", …).
     thinking: ids of the tokens that open and close a thinking block, or None.
@@ -93,6 +93,7 @@ class Tokenizer:
         self._encoder = encoder
         self.added: dict[str, AddedToken] = {token.text: token for token in added if token.text}
         self._added_by_id = {token.id: token for token in self.added.values()}
+        self.added_ids = frozenset(self._added_by_id)
         self.vocab_size = vocab_size
         known = {self.added[text].id for text in _END_TOKENS if text in self.added}
         self.eos_ids = frozenset(set(eos) | known)

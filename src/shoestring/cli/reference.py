@@ -21,7 +21,7 @@ from shoestring.engine.sampler import Sampling, default_sampling
 from shoestring.errors import CapacityError, RequestError
 from shoestring.model.opening import open_model
 from shoestring.output.events import FinishReason, TokenInfo
-from shoestring.output.machine import form_of
+from shoestring.output.form import form_of
 from shoestring.output.pieces import Answer, Piece
 from shoestring.reference.model import generate
 

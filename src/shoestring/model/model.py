@@ -18,31 +18,21 @@ from shoestring.engine.sampler import Sampling, default_sampling
 from shoestring.errors import RequestError
 from shoestring.model import perplexity as perplexities
 from shoestring.output.events import TokenInfo
-from shoestring.output.machine import form_of
+from shoestring.output.form import form_of
 from shoestring.output.pieces import Answer, Piece
-from shoestring.output.syntax import StreamDecoder
+from shoestring.output.syntax import Vocabulary
 
 Float32 = npt.NDArray[np.float32]
 Message = Mapping[str, Any]
 
 
-class Tokenizer(Protocol):
-    """What a model asks of a tokenizer (checkpoint/tokenizer.py)."""
+class Tokenizer(Vocabulary, Protocol):
+    """What a model asks of a tokenizer (checkpoint/tokenizer.py), beside what the output does."""
 
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def eos_ids(self) -> frozenset[int]: ...
     @property
     def bos_id(self) -> int | None: ...
     @property
     def add_bos(self) -> bool: ...
-    @property
-    def thinking(self) -> tuple[int, int] | None: ...
-    def encode(self, text: str, allow_special: bool = False) -> list[int]: ...
-    def decode(self, ids: Sequence[int], skip_special: bool = False) -> str: ...
-    def stream_decoder(self, skip_special: bool = False) -> StreamDecoder: ...
-    def token_bytes(self, id: int) -> bytes: ...
 
 
 class Rendered(Protocol):

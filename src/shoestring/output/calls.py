@@ -52,8 +52,13 @@ class Calls:
         self._arguments: Arguments | None = None
         #: calls announced, calls complete
         self.begun = self.complete = 0
+        #: of the call that is written: its tool, its form ("xml", "json", "python"), the text read behind the name
+        self.announced = ("", "", "")
         #: the answer ended by itself: what is open may be closed
         self.mend = False
+        #: calls are read inside thinking, where they may turn out to be none
+        self.drafting = False
+        self._opener = ""
 
     @property
     def writing(self) -> bool:
@@ -70,7 +75,7 @@ class Calls:
 
         False: there is no call; the reader stands anywhere. True: it stands behind what belonged to calls.
         """
-        before = self.begun
+        before, self._opener = self.begun, opener
         try:
             while not self.full and (yield from self._one(opener, self.begun == before)):
                 pass
@@ -78,6 +83,36 @@ class Calls:
             if self._arguments is not None and (self.mend or isinstance(error, _MalformedError)):
                 self._end()
         return self.begun > before
+
+    def read_draft(self, opener: str, end_think: str) -> Parse[bool]:
+        """Calls inside thinking: models draft calls there, and some forget to end their thinking before a real one.
+
+        They count if nothing but the end of thinking stands between them and the end of the answer; until that is
+        known no event is emitted. False: they are text.
+        """
+        emit, begun, complete = self._emit, self.begun, self.complete
+        kept: list[Event] = []
+        self._emit, self.drafting = kept.append, True
+        found, reader = True, self._reader
+        while found:
+            found = yield from self.read(opener)
+            reader.pinned = True
+            yield from reader.skip()
+            opener = (yield from reader.any_of(self._syntax.openers)) or ""
+            if not opener:
+                break
+        if found and self._arguments is None:
+            yield from reader.skip()
+            if end_think:
+                yield from reader.any_of((end_think,))
+            found = (yield from reader.skip()) == ""
+        self._emit, self.drafting = emit, False
+        if found and self._arguments is None:
+            for event in kept:
+                emit(event)
+            return True
+        self.begun, self.complete, self._arguments = begun, complete, None
+        return False
 
     def _one(self, opener: str, first: bool) -> Parse[bool]:
         """One call, or the end of them. False: nothing more."""
@@ -111,7 +146,8 @@ class Calls:
 
     # ---- events
 
-    def _begin(self, name: str) -> Arguments:
+    def _begin(self, name: str, form: str) -> Arguments:
+        self.announced = (name, form, self._reader.rest)
         index, self.begun = self.begun, self.begun + 1
         self._emit(ToolCall(index, self._new_id(), name))
 
@@ -119,7 +155,7 @@ class Calls:
             if piece:
                 self._emit(ToolCallArguments(index, piece))
 
-        self._reader.pinned = False
+        self._reader.pinned = self.drafting
         self._arguments = Arguments(self._tools[name], emit)
         return self._arguments
 
@@ -136,13 +172,20 @@ class Calls:
         name = (yield from reader.match(_TAG_NAME, _MOST_NAME)).strip(" \t\"'")
         if name not in self._tools or not (yield from reader.any_of((">",))):
             return False
-        arguments = self._begin(name)
+        xml = self._syntax.call != ""
+        arguments = self._begin(name, ("xml" if self._opener else "") if xml else "json")
         if (yield from reader.skip()) == "{":
             yield from self._members(arguments)
             yield from reader.skip()
             yield from reader.any_of((_END_FUNCTION,))
         else:
             yield from self._parameters(arguments)
+            if self._opener:  # its end belongs to the call
+                behind = reader.at
+                yield from reader.skip()
+                here = reader.at
+                closed = yield from reader.any_of(self._syntax.closers)
+                reader.at = here if closed else behind
         self._end()
         return True
 
@@ -249,7 +292,7 @@ class Calls:
                 if name not in self._tools:
                     return False
             elif key in ("parameters", "arguments") and name is not None and here == "{" and not done:
-                yield from self._members(self._begin(name))
+                yield from self._members(self._begin(name, "json"))
                 done = True
             else:
                 value = yield from read_literal(reader, ",}")
@@ -259,7 +302,7 @@ class Calls:
         if not done:
             if name is None or (waiting is None and bare):
                 return False
-            arguments = self._begin(name)
+            arguments = self._begin(name, "")
             if waiting is not None:
                 yield from self._again(arguments, waiting)
         if self._arguments is not None:
@@ -353,7 +396,7 @@ class Calls:
         name = yield from reader.match(_NAME, _MOST_NAME)
         if name not in self._tools or (yield from reader.peek()) != "(":
             return False
-        arguments = self._begin(name)
+        arguments = self._begin(name, "python")
         reader.at += 1
         place = 0
         while (here := (yield from reader.skip(SPACE + ","))) != ")":

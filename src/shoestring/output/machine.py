@@ -5,86 +5,29 @@ as it samples, `push` by whoever takes the deliveries, between two steps. Events
 
 A token is parsed once, by whichever of `accept` and `push` sees it first: so `allowed` knows what has just been
 said, and a machine works without an engine that asks it (then nothing is constrained).
+
+Everything that a machine says depends on its form and on the answer's own tokens alone. So forced tokens keep the
+law: the answer is the same whatever else is in the batch, and however it was computed.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from shoestring.errors import RequestError
 from shoestring.output.events import Event, FinishReason, TokenInfo
+from shoestring.output.form import Form
 from shoestring.output.parser import Parser
-from shoestring.output.request import Constraint, ToolChoice
-from shoestring.output.schema import Tool, read_tools
-from shoestring.output.syntax import Syntax, Vocabulary, syntax_of
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from shoestring.output.masks import Mask, Matcher
 
 #: What leads a model out of thinking whose budget is spent.
 CLOSING = "\n\nThe time for thinking is over. I answer now, with what I have.\n"
-
-
-@dataclass(frozen=True)
-class Form:
-    """What the answers to one request look like; `form_of` makes it. Shared by all machines of the request.
-
-    chat: marks of thinking count and special tokens are not shown; else all is content, as it comes.
-    thinking_budget: tokens of thinking after which the answer is led out of it; None: no limit.
-    """
-
-    tokenizer: Vocabulary
-    syntax: Syntax
-    chat: bool = True
-    tools: Mapping[str, Tool] = field(default_factory=dict)
-    most_calls: int | None = None
-    thinking_budget: int | None = None
-    stops: tuple[str, ...] = ()
-    #: tokens that end the answer
-    hidden_ids: frozenset[int] = frozenset()
-
-
-def form_of(
-    tokenizer: Vocabulary,
-    family: str,
-    *,
-    chat: bool = True,
-    tools: Sequence[Mapping[str, Any]] = (),
-    tool_choice: ToolChoice = ToolChoice(),  # noqa: B008, a frozen value
-    parallel_tool_calls: bool = True,
-    thinking_budget: int | None = None,
-    constraint: Constraint | None = None,
-    stops: Sequence[str] = (),
-    hidden_ids: Collection[int] | None = None,
-) -> Form:
-    """The form of the answers to a request: what a client asked for, checked.
-
-    family: "qwen3_5" or "llama4". tools: in OpenAI's shape. hidden_ids: the tokens that end the answer, which are
-    not shown; None: the tokenizer's. Raises RequestError for tools, a choice, a schema or a grammar that cannot be
-    honoured.
-    """
-    known = read_tools(tools)
-    if tool_choice.name is not None and tool_choice.name not in known:
-        raise RequestError(f"tool_choice names {tool_choice.name!r}, which is none of the tools")
-    if tool_choice.mode == "required" and not known:
-        raise RequestError("tool_choice requires a call, and there are no tools")
-    if thinking_budget is not None and thinking_budget < 0:
-        raise RequestError(f"the budget of thinking tokens is {thinking_budget}: give 0 or more")
-    return Form(
-        tokenizer,
-        syntax_of(tokenizer, family),
-        chat=chat,
-        tools={} if tool_choice.mode == "none" else known,
-        most_calls=None if parallel_tool_calls else 1,
-        thinking_budget=thinking_budget,
-        stops=tuple(stops),
-        hidden_ids=frozenset(tokenizer.eos_ids if hidden_ids is None else hidden_ids),
-    )
+#: A character has at most four bytes: after so many tokens it is whole.
+_MOST_BYTES = 4
 
 
 def _call_id() -> str:
@@ -110,6 +53,9 @@ class OutputMachine:
         self._ready: deque[tuple[Event, ...]] = deque()
         #: tokens that were forced and are not parsed yet
         self._forced: deque[int] = deque()
+        #: the grammar of the whole answer, until it begins; the one that holds now
+        self._waiting = form.answer
+        self._matcher: Matcher | None = None
         self._thought = 0
         self._led_out = False
         self.finish_reason: FinishReason | None = None
@@ -132,39 +78,79 @@ class OutputMachine:
         self._catch_up()
         return not self._parser.calls.writing
 
-    def allowed(self) -> npt.NDArray[np.uint32] | None:
-        """The tokens that may be sampled next, as a bit mask; None: all."""
-        self._catch_up()
-        return None
+    def allowed(self) -> Mask | None:
+        """The tokens that may be sampled next, as a bit mask, valid until the next call; None: all.
 
-    def accept(self, token: int) -> Sequence[int]:
-        """A token was sampled. Returns tokens that follow it unsampled: what leads out of thinking.
-
-        They depend on the answer's own tokens alone, so the answer is the same whatever else is in the batch.
+        A grammar of the answer begins behind its thinking. Raises RequestError when it outgrows its bounds.
         """
         self._catch_up()
-        self._ready.append(self._parse(token))
-        forced = self._lead_out()
+        form, calls = self._form, self._parser.calls
+        if self._waiting is not None and not self._parser.thinking:
+            self._matcher, self._waiting = self._waiting.copy(), None
+        if self._matcher is not None and not self._matcher.over:
+            return self._matcher.mask()
+        if self._matcher is not None or (calls.complete == form.most_calls and not calls.drafting):
+            return self._only(form.hidden_ids or form.tokenizer.eos_ids)
+        if self._parser.thinking and form.thinking_budget == 0 and self._thought == 0:
+            end = form.syntax.id_of(form.syntax.end_think)
+            return form.banned if end is None else self._only(frozenset((end,)))
+        return form.banned
+
+    def accept(self, token: int) -> Sequence[int]:
+        """A token was sampled. Returns tokens that follow it unsampled.
+
+        They are what leads out of a thinking whose budget is spent; the line break behind thinking, where a grammar
+        begins; and what the grammar leaves no choice of (see Matcher.forced: sampling would give the same).
+        """
+        self._catch_up()
+        was_thinking = self._parser.thinking
+        self._ready.append(self._advance(token))
+        forced: Sequence[int] = self._lead_out()
+        if not forced and was_thinking and not self._parser.thinking and self._waiting is not None:
+            forced = self._form.tokenizer.encode(self._form.syntax.after_thinking)
+        if not forced and self._matcher is not None and self._form.force and not self._matcher.over:
+            forced = [token for token in self._matcher.forced() if token not in self._form.hidden_ids]
         self._forced.extend(forced)
         return forced
 
     def _catch_up(self) -> None:
         """Forced tokens are parsed when the next one is sampled: until then the answer may end within them."""
         while self._forced:
-            self._ready.append(self._parse(self._forced.popleft()))
+            self._ready.append(self._advance(self._forced.popleft()))
+
+    def _only(self, ids: frozenset[int]) -> Mask:
+        from shoestring.output.masks import mask_of
+
+        return mask_of(self._form.tokenizer, ids)
+
+    def _advance(self, token: int) -> tuple[Event, ...]:
+        """Parse a token and follow it in the grammar that holds; a strict tool's begins and ends with its call."""
+        calls = self._parser.calls
+        begun = calls.begun
+        if self._matcher is not None and not self._matcher.over and token not in self._form.hidden_ids:
+            self._matcher.consume(token)
+        events = self._parse(token)
+        if self._form.strict and not calls.drafting:
+            if not calls.writing:
+                self._matcher = None
+            elif calls.begun > begun:
+                name, kind, rest = calls.announced
+                matcher = self._form.strict.get((name, kind))
+                copy = matcher.copy() if matcher is not None else None
+                # A call that begins in another way than its grammar is left alone.
+                self._matcher = copy if copy is not None and copy.consume_text(rest) else None
+        return events
 
     def _lead_out(self) -> list[int]:
-        budget, end = self._form.thinking_budget, self._form.syntax.end_think
+        budget, syntax = self._form.thinking_budget, self._form.syntax
         if budget is None or self._led_out or not self._parser.thinking or self._thought < budget:
             return []
-        # A character that is not whole yet gets its last bytes first; four tokens are enough for any.
-        if self._thought < budget + 4 and self._decoder.waits:
+        if self._thought < budget + _MOST_BYTES and self._decoder.waits:
             return []
         self._led_out = True
-        tokenizer = self._form.tokenizer
-        id = self._form.syntax.id_of(end)
-        marks = [id] if id is not None else tokenizer.encode(end)
-        return [*tokenizer.encode(CLOSING), *marks, *tokenizer.encode(self._form.syntax.after_thinking)]
+        tokenizer, id = self._form.tokenizer, syntax.id_of(syntax.end_think)
+        end = [id] if id is not None else tokenizer.encode(syntax.end_think)
+        return [*tokenizer.encode(CLOSING), *end, *tokenizer.encode(syntax.after_thinking)]
 
     # ---- the answer
 
@@ -175,9 +161,9 @@ class OutputMachine:
         if self._ready:
             events = self._ready.popleft()
         else:
-            if self._forced:
-                assert self._forced.popleft() == token.id, "a forced token was not delivered"
-            events = self._parse(token.id)
+            if self._forced and self._forced.popleft() != token.id:
+                raise AssertionError("a forced token was not delivered")
+            events = self._advance(token.id)
         if reason is None and not (self._parser.stopped and not self._ready):
             return events
         return events + self._finish(reason or "stop")

@@ -148,7 +148,10 @@ class Parser:
     def _calls(self, opener: str) -> Parse[bool]:
         reader = self._reader
         reader.pinned = True
-        found = yield from self.calls.read(opener)
+        if self.thinking:
+            found = yield from self.calls.read_draft(opener, self._syntax.end_think)
+        else:
+            found = yield from self.calls.read(opener)
         reader.pinned = False
         if found:
             self.thinking, self._blank, self._line = False, self._trim, ""

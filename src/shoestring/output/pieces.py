@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoestring.output.events import Content, FinishReason, Thinking, TokenInfo
-from shoestring.output.machine import Form, OutputMachine
+from shoestring.output.form import Form
+from shoestring.output.machine import OutputMachine
 
 
 @dataclass(frozen=True)

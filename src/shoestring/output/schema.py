@@ -32,7 +32,7 @@ class Tool:
 
     def kinds(self, parameter: str) -> Kinds:
         """JSON types that a parameter may have ("integer" apart from "number"); empty: any, or it is unknown."""
-        properties = _resolve(self.parameters, self.parameters).get("properties")
+        properties = resolved(self.parameters).get("properties")
         schema = properties.get(parameter) if isinstance(properties, Mapping) else None
         return kinds_of(schema, self.parameters)
 
@@ -63,7 +63,7 @@ def _kinds(schema: Any, root: Mapping[str, Any], steps: list[int]) -> Kinds:
     steps[0] += 1
     if not isinstance(schema, Mapping) or steps[0] > _MOST_STEPS:
         return frozenset()
-    schema = _resolve(schema, root)
+    schema = resolved(schema, root)
     types = schema.get("type")
     if isinstance(types, str):
         return frozenset((types, *(("null",) if schema.get("nullable") is True else ())))
@@ -87,8 +87,9 @@ def _kinds(schema: Any, root: Mapping[str, Any], steps: list[int]) -> Kinds:
     return TEXT if "pattern" in schema or "maxLength" in schema or "minLength" in schema else frozenset()
 
 
-def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema behind `$ref`s into the same document; one that leads nowhere says nothing."""
+def resolved(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """The schema behind `$ref`s into the same document `root`, itself by default; one that leads nowhere is empty."""
+    root = schema if root is None else root
     for _ in range(20):
         reference = schema.get("$ref")
         if not isinstance(reference, str):

@@ -1,0 +1,157 @@
+"""Form: what the answers to one request look like, checked and compiled before any work is done for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from shoestring.errors import RequestError
+from shoestring.output.grammars import answer_grammar, calls_rules, content_grammars, rest_of_call
+from shoestring.output.request import Constraint, ToolChoice
+from shoestring.output.schema import Tool, read_tools
+from shoestring.output.syntax import Syntax, Vocabulary, syntax_of
+
+if TYPE_CHECKING:
+    from shoestring.output.masks import Mask, Matcher
+
+_MOST_TOOLS = 1024
+_AUTO = ToolChoice()
+
+
+@dataclass(frozen=True)
+class Form:
+    """What `form_of` makes; shared by all machines of a request, which copy the matchers.
+
+    chat: marks of thinking count and special tokens are not shown; else all is content, as it comes.
+    most_calls: calls an answer may have, None: any number. thinking_budget: tokens of thinking after which the
+    answer is led out of it, None: no limit. hidden_ids: tokens that end the answer.
+    answer: of everything behind thinking, where a constraint or tool_choice asks for a form.
+    strict: by (tool, form of the call): of what follows the name in a call that the model began by itself.
+    banned: all tokens but those that may not come at all. force: tokens that the grammar leaves no choice of are
+    taken without a step of the model; the answer is the same without.
+    """
+
+    tokenizer: Vocabulary
+    syntax: Syntax
+    chat: bool = True
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    most_calls: int | None = None
+    thinking_budget: int | None = None
+    stops: tuple[str, ...] = ()
+    hidden_ids: frozenset[int] = frozenset()
+    answer: Matcher | None = None
+    strict: Mapping[tuple[str, str], Matcher] = field(default_factory=dict)
+    banned: Mask | None = None
+    force: bool = True
+
+
+def form_of(
+    tokenizer: Vocabulary,
+    family: str,
+    *,
+    chat: bool = True,
+    tools: Sequence[Mapping[str, Any]] = (),
+    tool_choice: ToolChoice = _AUTO,
+    parallel_tool_calls: bool = True,
+    thinking_budget: int | None = None,
+    constraint: Constraint | None = None,
+    stops: Sequence[str] = (),
+    hidden_ids: Collection[int] | None = None,
+    force: bool = True,
+) -> Form:
+    """The form that a client asks for. Any thread may call this; a grammar is compiled outside of Python's lock.
+
+    family: "qwen3_5" or "llama4". tools: in OpenAI's shape. hidden_ids: the tokens that end the answer, which are
+    not shown; None: the tokenizer's. force: false where each token's log-probability is wanted.
+    Raises RequestError for tools, a choice, a schema or a grammar that cannot be honoured.
+    """
+    if len(tools) > _MOST_TOOLS:
+        raise RequestError(f"there are {len(tools)} tools, {_MOST_TOOLS} are allowed")
+    known = read_tools(tools)
+    if tool_choice.name is not None and tool_choice.name not in known:
+        raise RequestError(f"tool_choice names {tool_choice.name!r}, which is none of the tools")
+    if tool_choice.mode == "required" and not known:
+        raise RequestError("tool_choice requires a call, and there are no tools")
+    if thinking_budget is not None and thinking_budget < 0:
+        raise RequestError(f"the budget of thinking tokens is {thinking_budget}: give 0 or more")
+    form = Form(
+        tokenizer,
+        syntax_of(tokenizer, family),
+        chat=chat,
+        tools={} if tool_choice.mode == "none" else known,
+        most_calls=None if parallel_tool_calls else 1,
+        thinking_budget=thinking_budget,
+        stops=tuple(stops),
+        hidden_ids=frozenset(tokenizer.eos_ids if hidden_ids is None else hidden_ids),
+        force=force,
+    )
+    return _with_masks(form, known, tool_choice, constraint)
+
+
+def _with_masks(form: Form, known: Mapping[str, Tool], choice: ToolChoice, constraint: Constraint | None) -> Form:
+    openers = [id for mark in form.syntax.openers if (id := form.syntax.id_of(mark)) is not None]
+    if known and not form.tools and openers:
+        from shoestring.output.masks import mask_without
+
+        form = dataclasses.replace(form, banned=mask_without(form.tokenizer, openers))
+    must_call = choice.mode == "required" or choice.name is not None
+    if must_call or constraint is not None:
+        form = dataclasses.replace(form, answer=_answer(form, choice, None if must_call else constraint))
+    elif any(tool.strict for tool in form.tools.values()):
+        form = dataclasses.replace(form, strict=_strict(form))
+    return form
+
+
+def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None) -> Matcher:
+    """The grammar of the answer. A call that must come leaves no room for content."""
+    from shoestring.output.masks import compile_grammar
+
+    content = None if constraint is None else content_grammars(constraint)
+    what = "tools" if constraint is None else _NAMES[constraint.kind]
+    if not form.tools:
+        return compile_grammar(form.tokenizer, answer_grammar(content, None), what)
+    tools = {n: tool for n, tool in form.tools.items() if choice.name in (None, n)}
+    many = form.most_calls != 1 and choice.name is None
+
+    def compiled(tools: Mapping[str, Tool], content: list[dict[str, Any]] | None) -> Matcher:
+        rules = calls_rules(form.syntax, tools, many)
+        return compile_grammar(form.tokenizer, answer_grammar(content, rules), what)
+
+    try:
+        return compiled(tools, content)
+    except RequestError:
+        # A schema that has no grammar is the tool's own affair unless it is strict: then any arguments may come.
+        loose = {}
+        for name, tool in tools.items():
+            try:
+                compiled({name: tool}, None)
+                loose[name] = tool
+            except RequestError as error:
+                if tool.strict:
+                    raise RequestError(f"the strict tool {name}: {error}") from None
+                loose[name] = Tool(name)
+        return compiled(loose, content)
+
+
+def _strict(form: Form) -> dict[tuple[str, str], Matcher]:
+    from shoestring.output.masks import compile_grammar
+
+    kinds = ("xml",) if form.syntax.call else ("json", "python")
+    return {
+        (name, kind): compile_grammar(form.tokenizer, rest_of_call(form.syntax, tool, kind), f"the strict tool {name}")
+        for name, tool in form.tools.items()
+        if tool.strict
+        for kind in kinds
+    }
+
+
+_NAMES = {
+    "json_schema": "the JSON schema",
+    "json_object": "the JSON object",
+    "regex": "the pattern",
+    "lark": "the Lark grammar",
+    "gbnf": "the GBNF grammar",
+    "choice": "the choices",
+}

@@ -1,0 +1,215 @@
+"""Grammars, in Lark as llguidance reads it: of what a client asks the content to be, and of the calls of its tools.
+
+A call's grammar is the form that the family's template shows to the model. In Qwen's XML the parameters come in the
+schema's order; strings there are bare text, of which only `enum` and `const` are held (a pattern or a length is
+not), every other value is JSON of its schema.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shoestring.errors import RequestError
+from shoestring.output.masks import bounded_json, lark
+from shoestring.output.request import Constraint
+from shoestring.output.schema import Tool, resolved
+from shoestring.output.syntax import Syntax
+
+_MOST_TEXT = 64 * 1024
+_MOST_CHOICES = 1000
+#: JSON as templates write it, without room for endless white space
+_COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+#: After a call anything may come.
+_REST = "rest: /(?s:.*)/"
+_TEXT = 'text[suffix="\\n</parameter>\\n"]: /(?s:.*)/'
+
+
+# ---- the content
+
+
+def content_grammars(constraint: Constraint) -> list[dict[str, Any]]:
+    """llguidance's grammars of a constraint, the first one its start. Raises RequestError for what is none."""
+    value, kind = constraint.value, constraint.kind
+    match kind:
+        case "json_object":
+            return [{"json_schema": {"type": "object"}}]
+        case "json_schema":
+            if not isinstance(value, Mapping | bool):
+                raise RequestError("the JSON schema is no object")
+            return [{"json_schema": json.loads(bounded_json(value, "the JSON schema"))}]
+        case "choice":
+            return [{"lark_grammar": "start: " + " | ".join(map(_literal, _choices(value)))}]
+    text = _text(value, {"regex": "the pattern", "lark": "the grammar", "gbnf": "the grammar"}[kind])
+    if kind == "regex":
+        from llguidance import LLMatcher
+
+        found: list[dict[str, Any]] = json.loads(LLMatcher.grammar_from_regex(text))["grammars"]
+        return found
+    return [{"lark_grammar": _from_gbnf(text) if kind == "gbnf" else text}]
+
+
+def _choices(value: Any) -> list[str]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise RequestError("choice is no list of texts: give at least one")
+    if not all(isinstance(one, str) and one for one in value):
+        raise RequestError("choice holds something that is no text, or an empty one")
+    if len(value) > _MOST_CHOICES or sum(map(len, value)) > _MOST_TEXT:
+        raise RequestError(f"choice is too long: at most {_MOST_CHOICES} texts of {_MOST_TEXT} characters in all")
+    return [_text(one, "a choice") for one in value]
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise RequestError(f"{what} is no text, or empty")
+    if len(value) > _MOST_TEXT:
+        raise RequestError(f"{what} has {len(value)} characters, {_MOST_TEXT} are allowed")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RequestError(f"{what} holds half of a character (a surrogate alone)") from None
+    return value
+
+
+def _from_gbnf(text: str) -> str:
+    from llguidance.gbnf_to_lark import any_to_lark
+
+    try:
+        return str(any_to_lark(text))
+    except Exception as error:  # the converter's errors have no common base
+        raise RequestError(f"the GBNF grammar: {' '.join(str(error).split())[:200]}") from None
+
+
+def answer_grammar(content: list[dict[str, Any]] | None, calls: str | None) -> str:
+    """Of a whole answer behind its thinking: the content, or calls (rules with `calls` as their start), or either."""
+    if content is None:
+        return lark(f"start: calls\n{calls}")
+    if calls is None:
+        return json.dumps({"grammars": content})
+    inner = [{**content[0], "name": "content"}, *content[1:]]
+    return json.dumps({"grammars": [{"lark_grammar": f"start: calls | @content\n{calls}"}, *inner]})
+
+
+# ---- calls
+
+
+def calls_rules(syntax: Syntax, tools: Mapping[str, Tool], many: bool) -> str:
+    """Rules of one call, or, if `many`, of one or more, in the family's form."""
+    rules = [f"calls: call{' (separator call)*' if many else ''}", 'separator: "\\n"']
+    names = [f"tool{number}" for number in range(len(tools))]
+    rules.append(f"tool: {' | '.join(names)}")
+    if syntax.family == "qwen3_5":
+        rules += [f'call: {_mark(syntax, syntax.call)} "\\n" tool {_mark(syntax, syntax.end_call)}', _TEXT]
+        for name, tool in zip(names, tools.values(), strict=True):
+            rules.append(f"{name}: {_literal(f'<function={tool.name}>')} {name}_rest")
+            rules += _xml_rest(f"{name}_rest", tool)
+    else:
+        rules.append("call: tool")
+        for name, tool in zip(names, tools.values(), strict=True):
+            head = {"name": {"const": tool.name}, "parameters": _arguments_schema(tool)}
+            whole = {"type": "object", "properties": head, "required": list(head), "additionalProperties": False}
+            definitions = {key: tool.parameters[key] for key in ("$defs", "definitions") if key in tool.parameters}
+            rules.append(f"{name}: {_json({**whole, **definitions})}")
+    return "\n".join(rules)
+
+
+def rest_of_call(syntax: Syntax, tool: Tool, form: str) -> str:
+    """The grammar of what follows a call's name in one of the forms of calls.py ("xml", "json", "python")."""
+    match form:
+        case "xml":
+            end = _mark(syntax, syntax.end_call)
+            rules = [f"start: call {end}", *_xml_rest("call", tool), _TEXT]
+        case "json":
+            rules = [f"start: {_json(_arguments_schema(tool))} rest", _REST]
+        case _:
+            rules = ["start: call rest", _REST, *_python_rest("call", tool)]
+    return lark("\n".join(rules))
+
+
+def _xml_rest(name: str, tool: Tool) -> list[str]:
+    """Rules of `name`: what stands behind <function=NAME>, up to and with its end and a line break."""
+    schema = resolved(tool.parameters)
+    properties, required = _properties(schema)
+    rules, parts = [], []
+    for number, (key, value) in enumerate(properties.items()):
+        rule = f"{name}_{number}"
+        rules.append(f"{rule}: {_literal(f'<parameter={key}>' + chr(10))} {_xml_value(tool, key, value)}")
+        parts.append(rule if key in required else f"{rule}?")
+    if not properties and schema.get("additionalProperties", True) is not False and "properties" not in schema:
+        rules.append(f'{name}_any: "<parameter=" /[^<>\\n]{{1,64}}/ ">\\n" text')
+        parts.append(f"{name}_any*")
+    return [f'{name}: "\\n" {" ".join(parts)} "</function>\\n"', *rules]
+
+
+def _xml_value(tool: Tool, key: str, schema: Any) -> str:
+    end = _literal("\n</parameter>\n")
+    kinds = tool.kinds(key)
+    if kinds and "string" not in kinds:
+        return f"{_json(_with_definitions(schema, tool))} {end}"
+    literals = _enumerated(schema, tool)
+    if literals:
+        return f"({' | '.join(map(_literal, literals))}) {end}"
+    return "text"
+
+
+def _enumerated(schema: Any, tool: Tool) -> list[str]:
+    """The texts that a parameter may be, as XML writes them; empty: any."""
+    schema = resolved(schema, tool.parameters) if isinstance(schema, Mapping) else {}
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    if not isinstance(values, list) or "" in values:
+        return []
+    return [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
+
+
+def _python_rest(name: str, tool: Tool) -> list[str]:
+    """Rules of `name`: (KEY=VALUE, …) in the schema's order."""
+    properties, required = _properties(resolved(tool.parameters))
+    last = len(properties)
+    rules = [f'{name}: "(" {name}_first0 ")"', f'{name}_first{last}: ""', f'{name}_more{last}: ""']
+    for number, (key, value) in enumerate(properties.items()):
+        rules.append(f"{name}_{number}: {_literal(key + '=')} {_json(_with_definitions(value, tool))}")
+        for state, comma in (("first", ""), ("more", '", " ')):
+            skip = "" if key in required else f" | {name}_{state}{number + 1}"
+            rules.append(f"{name}_{state}{number}: {comma}{name}_{number} {name}_more{number + 1}{skip}")
+    return rules
+
+
+def _properties(schema: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    properties, required = schema.get("properties"), schema.get("required")
+    return (
+        {key: value for key, value in properties.items() if _KEY.fullmatch(key)}
+        if isinstance(properties, Mapping)
+        else {},
+        {key for key in required if isinstance(key, str)} if isinstance(required, list) else set(),
+    )
+
+
+_KEY = re.compile(r"[^<>\n]{1,256}")
+
+
+def _arguments_schema(tool: Tool) -> Mapping[str, Any]:
+    return {"type": "object", **tool.parameters}
+
+
+def _with_definitions(schema: Any, tool: Tool) -> Any:
+    """A parameter's schema that can stand alone."""
+    if not isinstance(schema, Mapping):
+        return schema
+    return {**{key: tool.parameters[key] for key in ("$defs", "definitions") if key in tool.parameters}, **schema}
+
+
+def _json(schema: Any) -> str:
+    if isinstance(schema, Mapping):
+        schema = {**schema, "x-guidance": _COMPACT}
+    return f"%json {bounded_json(schema, 'the schema of a tool')}"
+
+
+def _literal(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _mark(syntax: Syntax, mark: str) -> str:
+    id = syntax.id_of(mark)
+    return _literal(mark) if id is None else f"<[{id}]>"
