@@ -68,5 +68,5 @@ def _answer(name: str, request: Request) -> Response:
 
 @cache
 def _content(name: str) -> tuple[bytes, str]:
-    body = files("shoestring.server").joinpath("page", name).read_bytes()
+    body = (files("shoestring.server") / "page" / name).read_bytes()
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'

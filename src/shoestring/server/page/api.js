@@ -12,10 +12,12 @@ export class ApiError extends Error {
   }
 }
 
-/** Keeps the key until the tab closes; "" forgets it. */
+/** Keeps the key until the tab closes; "" forgets it. Whether there was one before. */
 export function keepKey(key) {
+  const before = sessionStorage.getItem(KEY) !== null;
   if (key) sessionStorage.setItem(KEY, key);
   else sessionStorage.removeItem(KEY);
+  return before;
 }
 
 /** The models that the server offers, as it describes them. */

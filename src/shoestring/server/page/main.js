@@ -178,10 +178,10 @@ function rename(conversation, title) {
   showAll();
 }
 
-async function remove(conversation) {
+function remove(conversation) {
   running.get(conversation.id)?.abort();
   conversations = conversations.filter((one) => one !== conversation);
-  await forget(conversation.id);
+  forget(conversation.id);
   if (current === conversation) startNew();
   else showAll();
   toast(`Deleted “${conversation.title || "New chat"}”.`, "Undo", async () => {
@@ -268,7 +268,8 @@ let asking = null;
 function askKey() {
   asking ??= new Promise((resolve) => {
     const dialog = $("key");
-    keepKey("");
+    const tried = keepKey("");
+    $("key-why").textContent = `${tried ? "The server did not accept this key." : "This server answers only with a key."} It is kept until you close this tab.`;
     $("key-field").value = "";
     dialog.returnValue = "";
     dialog.showModal();

@@ -6,6 +6,7 @@ const DAY = 24 * 60 * 60 * 1000;
 /** `{show(conversations, currentId, runningIds)}` over #list. `act`: open, rename, remove. */
 export function sidebar(act) {
   const list = document.getElementById("list");
+  let renaming = false; // the list stands still meanwhile
 
   function row(conversation, current, running) {
     const open = el(
@@ -14,7 +15,7 @@ export function sidebar(act) {
       el("span", { class: "title", textContent: conversation.title || "New chat" }),
       running ? el("span", { class: "pulse", role: "img", "aria-label": "being answered" }) : null,
     );
-    const item = el("li", { class: current ? "current" : "" }, open);
+    const item = el("li", { class: current ? "current" : "", "data-id": conversation.id }, open);
     const title = conversation.title || "New chat";
     item.append(
       el(
@@ -33,6 +34,7 @@ export function sidebar(act) {
     const finish = (save) => {
       if (over) return;
       over = true;
+      renaming = false;
       if (save && field.value.trim()) act.rename(conversation, field.value.trim());
       else act.rename(conversation, conversation.title);
     };
@@ -42,13 +44,15 @@ export function sidebar(act) {
       event.stopPropagation();
     });
     field.addEventListener("blur", () => finish(true));
+    renaming = true;
     item.replaceChildren(field);
     field.select();
   }
 
   return {
     show(conversations, currentId, runningIds) {
-      if (list.contains(document.activeElement) && document.activeElement.tagName === "INPUT") return;
+      if (renaming) return;
+      const hand = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.id : null;
       const groups = new Map();
       for (const conversation of conversations) {
         const day = dayOf(conversation.changed);
@@ -66,6 +70,8 @@ export function sidebar(act) {
         ),
       );
       if (!conversations.length) list.append(el("p", { class: "dim", textContent: "Your chats will stand here. They stay in this browser." }));
+      const held = hand && [...list.querySelectorAll("li")].find((item) => item.dataset.id === hand);
+      if (hand) (held?.querySelector(".open") ?? document.getElementById("new")).focus();
     },
   };
 }
