@@ -28,7 +28,7 @@ from shoestring.planning.efficiency import (
     SERVED,
 )
 from shoestring.planning.memory import need
-from shoestring.planning.models import resolve
+from shoestring.planning.resolve import resolve
 from shoestring.planning.speed import PREFILL_CHUNK, read_bytes
 
 POINTS = Path(__file__).parent / "points"

@@ -10,7 +10,7 @@ import statistics
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.planning.hardware import parse_hardware
 from shoestring.planning.memory import need, place
-from shoestring.planning.models import resolve
+from shoestring.planning.resolve import resolve
 from shoestring.planning.speed import estimate, with_prompts
 
 

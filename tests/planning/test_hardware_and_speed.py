@@ -16,11 +16,13 @@ from shoestring.errors import RequestError
 from shoestring.planning.assess import Question, assess
 from shoestring.planning.detect import detect
 from shoestring.planning.efficiency import EXPERT_KERNELS, PROCESSOR, parallel
-from shoestring.planning.hardware import GIB, parse_hardware
+from shoestring.planning.hardware import parse_hardware
+from shoestring.planning.machine import GIB
 from shoestring.planning.measured import Measured, machine_key, read_measured, recall, remember, type_in
 from shoestring.planning.memory import choose, need, place
-from shoestring.planning.models import from_row, resolve
+from shoestring.planning.models import from_row
 from shoestring.planning.plan import plan as make
+from shoestring.planning.resolve import resolve
 from shoestring.planning.speed import estimate, read_bytes, scale_of, with_prompts
 
 CATALOGUE = builtin_catalogue()

@@ -21,8 +21,8 @@ from shoestring.catalogue.load import FOLDER, builtin_catalogue
 from shoestring.cli.app import run
 from shoestring.errors import RequestError
 from shoestring.planning.checkpoints import hub_part
-from shoestring.planning.models import resolve
 from shoestring.planning.plan import plan
+from shoestring.planning.resolve import resolve
 from shoestring.synthetic import synthetic_bytes, write_synthetic
 
 CATALOGUE = builtin_catalogue()

@@ -5,9 +5,11 @@ Both answer from the catalogue and from configs: no network, no weights, no comp
 
 from __future__ import annotations
 
+import io
 import json as json_module
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,7 +126,7 @@ def plan(
     else:
         from shoestring.planning.as_text import render_plan
 
-        render_plan(planned, _console(), explain)
+        _show(lambda console: render_plan(planned, console, explain))
 
 
 def compare(
@@ -170,7 +172,7 @@ def compare(
     else:
         from shoestring.planning.as_text import render_comparison
 
-        render_comparison(compared, _console(), explain)
+        _show(lambda console: render_comparison(compared, console, explain))
 
 
 def _planned(models: list[str], given: dict[str, Any]) -> Plan:
@@ -219,10 +221,16 @@ def people(text: str | None) -> int | None:
     return round(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "b": 1e9}[match[2]])
 
 
-def _console() -> Console:
+def _show(render: Callable[[Console], None]) -> None:
+    """On a terminal in its width and colours; piped as plain lines."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH, no_color=True, highlight=False)
+    if sys.stdout.isatty():
+        render(Console())
+        return
+    text = io.StringIO()
+    render(Console(file=text, width=PIPED_WIDTH, no_color=True, highlight=False))
+    typer.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
 
 
 def _write(path: Path, text: str, json: bool) -> None:

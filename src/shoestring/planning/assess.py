@@ -10,8 +10,8 @@ from shoestring.errors import RequestError
 from shoestring.models.state import KVType
 from shoestring.planning.commands import Command, command
 from shoestring.planning.cost import Cost, Money, cost
-from shoestring.planning.hardware import Hardware
 from shoestring.planning.licence import Terms, judge
+from shoestring.planning.machine import Hardware
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import AS_STORED, Need, Placement, can_split, choose, context_limit
 from shoestring.planning.models import Candidate

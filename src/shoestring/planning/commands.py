@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 
 from shoestring.catalogue.schema import Catalogue
 from shoestring.planning.efficiency import parallel, takes_turns
-from shoestring.planning.hardware import Hardware
+from shoestring.planning.machine import Hardware
 from shoestring.planning.memory import AS_STORED, Need, Placement
 from shoestring.planning.types import is_gguf
 
@@ -62,7 +63,7 @@ def _vllm(n: Need, machine: Hardware) -> Command:
     if config.family == "qwen3_5":
         words += ["--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "qwen3_coder"]
         if _stretched(n):
-            words += ["--hf-overrides", _yarn(config.max_position_embeddings, n.context)]
+            words += ["--hf-overrides", _yarn(n)]
     else:
         words += ["--enable-auto-tool-choice", "--tool-call-parser", "llama4_pythonic"]
         if n.context > LLAMA4_FLOOR_SCALE:
@@ -70,16 +71,22 @@ def _vllm(n: Need, machine: Hardware) -> Command:
     reason = "everything fits on the GPUs, where vLLM serves many users at once"
     if config.family == "llama4":
         reason += "; for tools add --chat-template with its examples/tool_chat_template_llama4_pythonic.jinja"
-    return Command("vllm", (shlex.join(words),), reason)
+    allowed = "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 " if _stretched(n) else ""
+    return Command("vllm", (allowed + shlex.join(words),), reason)
 
 
-def _yarn(native: int, context: int) -> str:
-    factor = float(-(-context // native))
-    return (
-        '{"text_config": {"rope_parameters": {"mrope_interleaved": true, "mrope_section": [11, 11, 10], '
-        f'"rope_type": "yarn", "rope_theta": 10000000, "partial_rotary_factor": 0.25, "factor": {factor}, '
-        f'"original_max_position_embeddings": {native}}}}}}}'
-    )
+def _yarn(n: Need) -> str:
+    """The rotary parameters of the vendor's card for long contexts, where the checkpoint's config has them."""
+    native = n.candidate.config.max_position_embeddings
+    row = n.candidate.row
+    text_only = row is not None and row.modalities == ("text",)
+    sections = {} if text_only else {"mrope_interleaved": True, "mrope_section": [11, 11, 10]}
+    parameters = {
+        **sections, "rope_type": "yarn", "rope_theta": 10_000_000, "partial_rotary_factor": 0.25,
+        "factor": float(-(-n.context // native)), "original_max_position_embeddings": native,
+    }  # fmt: skip
+    whole = {"rope_parameters": parameters}
+    return json.dumps(whole if text_only else {"text_config": whole})
 
 
 def _stretched(n: Need) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shoestring.checkpoint.config import Config
 from shoestring.models.families import expert_layers
-from shoestring.planning.hardware import Hardware
+from shoestring.planning.machine import Hardware
 from shoestring.planning.memory import Need, Placement
 from shoestring.planning.types import is_gguf
 

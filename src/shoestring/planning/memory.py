@@ -13,7 +13,7 @@ from typing import Literal
 from shoestring.models.families import state_layout
 from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
 from shoestring.models.state import AttentionState, DeltaNetState, KVType, LayerState
-from shoestring.planning.hardware import Hardware
+from shoestring.planning.machine import Hardware
 from shoestring.planning.models import Candidate
 from shoestring.planning.shapes import Part
 from shoestring.planning.types import GGUF_TYPES, Sizes, is_gguf, sizes

@@ -1,13 +1,9 @@
-"""From what a user names to a Candidate: catalogue names, local files and folders, Hub names.
-
-A Candidate is a config with its shapes counted; nothing of it is weights.
-"""
+"""Candidates of the catalogue: a config with its shapes counted; nothing of it is weights."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,6 @@ from shoestring.catalogue.load import FOLDER, builtin_catalogue
 from shoestring.catalogue.schema import Catalogue, Model
 from shoestring.checkpoint.config import Config, parse_config
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.errors import RequestError
 from shoestring.models.sizes import Parameters, parameters
 from shoestring.planning.shapes import Shape, all_shapes
 
@@ -56,29 +51,6 @@ def resolve_row(name: str, catalogue: Catalogue) -> Model | None:
         if wanted in (row.id.casefold(), row.name.casefold(), *(alias.casefold() for alias in row.aliases)):
             return row
     return None
-
-
-def resolve(name: str, catalogue: Catalogue) -> Candidate:
-    """What a user's MODEL stands for.
-
-    Raises RequestError, with names that are near, when it is nothing that we know or can reach.
-    """
-    row = resolve_row(name, catalogue)
-    if row is not None:
-        return from_row(row)
-    path = Path(name).expanduser()
-    if path.exists():
-        from shoestring.planning.checkpoints import from_path
-
-        return from_path(path)
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith(".gguf"):
-        from shoestring.planning.checkpoints import from_hub
-
-        return from_hub(name)
-    known = {alias.casefold(): alias for row in catalogue.models.values() for alias in (row.id, *row.aliases)}
-    near = get_close_matches(name.casefold(), known, n=3, cutoff=0.4)
-    hint = f"near it: {', '.join(known[n] for n in near)}" if near else f"known: {', '.join(catalogue.models)}"
-    raise RequestError(f"model {name!r} is neither in the catalogue nor a file or folder; {hint}")
 
 
 def hub_names(name: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from shoestring.planning.efficiency import (
     kernels,
     on_gpu,
 )
-from shoestring.planning.hardware import Hardware
+from shoestring.planning.machine import Hardware
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import UNUSED, Need, Placement, need, place
 from shoestring.planning.models import from_row

@@ -1,0 +1,33 @@
+"""From what a user names to a Candidate: catalogue names, local files and folders, Hub names."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from shoestring.catalogue.schema import Catalogue
+from shoestring.errors import RequestError
+from shoestring.planning.models import Candidate, from_row, resolve_row
+
+
+def resolve(name: str, catalogue: Catalogue) -> Candidate:
+    """What a user's MODEL stands for.
+
+    Raises RequestError, with names that are near, when it is nothing that we know or can reach.
+    """
+    row = resolve_row(name, catalogue)
+    if row is not None:
+        return from_row(row)
+    path = Path(name).expanduser()
+    if path.exists():
+        from shoestring.planning.checkpoints import from_path  # opening files costs an import
+
+        return from_path(path)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith(".gguf"):
+        from shoestring.planning.checkpoints import from_hub
+
+        return from_hub(name)
+    known = {alias.casefold(): alias for row in catalogue.models.values() for alias in (row.id, *row.aliases)}
+    near = get_close_matches(name.casefold(), known, n=3, cutoff=0.4)
+    hint = f"near it: {', '.join(known[n] for n in near)}" if near else f"known: {', '.join(catalogue.models)}"
+    raise RequestError(f"model {name!r} is neither in the catalogue nor a file or folder; {hint}")
