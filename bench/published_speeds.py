@@ -23,7 +23,7 @@ def table() -> str:
         machine = parse_hardware(row.hardware, catalogue)
         n = need(resolve(row.model, catalogue), row.type, row.context, row.users)
         placed = place(n, machine)
-        speed = estimate(n, placed, machine)
+        speed = estimate(n, placed, machine, own=False)  # none of them is our engine's
         throughput = with_prompts(n, placed, machine, row.prompt, row.answer) if row.answer else speed.throughput
         predicted = {"decode": speed.decode, "prefill": speed.prefill, "throughput": throughput}[row.phase]
         what = f"{catalogue.models[row.model].name}, {row.type}, {row.phase}, `{row.hardware}`"

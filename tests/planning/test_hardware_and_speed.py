@@ -15,7 +15,7 @@ from shoestring.catalogue.load import builtin_catalogue
 from shoestring.errors import RequestError
 from shoestring.planning.assess import Question, assess
 from shoestring.planning.detect import detect
-from shoestring.planning.efficiency import EXPERT_KERNELS, PROCESSOR, parallel
+from shoestring.planning.efficiency import EXPERT_KERNELS, OWN_TYPES, PROCESSOR, parallel
 from shoestring.planning.hardware import parse_hardware
 from shoestring.planning.machine import GIB
 from shoestring.planning.measured import Measured, machine_key, read_measured, recall, remember, type_in
@@ -24,6 +24,7 @@ from shoestring.planning.models import from_row
 from shoestring.planning.plan import plan as make
 from shoestring.planning.resolve import resolve
 from shoestring.planning.speed import estimate, read_bytes, scale_of, with_prompts
+from shoestring.planning.types import GGUF_TYPES
 
 CATALOGUE = builtin_catalogue()
 QWEN, SCOUT = resolve("qwen3.5", CATALOGUE), resolve("scout", CATALOGUE)
@@ -164,6 +165,17 @@ def test_faster_memory_is_never_slower(id: str, factor: float, users: int, type_
     assert slow.throughput == pytest.approx(users * slow.decode)
 
 
+def test_our_engine_is_meant_where_it_reads_the_type() -> None:
+    formats = CATALOGUE.engines["shoestring"].formats
+    assert set(OWN_TYPES) == {t for t in formats if t in GGUF_TYPES}
+    m = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
+    ours, other = (need(BY_ID["qwen3.5-9b"], t, 4096, 1) for t in ("Q4_K_M", "IQ4_XS"))
+    fast, slow = (estimate(n, place(n, m), m).prefill for n in (ours, other))
+    assert fast is not None
+    assert slow is not None
+    assert fast > 2 * slow
+
+
 GPUS = ["h100", "b200", "rtx-5090", "rtx-4090", "mi300x"]
 
 
@@ -288,7 +300,8 @@ def test_what_was_measured_here_scales_the_estimates_of_the_rest() -> None:
         ("rtx-5090+128g", "scout", 1, ["llama-server -hf unsloth/Llama-4-Scout", "-ngl 99 -ncmoe "]),
         ("cpu:16c-4ch-ddr5+64g", "qwen3.5:35b-a3b", 1, ["shoestring pull", "shoestring chat unsloth/Qwen3.5-35B",
                                                          "shoestring serve unsloth/Qwen3.5-35B"]),
-        ("cpu:16c-4ch-ddr5+64g", "qwen3.5:35b-a3b", 4, ["shoestring serve unsloth/Qwen3.5-35B", "--context 8192"]),
+        ("cpu:16c-4ch-ddr5+64g", "qwen3.5:35b-a3b", 4, ["shoestring serve unsloth/Qwen3.5-35B",
+                                                         "--context 8192 --parallel 4"]),
         ("rtx-5090+128g", "scout", 4, ["llama-server", "-c 32768 -np 4"]),
         ("6xh100", "qwen3.5:122b-a10b", 2, ["--tensor-parallel-size 2 --pipeline-parallel-size 3"]),
         ("cpu:16c-4ch-ddr5+64g+nvme4", "scout", 1, ["llama-server", "-ngl 0"]),

@@ -60,8 +60,8 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
     if c.instead is not None:
         console.print(Text("\n" + c.instead.sentence.text, style="bold"))
         _command(c.instead.assessment, console)
-    console.print()
     for section in c.sections:
+        console.print()
         console.print(_section(section, names, console.width))
     if c.claims:
         console.print(Text("\nWhere the article and the arithmetic meet", style="bold"))

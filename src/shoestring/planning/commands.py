@@ -99,7 +99,8 @@ def _shoestring(n: Need) -> Command:
     lines = [shlex.join(["shoestring", "pull", where])] if n.candidate.row else []
     if n.users == 1:
         lines.append(shlex.join(["shoestring", "chat", where, "--context", str(n.context)]))
-    lines.append(shlex.join(["shoestring", "serve", where, "--context", str(n.context)]))
+    served = ["shoestring", "serve", where, "--context", str(n.context)]
+    lines.append(shlex.join([*served, "--parallel", str(n.users)] if n.users > 1 else served))
     reason = "it fits this memory"
     if n.users > 1:
         reason += f", and the {n.users} users share its steps, each with the answer that he would get alone"

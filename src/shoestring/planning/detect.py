@@ -37,6 +37,7 @@ def detect(catalogue: Catalogue) -> Hardware:
         gpus=gpus,
         ram_bytes=total_bytes(),
         ram_bandwidth=bandwidth,
+        ram_reached=True,
         cores=cores,
         cpu_flops=cores * clock * FLOPS_PER_CYCLE,
         disk_bytes=usage.free,

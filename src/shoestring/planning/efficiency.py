@@ -46,6 +46,10 @@ SPLIT = Efficiency("llama.cpp", 0.90, 0.77, 0.15, 7.9e-6)
 METAL = Efficiency("llama.cpp", 0.84, 0.60, 0.12, 19e-6)
 #: on processors; from the EPYC 9554; operations are an assumption
 PROCESSOR = Efficiency("llama.cpp", 0.79, 0.5, 0.5, 22.5e-6)
+#: our own engine, whose integer products do several operations where the stated peak counts one: 2.5 times that peak on
+#: two cores of a Xeon at 2.3 GHz, 1.6 on an EPYC (docs/benchmarks.md); the rest as above
+OWN = Efficiency("shoestring", 0.79, 2.0, 2.0, 22.5e-6)
+OWN_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0")
 #: assumed
 DISK_BANDWIDTH_SHARE = 0.8
 
@@ -61,6 +65,11 @@ def on_gpu(n: Need, placed: Placement, machine: Hardware) -> Efficiency:
     if machine.gpu is not None and machine.gpu.unified:
         return METAL
     return SPLIT if takes_turns(n, placed, machine) else SERVED
+
+
+def on_processor(n: Need, placed: Placement) -> Efficiency:
+    """The engine that would run a placement's share in RAM: ours where all of it lies there in a type that it reads."""
+    return OWN if placed.fit == "ram" and n.sizes.type in OWN_TYPES else PROCESSOR
 
 
 def parallel(config: Config, gpus: int) -> tuple[int, int]:

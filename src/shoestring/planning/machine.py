@@ -34,6 +34,8 @@ class Hardware:
     disk_bytes: int = 0
     disk_known: bool = False
     notes: tuple[str, ...] = ()
+    #: whether `ram_bandwidth` is what copying reached here, not what a name or file states
+    ram_reached: bool = False
 
     @property
     def gpu_usable(self) -> int:

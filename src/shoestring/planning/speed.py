@@ -25,6 +25,7 @@ from shoestring.planning.efficiency import (
     exchange_seconds,
     kernels,
     on_gpu,
+    on_processor,
 )
 from shoestring.planning.machine import Hardware
 from shoestring.planning.measured import Measured
@@ -82,15 +83,20 @@ def scale_of(measured: Sequence[Measured], machine: Hardware, catalogue: Catalog
 
 
 def estimate(
-    n: Need, placed: Placement, machine: Hardware, measured: Sequence[Measured] = (), scale: Scale | None = None
+    n: Need,
+    placed: Placement,
+    machine: Hardware,
+    measured: Sequence[Measured] = (),
+    scale: Scale | None = None,
+    own: bool = True,
 ) -> Speed:
     """Speeds of a model as placed; the last of `measured` that applies goes before the estimate, which `scale` brings
-    nearer to this machine where the model lies in RAM.
+    nearer to this machine where the model lies in RAM. `own`: by our engine where it runs the model, else by others.
     """
     if placed.fit == "no":
         return Speed(None, None, None, None, "does not run", ())
-    step, lines = _decode_seconds(n, placed, machine, n.users)
-    prefill, prefill_line = _prefill_rate(n, placed, machine)
+    step, lines = _decode_seconds(n, placed, machine, n.users, own)
+    prefill, prefill_line = _prefill_rate(n, placed, machine, own)
     label = "estimated"
     decode = 1 / step if step else None
     for known in measured:
@@ -110,8 +116,8 @@ def with_prompts(n: Need, placed: Placement, machine: Hardware, prompt: int, ans
     """Tokens a second of all users' answers while each answer of `answer` tokens begins with a prompt of its own: the
     other users wait while it is computed. None where there is no estimate.
     """
-    step, _ = _decode_seconds(n, placed, machine, n.users)
-    rate, _ = _prefill_rate(replace(n, context=2 * prompt), placed, machine)
+    step, _ = _decode_seconds(n, placed, machine, n.users, True)
+    rate, _ = _prefill_rate(replace(n, context=2 * prompt), placed, machine, True)
     if step is None or rate is None:
         return None
     return n.users / (step + (n.users - 1) * prompt / rate / answer)
@@ -147,7 +153,9 @@ def _looked_up(n: Need) -> int:
     return n.sizes.of("embeddings") // 2 if "head" in roles else 0
 
 
-def _decode_seconds(n: Need, placed: Placement, machine: Hardware, tokens: int) -> tuple[float | None, list[str]]:
+def _decode_seconds(
+    n: Need, placed: Placement, machine: Hardware, tokens: int, own: bool
+) -> tuple[float | None, list[str]]:
     read = read_bytes(n, tokens)
     always = max(1, n.always_bytes)
     bandwidths = _bandwidths(n, placed, machine)
@@ -166,7 +174,7 @@ def _decode_seconds(n: Need, placed: Placement, machine: Hardware, tokens: int) 
         if not bandwidth:
             return None, [f"{place_name}: its bandwidth is not known, so there is no estimate"]
         seconds = size / bandwidth
-        compute = _compute(n, placed, machine, place_name)
+        compute = _compute(n, placed, machine, place_name, own)
         of_operations = operations * (weights * read["weights"] + routed * read["routed_experts"]) / active
         if compute and place_name != "disk":
             seconds = max(seconds, of_operations / compute)
@@ -202,16 +210,16 @@ def _bandwidths(n: Need, placed: Placement, machine: Hardware) -> dict[str, floa
     of_one = machine.gpu.bandwidth if machine.gpu is not None else 0.0
     return {
         "GPU": at_once(n, placed, machine) * of_one * on_gpu(n, placed, machine).bandwidth,
-        "RAM": machine.ram_bandwidth * PROCESSOR.bandwidth,
+        "RAM": machine.ram_bandwidth * (1.0 if machine.ram_reached else PROCESSOR.bandwidth),
         "disk": machine.disk_bandwidth * DISK_BANDWIDTH_SHARE,
     }
 
 
-def _compute(n: Need, placed: Placement, machine: Hardware, place_name: str) -> float:
+def _compute(n: Need, placed: Placement, machine: Hardware, place_name: str, own: bool) -> float:
     """Operations a second of a place on this type; 0: not stated. What lies on disk is computed beside the RAM."""
     gpu, type_ = machine.gpu, n.sizes.type
     if place_name == "RAM" or (place_name == "disk" and not (gpu is not None and gpu.unified)):
-        return machine.cpu_flops * compute_share(n, PROCESSOR)
+        return machine.cpu_flops * compute_share(n, on_processor(n, placed) if own else PROCESSOR)
     if gpu is None:
         return 0.0
     flops = gpu.flops_16
@@ -222,7 +230,7 @@ def _compute(n: Need, placed: Placement, machine: Hardware, place_name: str) -> 
     return at_once(n, placed, machine) * flops * compute_share(n, on_gpu(n, placed, machine))
 
 
-def _prefill_rate(n: Need, placed: Placement, machine: Hardware) -> tuple[float | None, str]:
+def _prefill_rate(n: Need, placed: Placement, machine: Hardware, own: bool) -> tuple[float | None, str]:
     """Tokens a second of a prompt, computed in chunks that read all they touch once. Launches are within the share of
     operations, as the prompts that it was fitted to had them too.
     """
@@ -240,12 +248,12 @@ def _prefill_rate(n: Need, placed: Placement, machine: Hardware) -> tuple[float 
         size = weights * read["weights"] + routed * read["routed_experts"]
         if size <= 0:
             continue
-        bandwidth, compute = bandwidths[place_name], _compute(n, placed, machine, place_name)
+        bandwidth, compute = bandwidths[place_name], _compute(n, placed, machine, place_name, own)
         if not compute or not bandwidth:
             return None, f"prefill: {place_name}'s {'operations' if bandwidth else 'bandwidth'} are not stated"
         part = (weights * active_weights + routed * chosen) / (active_weights + chosen)
         seconds = max(size / bandwidth, operations * part / compute)
-        on_card = _compute(n, placed, machine, "GPU")
+        on_card = _compute(n, placed, machine, "GPU", own)
         if place_name == "RAM" and machine.gpu is not None and machine.gpu.host_bandwidth and on_card:
             copied = weights * read["weights"] + routed * read_bytes(n, min(chunk, COPIED_FOR))["routed_experts"]
             copying = max(1.0, chunk / COPIED_FOR) * copied / machine.gpu.host_bandwidth
