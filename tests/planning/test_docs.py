@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
@@ -14,7 +16,13 @@ import efficiency  # noqa: E402
 from published_speeds import table  # noqa: E402
 
 from shoestring.catalogue.load import builtin_catalogue  # noqa: E402
+from shoestring.planning.as_text import render_comparison  # noqa: E402
+from shoestring.planning.assess import Question  # noqa: E402
+from shoestring.planning.compare import compare  # noqa: E402
 from shoestring.planning.efficiency import METAL, PROCESSOR, SERVED, SPLIT  # noqa: E402
+from shoestring.planning.machine import Hardware  # noqa: E402
+from shoestring.planning.models import from_row  # noqa: E402
+from shoestring.planning.plan import make_plan  # noqa: E402
 
 
 def test_the_table_of_published_speeds_is_what_the_script_prints() -> None:
@@ -44,3 +52,26 @@ def test_what_engines_reach_is_what_the_script_fits() -> None:
         for name, value in found[kind].items():
             assert getattr(carried, name) == pytest.approx(value, rel=0.02), (kind, name)
     assert efficiency.table() in (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_what_compare_prints_on_its_machine() -> None:
+    """The machine's figures as detected when the block was made; … stands for lines left out."""
+    name = "this machine (Intel(R) Xeon(R) Processor, 2 cores, 25 GB)"
+    machine = Hardware(
+        name, ram_bytes=25_276_514_304, ram_bandwidth=48.4e9, cores=2, cpu_flops=147.2e9, disk_bytes=75 * 10**9,
+        ram_reached=True,
+    )  # fmt: skip
+    catalogue = builtin_catalogue()
+    pair = ("qwen3.5-397b-a17b", "llama-4-scout")
+    candidates = [from_row(catalogue.models[id]) for id in pair]
+    out = io.StringIO()
+    planned = make_plan(candidates, machine, Question(min_speed=3.0), catalogue)
+    render_comparison(compare(planned, *pair), Console(file=out, width=100, no_color=True, highlight=False))
+    printed = [line.rstrip(" ─") for line in out.getvalue().splitlines()]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.split("$ shoestring compare qwen3.5 scout\n", 1)[1].split("```", 1)[0]
+    at = 0
+    for line in block.rstrip("\n").splitlines():
+        if line.strip() != "…":
+            assert line in printed[at:], line
+            at = printed.index(line, at) + 1

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 HELP = """Measure prefill and decode in tokens/s (median and range of several repetitions), load time and peak memory.
 
 Prefill computes a prompt of random tokens; decode generates from a prompt of one token. With --synthetic the
-model is made of random weights in the shapes of a config alone: no download, and the same file loads in llama.cpp."""
+model is made of random weights in the shapes of a config alone: no download, and the same file loads in llama.cpp.
+What is measured of MODEL is kept on this machine, and `shoestring plan` uses it."""
 
 
 def bench(
