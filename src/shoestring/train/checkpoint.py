@@ -1,0 +1,104 @@
+"""A run's state on disk: parameters, what the optimizers remember, and how far it has come; and the curve so far.
+
+A checkpoint is written beside the old one and renamed, so that a killed run loses minutes at most.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shoestring.train.optimizer import Trained
+from shoestring.train.student import Parameters
+
+EVERY_SECONDS = 240
+
+
+@dataclass
+class Run:
+    """`step`: steps that are done in this stage. `tokens`: trained on in this stage."""
+
+    folder: Path
+    stage: str
+    layers: list[Parameters]
+    trained: list[dict[str, Trained]]
+    step: int = 0
+    tokens: int = 0
+    saved: float = 0.0
+
+    def save(self) -> None:
+        path = self.folder / f"{self.stage}.pt"
+        beside = path.with_suffix(".part")
+        state: dict[str, Any] = {
+            "step": self.step,
+            "tokens": self.tokens,
+            "layers": [{name: value.detach() for name, value in p.items()} for p in self.layers],
+            "memory": [{name: t.memory for name, t in trained.items()} for trained in self.trained],
+        }
+        torch.save(state, beside)
+        beside.rename(path)
+        self.saved = time.monotonic()
+
+    def save_sometimes(self) -> None:
+        if time.monotonic() - self.saved > EVERY_SECONDS:
+            self.save()
+
+    def resume(self) -> bool:
+        """Take up what `save` left of this stage; False when there is nothing."""
+        path = self.folder / f"{self.stage}.pt"
+        if not path.exists():
+            return False
+        state = torch.load(path, map_location=self.layers[0]["input_norm"].device)
+        self.step, self.tokens = state["step"], state["tokens"]
+        with torch.no_grad():
+            for p, old in zip(self.layers, state["layers"], strict=True):
+                for name, value in p.items():
+                    value.copy_(old[name])
+        for trained, memories in zip(self.trained, state["memory"], strict=True):
+            for name, one in trained.items():
+                one.memory = memories[name]
+        self.saved = time.monotonic()
+        return True
+
+
+def write_curve(folder: Path, stage: str, **row: float) -> None:
+    """One line of the stage's loss curve, `curve-STAGE.csv`."""
+    path = folder / f"curve-{stage}.csv"
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(row)
+        writer.writerow([f"{value:.6g}" for value in row.values()])
+
+
+def read_curve(folder: Path, stage: str) -> dict[str, list[float]]:
+    """Columns by name; lines of steps that were done twice count once, the later."""
+    with (folder / f"curve-{stage}.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["step"]: row for row in csv.DictReader(file)}
+    names = next(iter(rows.values())).keys() if rows else ()
+    return {name: [float(row[name]) for row in rows.values()] for name in names}
+
+
+def plot_curves(folder: Path, stages: tuple[str, ...], path: Path) -> None:
+    """The loss of each stage over its tokens, as PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    present = [stage for stage in stages if (folder / f"curve-{stage}.csv").exists()]
+    figure, axes = pyplot.subplots(1, max(1, len(present)), figsize=(5 * max(1, len(present)), 3.5), squeeze=False)
+    for axis, stage in zip(axes[0], present, strict=False):
+        curve = read_curve(folder, stage)
+        axis.plot([t / 1000 for t in curve["tokens"]], curve["loss"], linewidth=1)
+        axis.set(title=stage, xlabel="thousand tokens", ylabel="loss", yscale="log")
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

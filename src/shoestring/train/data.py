@@ -1,0 +1,151 @@
+"""Text to learn from: windows of books, and chats that the teacher writes itself. A part of each is held out.
+
+Owns the folder's `books-*.npy` and `chats-*.npz`; both are made once, and a seed makes the same ones again.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from shoestring.checkpoint.chat_template import ChatTemplate
+from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.errors import CheckpointError
+from shoestring.train.prompts import prompts
+from shoestring.train.teacher import Teacher, sample
+
+Ids = npt.NDArray[np.uint16]
+Order = npt.NDArray[np.int64]
+
+END = 2  # <|im_end|>
+LONGEST_ANSWER = 192
+BATCH = 192
+#: Temperatures of the chats: near what greedy decoding meets, and the teacher's own distribution.
+TEMPERATURES = (0.5, 0.8, 1.0)
+#: Of each book this much is skipped at its front (titles, contents), and at most that much is read.
+_SKIPPED, _READ = 4_000, 120_000
+#: A book whose number divides by this is held out.
+_HELD_OUT_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Chats:
+    """All conversations one after the other; `answered` marks what the teacher wrote."""
+
+    tokens: Ids
+    answered: npt.NDArray[np.bool_]
+    starts: npt.NDArray[np.int64]
+
+
+def books(folder: Path, corpus: Path, tokenizer: Tokenizer, held_out: bool, most: int) -> Ids:
+    """At least `most` tokens of books, whole excerpts in a fixed order; cached in `folder`.
+
+    Raises CheckpointError when the corpus has no books.
+    """
+    path = folder / f"books-{'held-out' if held_out else 'trained'}-{most}.npy"
+    if path.exists():
+        return np.asarray(np.load(path))
+    parts: list[list[int]] = []
+    total = 0
+    for text in _excerpts(corpus, held_out):
+        ids = tokenizer.encode(text)
+        parts.append(ids)
+        total += len(ids)
+        if total >= most:
+            break
+    if not parts:
+        raise CheckpointError(f"{corpus} has no books-*.jsonl.xz: give a folder of books with --corpus")
+    tokens = np.concatenate([np.asarray(p, dtype=np.uint16) for p in parts])
+    np.save(path, tokens)
+    return tokens
+
+
+def _excerpts(corpus: Path, held_out: bool) -> Iterator[str]:
+    """Pieces of books in turn from every file; the held-out books first in nobody's training."""
+    files = [lzma.open(path, "rt", encoding="utf-8") for path in sorted(corpus.glob("books-*.jsonl.xz"))]
+    number = 0
+    while files:
+        for file in list(files):
+            line = file.readline()
+            if not line:
+                files.remove(file)
+                continue
+            number += 1
+            if (number % _HELD_OUT_EVERY == 0) == held_out:
+                text = json.loads(line)["text"]
+                size = 12_000 if held_out else _READ // 3
+                yield text[_SKIPPED : _SKIPPED + size]
+
+
+def write_chats(
+    folder: Path, teacher: Teacher, tokenizer: Tokenizer, template: ChatTemplate, seed: int, held_out: bool, count: int,
+    report: Callable[[str], None],
+) -> Chats:  # fmt: skip
+    """`count` conversations of one answer, some of two; batch by batch, each kept when it is written."""
+    name = "held-out" if held_out else "trained"
+    # Of a length, prompts share a batch: padding is wasted work.
+    asked = [
+        list(template.render([{"role": "user", "content": text}], add_generation_prompt=True).token_ids)
+        for text in islice(prompts(seed + held_out, held_out), count)
+    ]
+    batches = []
+    for first in range(0, count, BATCH):
+        path = folder / f"chats-{name}-{first}.npz"
+        batch = asked[first : first + BATCH]
+        if not path.exists():
+            started = time.perf_counter()
+            warmth = [TEMPERATURES[i % len(TEMPERATURES)] for i in range(len(batch))]
+            answers = sample(teacher, batch, warmth, END, LONGEST_ANSWER, seed * 1000 + first + held_out)
+            _write_batch(path, batch, answers)
+            made = sum(map(len, answers))
+            report(
+                f"chats {name}: {first + len(batch)} of {count}, {made / (time.perf_counter() - started):.0f} tokens/s"
+            )
+        batches.append(np.load(path))
+    tokens = np.concatenate([b["tokens"] for b in batches])
+    answered = np.concatenate([b["answered"] for b in batches])
+    lengths = np.concatenate([b["lengths"] for b in batches])
+    return Chats(tokens, answered, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
+
+
+def _write_batch(path: Path, asked: list[list[int]], answers: list[list[int]]) -> None:
+    chats = [a + b for a, b in zip(asked, answers, strict=True)]
+    marks = [[False] * len(a) + [True] * len(b) for a, b in zip(asked, answers, strict=True)]
+    beside = path.with_name("." + path.name)
+    np.savez(
+        beside,
+        tokens=np.concatenate(chats).astype(np.uint16),
+        answered=np.concatenate(marks).astype(np.bool_),
+        lengths=np.asarray([len(chat) for chat in chats], dtype=np.int64),
+    )
+    beside.rename(path)
+
+
+def windows(tokens: Ids, length: int) -> Ids:
+    """[windows, length]; an incomplete one at the end is left out."""
+    return tokens[: len(tokens) // length * length].reshape(-1, length)
+
+
+def mixed(books_count: int, chats_count: int, chats_of_eight: int, count: int, seed: int) -> Order:
+    """An order of `count` windows, numbered books first, then chats: of eight in turn `chats_of_eight` are chats.
+
+    Either kind comes in random order, and in another one whenever all of it was used.
+    """
+    chance = np.random.default_rng(seed)
+
+    def endless(first: int, size: int, wanted: int) -> Order:
+        rounds = -(-wanted // size)
+        return first + np.concatenate([chance.permutation(size) for _ in range(rounds)])[:wanted]
+
+    rounds = -(-count // 8)
+    b = endless(0, books_count, rounds * (8 - chats_of_eight)).reshape(rounds, -1)
+    c = endless(books_count, chats_count, rounds * chats_of_eight).reshape(rounds, -1)
+    return np.concatenate([b, c], axis=1).reshape(-1)[:count]

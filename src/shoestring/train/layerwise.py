@@ -1,0 +1,95 @@
+"""Stage 1: every delta-net layer learns alone what the teacher's attention makes of the teacher's own input.
+
+One pass of the teacher serves all layers, and its logits are kept for stage 2. The loss of a layer is the squared
+error of its output, as a share of the output's square.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shoestring.train.checkpoint import Run, write_curve
+from shoestring.train.data import Order
+from shoestring.train.optimizer import Trained
+from shoestring.train.student import DELTA_DIM, FULL_LAYERS, HEADS, HIDDEN, Parameters, delta_net
+from shoestring.train.targets import Targets, as_tokens
+from shoestring.train.teacher import Teacher, walk
+
+_WIDTH = HEADS * DELTA_DIM
+#: name → (rate, rows of the matrices stacked in it)
+MIXER_RATES: dict[str, tuple[float, tuple[int, ...]]] = {
+    "in_proj_qkv": (0.03, (_WIDTH, _WIDTH, _WIDTH)),
+    "in_proj_z": (0.03, (_WIDTH,)),
+    "out_proj": (0.03, (HIDDEN,)),
+    "in_proj_a": (1e-3, ()),
+    "in_proj_b": (1e-3, ()),
+    "conv1d": (3e-3, ()),
+    "A_log": (1e-2, ()),
+    "dt_bias": (1e-2, ()),
+    "norm": (1e-2, ()),
+}
+
+
+def start(folder_run: Run) -> None:
+    """Mark what this stage trains."""
+    for i, p in enumerate(folder_run.layers):
+        trained = folder_run.trained[i]
+        if i not in FULL_LAYERS:
+            for name, (rate, parts) in MIXER_RATES.items():
+                trained[name] = Trained(p[name].requires_grad_(), rate, parts)
+
+
+def train(
+    run: Run, teacher: Teacher, targets: Targets, order: Order, batch: int, steps: int, say: Callable[[str], None]
+) -> None:
+    """Until `steps` are done, `batch` windows of the order a step."""
+    device = teacher.embedding.device
+    mixer = torch.compile(delta_net) if can_compile() else delta_net
+    while run.step < steps:
+        started = time.perf_counter()
+        these = order[run.step * batch : (run.step + 1) * batch]
+        tokens = as_tokens(targets.windows[these], device)
+        schedule = rate_schedule(run.step, steps, warm=4)
+        losses = []
+        for i, passed in enumerate(walk(teacher, tokens)):
+            last = passed.output
+            if i in FULL_LAYERS:
+                continue
+            loss = relative_error(mixer(mixers(run.layers[i]), passed.attention_input), passed.attention_output)
+            loss.backward()
+            losses.append(loss.item())
+            for one in run.trained[i].values():
+                one.step(schedule, run.step + 1)
+        targets.keep(these, teacher, last)
+        run.step += 1
+        run.tokens += tokens.numel()
+        mean, speed = float(np.mean(losses)), tokens.numel() / (time.perf_counter() - started)
+        write_curve(run.folder, run.stage, step=run.step, tokens=run.tokens, loss=mean, worst=max(losses), speed=speed)
+        say(f"layers {run.step}/{steps}  loss {mean:.4f}  worst {max(losses):.3f}  {speed:.0f} tokens/s")
+        run.save_sometimes()
+    run.save()
+
+
+def mixers(p: Parameters) -> Parameters:
+    return {name: p[name] for name in MIXER_RATES}
+
+
+def relative_error(made: Tensor, wanted: Tensor) -> Tensor:
+    return (made - wanted).square().mean() / wanted.square().mean()
+
+
+def rate_schedule(step: int, steps: int, warm: int) -> float:
+    """Up in `warm` steps, then down to a twentieth along a line."""
+    return min((step + 1) / warm, max(0.05, (steps - step) / steps))
+
+
+def can_compile() -> bool:
+    """Compiled, elementwise work costs half; without a C++ compiler everything still runs."""
+    import shutil
+
+    return shutil.which("g++") is not None or torch.cuda.is_available()

@@ -1,0 +1,121 @@
+"""The whole training, stage after stage: text, conversion, layers one by one, end to end at 256 and at 1,024 tokens.
+
+Owns the plan of a run (how much of what) and the order; every part resumes where it was stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shoestring.train import endtoend, layerwise
+from shoestring.train.checkpoint import Run, plot_curves
+from shoestring.train.convert import convert
+from shoestring.train.data import Ids, Order, books, mixed, windows, write_chats
+from shoestring.train.student import Parameters
+from shoestring.train.targets import as_tokens, open_targets
+from shoestring.train.workplace import Workplace
+
+STAGES = ("layers", "whole", "long")
+_CALIBRATION = 4096  # tokens that the conversion looks at
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps and windows a step of the stages; how many chats the teacher writes, and tokens of books to read."""
+
+    chats: int = 384
+    held_out_chats: int = 96
+    book_tokens: int = 400_000
+    held_out_book_tokens: int = 40_000
+    chats_of_eight: int = 4
+    layer_steps: int = 40
+    layer_batch: int = 16
+    whole_steps: int = 150
+    whole_batch: int = 8
+    long_steps: int = 20
+    long_batch: int = 2
+    short: int = 256
+    long: int = 1024
+
+
+@dataclass(frozen=True)
+class Text:
+    """Windows of books, then of chats, of a length; `books` tells where the chats begin."""
+
+    windows: Ids
+    books: int
+
+
+def prepare(work: Workplace, plan: Plan) -> tuple[Text, Text]:
+    """Read the books, let the teacher write the chats, cut: at 256 and at 1,024 tokens.
+
+    Raises CheckpointError when there are no books.
+    """
+    lines = books(work.folder, work.corpus, work.tokenizer, False, plan.book_tokens)
+    books(work.folder, work.corpus, work.tokenizer, True, plan.held_out_book_tokens)
+    common = (work.folder, work.teacher, work.tokenizer, work.template, work.seed)
+    write_chats(*common, True, plan.held_out_chats, work.say)
+    talk = write_chats(*common, False, plan.chats, work.say).tokens
+
+    def cut(length: int) -> Text:
+        parts = windows(lines, length), windows(talk, length)
+        return Text(np.concatenate(parts), len(parts[0]))
+
+    return cut(plan.short), cut(plan.long)
+
+
+def run(work: Workplace, plan: Plan) -> list[Parameters]:
+    """All stages; what is done already is skipped. Returns the trained layers."""
+    torch.manual_seed(work.seed)
+    short, long = prepare(work, plan)
+
+    def order(text: Text, windows: int, stage: int) -> Order:
+        chats = len(text.windows) - text.books
+        return mixed(text.books, chats, plan.chats_of_eight, windows, 10 * work.seed + stage)
+
+    targets = open_targets(work.folder, "short", short.windows)
+    plans = (
+        ("layers", targets, order(short, plan.layer_steps * plan.layer_batch, 0), plan.layer_batch, plan.layer_steps),
+        ("whole", targets, order(short, plan.whole_steps * plan.whole_batch, 1), plan.whole_batch, plan.whole_steps),
+        (
+            "long",
+            open_targets(work.folder, "long", long.windows),
+            order(long, plan.long_steps * plan.long_batch, 2),
+            plan.long_batch,
+            plan.long_steps,
+        ),
+    )
+    layers = _first_layers(work, short.windows[plans[0][2][: _CALIBRATION // plan.short]])
+    for name, texts, windows_in_order, batch, steps in plans:
+        stage = Run(work.folder, name, layers, [{} for _ in layers])
+        train = layerwise if name == "layers" else endtoend
+        train.start(stage)
+        if stage.resume():
+            work.say(f"{name}: {stage.step} of {steps} steps were done before")
+        train.train(stage, work.teacher, texts, windows_in_order, batch, steps, work.say)
+    plot_curves(work.folder, STAGES, work.folder / "curve.png")
+    return layers
+
+
+def _first_layers(work: Workplace, calibration: Ids) -> list[Parameters]:
+    path = work.folder / "converted.pt"
+    if path.exists():
+        return list(torch.load(path, map_location=work.device))
+    work.say("converting")
+    tokens = as_tokens(calibration, work.device)
+    layers = convert(work.teacher, tokens)
+    torch.save(layers, path)
+    return layers
+
+
+def latest(work: Workplace) -> tuple[str, list[Parameters]]:
+    """The layers of the last stage that has a checkpoint, and the stage's name."""
+    for stage in reversed(STAGES):
+        path: Path = work.folder / f"{stage}.pt"
+        if path.exists():
+            return stage, list(torch.load(path, map_location=work.device)["layers"])
+    return "converted", list(torch.load(work.folder / "converted.pt", map_location=work.device))

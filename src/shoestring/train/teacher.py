@@ -1,0 +1,207 @@
+"""The teacher: SmolLM2-135M-Instruct in torch, its Q4_1 weights multiplied out.
+
+Owns its forward pass over windows, layer by layer, and sampling of many sequences at once.
+Letters: B sequences, T tokens of a window, H hidden, D dims of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shoestring.checkpoint.tensors import Checkpoint
+from shoestring.reference.dequantize import dequantize
+
+LAYERS, HIDDEN, HEADS, KV_HEADS, HEAD_DIM, NEURONS = 30, 576, 9, 3, 64, 1536
+THETA, EPS = 100_000.0, 1e-5
+
+
+@dataclass(frozen=True)
+class TeacherLayer:
+    """q and k rows in halves, as transformers has them; matrices [out, in]."""
+
+    attn_norm: Tensor
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    output: Tensor
+    ffn_norm: Tensor
+    gate: Tensor
+    up: Tensor
+    down: Tensor
+
+
+@dataclass(frozen=True)
+class Teacher:
+    embedding: Tensor  # [V, H], the head too
+    layers: tuple[TeacherLayer, ...]
+    norm: Tensor
+
+
+def read_teacher(source: Checkpoint, device: torch.device) -> Teacher:
+    """Of the original GGUF file; float32."""
+
+    def read(name: str) -> Tensor:
+        tensor = source.tensors[name]
+        if tensor.type == "F32":
+            values = tensor.data.view("<f4").reshape(tensor.shape)
+        else:
+            values = dequantize(tensor.data.reshape(tensor.shape[0], -1), tensor.type)
+        return torch.tensor(values, dtype=torch.float32, device=device)
+
+    layers = []
+    for i in range(LAYERS):
+        block = f"blk.{i}."
+        layers.append(
+            TeacherLayer(
+                attn_norm=read(block + "attn_norm.weight"),
+                q=halves(read(block + "attn_q.weight"), HEADS),
+                k=halves(read(block + "attn_k.weight"), KV_HEADS),
+                v=read(block + "attn_v.weight"),
+                output=read(block + "attn_output.weight"),
+                ffn_norm=read(block + "ffn_norm.weight"),
+                gate=read(block + "ffn_gate.weight"),
+                up=read(block + "ffn_up.weight"),
+                down=read(block + "ffn_down.weight"),
+            )
+        )
+    return Teacher(read("token_embd.weight"), tuple(layers), read("output_norm.weight"))
+
+
+def halves(rows: Tensor, heads: int) -> Tensor:
+    """Rotary pairs side by side, as llama.cpp stores Llama 2 and 3 → first halves of a head, then second ones."""
+    return rows.reshape(heads, HEAD_DIM // 2, 2, -1).transpose(1, 2).reshape(rows.shape).contiguous()
+
+
+def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * weight
+
+
+def rotary(positions: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin of positions [...] → each [..., D/2]."""
+    frequencies = THETA ** (-torch.arange(0, HEAD_DIM, 2, device=positions.device, dtype=torch.float64) / HEAD_DIM)
+    angles = positions.to(torch.float64)[..., None] * frequencies
+    return angles.cos().float(), angles.sin().float()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The first D dims of x [..., D or more] turn, halves paired; the rest passes."""
+    half = cos.shape[-1]
+    a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """q [B, T, heads, D], k, v [B, T, kv, D] → [B, T, heads, D], causal; every kv head serves its group."""
+    group = q.shape[2] // k.shape[2]
+    q, k, v = q.transpose(1, 2), *(x.transpose(1, 2).repeat_interleave(group, 1) for x in (k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+
+def attention(layer: TeacherLayer, h: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """h [B, T, H] → [B, T, H]; cos and sin [T, 1, D/2]."""
+    B, T, _ = h.shape
+    q = rotate(F.linear(h, layer.q).view(B, T, HEADS, HEAD_DIM), cos, sin)
+    k = rotate(F.linear(h, layer.k).view(B, T, KV_HEADS, HEAD_DIM), cos, sin)
+    v = F.linear(h, layer.v).view(B, T, KV_HEADS, HEAD_DIM)
+    return F.linear(attend(q, k, v).reshape(B, T, HIDDEN), layer.output)
+
+
+def feed_forward(layer: TeacherLayer, h: Tensor) -> Tensor:
+    return F.linear(F.silu(F.linear(h, layer.gate)) * F.linear(h, layer.up), layer.down)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What one layer saw and made: inputs of its two parts after their norms, and the attention's output."""
+
+    attention_input: Tensor  # [B, T, H]
+    attention_output: Tensor  # [B, T, H]
+    feed_forward_input: Tensor  # [B, T, H]
+    output: Tensor  # [B, T, H], the residual stream after the layer
+
+
+@torch.no_grad()
+def walk(teacher: Teacher, tokens: Tensor) -> Iterator[Passed]:
+    """Layer after layer over tokens [B, T]."""
+    cos, sin = (table[:, None] for table in rotary(torch.arange(tokens.shape[1], device=tokens.device)))
+    x = teacher.embedding[tokens]
+    for layer in teacher.layers:
+        h = rms_norm(x, layer.attn_norm)
+        mixed = attention(layer, h, cos, sin)
+        x = x + mixed
+        after = rms_norm(x, layer.ffn_norm)
+        x = x + feed_forward(layer, after)
+        yield Passed(h, mixed, after, x)
+
+
+@torch.no_grad()
+def hidden(teacher: Teacher, tokens: Tensor) -> Tensor:
+    """After the last norm, [B, T, H]; logits are its product with the embedding."""
+    for passed in walk(teacher, tokens):
+        last = passed.output
+    return rms_norm(last, teacher.norm)
+
+
+@torch.no_grad()
+def sample(
+    teacher: Teacher, prompts: list[list[int]], temperatures: list[float], end: int, most: int, seed: int
+) -> list[list[int]]:
+    """Answers to prompts, each until `end` (included) or `most` tokens. Deterministic for a seed."""
+    device = teacher.embedding.device
+    chance = torch.Generator(device=device).manual_seed(seed)
+    B, longest = len(prompts), max(map(len, prompts))
+    padding = torch.tensor([longest - len(p) for p in prompts], device=device)
+    tokens = torch.tensor([[end] * (longest - len(p)) + p for p in prompts], device=device)
+    warmth = torch.tensor(temperatures, device=device)[:, None]
+    shape = (LAYERS, B, KV_HEADS, longest + most, HEAD_DIM)
+    keys, values = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
+    alive, over = torch.arange(B, device=device), torch.zeros(B, dtype=torch.bool, device=device)
+    answers: list[list[int]] = [[] for _ in prompts]
+    at = 0
+    for step in range(most):
+        logits = _advance(teacher, tokens, at, padding, keys, values)
+        at += tokens.shape[1]
+        picked = torch.multinomial((logits / warmth).softmax(-1), 1, generator=chance)
+        for row, token in zip(alive.tolist(), picked[:, 0].tolist(), strict=True):
+            answers[row].append(token)
+        over = over | (picked[:, 0] == end)
+        going = ~over
+        if over.all():
+            break
+        tokens = picked
+        # Those that are over are carried along for a while: moving the caches costs more than a few rows.
+        if step % 8 == 7:
+            alive, over, tokens = alive[going], over[going], tokens[going]
+            padding, warmth = padding[going], warmth[going]
+            keys, values = keys[:, going], values[:, going]
+    return [answer[: answer.index(end) + 1] if end in answer else answer for answer in answers]
+
+
+def _advance(teacher: Teacher, tokens: Tensor, at: int, padding: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Logits after tokens [B, T] at places at …; `padding` places at the front of each sequence are hidden."""
+    B, T = tokens.shape
+    place = torch.arange(at, at + T, device=tokens.device)
+    cos, sin = (table[:, :, None] for table in rotary(place - padding[:, None]))
+    everything = torch.arange(at + T, device=tokens.device)
+    seen = (everything >= padding[:, None, None]) & (everything <= place[:, None])  # [B, T, at + T]
+    seen = seen | (everything == place[:, None])  # a padding place sees itself: a softmax needs something
+    x = teacher.embedding[tokens]
+    for i, layer in enumerate(teacher.layers):
+        h = rms_norm(x, layer.attn_norm)
+        q = rotate(F.linear(h, layer.q).view(B, T, HEADS, HEAD_DIM), cos, sin)
+        k = rotate(F.linear(h, layer.k).view(B, T, KV_HEADS, HEAD_DIM), cos, sin)
+        keys[i, :, :, at : at + T] = k.transpose(1, 2)
+        values[i, :, :, at : at + T] = F.linear(h, layer.v).view(B, T, KV_HEADS, HEAD_DIM).transpose(1, 2)
+        group = HEADS // KV_HEADS
+        q = q.transpose(1, 2).reshape(B, KV_HEADS, group * T, HEAD_DIM)  # a group's heads share keys and values
+        mask = seen[:, None].repeat(1, 1, group, 1)
+        o = F.scaled_dot_product_attention(q, keys[i, :, :, : at + T], values[i, :, :, : at + T], attn_mask=mask)
+        o = o.reshape(B, HEADS, T, HEAD_DIM).transpose(1, 2).reshape(B, T, HIDDEN)
+        x = x + F.linear(o, layer.output)
+        x = x + feed_forward(layer, rms_norm(x, layer.ffn_norm))
+    return F.linear(rms_norm(x[:, -1], teacher.norm), teacher.embedding)

@@ -1,0 +1,46 @@
+"""Where a training run lives: its folder, seed and device, the teacher and its words. Opened once, by the command."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from shoestring.checkpoint.chat_template import ChatTemplate
+from shoestring.checkpoint.gguf import open_gguf
+from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.demo import source_path
+from shoestring.train.teacher import Teacher, read_teacher
+
+
+@dataclass(frozen=True)
+class Workplace:
+    folder: Path
+    corpus: Path
+    seed: int
+    device: torch.device
+    teacher: Teacher
+    tokenizer: Tokenizer
+    template: ChatTemplate
+
+    def say(self, line: str) -> None:
+        """To the terminal and to the run's log."""
+        stamped = f"{time.strftime('%H:%M:%S')} {line}"
+        print(stamped, flush=True)
+        with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(stamped + "\n")
+
+
+def open_workplace(folder: Path, corpus: Path, seed: int, threads: int | None) -> Workplace:
+    """Raises CheckpointError when the package with the teacher's weights is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    source = open_gguf(source_path())
+    tokenizer = Tokenizer.from_checkpoint(source)
+    template = ChatTemplate.from_checkpoint(source, tokenizer, "qwen3_5")
+    return Workplace(folder, corpus, seed, device, read_teacher(source, device), tokenizer, template)
