@@ -16,6 +16,7 @@ ROWS = list(builtin_catalogue().models.values())
 CLASSES = {
     "qwen3_5": "Qwen3_5ForConditionalGeneration",
     "qwen3_5_moe": "Qwen3_5MoeForConditionalGeneration",
+    "qwen3_5_moe_text": "Qwen3_5MoeForCausalLM",
     "llama4": "Llama4ForConditionalGeneration",
 }
 
