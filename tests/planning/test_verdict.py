@@ -280,3 +280,39 @@ def test_a_mac_costs_its_price_over_the_years_and_power() -> None:
     (unsold,) = planned(CATALOGUE, "mac-m5-max-96g", "qwen3.5-9b").assessments
     assert unsold.cost.rows == ()
     assert "power alone" in unsold.cost.basis
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from(["cpu:8c-2ch-ddr5+{}g", "rtx-5090+{}g", "2xh100+{}g", "cpu:64c-12ch-ddr5+{}g+nvme4"]),
+    st.integers(4, 900),
+    st.integers(0, 600),
+    st.sampled_from([u for u in USES if CATALOGUE.uses[u].measure == "quality"]),
+)
+def test_more_memory_never_holds_a_model_back(machine: str, gigabytes: int, more: int, use: str) -> None:
+    """Its group never rises, and who rises in the ranking has a better one, or passes somebody who has not moved."""
+    before, after = (
+        planned(CATALOGUE, machine.format(size), use=use).verdicts[0].ranking for size in (gigabytes, gigabytes + more)
+    )
+    old = {r.assessment.candidate.id: r.group for r in before}
+    new = {r.assessment.candidate.id: r.group for r in after}
+    assert all(new[id] <= old[id] for id in old)
+    if old == new:
+        assert [r.assessment.candidate.id for r in before] == [r.assessment.candidate.id for r in after]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2 * 10**9), st.booleans(), st.sampled_from(USES))
+def test_who_asks_changes_only_what_the_licence_says(mau: int, eu: bool, use: str) -> None:
+    before, after = planned(use=use).verdicts[0], planned(use=use, company_mau=mau, eu=eu).verdicts[0]
+    limit = CATALOGUE.licences["llama4-community"].limit_mau
+    concerned = mau > limit or (eu and use == "multimodal")
+    for old in before.ranking:
+        new = next(r for r in after.ranking if r.assessment.candidate.id == old.assessment.candidate.id)
+        if old.assessment.candidate.family != "llama4" or not concerned:
+            assert new.group == old.group
+            assert new.sentences[1] == old.sentences[1]
+        else:
+            assert new.group >= old.group
+    if not concerned:
+        assert order(before) == order(after)
