@@ -173,7 +173,7 @@ def test_our_engine_is_meant_where_it_reads_the_type() -> None:
     fast, slow = (estimate(n, place(n, m), m).prefill for n in (ours, other))
     assert fast is not None
     assert slow is not None
-    assert fast > 2 * slow
+    assert fast > 1.5 * slow
 
 
 GPUS = ["h100", "b200", "rtx-5090", "rtx-4090", "mi300x"]
