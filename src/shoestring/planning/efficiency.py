@@ -47,7 +47,7 @@ METAL = Efficiency("llama.cpp", 0.84, 0.60, 0.12, 19e-6)
 #: on processors; from the EPYC 9554; operations as half of our engine's, as docs/benchmarks.md measured both
 PROCESSOR = Efficiency("llama.cpp", 0.79, 1.0, 1.0, 22.5e-6)
 #: our own engine, whose integer products do several operations where the stated peak counts one: 2.5 times that peak on
-#: two cores of a Xeon at 2.3 GHz, 1.6 on an EPYC (docs/benchmarks.md); the rest as above
+#: two cores of a Xeon at 2.3 GHz, taken as 2; the rest as above
 OWN = Efficiency("shoestring", 0.79, 2.0, 2.0, 22.5e-6)
 OWN_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0")
 #: assumed
