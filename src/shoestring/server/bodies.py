@@ -12,7 +12,6 @@ from shoestring.server.errors import ApiError
 from shoestring.server.limits import Limits
 from shoestring.server.responses import send_error
 
-
 #: What programs mean whatever type they name (curl -d names a form's); pages of browsers have to name it, since
 #: a page of another site cannot without asking first.
 _JSON = (b"content-type", b"application/json")

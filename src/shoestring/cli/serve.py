@@ -1,0 +1,153 @@
+"""`shoestring serve`: a model behind HTTP."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli import serve_options as o
+from shoestring.cli.models import find, guard_mapped_files
+from shoestring.cli.progress import Progress
+from shoestring.errors import RequestError
+
+if TYPE_CHECKING:
+    from shoestring.model.opening import Opened
+    from shoestring.server.settings import Resolved, Settings
+
+HELP = """Serve MODEL to programs that speak OpenAI's, Anthropic's or Ollama's API, and a chat page to browsers.
+
+Every option can also be a variable SHOESTRING_* or a line in the TOML file of --config. Ctrl-C finishes running
+answers and ends, twice ends at once. docs/server.md has more."""
+
+#: Import name → what the extra installs.
+PACKAGES = {
+    "fastapi": "fastapi",
+    "uvicorn": "uvicorn",
+    "pydantic": "pydantic",
+    "llguidance": "llguidance",
+    "prometheus_client": "prometheus-client",
+    "psutil": "psutil",
+}
+INSTALL = "pip install 'shoestring[server]'"
+
+
+def serve(
+    model: o.Model = None,
+    host: o.Host = None,
+    port: o.Port = None,
+    memory: o.Memory = None,
+    context: o.Context = None,
+    parallel: o.Parallel = None,
+    cache_memory: o.CacheMemory = None,
+    queue: o.Queue = None,
+    threads: o.Threads = None,
+    kv_type: o.KV = None,
+    api_key: o.ApiKey = None,
+    api_key_file: o.ApiKeyFile = None,
+    no_auth: o.NoAuth = None,
+    allow_host: o.AllowHost = None,
+    model_name: o.ModelName = None,
+    alias: o.Alias = None,
+    json_log: o.JsonLog = None,
+    shutdown_timeout: o.ShutdownTimeout = None,
+    max_body: o.MaxBody = None,
+    body_timeout: o.BodyTimeout = None,
+    write_timeout: o.WriteTimeout = None,
+    keep_alive: o.KeepAlive = None,
+    config: o.Config = None,
+    debug: options.Debug = False,
+) -> None:
+    flags = {name: value for name, value in locals().items() if name not in ("config", "debug")}
+    settings = resolved(flags, config).settings
+    missing = missing_packages()
+    if missing:
+        raise RequestError(f"serve needs packages that are not installed ({', '.join(missing)}): {INSTALL}")
+    run(settings)
+
+
+def resolved(flags: dict[str, Any], config: str | None) -> Resolved:
+    """The settings of a command line with lists under their own names. Raises RequestError."""
+    from shoestring.server.settings import SINGULAR, resolve
+
+    given = dict(flags)
+    for plural, singular in SINGULAR.items():
+        given[plural] = tuple(given.pop(singular) or ())
+    return resolve({name: value for name, value in given.items() if value is not False}, file=config)
+
+
+def missing_packages() -> list[str]:
+    """What of the extra is not installed."""
+    return [package for name, package in PACKAGES.items() if importlib.util.find_spec(name) is None]
+
+
+def run(settings: Settings) -> None:
+    """Everything that can be refused is refused before the model is loaded."""
+    from shoestring import ops
+    from shoestring.demo import DEMO_NAME
+    from shoestring.model.loading import checked_threads, load, plan
+    from shoestring.model.memory import weight_bytes
+    from shoestring.model.opening import open_model
+    from shoestring.server.auth import all_keys, check_exposure
+    from shoestring.server.banner import banner
+    from shoestring.server.run import address_of, bind
+    from shoestring.server.run import serve as serve_http
+    from shoestring.server.served import served_model
+    from shoestring.server.service import Service
+
+    keys = all_keys(settings)
+    check_exposure(settings, keys)
+    if settings.threads is not None:
+        checked_threads(settings.threads)
+    if settings.model is None:
+        typer.echo(f"No model was named: serving {DEMO_NAME}, an embedded test model, not to be judged by.", err=True)
+    path = find(settings.model or DEMO_NAME)
+    opened = open_model(path)
+    limits: dict[str, Any] = {"memory": settings.memory, "parallel": settings.parallel}
+    plan(opened, kv_type=settings.kv_type, context=settings.context, **limits)
+    with bind(settings.host, settings.port) as listening:
+        guard_mapped_files()
+        with Progress(f"loading {path.name}") as progress:
+            model = load(path, settings.threads, settings.kv_type, settings.context, progress, **limits)
+        info = served_model(model, model_id(settings, path), settings.aliases, **file_facts(opened))
+        compute = f"{ops.isa()}, {ops.num_threads()} threads"
+        text = banner(
+            model, info, settings, keys, address_of(listening), weights=weight_bytes(opened.binding), compute=compute
+        )
+        typer.echo(text, err=True)
+        serve_http(Service(model, info, queue=settings.queue, limits=settings.limits), settings, listening)
+    typer.echo("ended", err=True)
+
+
+def model_id(settings: Settings, path: Path) -> str:
+    """What clients call the model: as it was named, without the folders and the ending of a file."""
+    if settings.model_name is not None:
+        return settings.model_name
+    name = settings.model
+    if name is None or Path(name).expanduser().exists():
+        return path.resolve().name.removesuffix(".gguf") if name is not None else "demo-llama4"
+    return name
+
+
+def file_facts(opened: Opened) -> dict[str, Any]:
+    """What a checkpoint's headers tell of it."""
+    from shoestring.checkpoint.summary import summarize
+    from shoestring.server.banner import amount
+
+    summary = summarize(opened.config, opened.checkpoint, opened.binding)
+    sizes: dict[str, int] = {}
+    for (_, kind), size in summary.source_bytes.items():
+        sizes[kind] = sizes.get(kind, 0) + size
+    quantization = max(sizes, key=sizes.__getitem__)
+    billions = summary.parameters_total / 1e9
+    parameters = f"{billions:.3g} billion parameters" if billions >= 0.1 else f"{billions * 1e3:.3g} million parameters"
+    return {
+        "parameters": summary.parameters_total,
+        "quantization": quantization,
+        "file_bytes": summary.total_bytes,
+        "path": str(opened.checkpoint.path),
+        "description": f"{opened.config.family}, {parameters}, {quantization}, {amount(summary.total_bytes)}",
+    }

@@ -1,0 +1,56 @@
+"""What an operator reads when the server has started: the model, where the memory went, who may come, where to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shoestring.model.model import Model
+from shoestring.server.auth import is_loopback
+from shoestring.server.served import ServedModel
+from shoestring.server.settings import Settings
+
+
+def banner(
+    model: Model,
+    info: ServedModel,
+    settings: Settings,
+    keys: Sequence[str],
+    address: str,
+    *,
+    weights: int,
+    compute: str,
+) -> str:
+    """weights: their bytes once loaded. compute: instruction set and threads."""
+    import shoestring
+
+    engine = model.engine
+    state = engine.runner.layout.nbytes(engine.capacity, engine.kv_type)
+    at_once = engine.scheduler.most_running
+    sequences = "1 request" if at_once == 1 else f"{at_once} requests"
+    rows = [
+        ("model", f"{info.id} ({info.description or info.family})"),
+        ("memory", f"{amount(weights)} weights, {amount(state)} state ({sequences} at once, {engine.kv_type})"),
+        ("context", f"{model.context:,} tokens a request, at most {settings.queue} requests wait"),
+        ("compute", compute),
+        ("access", access(settings, keys)),
+        ("open", f"{address}   (API: {address}/v1)"),
+    ]
+    lines = [f"shoestring {shoestring.__version__} is ready", *(f"  {name:9}{text}" for name, text in rows)]
+    return "\n".join(lines)
+
+
+def access(settings: Settings, keys: Sequence[str]) -> str:
+    """Who may use the server."""
+    who = "this machine only" if is_loopback(settings.host) else f"whoever reaches {settings.host}"
+    if not keys:
+        return f"{who}, no key"
+    return f"{who}, with " + ("the key" if len(keys) == 1 else f"one of {len(keys)} keys")
+
+
+def amount(size: float) -> str:
+    """Bytes with a unit."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit in ("B", "KiB") else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
