@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("output",),
     ("hub", "stores", "demo", "synthetic", "catalogue", "planning"),
     ("model",),
-    ("server",),
+    ("server", "train"),
     ("cli", "__init__", "__main__"),
 )
 
