@@ -25,6 +25,8 @@ def rule(asked: Asked) -> Reply:
         return Reply("I look.", thinking="Where could it be?", calls=[("list_folder", {"path": "."})])
     if asked.text == "notes/\nsecret.txt":
         return Reply(calls=[("read_file", {"path": "../other.txt"}), ("read_file", {"path": "secret.txt"})])
+    if "not for you" in asked.prompt:
+        return Reply("It led out of the folder")
     return Reply(f"The word is {asked.text}")
 
 
