@@ -5,7 +5,6 @@ A step that fails ends the requests that it ran, with an error of their own; the
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -13,13 +12,10 @@ from collections.abc import Callable
 
 from shoestring.engine.engine import Delivery, Engine
 from shoestring.engine.request import Counts
-from shoestring.errors import ShoestringError
 from shoestring.server.answers import taken
 from shoestring.server.errors import ApiError, from_exception, shutting_down
 from shoestring.server.requests import Progress, Started, StreamItem, Usage
 from shoestring.server.ticket import End, Ticket
-
-log = logging.getLogger("shoestring.server")
 
 
 class EngineThread:
@@ -128,9 +124,7 @@ class EngineThread:
             self._end(ticket, told)
 
     def _told(self, error: Exception) -> ApiError:
-        """What a client learns of a failure that it did not cause; what is no error of ours is logged whole."""
-        if not isinstance(error, ShoestringError | MemoryError):
-            log.error("a step failed", exc_info=error)
+        """What a client learns of a failure that it did not cause."""
         told = from_exception(error)
         return told if told.status >= 500 else ApiError(500, told.message, "step_failed")
 

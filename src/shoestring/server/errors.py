@@ -7,11 +7,14 @@ errors that come when a stream has begun.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from shoestring.errors import CapacityError, NumericsError, RequestError, ShoestringError, TokenizerError
+
+log = logging.getLogger("shoestring.server")
 
 #: OpenAI's `type` of an error by status.
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -73,6 +76,7 @@ def from_exception(error: Exception) -> ApiError:
         return ApiError(500, message, "server_error")
     if isinstance(error, MemoryError):
         return ApiError(500, "the system refused more memory for this step", "out_of_memory")
+    log.error("a bug", exc_info=error)
     return ApiError(500, f"this is a bug in shoestring ({type(error).__name__}); the server's log has more", "bug")
 
 
