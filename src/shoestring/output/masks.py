@@ -24,16 +24,6 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.uint32]
 
-#: Bounds of compiling and of one mask; by them the worst grammar takes seconds, not minutes.
-_LIMITS = {
-    "max_items_in_row": 2000,
-    "initial_lexer_fuel": 1_000_000,
-    "step_lexer_fuel": 200_000,
-    "step_max_items": 50_000,
-    "max_lexer_states": 50_000,
-    "max_grammar_size": 200_000,
-    "verbose_errors": False,
-}
 #: A model's logits may be wider than its tokenizer's vocabulary: the mask goes on, with nothing allowed there.
 _SPARE_WORDS = 256
 #: Most tokens that one sampled token can force.
@@ -78,8 +68,10 @@ def compile_grammar(tokenizer: Vocabulary, grammar: str, what: str) -> Matcher:
     """A matcher at the grammar's beginning. Raises RequestError that says why `what` cannot be honoured."""
     from llguidance import LLMatcher, LLParserLimits
 
-    # The bounds are of work, so that the same grammar is refused or accepted on every machine.
-    matcher = LLMatcher(vocabulary_of(tokenizer), grammar, log_level=0, limits=LLParserLimits(**_LIMITS))
+    # Bounds of work, not of time, so that a grammar is refused or accepted alike on every machine. By them the worst
+    # takes seconds, in compiling or in one mask.
+    limits = LLParserLimits(max_lexer_states=50_000, max_grammar_size=200_000, verbose_errors=False)
+    matcher = LLMatcher(vocabulary_of(tokenizer), grammar, log_level=0, limits=limits)
     if matcher.is_error():
         raise RequestError(f"{what}: {_reason(matcher.get_error())}")
     return Matcher(matcher, tokenizer)
