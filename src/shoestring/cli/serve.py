@@ -91,12 +91,12 @@ def run(settings: Settings) -> None:
     from shoestring.model.loading import checked_threads, load, plan
     from shoestring.model.memory import weight_bytes
     from shoestring.model.opening import open_model
-    from shoestring.server.auth import all_keys, check_exposure
     from shoestring.server.banner import banner
-    from shoestring.server.run import address_of, bind
+    from shoestring.server.exposure import all_keys, check_exposure
     from shoestring.server.run import serve as serve_http
     from shoestring.server.served import served_model
     from shoestring.server.service import Service
+    from shoestring.server.sockets import address_of, bind
 
     keys = all_keys(settings)
     check_exposure(settings, keys)

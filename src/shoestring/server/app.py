@@ -15,9 +15,10 @@ from starlette.exceptions import HTTPException
 import shoestring
 from shoestring.errors import ShoestringError
 from shoestring.server import record
-from shoestring.server.auth import AccessControl, all_keys
+from shoestring.server.auth import AccessControl
 from shoestring.server.bodies import BodyLimits
 from shoestring.server.errors import ApiError, error_body, from_exception
+from shoestring.server.exposure import all_keys
 from shoestring.server.log import Observe, Observer
 from shoestring.server.metrics import Metrics
 from shoestring.server.service import Service

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shoestring.model.model import Model
-from shoestring.server.auth import is_loopback
+from shoestring.server.exposure import access
 from shoestring.server.served import ServedModel
 from shoestring.server.settings import Settings
 
@@ -37,14 +37,6 @@ def banner(
     ]
     lines = [f"shoestring {shoestring.__version__} is ready", *(f"  {name:9}{text}" for name, text in rows)]
     return "\n".join(lines)
-
-
-def access(settings: Settings, keys: Sequence[str]) -> str:
-    """Who may use the server."""
-    who = "this machine only" if is_loopback(settings.host) else f"whoever reaches {settings.host}"
-    if not keys:
-        return f"{who}, no key"
-    return f"{who}, with " + ("the key" if len(keys) == 1 else f"one of {len(keys)} keys")
 
 
 def amount(size: float) -> str:

@@ -1,0 +1,193 @@
+"""`shoestring doctor`: whether this machine can serve a model, with which settings, and how to mend what is missing.
+
+Every check is made as `serve` would make it, nothing is loaded. Exit code 1 when something is missing.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli import serve_options as o
+from shoestring.cli.models import find
+from shoestring.cli.serve import INSTALL, missing_packages, resolved
+from shoestring.errors import ShoestringError
+
+if TYPE_CHECKING:
+    from shoestring.server.settings import Resolved, Settings
+
+HELP = """Tell whether this machine can serve MODEL: what is there, what is missing and how to mend it, the settings in
+effect and where each came from. Nothing is loaded; the exit code is 1 when something is missing."""
+
+_MARKS = {"ok": "ok     ", "warning": "warning", "failed": "MISSING"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. mend: what to do, where something is to be done."""
+
+    name: str
+    state: Literal["ok", "warning", "failed"]
+    text: str
+    mend: str | None = None
+
+
+def doctor(
+    model: o.Model = None,
+    host: o.Host = None,
+    port: o.Port = None,
+    memory: o.Memory = None,
+    context: o.Context = None,
+    parallel: o.Parallel = None,
+    cache_memory: o.CacheMemory = None,
+    threads: o.Threads = None,
+    kv_type: o.KV = None,
+    api_key: o.ApiKey = None,
+    api_key_file: o.ApiKeyFile = None,
+    no_auth: o.NoAuth = None,
+    config: o.Config = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    flags = {name: value for name, value in locals().items() if name not in ("config", "json", "debug")}
+    found: list[Finding] = [extension(), packages()]
+    settled: Resolved | None = None
+    try:
+        settled = resolved({"allow_host": None, "alias": None, **flags}, config)
+    except ShoestringError as error:
+        found.append(failed("settings", error, "correct it where it is written"))
+    if settled is not None:
+        found += [keys(settled.settings), port_free(settled.settings), model_fits(settled.settings)]
+    if json:
+        told = {"checks": [asdict(one) for one in found], "settings": None if settled is None else in_effect(settled)}
+        typer.echo(json_module.dumps(told))
+    else:
+        show(found, settled)
+    if any(one.state == "failed" for one in found):
+        raise typer.Exit(1)
+
+
+def show(found: list[Finding], settled: Resolved | None) -> None:
+    """For people."""
+    for one in found:
+        typer.echo(f"{_MARKS[one.state]}  {one.name:10}{one.text}")
+        if one.mend is not None:
+            typer.echo(f"{'':19}→ {one.mend}")
+    if settled is not None:
+        typer.echo("\nsettings" + (f" (file {settled.file})" if settled.file else ""))
+        for name, setting in in_effect(settled).items():
+            typer.echo(f"  {name:18}{_shown(name, setting['value']):28}{setting['source']}")
+    missing = sum(one.state == "failed" for one in found)
+    typer.echo(f"\n{missing} of these must be mended before `shoestring serve` can start" if missing else "\nready")
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return {"model": "demo-llama4", "api_key_file": "none"}.get(name, "decided at start")
+    return ", ".join(value) or "none" if isinstance(value, list | tuple) else str(value)
+
+
+def in_effect(settled: Resolved) -> dict[str, dict[str, Any]]:
+    """Settings by name, with their source; keys are not shown."""
+    from shoestring.server.settings import SECRET
+
+    shown = {}
+    for name, source in settled.sources.items():
+        value = getattr(settled.settings, name)
+        if name in SECRET and value:
+            value = f"{len(value)}, not shown"
+        shown[name] = {"value": value, "source": source}
+    return shown
+
+
+# --- the checks
+
+
+def failed(name: str, error: Exception, mend: str | None = None) -> Finding:
+    """An error's own words say what to do behind a colon or a semicolon; they are told as they are."""
+    return Finding(name, "failed", " ".join(str(error).split()), mend)
+
+
+def extension() -> Finding:
+    """The compiled part, and what this processor can run of it."""
+    try:
+        from shoestring import ops
+
+        isa, variants = ops.isa(), ops.variants()
+    except ImportError as error:
+        return failed("kernels", error, "install shoestring again; unset SHOESTRING_ISA if it is set")
+    text = f"{isa}, of {', '.join(variants)}"
+    if isa == "scalar":
+        return Finding("kernels", "warning", text, "no vector instructions are used: answers will be very slow")
+    return Finding("kernels", "ok", text)
+
+
+def packages() -> Finding:
+    missing = missing_packages()
+    if missing:
+        return Finding("packages", "failed", f"not installed: {', '.join(missing)}", INSTALL)
+    return Finding("packages", "ok", "all of the extra [server]")
+
+
+def keys(settings: Settings) -> Finding:
+    """Who will be let in."""
+    return _checked("access", lambda: _access(settings))
+
+
+def _access(settings: Settings) -> str:
+    from shoestring.server.exposure import access, all_keys, check_exposure
+
+    known = all_keys(settings)
+    check_exposure(settings, known)
+    return access(settings, known)
+
+
+def port_free(settings: Settings) -> Finding:
+    return _checked("port", lambda: _bound(settings))
+
+
+def _bound(settings: Settings) -> str:
+    from shoestring.server.sockets import bind
+
+    with bind(settings.host, settings.port):
+        return f"{settings.host}:{settings.port} can be had"
+
+
+def model_fits(settings: Settings) -> Finding:
+    """The file is understood, and its weights and state fit."""
+    return _checked("model", lambda: _planned(settings))
+
+
+def _planned(settings: Settings) -> str:
+    from shoestring.cli.progress import human
+    from shoestring.demo import DEMO_NAME
+    from shoestring.model.loading import plan
+    from shoestring.model.memory import free_memory, weight_bytes
+    from shoestring.model.opening import open_model
+
+    path = find(settings.model or DEMO_NAME)
+    opened = open_model(path)
+    made = plan(
+        opened,
+        kv_type=settings.kv_type,
+        context=settings.context,
+        memory=settings.memory,
+        parallel=settings.parallel,
+    )
+    weights, state = weight_bytes(opened.binding), opened.layout.nbytes(made.capacity, settings.kv_type)
+    return (
+        f"{settings.model or DEMO_NAME}: weights {human(weights)}, state {human(state)} for {made.sequences} at once, "
+        f"context {made.context:,}; {human(free_memory())} are free"
+    )
+
+
+def _checked(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, "ok", check())
+    except (ShoestringError, OSError) as error:
+        return failed(name, error)

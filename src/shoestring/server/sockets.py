@@ -1,0 +1,39 @@
+"""The socket that the server listens on, bound before anything is loaded."""
+
+from __future__ import annotations
+
+import socket
+
+from shoestring.errors import RequestError
+
+#: Connections that wait to be accepted.
+_BACKLOG = 256
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0: any that is free. Raises RequestError when it cannot be had."""
+    name = host.strip("[]")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise RequestError(f"--host {host}: {error.strerror or error}") from None
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        what = f"port {port} of {host} cannot be used: {error.strerror or error}; choose another --port"
+        raise RequestError(what) from None
+    return listening
+
+
+def address_of(listening: socket.socket) -> str:
+    """The address to open, as a browser on this machine understands it."""
+    host, port = listening.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
