@@ -77,7 +77,10 @@ def _prompts(prompt: Any) -> list[Any]:
 
 
 def _text(prompt: str | tuple[int, ...], served: Service) -> str:
-    return prompt if isinstance(prompt, str) else served.model.tokenizer.decode(prompt)
+    """The prompt as it is echoed; half of a surrogate pair, which has no UTF-8, as U+FFFD."""
+    if not isinstance(prompt, str):
+        return served.model.tokenizer.decode(prompt)
+    return prompt.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 async def _open(served: Service, requests: Sequence[CompletionRequest]) -> list[Stream]:

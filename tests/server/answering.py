@@ -1,0 +1,86 @@
+"""A scripted model behind the application, asked without a network; and a service that fails in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from shoestring.model.scripted import Family, Reply, scripted_model
+from shoestring.output.events import Content
+from shoestring.server.app import create_app
+from shoestring.server.errors import ApiError
+from shoestring.server.requests import Delta, Started, StreamItem
+from shoestring.server.service import Service
+
+ANSWER = "Héllo, 你好 👋!"
+ARGUMENTS = {"city": "Oslo", "days": 2}
+PARAMETERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+    "required": ["city"],
+}
+REPLIES = {
+    "hello": Reply(ANSWER, thinking="a greeting"),
+    "weather": Reply("I look.", calls=[("look", ARGUMENTS), ("look", {"city": "Rome"})]),
+}
+COMPLETIONS = {"One, two": ", three. 👋", "A, b": ", c."}
+
+
+@contextmanager
+def answering(family: Family = "qwen3_5", **service: Any) -> Iterator[TestClient]:
+    """A client of the application; its model is called scripted."""
+    model = scripted_model(REPLIES, family=family, completions=COMPLETIONS, context=2048)
+    app = create_app(Service(model, **service))
+    with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client
+
+
+class BrokenStream:
+    """Begins to answer, then fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._items: list[StreamItem] = [Started(3, 0), Delta(0, (Content("so far"),), ())]
+        self._error = error
+        self.closed = False
+
+    def __aiter__(self) -> BrokenStream:
+        return self
+
+    async def __anext__(self) -> StreamItem:
+        if not self._items:
+            raise self._error
+        return self._items.pop(0)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@contextmanager
+def breaking(client: TestClient, error: Exception | None = None) -> Iterator[list[BrokenStream]]:
+    """Inside, every answer breaks off in the middle; the streams that were opened."""
+    service = client.app.state.service  # type: ignore[attr-defined]
+    streams: list[BrokenStream] = []
+
+    async def open_stream(request: object) -> BrokenStream:
+        streams.append(BrokenStream(error or ApiError(500, "the step failed")))
+        return streams[-1]
+
+    service.chat = service.complete = open_stream
+    try:
+        yield streams
+    finally:
+        del service.chat, service.complete
+
+
+def idle(client: TestClient) -> bool:
+    """Whether nothing is left of the requests so far."""
+    service = client.app.state.service  # type: ignore[attr-defined]
+    return not service.busy
+
+
+def data(text: str) -> Sequence[str]:
+    """The data of server-sent events."""
+    return [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
