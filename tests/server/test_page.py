@@ -102,7 +102,7 @@ def test_an_answer_streams_in_and_says_how_fast_it_was(at: Open, server: StandIn
     at.page.wait_for_selector(OVER)
     assert at.page.locator("article.answer > .text").inner_html() == "<p>Hello <strong>world</strong>.</p>"
     measures = at.text(".measures")
-    for part in ("12 tokens", "tokens/s", "first after", "75 % of 40 prompt tokens from the cache"):
+    for part in ("12 tokens", "tokens/s", "first after", "75\u00a0% of 40 prompt tokens from the cache"):
         assert part in measures
     assert at.text("#used") == "52 of 8,192 tokens"
     assert "Hello" in str(at.page.text_content("#status"))
@@ -253,7 +253,7 @@ def test_a_conversation_survives_a_reload(at: Open, server: StandIn) -> None:
     at.page.wait_for_selector(OVER)
     assert at.page.locator("article.answer > .text").last.inner_html() == before
     assert at.text(".user .words") == "Keep this"
-    assert "75 % of 40" in at.text(".measures")
+    assert "75\u00a0% of 40" in at.text(".measures")
     at.page.locator(".thinking summary").click()
     at.page.locator(".thinking .text", has_text="Hm.").wait_for()
 

@@ -130,7 +130,7 @@ function afterwards({ measures, finish }, contextLength) {
   if (measures.first !== undefined) parts.push(`first after ${duration(measures.first)}`);
   if (measures.prompt) {
     const share = Math.floor((100 * (measures.cached ?? 0)) / measures.prompt);
-    parts.push(`${share} % of ${number(measures.prompt)} prompt tokens from the cache`);
+    parts.push(`${share}\u00a0% of ${number(measures.prompt)} prompt tokens from the cache`);
   }
   const full = finish === "length" && contextLength && measures.prompt + measures.tokens >= contextLength;
   const end = full ? "The context is full: start a new chat to go on." : ENDS[finish];
