@@ -79,8 +79,9 @@ class Calls:
         try:
             while not self.full and (yield from self._one(opener, self.begun == before)):
                 pass
-        except (EndedError, _MalformedError) as error:
-            if self._arguments is not None and (self.mend or isinstance(error, _MalformedError)):
+        except (EndedError, _MalformedError):
+            cut = self._reader.ended and not self.mend
+            if self._arguments is not None and not cut:
                 self._end()
         return self.begun > before
 
@@ -247,9 +248,9 @@ class Calls:
         yield from reader.any_of(("\n",))
         if (yield from reader.any_of((_END_PARAMETER,))):
             behind = reader.at
-            here = yield from reader.skip()
+            over = yield from self._over()
             found = yield from reader.any_of((_PARAMETER, _END_FUNCTION, *closers))
-            fits = here == "" or found is not None
+            fits = over or found is not None
             if found == _END_FUNCTION:
                 fits = yield from self._follows((*closers, *self._syntax.openers, _FUNCTION))
         else:
@@ -264,8 +265,15 @@ class Calls:
 
     def _follows(self, literals: tuple[str, ...]) -> Parse[bool]:
         """Whether the answer ends here or goes on with one of these."""
-        here = yield from self._reader.skip()
-        return here == "" or (yield from self._reader.any_of(literals)) is not None
+        return (yield from self._over()) or (yield from self._reader.any_of(literals)) is not None
+
+    def _over(self) -> Parse[bool]:
+        """Whether the answer ends here by itself; white space is skipped. Raises EndedError where it was cut."""
+        if (yield from self._reader.skip()) != "":
+            return False
+        if not self.mend:
+            raise EndedError
+        return True
 
     # ---- {"name": NAME, "parameters": {…}}
 
