@@ -15,7 +15,20 @@ from typing import Annotated
 import typer
 
 from shoestring import __version__
-from shoestring.cli import bench, chat, demo, doctor, files, inspect, perplexity, plan, run_command, serve, version
+from shoestring.cli import (
+    batch,
+    bench,
+    chat,
+    demo,
+    doctor,
+    files,
+    inspect,
+    perplexity,
+    plan,
+    run_command,
+    serve,
+    version,
+)
 from shoestring.cli.options import Debug
 from shoestring.errors import ShoestringError
 
@@ -49,6 +62,7 @@ def _shoestring(
 app.command("run", help=run_command.HELP, short_help="Continue or answer one prompt.")(run_command.run)
 app.command("chat", help=chat.HELP, short_help="Talk with a model.")(chat.chat)
 app.command("serve", help=serve.HELP, short_help="Serve a model to programs and browsers.")(serve.serve)
+app.command("batch", help=batch.HELP, short_help="Answer the lines of a file.")(batch.batch)
 app.command("doctor", help=doctor.HELP, short_help="Tell whether this machine can serve.")(doctor.doctor)
 app.command("plan", help=plan.PLAN_HELP, short_help="Tell which model to run here.")(plan.plan)
 app.command("compare", help=plan.COMPARE_HELP, short_help="Compare two models for your case.")(plan.compare)

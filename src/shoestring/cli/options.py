@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any
@@ -101,6 +102,26 @@ Stop = Annotated[
 StopId = Annotated[
     list[int] | None, typer.Option("--stop-id", metavar="ID", help="End at this token id; may be given again.")
 ]
+
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="Ask a server that speaks OpenAI's API, e.g. http://localhost:8080."),
+]
+ApiKeyEnv = Annotated[
+    str | None,
+    typer.Option("--api-key-env", metavar="NAME", help="With --url: the environment variable that holds the key."),
+]
+
+
+def api_key(name: str | None) -> str | None:
+    """The key of --api-key-env. Raises RequestError where the variable is not set."""
+    if name is None:
+        return None
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise RequestError(f"--api-key-env names {name}, which is not set: export {name}=…")
+    return key
 
 
 def generation_options(

@@ -1,0 +1,254 @@
+"""`shoestring batch`: many requests of a file, answered without a server, or by one that runs elsewhere.
+
+Each line is asked through the same application that serves HTTP, so a batch has its checks, answers and errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli.progress import Progress
+from shoestring.errors import RequestError
+
+if TYPE_CHECKING:
+    import httpx
+
+HELP = """Answer every line of IN.jsonl, OpenAI's batch format, and append the answers to OUT.jsonl.
+
+Started again it goes on where it ended: lines whose custom_id stands in OUT are left out. With --url another
+server answers. The exit code is 2 where a line failed; OUT tells why."""
+
+URLS = ("/v1/chat/completions", "/v1/completions")
+#: A server that is busy is asked again so often, after what it says or these seconds.
+_TRIES, _WAIT_SECONDS = 6, 2.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One request. body: what is sent to `url`."""
+
+    custom_id: str
+    method: str
+    url: str
+    body: dict[str, Any]
+
+
+def batch(
+    source: Annotated[Path, typer.Argument(metavar="IN.jsonl", help="Requests: custom_id, method, url, body.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="Where answers are appended.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="MODEL", help="As for run. [default: demo-llama4]")
+    ] = None,
+    url: options.Url = None,
+    api_key_env: options.ApiKeyEnv = None,
+    parallel: Annotated[int, typer.Option("--parallel", metavar="N", help="Lines that are answered at once.")] = 4,
+    context: options.Context = None,
+    threads: options.Threads = None,
+    kv_type: options.KV = options.KVType.f16,
+    debug: options.Debug = False,
+) -> None:
+    if parallel < 1:
+        raise RequestError(f"--parallel is {parallel}: choose at least 1")
+    if url is not None and model is not None:
+        raise RequestError("give either --model or --url: the lines name the model of a server")
+    lines = read_lines(source)
+    done = repaired(target)
+    open_lines = [line for line in lines if line.custom_id not in done]
+    if not open_lines:
+        typer.echo(f"all {len(lines)} lines are answered", err=True)
+        return
+
+    def client() -> Any:
+        if url is not None:
+            from shoestring.client import async_client
+
+            return async_client(url, options.api_key(api_key_env))
+        return _own_client(model, threads, kv_type, context, parallel)
+
+    failed = asyncio.run(_answer_all(client, open_lines, target, parallel))
+    typer.echo(f"{len(open_lines)} lines answered, {len(lines) - len(open_lines)} were before", err=True)
+    if failed:
+        raise RequestError(f"{failed} of {len(open_lines)} lines failed: {target} tells why")
+
+
+def read_lines(source: Path) -> list[Line]:
+    """The requests of a file. Raises RequestError that names the line which is none."""
+    found: list[Line] = []
+    seen: set[str] = set()
+    for number, text in _texts(source):
+        where = f"{source}, line {number}"
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise RequestError(f"{where} is no JSON ({error})") from None
+        if not isinstance(value, dict):
+            raise RequestError(f"{where} is no object with custom_id, method, url and body")
+        id, body = value.get("custom_id"), value.get("body")
+        if not isinstance(id, str) or not id:
+            raise RequestError(f"{where} has no custom_id: give each line a text of its own")
+        if id in seen:
+            raise RequestError(f"{where} has the custom_id {id!r} of an earlier line")
+        if not isinstance(body, dict):
+            raise RequestError(f"{where} has no body")
+        seen.add(id)
+        found.append(Line(id, str(value.get("method", "POST")), str(value.get("url")), body))
+    if not found:
+        raise RequestError(f"{source} has no lines")
+    return found
+
+
+def _texts(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path} is not UTF-8 text (byte {error.start})") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line
+
+
+def repaired(target: Path) -> set[str]:
+    """The custom_ids that are answered. A last line that was cut off is cut away; it is answered again."""
+    if not target.exists():
+        return set()
+    data = target.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    done = set()
+    for number, line in enumerate(whole.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            done.add(json.loads(line)["custom_id"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise RequestError(f"{target}, line {number} is no answer of a batch: name another file") from None
+    if len(whole) < len(data):
+        os.truncate(target, len(whole))
+    return done
+
+
+async def _answer_all(client: Any, lines: list[Line], target: Path, parallel: int) -> int:
+    """Returns how many failed. The order in `target` is that of the ends."""
+    waiting = iter(lines)
+    failed = finished = 0
+    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        async with client() as http:
+            with Progress("answering", "lines") as progress:
+
+                async def lane() -> None:
+                    nonlocal failed, finished
+                    for line in waiting:
+                        answer = await answered(http, line)
+                        append(descriptor, answer)
+                        failed += answer["response"]["status_code"] != 200
+                        finished += 1
+                        progress(finished, len(lines))
+
+                lanes = [asyncio.create_task(lane()) for _ in range(min(parallel, len(lines)))]
+                try:
+                    await asyncio.gather(*lanes)
+                finally:
+                    for task in lanes:
+                        task.cancel()
+                    await asyncio.wait(lanes)
+    finally:
+        os.close(descriptor)
+    return failed
+
+
+def append(descriptor: int, answer: dict[str, Any]) -> None:
+    """A whole line, on the disk before the next one begins."""
+    data = (json.dumps(answer, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.fsync(descriptor)
+
+
+async def answered(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
+    """The line of OUT. Raises RequestError where the server cannot be reached: the line stays open."""
+    import httpx
+
+    refused = _refusal(line)
+    if refused is not None:
+        return _written(
+            line,
+            400,
+            {"error": {"message": refused, "type": "invalid_request_error", "param": None, "code": "invalid_request"}},
+        )
+    for left in range(_TRIES, 0, -1):
+        try:
+            response = await http.post(
+                line.url.removeprefix("/v1/") if http.base_url.path.endswith("/v1/") else line.url, json=line.body
+            )
+        except httpx.HTTPError as error:
+            raise RequestError(f"{http.base_url} does not answer ({type(error).__name__}: {error})") from None
+        if response.status_code not in (429, 503) or left == 1:
+            break
+        await asyncio.sleep(_wait(response.headers.get("retry-after")))
+    try:
+        body = response.json()
+    except ValueError:
+        body = {"error": {"message": response.text[:200], "type": "server_error", "param": None, "code": None}}
+    return _written(line, response.status_code, body)
+
+
+def _refusal(line: Line) -> str | None:
+    if line.method != "POST":
+        return f"method is {line.method!r}: only POST is answered"
+    if line.url not in URLS:
+        return f"url is {line.url!r}: choose {' or '.join(URLS)}"
+    if line.body.get("stream"):
+        return "stream is not supported in a batch: leave it out"
+    return None
+
+
+def _wait(retry_after: str | None) -> float:
+    try:
+        return min(60.0, float(retry_after)) if retry_after else _WAIT_SECONDS
+    except ValueError:
+        return _WAIT_SECONDS
+
+
+def _written(line: Line, status: int, body: Any) -> dict[str, Any]:
+    return {
+        "id": f"batch_req_{secrets.token_hex(12)}",
+        "custom_id": line.custom_id,
+        "response": {"status_code": status, "request_id": secrets.token_hex(12), "body": body},
+        "error": None,
+    }
+
+
+@asynccontextmanager
+async def _own_client(
+    model: str | None, threads: int | None, kv_type: options.KVType, context: int | None, parallel: int
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application in this process; no socket is opened."""
+    import httpx
+
+    from shoestring.cli.models import load_model
+    from shoestring.demo import DEMO_NAME
+    from shoestring.server.app import create_app
+    from shoestring.server.served import served_model
+    from shoestring.server.service import Service
+
+    name = model or DEMO_NAME
+    loaded = load_model(name, threads=threads, kv_type=kv_type, context=context)
+    service = Service(loaded, served_model(loaded, name, ("*",)), queue=max(64, 2 * parallel))
+    service.start()
+    try:
+        transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None) as http:
+            yield http
+    finally:
+        service.close()

@@ -1,0 +1,153 @@
+"""A small client of OpenAI's API: another server is talked to, or measured, as the model here is.
+
+The key comes from an environment variable only, so that it stands in no shell history and no process list.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from shoestring.errors import RequestError
+
+#: To connect; an answer may take as long as it takes.
+_TIMEOUT = httpx.Timeout(None, connect=10.0)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one chunk adds. seconds: since the request was sent."""
+
+    kind: Literal["text", "thinking"]
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class End:
+    """How an answer ended; tokens are what the server says, None: it does not."""
+
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    seconds: float
+
+
+def base_of(url: str) -> str:
+    """The address that paths are put behind: http://host:port means /v1 there."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise RequestError(f"--url is {url!r}: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise RequestError(f"--url is {url!r}: write http://HOST:PORT or https://HOST/v1")
+    path = parsed.path.rstrip("/")
+    return str(parsed.copy_with(path=(path or "/v1") + "/"))
+
+
+def headers(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def async_client(url: str, key: str | None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=base_of(url), headers=headers(key), timeout=_TIMEOUT)
+
+
+class Client:
+    """Talks to one server. Raises RequestError for whatever it refuses, and where it does not answer."""
+
+    def __init__(self, url: str, key: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = base_of(url)
+        self._http = httpx.Client(base_url=self.url, headers=headers(key), timeout=_TIMEOUT, transport=transport)
+
+    def models(self) -> list[str]:
+        """Names of the models that are served."""
+        try:
+            response = self._http.get("models")
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from None
+        if response.status_code != 200:
+            raise self._refused(response)
+        try:
+            return [str(entry["id"]) for entry in response.json()["data"]]
+        except (ValueError, KeyError, TypeError):
+            raise RequestError(f"{self.url} does not speak OpenAI's API: its list of models is none") from None
+
+    def chat(self, model: str, messages: Sequence[Mapping[str, Any]], **fields: Any) -> Iterator[Piece | End]:
+        """Pieces of the answer as they come, then how it ended. fields: further ones of the request."""
+        body = {
+            "model": model,
+            "messages": list(messages),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **{name: value for name, value in fields.items() if value is not None},
+        }
+        began = time.perf_counter()
+        reason: str | None = None
+        usage: dict[str, Any] = {}
+        try:
+            with self._http.stream("POST", "chat/completions", json=body) as response:
+                if response.status_code != 200:
+                    response.read()
+                    raise self._refused(response)
+                for chunk in self._chunks(response):
+                    usage = chunk.get("usage") or usage
+                    for choice in chunk.get("choices") or ():
+                        reason = choice.get("finish_reason") or reason
+                        delta = choice.get("delta") or {}
+                        thought = delta.get("reasoning_content") or delta.get("reasoning")
+                        now = time.perf_counter() - began
+                        if thought:
+                            yield Piece("thinking", str(thought), now)
+                        if delta.get("content"):
+                            yield Piece("text", str(delta["content"]), now)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from None
+        details = usage.get("prompt_tokens_details") or {}
+        yield End(
+            reason,
+            usage.get("prompt_tokens"),
+            usage.get("completion_tokens"),
+            details.get("cached_tokens"),
+            time.perf_counter() - began,
+        )
+
+    def _chunks(self, response: httpx.Response) -> Iterator[dict[str, Any]]:
+        for line in response.iter_lines():
+            data = line.removeprefix("data:").strip()
+            if not line.startswith("data:") or data == "[DONE]":
+                continue
+            try:
+                chunk = json.loads(data)
+            except ValueError:
+                raise RequestError(f"{self.url} does not speak OpenAI's API: an event is no JSON") from None
+            if not isinstance(chunk, dict):
+                raise RequestError(f"{self.url} does not speak OpenAI's API: an event is no object")
+            if chunk.get("error"):
+                raise RequestError(f"{self.url}: {_message(chunk)}")
+            yield chunk
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _unreachable(self, error: Exception) -> RequestError:
+        return RequestError(f"{self.url} does not answer ({error or type(error).__name__})")
+
+    def _refused(self, response: httpx.Response) -> RequestError:
+        try:
+            what = _message(response.json())
+        except ValueError:
+            what = response.text[:200]
+        hint = ": name the variable with the key by --api-key-env" if response.status_code == 401 else ""
+        return RequestError(f"{self.url} refuses with {response.status_code}: {what}{hint}")
+
+
+def _message(body: Any) -> str:
+    error = body.get("error", body) if isinstance(body, dict) else body
+    return str(error.get("message", error) if isinstance(error, dict) else error)

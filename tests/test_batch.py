@@ -1,0 +1,125 @@
+"""`shoestring batch`: every line answered once, whatever came between; wrong lines named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shoestring.cli import models
+from shoestring.cli.app import run
+from shoestring.cli.batch import read_lines, repaired
+from shoestring.errors import RequestError
+from shoestring.model.scripted import scripted_model
+
+
+@pytest.fixture(autouse=True)
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "load_model", lambda name, **options: scripted_model(context=1024))
+
+
+def request(id: str, text: str = "hi", **fields: Any) -> dict[str, Any]:
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}], "temperature": 0}
+    return {"custom_id": id, "method": "POST", "url": "/v1/chat/completions", "body": body, **fields}
+
+
+def write(path: Path, *lines: Any) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def answers(path: Path) -> dict[str, dict[str, Any]]:
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert len({line["custom_id"] for line in lines}) == len(lines)
+    return {line["custom_id"]: line for line in lines}
+
+
+def texts(path: Path) -> dict[str, str]:
+    return {id: a["response"]["body"]["choices"][0]["message"]["content"] for id, a in answers(path).items()}
+
+
+def test_every_line_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "in", *(request(str(n), f"no {n}") for n in range(7)))
+    target = tmp_path / "out"
+    assert run(["batch", str(source), str(target), "--parallel", "3"]) == 0
+    assert texts(target) == {str(n): f"You said: no {n}" for n in range(7)}
+    before = target.read_bytes()
+    assert run(["batch", str(source), str(target)]) == 0
+    assert target.read_bytes() == before
+    assert "all 7 lines are answered" in capsys.readouterr().err
+
+
+def test_completions_too(tmp_path: Path) -> None:
+    line = request("a", url="/v1/completions", body={"prompt": "x", "max_tokens": 4})
+    assert run(["batch", str(write(tmp_path / "in", line)), str(tmp_path / "out")]) == 0
+    assert answers(tmp_path / "out")["a"]["response"]["body"]["object"] == "text_completion"
+
+
+def test_it_goes_on_after_an_end_at_any_byte(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", request("é", "one"), request("b", "two"))
+    target = tmp_path / "out"
+    assert run(["batch", str(source), str(target), "--parallel", "1"]) == 0
+    whole = target.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == 10]
+    for cut in range(len(whole) + 1):
+        target.write_bytes(whole[:cut])
+        done = repaired(target)
+        assert len(done) == sum(end <= cut for end in ends)
+        assert target.read_bytes() == whole[: max([0, *(end for end in ends if end <= cut)])]
+    for cut in (ends[0] - 1, ends[0], ends[0] + 5):
+        target.write_bytes(whole[:cut])
+        assert run(["batch", str(source), str(target)]) == 0
+        assert texts(target) == {"é": "You said: one", "b": "You said: two"}
+
+
+def test_a_line_that_fails_says_why_and_the_others_are_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = request("wrong")
+    wrong["body"]["frobnicate"] = 1
+    streamed = request("streamed")
+    streamed["body"]["stream"] = True
+    lines = [request("good"), wrong, streamed, request("method", method="GET"), request("url", url="/v1/embeddings")]
+    target = tmp_path / "out"
+    assert run(["batch", str(write(tmp_path / "in", *lines)), str(target)]) == 2
+    assert "4 of 5 lines failed" in capsys.readouterr().err
+    found = answers(target)
+    assert found["good"]["response"]["status_code"] == 200
+    for id, says in {"wrong": "frobnicate", "streamed": "stream", "method": "GET", "url": "embeddings"}.items():
+        assert found[id]["response"]["status_code"] == 400
+        assert says in found[id]["response"]["body"]["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "has no lines"),
+        ("{", "line 1 is no JSON"),
+        ("[]", "line 1 is no object"),
+        ('{"body": {}}', "custom_id"),
+        ('{"custom_id": "a"}', "no body"),
+        ('{"custom_id": "a", "body": {}}\n\n{"custom_id": "a", "body": {}}', "line 3 has the custom_id 'a'"),
+    ],
+)
+def test_a_file_that_is_no_batch_is_refused_before_any_work(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "in").write_text(text)
+    with pytest.raises(RequestError, match=says):
+        read_lines(tmp_path / "in")
+
+
+def test_a_target_that_is_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "out"
+    target.write_text("my notes\nand more")
+    assert run(["batch", str(write(tmp_path / "in", request("a"))), str(target)]) == 2
+    assert "line 1 is no answer of a batch" in capsys.readouterr().err
+    assert target.read_text() == "my notes\nand more"
+
+
+def test_a_server_that_is_not_there_leaves_its_lines_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "out"
+    source = write(tmp_path / "in", request("a"))
+    assert run(["batch", str(source), str(target), "--url", "http://127.0.0.1:1"]) == 2
+    assert "does not answer" in capsys.readouterr().err
+    assert target.read_bytes() == b""
