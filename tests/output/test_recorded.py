@@ -85,7 +85,8 @@ def test_text_that_is_no_call_is_shown_as_it_is(text: str, family: str) -> None:
 
 _PARTS = (
     "<tool_call>", "</tool_call>", "<think>", "</think>", "<function=now>", "<function=write_file>", "</function>",
-    "<parameter=text>", "</parameter>", "<|python_start|>", "<|python_end|>", "[now()", '{"name": "now", ', '"parameters": ',
+    "<parameter=text>", "</parameter>", "<|python_start|>", "<|python_end|>", "[now()",
+    '{"name": "now", ', '"parameters": ',
     "write_file(text=", '{"text": ', '"', "'", "{", "}", "[", "]", "(", ")", ",", "\n", "x", "é", "\\", "1",
 )  # fmt: skip
 

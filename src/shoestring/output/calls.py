@@ -79,6 +79,11 @@ class Calls:
         try:
             while not self.full and (yield from self._one(opener, self.begun == before)):
                 pass
+            if self.full and self.begun > before:  # the last call that may be: its mark still belongs to it
+                behind = self._reader.at
+                yield from self._reader.skip()
+                if not (yield from self._reader.any_of(self._syntax.closers)):
+                    self._reader.at = behind
         except (EndedError, _MalformedError):
             cut = self._reader.ended and not self.mend
             if self._arguments is not None and not cut:

@@ -72,9 +72,12 @@ def compile_grammar(tokenizer: Vocabulary, grammar: str, what: str) -> Matcher:
     # takes seconds, in compiling or in one mask.
     limits = LLParserLimits(max_lexer_states=50_000, max_grammar_size=200_000, verbose_errors=False)
     matcher = LLMatcher(vocabulary_of(tokenizer), grammar, log_level=0, limits=limits)
+    found = Matcher(matcher, tokenizer)
+    if not matcher.is_error():
+        matcher.compute_bitmask()  # what outgrows the bounds at once is refused before any work
     if matcher.is_error():
         raise RequestError(f"{what}: {_reason(matcher.get_error())}")
-    return Matcher(matcher, tokenizer)
+    return found
 
 
 def lark(text: str) -> str:

@@ -1,0 +1,85 @@
+"""A guide played as the engine does it, the model replaced by a choice among what is allowed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from assembled import Assembled, assemble
+
+from shoestring.output.events import Event, TokenInfo
+from shoestring.output.form import Form
+from shoestring.output.machine import OutputMachine
+
+#: the token after those so far, of the ids that are allowed
+Choose = Callable[[Sequence[int], Sequence[int]], int]
+
+
+@dataclass
+class Played:
+    tokens: list[int] = field(default_factory=list)
+    #: whether each was forced
+    forced: list[bool] = field(default_factory=list)
+    #: allowed ids at each sampled place; None: all
+    allowed: list[list[int] | None] = field(default_factory=list)
+    penalties: list[bool] = field(default_factory=list)
+    answer: Assembled = field(default_factory=Assembled)
+    text: str = ""
+
+
+def play(form: Form, choose: Choose, *, inside_thinking: bool = False, most: int = 400) -> tuple[Played, OutputMachine]:
+    """Until an end token, or `most` tokens."""
+    machine, played = OutputMachine(form, inside_thinking=inside_thinking), Played()
+    everything = range(form.tokenizer.vocab_size)
+    events: list[Event] = []
+
+    def deliver(token: int, forced: bool) -> bool:
+        played.tokens.append(token)
+        played.forced.append(forced)
+        over = "stop" if token in form.hidden_ids else "length" if len(played.tokens) >= most else None
+        events.extend(machine.push(TokenInfo(token), over))  # type: ignore[arg-type]
+        return machine.finish_reason is not None
+
+    while True:
+        played.penalties.append(machine.penalties_apply)
+        mask = machine.allowed()
+        ids = None if mask is None else ids_of(mask)
+        played.allowed.append(ids)
+        assert ids != []
+        token = choose(played.tokens, everything if ids is None else ids)
+        forced = machine.accept(token)
+        if deliver(token, False) or any(deliver(one, True) for one in forced):
+            break
+    played.answer = assemble(events, machine.finish_reason)
+    played.text = form.tokenizer.decode([t for t in played.tokens if t not in form.hidden_ids])
+    return played, machine
+
+
+def ids_of(mask: np.ndarray) -> list[int]:
+    return np.flatnonzero(np.unpackbits(mask.astype("<u4").view(np.uint8), bitorder="little")).tolist()  # type: ignore[no-any-return]
+
+
+def at_random(seed: int, favourites: Sequence[int] = (), share: float = 0.5) -> Choose:
+    """Any allowed token; one of `favourites`, where allowed, more often, so that answers come to an end."""
+    draw = random.Random(seed)
+
+    def choose(_: Sequence[int], ids: Sequence[int]) -> int:
+        liked = [id for id in favourites if id in ids] if len(ids) > 1 else []
+        return draw.choice(liked if liked and draw.random() < share else ids)
+
+    return choose
+
+
+def written(tokens: Sequence[int], then: Choose) -> Choose:
+    """These tokens, each of which must be allowed in its place, unless it was forced already; then as `then` says."""
+
+    def choose(before: Sequence[int], ids: Sequence[int]) -> int:
+        if len(before) < len(tokens):
+            assert list(before) == list(tokens[: len(before)]), "another token was forced"
+            assert tokens[len(before)] in ids, f"token {tokens[len(before)]} behind {len(before)} is not allowed"
+            return tokens[len(before)]
+        return then(before, ids)
+
+    return choose
