@@ -52,12 +52,31 @@ def bench(
     context: options.Context = None,
     threads: options.Threads = None,
     kv_type: options.KV = options.KVType.f16,
+    url: options.Url = None,
+    api_key_env: options.ApiKeyEnv = None,
+    remote_model: Annotated[
+        str | None,
+        typer.Option("--remote-model", metavar="NAME", help="With --url: the model there. [default: its first]"),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     for name, value in (("--prompt", prompt), ("--generate", generate), ("--repetitions", repetitions)):
         if value < 1:
             raise RequestError(f"{name} is {value}: choose at least 1")
+    remote = None
+    if url is not None:
+        from shoestring.cli.remote import measured as measured_there
+        from shoestring.cli.remote import open_client, report
+
+        with open_client(url, api_key_env, remote_model) as (client, there):
+            remote = measured_there(client, there, prompt, generate, repetitions)
+        if not json:
+            report(remote)
+        if model is None and synthetic is None:
+            if json:
+                typer.echo(json_module.dumps(remote))
+            return
     if (model is None) == (synthetic is None):
         raise RequestError("give either MODEL or --synthetic CONFIG")
     if synthetic is None and (layers is not None or output is not None):
@@ -77,7 +96,7 @@ def bench(
             facts = measured(str(path), prompt, generate, repetitions, threads, kv_type, room)
         facts |= {"model": f"synthetic {synthetic}", "type": type, "layers": layers}
     if json:
-        typer.echo(json_module.dumps(facts))
+        typer.echo(json_module.dumps(facts if remote is None else {**facts, "remote": remote}))
         return
     for name, count in (("prefill", prompt), ("decode", generate)):
         samples = facts["samples"][f"{name}_tokens_per_second"]

@@ -61,6 +61,8 @@ def chat(
     context: options.Context = None,
     threads: options.Threads = None,
     kv_type: options.KV = options.KVType.f16,
+    url: options.Url = None,
+    api_key_env: options.ApiKeyEnv = None,
     debug: options.Debug = False,
 ) -> None:
     wanted = options.generation_options(
@@ -78,6 +80,12 @@ def chat(
         stop_id=stop_id,
         thinking=thinking,
     )
+    if url is not None:
+        from shoestring.cli.remote import RemoteConversation, open_client
+
+        with open_client(url, api_key_env, model) as (client, name):
+            RemoteConversation(client, name, system, wanted).hold()
+        return
     name = model if model is not None else choose_model()
     loaded = load_model(name, threads=threads, kv_type=kv_type, context=context)
     Conversation(loaded, system, wanted).hold()
@@ -133,7 +141,7 @@ class Conversation:
         if self._terminal:
             with suppress(ImportError):  # line editing and history
                 import readline  # noqa: F401
-            typer.echo(f"{self._model.context:,} tokens of context; /help lists commands.", err=True)
+            self._greet()
         for line in self._lines():
             try:
                 if line.startswith("/"):
@@ -143,6 +151,9 @@ class Conversation:
                     self._answer(line)
             except (ShoestringError, OSError) as error:
                 typer.echo(f"error: {explained(error)}", err=True)
+
+    def _greet(self) -> None:
+        typer.echo(f"{self._model.context:,} tokens of context; /help lists commands.", err=True)
 
     def _lines(self) -> Iterator[str]:
         interrupted = False
