@@ -67,6 +67,7 @@ class EngineThread:
                 self._failed(error)
             self.steps += 1
             self._dispatch()
+        self._refuse_rest()
         for ticket in dict.fromkeys(ticket for ticket, _ in self._owners.values()):
             self._end(ticket, shutting_down())
 
@@ -80,6 +81,13 @@ class EngineThread:
             if command is None:
                 return False
             command()
+
+    def _refuse_rest(self) -> None:
+        """Those that came after the end was asked for."""
+        while not self._inbox.empty():
+            command = self._inbox.get()
+            if command is not None:
+                command()
 
     def _take(self, ticket: Ticket) -> None:
         if ticket.over:
@@ -100,8 +108,10 @@ class EngineThread:
                 ticket.numbers.append(number)
                 ticket.unfinished.add(choice)
                 self._owners[number] = (ticket, choice)
+            ticket.accept()
         except Exception as error:
-            self._end(ticket, from_exception(error))
+            ticket.accept(from_exception(error))
+            self._end(ticket, None)
 
     def _cancel(self, ticket: Ticket) -> None:
         if not ticket.over:
@@ -110,6 +120,7 @@ class EngineThread:
 
     def _end(self, ticket: Ticket, end: End) -> None:
         ticket.over = True
+        ticket.accept(end)
         for number in ticket.numbers:
             self._engine.cancel(number)
             self._owners.pop(number, None)

@@ -173,15 +173,22 @@ class Service:
         if self.waiting >= self.queue:
             raise busy(self._retry_after())
         self._prepared += 1
+        loop = asyncio.get_running_loop()
         try:
-            ticket = await self._prepare(self._ticket, request, record.current(), asyncio.get_running_loop())
-            if self._closing:
+            ticket = await self._prepare(self._ticket, request, record.current(), loop, loop.create_future())
+            if self._closing or not self._engine.alive:
                 raise shutting_down()
             self._tickets.add(ticket)
         finally:
             self._prepared -= 1
+        stream = Stream(ticket, self._release)
         self._engine.submit(ticket)
-        return Stream(ticket, self._release)
+        try:
+            await ticket.accepted
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
 
     async def _prepare(self, function: Any, *arguments: Any) -> Any:
         """Templates and tokenizers take their time, so they run beside the event loop."""
@@ -191,7 +198,11 @@ class Service:
             raise from_exception(error) from error
 
     def _ticket(
-        self, request: ChatRequest | CompletionRequest, kept: record.Record, loop: asyncio.AbstractEventLoop
+        self,
+        request: ChatRequest | CompletionRequest,
+        kept: record.Record,
+        loop: asyncio.AbstractEventLoop,
+        accepted: asyncio.Future[None],
     ) -> Ticket:
         make: Any = prompts.chat_prompt if isinstance(request, ChatRequest) else prompts.completion_prompt
         prompt: Prompt = make(self.model, request)
@@ -208,6 +219,7 @@ class Service:
             output_machines(self.model, prompt, request),
             kept,
             loop,
+            accepted,
         )
 
     def _check_length(self, tokens: int, max_tokens: int | None) -> None:

@@ -27,6 +27,8 @@ class Ticket:
     machines: tuple[OutputMachine, ...]
     record: Record
     loop: asyncio.AbstractEventLoop
+    #: the engine has taken it, or says why not
+    accepted: asyncio.Future[None]
     items: asyncio.Queue[StreamItem | End] = field(default_factory=asyncio.Queue)
     # --- the engine thread's own
     #: the engine's numbers of the answers, by choice
@@ -46,3 +48,16 @@ class Ticket:
     def _put(self, items: list[StreamItem | End]) -> None:
         for item in items:
             self.items.put_nowait(item)
+
+    def accept(self, error: Exception | None = None) -> None:
+        """From the engine's thread: the request is in, or cannot be."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._accept, error)
+
+    def _accept(self, error: Exception | None) -> None:
+        if self.accepted.done():
+            return
+        if error is None:
+            self.accepted.set_result(None)
+        else:
+            self.accepted.set_exception(error)
