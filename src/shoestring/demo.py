@@ -76,12 +76,15 @@ def ensure_demo(progress: Progress | None = None) -> Path:
     return path
 
 
-def source_path() -> Path:
-    """The original GGUF file inside the installed package, found without importing it: that needs more packages."""
+def source_path(name: str = DEMO_NAME) -> Path:
+    """The original GGUF file inside the installed package, found without importing it: that needs more packages.
+
+    `name`: the demo model that needs it. Raises CheckpointError when there is none.
+    """
     try:
         distribution = importlib.metadata.distribution(_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
-        raise CheckpointError(f"{DEMO_NAME} needs the weights of {_PACKAGE}: run `{PIP_COMMAND}`") from None
+        raise CheckpointError(f"{name} needs the weights of {_PACKAGE}: run `{PIP_COMMAND}`") from None
     for file in distribution.files or ():
         if file.name == _FILE and (path := Path(str(distribution.locate_file(file)))).is_file():
             return path

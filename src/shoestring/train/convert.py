@@ -18,35 +18,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shoestring.train.student import (
+from shoestring.demo_qwen3_5.layout import (
     ACTIVE,
     CONVOLUTION,
-    DELTA_DIM,
     EXPERTS,
     FULL_LAYERS,
-    RANK,
-    ROUTED,
-    SHARED,
-    WIDE,
-    Parameters,
-    delta_net,
-)  # fmt: skip
-from shoestring.train.teacher import (
     HEAD_DIM,
     HEADS,
     HIDDEN,
     KV_HEADS,
-    Passed,
-    Teacher,
-    TeacherLayer,
-    rotary,
-    rotate,
-    walk,
-)  # fmt: skip
+    RANK,
+    ROUTED,
+    SHARED,
+    WIDE,
+)
+from shoestring.train.student import Parameters, delta_net
+from shoestring.train.teacher import Passed, Teacher, TeacherLayer, rotary, rotate, walk
 
 _RMS = 0.3  # of q, k and v before the convolution's silu, which bends little there
 _DECAYS = (0.2, 1.0, 4.0)  # how long the heads of a group remember: times what their teacher looks back
-_FIT = 1e-3  # ridge, as a share of the mean variance
+_FIT = 0.1  # ridge, as a share of the mean variance: less fits the tokens at hand and no others
 
 
 def convert(teacher: Teacher, tokens: Tensor) -> list[Parameters]:
@@ -111,13 +102,13 @@ def _delta_net(old: TeacherLayer, passed: Passed, chance: torch.Generator) -> Pa
     # softplus(a + dt_bias) = 1 at the start, so that A alone is the decay a token.
     p: Parameters = {
         "in_proj_qkv": torch.cat([scaled(old.q), scaled(repeated(old.k)), scaled(repeated(old.v))]),
-        "in_proj_z": (1.28 * u).expand(HEADS * DELTA_DIM, -1).clone(),
+        "in_proj_z": (1.28 * u).expand(HEADS * HEAD_DIM, -1).clone(),
         "in_proj_a": torch.zeros(HEADS, HIDDEN, device=device),
         "in_proj_b": torch.zeros(HEADS, HIDDEN, device=device),
-        "conv1d": 0.02 * torch.randn(3 * HEADS * DELTA_DIM, CONVOLUTION, generator=chance, device=device),
+        "conv1d": 0.02 * torch.randn(3 * HEADS * HEAD_DIM, CONVOLUTION, generator=chance, device=device),
         "A_log": -(reach * spread).clamp(2, 500).log(),
         "dt_bias": torch.full((HEADS,), math.log(math.e - 1), device=device),
-        "norm": torch.ones(DELTA_DIM, device=device),
+        "norm": torch.ones(HEAD_DIM, device=device),
         "out_proj": torch.eye(HIDDEN, device=device),
     }
     p["conv1d"][:, -1] += 1

@@ -13,17 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shoestring.demo_qwen3_5.layout import FULL_LAYERS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, WIDE
 from shoestring.train.checkpoint import Run, write_curve
 from shoestring.train.data import Order
 from shoestring.train.layerwise import can_compile, rate_schedule
 from shoestring.train.optimizer import Trained
-from shoestring.train.student import DELTA_DIM, FULL_LAYERS, HEADS, HIDDEN, KV_HEADS, WIDE, Parameters, layer
+from shoestring.train.student import Parameters, layer
 from shoestring.train.targets import Targets, as_tokens
 from shoestring.train.teacher import Teacher, rms_norm, rotary
 
 _BALANCE = 0.01
 _ROWS = 512  # of logits at once
-_WIDTH = HEADS * DELTA_DIM
+_WIDTH = HEADS * HEAD_DIM
 _MUON = 0.0025
 #: name → (rate, rows of the matrices stacked in it); what a layer has of these is trained, the rest is frozen
 RATES: dict[str, tuple[float, tuple[int, ...]]] = {

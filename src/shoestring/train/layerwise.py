@@ -13,25 +13,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shoestring.demo_qwen3_5.layout import FULL_LAYERS, HEAD_DIM, HEADS, HIDDEN
 from shoestring.train.checkpoint import Run, write_curve
 from shoestring.train.data import Order
 from shoestring.train.optimizer import Trained
-from shoestring.train.student import DELTA_DIM, FULL_LAYERS, HEADS, HIDDEN, Parameters, delta_net
+from shoestring.train.student import Parameters, delta_net
 from shoestring.train.targets import Targets, as_tokens
 from shoestring.train.teacher import Teacher, walk
 
-_WIDTH = HEADS * DELTA_DIM
+_WIDTH = HEADS * HEAD_DIM
 #: name → (rate, rows of the matrices stacked in it)
 MIXER_RATES: dict[str, tuple[float, tuple[int, ...]]] = {
-    "in_proj_qkv": (0.03, (_WIDTH, _WIDTH, _WIDTH)),
-    "in_proj_z": (0.03, (_WIDTH,)),
-    "out_proj": (0.03, (HIDDEN,)),
+    "in_proj_qkv": (0.015, (_WIDTH, _WIDTH, _WIDTH)),
+    "in_proj_z": (0.015, (_WIDTH,)),
+    "out_proj": (0.015, (HIDDEN,)),
     "in_proj_a": (1e-3, ()),
     "in_proj_b": (1e-3, ()),
-    "conv1d": (3e-3, ()),
-    "A_log": (1e-2, ()),
-    "dt_bias": (1e-2, ()),
-    "norm": (1e-2, ()),
+    "conv1d": (1e-3, ()),
+    "A_log": (5e-3, ()),
+    "dt_bias": (5e-3, ()),
+    "norm": (3e-3, ()),
 }
 
 
@@ -54,7 +55,7 @@ def train(
         started = time.perf_counter()
         these = order[run.step * batch : (run.step + 1) * batch]
         tokens = as_tokens(targets.windows[these], device)
-        schedule = rate_schedule(run.step, steps, warm=4)
+        schedule = rate_schedule(run.step, steps, warm=3)
         losses = []
         for i, passed in enumerate(walk(teacher, tokens)):
             last = passed.output

@@ -20,7 +20,7 @@ from shoestring.train.targets import as_tokens, open_targets
 from shoestring.train.workplace import Workplace
 
 STAGES = ("layers", "whole", "long")
-_CALIBRATION = 4096  # tokens that the conversion looks at
+_CALIBRATION = 16384  # tokens that the conversion looks at
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Plan:
     book_tokens: int = 400_000
     held_out_book_tokens: int = 40_000
     chats_of_eight: int = 4
-    layer_steps: int = 40
+    layer_steps: int = 26
     layer_batch: int = 16
     whole_steps: int = 150
     whole_batch: int = 8

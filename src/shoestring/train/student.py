@@ -13,17 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shoestring.train.teacher import HEADS, HIDDEN, KV_HEADS, LAYERS, attend, rms_norm, rotate
+from shoestring.demo_qwen3_5.layout import ACTIVE, EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, RANK, ROUTED, WIDE
+from shoestring.train.teacher import attend, rms_norm, rotate
 
-#: Every fourth layer is full attention, as in every published Qwen 3.5.
-FULL_LAYERS = tuple(range(3, LAYERS, 4))
-WIDE = 128  # dims of a full-attention head: 64 rotate as the teacher's, the others are Qwen's share without positions
-DELTA_DIM = 64
-CONVOLUTION = 4
-EXPERTS, ACTIVE = 4, 2
-SHARED, ROUTED = 1024, 512  # neurons: the teacher's 1536, cut
-RANK = 8
-CHUNK = 64
+CHUNK = 64  # tokens whose corrections are solved for together
 DELTA_NORM_EPS = 1e-6
 
 Parameters = dict[str, Tensor]
@@ -33,11 +26,11 @@ def delta_net(p: Parameters, h: Tensor) -> Tensor:
     """Gated delta rule over h [B, T, H] from an empty state → [B, T, H]; T is a multiple of CHUNK."""
     B, T, _ = h.shape
     qkv = causal_convolution(F.linear(h, p["in_proj_qkv"]), p["conv1d"])
-    q, k, v = (x.reshape(B, T, HEADS, DELTA_DIM) for x in qkv.split(HEADS * DELTA_DIM, -1))
+    q, k, v = (x.reshape(B, T, HEADS, HEAD_DIM) for x in qkv.split(HEADS * HEAD_DIM, -1))
     g = -p["A_log"].exp() * F.softplus(F.linear(h, p["in_proj_a"]) + p["dt_bias"])  # [B, T, N]
     beta = F.linear(h, p["in_proj_b"]).sigmoid()  # [B, T, N]
-    o = delta_rule(unit(q) * DELTA_DIM**-0.5, unit(k), v, g, beta)
-    z = F.linear(h, p["in_proj_z"]).view(B, T, HEADS, DELTA_DIM)
+    o = delta_rule(unit(q) * HEAD_DIM**-0.5, unit(k), v, g, beta)
+    z = F.linear(h, p["in_proj_z"]).view(B, T, HEADS, HEAD_DIM)
     return F.linear((rms_norm(o, p["norm"]) * F.silu(z)).reshape(B, T, -1), p["out_proj"])
 
 
@@ -45,7 +38,7 @@ def causal_convolution(x: Tensor, weight: Tensor) -> Tensor:
     """silu of the depthwise convolution of x [B, T, channels] with weight [channels, taps]."""
     taps = weight.shape[1]
     padded = F.pad(x, (0, 0, taps - 1, 0))
-    return F.silu(sum(padded[:, tap : tap + x.shape[1]] * weight[:, tap] for tap in range(taps)))
+    return F.silu(torch.stack([padded[:, tap : tap + x.shape[1]] * weight[:, tap] for tap in range(taps)]).sum(0))
 
 
 def unit(x: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shoestring.checkpoint.tensors import Checkpoint
+from shoestring.demo_qwen3_5.layout import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS
 from shoestring.reference.dequantize import dequantize
 
-LAYERS, HIDDEN, HEADS, KV_HEADS, HEAD_DIM, NEURONS = 30, 576, 9, 3, 64, 1536
 THETA, EPS = 100_000.0, 1e-5
 
 

