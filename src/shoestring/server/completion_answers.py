@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from shoestring.output.events import Content, FinishReason, Thinking, TokenInfo
-from shoestring.server.requests import Delta, Finished, StreamItem, Usage
+from shoestring.server.requests import Delta, Finished, Started, StreamItem
 
 _FINISH: Mapping[FinishReason, Literal["stop", "length"]] = {
     "stop": "stop",
@@ -60,7 +60,11 @@ class Chunks:
     def take(self, prompt: int, item: StreamItem) -> list[Chunk]:
         """The chunks that an item of prompt number `prompt` amounts to, perhaps none."""
         match item:
+            case Started():
+                self._count(prompt_tokens=item.prompt_tokens)
+                self._cached += item.cached_tokens
             case Delta():
+                self._count(completion_tokens=len(item.tokens))
                 index = prompt * self._n + item.choice
                 # A raw prompt has no thinking of its own: whatever comes is text.
                 text = "".join(event.text for event in item.events if isinstance(event, Content | Thinking))
@@ -68,12 +72,12 @@ class Chunks:
                 return [self._chunk(index, text, logprobs)] if text or logprobs else []
             case Finished():
                 return [self._chunk(prompt * self._n + item.choice, "", reason=_FINISH[item.reason])]
-            case Usage():
-                self._usage["prompt_tokens"] += item.prompt_tokens
-                self._usage["completion_tokens"] += item.completion_tokens
-                self._usage["total_tokens"] += item.prompt_tokens + item.completion_tokens
-                self._cached += item.cached_tokens
         return []
+
+    def _count(self, **tokens: int) -> None:
+        for name, count in tokens.items():
+            self._usage[name] += count
+            self._usage["total_tokens"] += count
 
     def usage(self) -> dict[str, Any]:
         """Of all prompts together, complete when all streams have ended."""
