@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reference",),
     ("engine",),
     ("output",),
-    ("hub", "stores", "demo", "synthetic", "catalogue", "planning", "client"),
+    ("hub", "stores", "demo", "demo_qwen3_5", "synthetic", "catalogue", "planning", "client"),
     ("model",),
     ("server", "train"),
     ("cli", "__init__", "__main__"),
