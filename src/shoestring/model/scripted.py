@@ -311,8 +311,8 @@ def _calls(calls: Sequence[tuple[str, Mapping[str, Any]]], words: _Words, syntax
 
 
 def _xml_call(name: str, arguments: Mapping[str, Any]) -> str:
-    parameters = (
-        f"<parameter={key}>\n{value if isinstance(value, str) else json.dumps(value)}\n</parameter>\n"
-        for key, value in arguments.items()
-    )
+    def written(value: Any) -> str:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+    parameters = (f"<parameter={key}>\n{written(value)}\n</parameter>\n" for key, value in arguments.items())
     return f"<tool_call>\n<function={name}>\n{''.join(parameters)}</function>\n</tool_call>"
