@@ -6,8 +6,10 @@ Owns processes, addresses and readiness; what is measured is each benchmark's ow
 from __future__ import annotations
 
 import http.client
+import mmap
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from shoestring.synthetic import read_config, write_synthetic
 
@@ -43,7 +47,23 @@ def model_file(given: Path | None, kind: str = "Q8_0") -> Iterator[Path]:
         if not file.exists():
             print(f"writing {file} …", file=sys.stderr)
             write_synthetic(read_config(CONFIG), file, kind)
+            use_whole_vocabulary(file)
         yield file
+
+
+def use_whole_vocabulary(file: Path) -> None:
+    """Make words of the tokens that a synthetic file calls unused, so that both engines sample among all of them and
+    show each: llama.cpp writes nothing for an unused token."""
+    key, kind_of_array, int32 = b"tokenizer.ggml.token_type", 9, 5
+    unused, normal = 5, 1
+    with file.open("r+b") as handle, mmap.mmap(handle.fileno(), 0) as data:
+        at = data.find(key) + len(key)
+        array, element, count = struct.unpack_from("<IIQ", data, at)
+        if at < len(key) or (array, element) != (kind_of_array, int32):
+            raise SystemExit(f"{file}: the types of its tokens are not where GGUF has them")
+        types = np.frombuffer(data, "<i4", count, at + 16).copy()
+        types[types == unused] = normal
+        data[at + 16 : at + 16 + types.nbytes] = types.tobytes()
 
 
 @contextmanager
