@@ -1,0 +1,235 @@
+"""What stands in front of the endpoints: keys, hosts, bodies; and what watches them: health, metrics, log lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from shoestring.errors import RequestError
+from shoestring.model.scripted import scripted_model
+from shoestring.server.app import create_app
+from shoestring.server.exposure import all_keys, check_exposure, is_loopback
+from shoestring.server.log import RequestLog
+from shoestring.server.service import Service
+from shoestring.server.settings import Settings
+
+CHAT = {"messages": [{"role": "user", "content": "hi"}]}
+URL = "/v1/chat/completions"
+
+
+@contextmanager
+def served(settings: Settings, base: str = "http://127.0.0.1", **log: Any) -> Iterator[TestClient]:
+    app = create_app(Service(scripted_model(context=2048)), settings, RequestLog(**log) if log else None)
+    with TestClient(app, base, raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_without_a_key_nobody_gets_further_than_the_page() -> None:
+    with served(Settings(api_keys=("one", "zwei é"))) as client:
+        for path in ("/v1/models", URL, "/v1/messages", "/api/tags", "/metrics", "/tokenize", "/nothing"):
+            assert client.get(path).status_code == 401, path
+        for path in ("/health", "/health/live", "/health/ready", "/", "/page/style.css", "/openapi.json"):
+            assert client.get(path).status_code == 200, path
+        for headers in (
+            {"Authorization": "Bearer on"},
+            {"Authorization": "Bearer onee"},
+            {"Authorization": "Basic one"},
+            {"Authorization": "one"},
+            {"x-api-key": "two"},
+            {"x-api-key": ""},
+        ):
+            assert client.get("/v1/models", headers=headers).status_code == 401
+        for headers in ({"Authorization": "Bearer one"}, {"authorization": "bearer one"}, {"x-api-key": "one"}):
+            assert client.get("/v1/models", headers=headers).status_code == 200
+        assert client.get("/v1/models", headers={b"x-api-key": "zwei é".encode()}).status_code in (200, 401)
+
+
+def test_a_refusal_has_the_shape_of_its_api() -> None:
+    with served(Settings(api_keys=("one",))) as client:
+        assert client.get("/v1/models").json()["error"]["type"] == "authentication_error"
+        assert client.post("/v1/messages").json()["type"] == "error"
+        assert client.post("/v1/messages").json()["error"]["type"] == "authentication_error"
+        assert isinstance(client.get("/api/tags").json()["error"], str)
+    with served(Settings()) as client:
+        assert client.get("/v1/nothing").json()["error"]["type"] == "not_found_error"
+        assert client.get(URL).status_code == 405
+        assert client.post("/v1/messages", content=b"[]").json()["type"] == "error"
+        assert client.get("/v1/models/none").json()["error"]["code"] == "model_not_found"
+
+
+def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# ours\n  first \n\nsecond\n")
+    assert all_keys(Settings(api_keys=("zero",), api_key_file=str(file))) == ("zero", "first", "second")
+    file.write_text("# none\n")
+    for wrong in (file, tmp_path / "absent", tmp_path):
+        with pytest.raises(RequestError, match="api-key-file"):
+            all_keys(Settings(api_key_file=str(wrong)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "allowed"),
+    [
+        (Settings(), True),
+        (Settings(host="::1"), True),
+        (Settings(host="localhost"), True),
+        (Settings(host="0.0.0.0"), False),
+        (Settings(host="::"), False),
+        (Settings(host="192.168.1.2"), False),
+        (Settings(host="example.org"), False),
+        (Settings(host="0.0.0.0", no_auth=True), True),
+        (Settings(host="0.0.0.0", api_keys=("k",)), True),
+        (Settings(no_auth=True, api_keys=("k",)), False),
+    ],
+)
+def test_other_machines_come_in_only_where_that_was_said(settings: Settings, allowed: bool) -> None:
+    if allowed:
+        check_exposure(settings, settings.api_keys)
+    else:
+        with pytest.raises(RequestError, match="no-auth"):
+            check_exposure(settings, settings.api_keys)
+
+
+def test_what_counts_as_this_machine() -> None:
+    assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]")))
+    assert not any(map(is_loopback, ("", "localhost.evil.org", "127.0.0.1.evil.org", "0.0.0.0", "evil")))
+
+
+def test_foreign_names_and_foreign_pages_are_refused_on_this_machine() -> None:
+    with served(Settings(allow_hosts=("box.lan",))) as client:
+        for host in ("127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "box.lan", "box.lan:80"):
+            assert client.get("/v1/models", headers={"Host": host}).status_code == 200, host
+        for host in ("evil.org", "evil.org:8080", "127.0.0.1.evil.org", "[::2]:1", "user@localhost"):
+            assert client.get("/v1/models", headers={"Host": host}).status_code == 403, host
+        for origin in ("http://127.0.0.1:8080", "http://localhost:3000", "https://box.lan"):
+            assert client.post(URL, json=CHAT, headers={"Origin": origin}).status_code == 200, origin
+        for origin in ("http://evil.org", "https://localhost.evil.org", "nonsense", "chrome-extension://x"):
+            assert client.post(URL, json=CHAT, headers={"Origin": origin}).status_code == 403, origin
+        assert "access-control-allow-origin" not in client.get("/v1/models", headers={"Origin": "null"}).headers
+    with served(Settings(api_keys=("k",))) as client:
+        headers = {"Host": "proxy.example.org", "x-api-key": "k"}
+        assert client.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_bodies_of_programs_are_json_whatever_type_they_name_and_those_of_pages_must_say_so() -> None:
+    with served(Settings()) as client:
+        content = json.dumps(CHAT).encode()
+        for kind in ("application/x-www-form-urlencoded", "text/plain", ""):
+            assert client.post(URL, content=content, headers={"Content-Type": kind}).status_code == 200, kind
+        page = {"Content-Type": "text/plain", "Origin": "http://localhost"}
+        assert client.post(URL, content=content, headers=page).status_code == 400
+
+
+def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not() -> None:
+    with served(Settings(max_body=5000)) as client:
+        large = json.dumps({**CHAT, "user": "x" * 6000}).encode()
+        told = client.post(URL, content=large)
+        found = client.post(URL, content=(large[i : i + 500] for i in range(0, len(large), 500)))
+        for response in (told, found):
+            assert response.status_code == 413
+            assert "5000 bytes" in response.json()["error"]["message"]
+        assert client.post("/v1/messages", content=large).json()["error"]["type"] == "request_too_large"
+        assert client.post(URL, json=CHAT).status_code == 200
+
+
+def test_health_tells_whether_requests_are_taken() -> None:
+    with served(Settings()) as client:
+        assert client.get("/health").json()["status"] == "ok"
+        client.app.state.service.refuse_new()  # type: ignore[attr-defined]
+        assert client.get("/health/live").status_code == 200
+        assert client.get("/health").status_code == client.get("/health/ready").status_code == 503
+        refused = client.post(URL, json=CHAT)
+        assert refused.status_code == 503
+        assert "Retry-After" in refused.headers
+
+
+def test_metrics_count_what_happened() -> None:
+    with served(Settings()) as client:
+        for _ in range(2):
+            usage = client.post(URL, json=CHAT).json()["usage"]
+        client.post(URL, json={})
+        client.get("/v1/models/a/b")
+        text = client.get("/metrics").text
+
+        def value(name: str) -> float:
+            found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.M)
+            assert found, name
+            return float(found.group(1))
+
+        assert value(f'shoestring_requests_total{{endpoint="{URL}",status="200"}}') == 2
+        assert value(f'shoestring_requests_total{{endpoint="{URL}",status="400"}}') == 1
+        assert value("shoestring_prompt_tokens_total") == 2 * usage["prompt_tokens"]
+        assert value("shoestring_cached_tokens_total") == usage["prompt_tokens_details"]["cached_tokens"]
+        assert value("shoestring_generated_tokens_total") == 2 * usage["completion_tokens"]
+        assert value("shoestring_time_to_first_token_seconds_count") == 2
+        assert value("shoestring_inter_token_seconds_count") == 2 * (usage["completion_tokens"] - 1)
+        assert value("shoestring_requests_running") == value("shoestring_requests_waiting") == 0
+        pages = [value(f'shoestring_global_pages{{state="{state}"}}') for state in ("used", "cached", "free")]
+        assert pages[0] == 0
+        assert sum(pages) == client.app.state.service.model.engine.capacity.global_pages  # type: ignore[attr-defined]
+
+
+def test_one_line_a_request() -> None:
+    lines: list[str] = []
+    with served(Settings(), as_json=False, write=lines.append) as client:
+        client.post(URL, json=CHAT)
+        client.post(URL, json=CHAT)
+        client.post(URL, json={**CHAT, "foo": 1})
+        client.get("/v1/none%0Ahidden")
+        client.get("/health")
+    assert len(lines) == 4
+    assert re.fullmatch(
+        rf"\d\d:\d\d:\d\d  POST {URL}  200  prompt \d+  first token [\d.]+ s  \d+ tokens, [\d.]+/s  stop  [\d.]+ s",
+        lines[0],
+    )
+    assert "% cached" in lines[1]
+    assert lines[2].endswith("failed: foo is not supported")
+    assert not any("\n" in line for line in lines)
+
+
+def test_the_log_as_json() -> None:
+    lines: list[str] = []
+    with served(Settings(), as_json=True, write=lines.append) as client:
+        usage = client.post(URL, json=CHAT).json()["usage"]
+        client.post(URL, json={"messages": "a"})
+    good, bad = map(json.loads, lines)
+    assert good["prompt_tokens"] == usage["prompt_tokens"]
+    assert good["output_tokens"] == usage["completion_tokens"]
+    assert good["finish_reason"] == "stop"
+    assert 0 < good["first_token_seconds"] <= good["total_seconds"]
+    assert bad["status"] == 400
+    assert "messages" in bad["failure"]
+
+
+def test_models_are_told_under_each_name_and_found_by_each() -> None:
+    service = Service(scripted_model(context=2048))
+    from shoestring.server.served import served_model
+
+    service.info = served_model(service.model, "mine", ("other/name", "*"))
+    with TestClient(create_app(service), "http://127.0.0.1") as client:
+        assert [entry["id"] for entry in client.get("/v1/models").json()["data"]] == ["mine", "other/name"]
+        entry = client.get("/v1/models/other/name").json()
+        assert (entry["context_length"], entry["family"], entry["thinking"]) == (2048, "qwen3_5", True)
+        assert client.post(URL, json={**CHAT, "model": "whatever"}).status_code == 200
+
+
+def test_openapi_names_every_endpoint() -> None:
+    with served(Settings()) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+    wanted = (
+        URL,
+        "/v1/completions",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/models",
+        "/api/chat",
+        "/metrics",
+    )
+    assert set(wanted) <= set(paths)
