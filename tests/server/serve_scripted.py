@@ -1,0 +1,34 @@
+"""A whole server process on a scripted model: `python serve_scripted.py SECONDS`. Prints its address, then serves.
+
+SECONDS: what it is given to end. Every step takes a while, so that answers can be met while they run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from shoestring.model.scripted import Reply, scripted_model
+from shoestring.server.run import serve
+from shoestring.server.service import Service
+from shoestring.server.settings import Settings
+from shoestring.server.sockets import address_of, bind
+
+STEP_SECONDS = 0.01
+
+if __name__ == "__main__":
+    model = scripted_model({"long": Reply("x" * 200)}, context=4096)
+    runner: Any = model.engine.runner
+    real = runner.forward
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(STEP_SECONDS)
+        return real(*arguments)
+
+    runner.forward = slowly
+    settings = Settings(shutdown_timeout=float(sys.argv[1]), body_timeout=0.5, write_timeout=0.5, keep_alive=0.1)
+    with bind("127.0.0.1", 0) as listening:
+        print(address_of(listening), flush=True)
+        serve(Service(model, limits=settings.limits), settings, listening)
+    print("ended", flush=True)
