@@ -2,8 +2,8 @@
 
     python bench/second_turn.py [--tokens 8192] [--rounds 3] [--threads 2] [--file FILE] [--json FILE]
 
-The file has Qwen3.5-0.8B's shape in Q8_0 and random weights (--file keeps it). A round sends a history that nothing
-has seen, asks again with a reply of 16 tokens and a new message behind it, then with another text in place of that message.
+The file has Qwen3.5-0.8B's shape in Q8_0 and random weights (--file keeps it). A round sends a history that
+nothing has seen, asks again with a reply of 16 tokens and a new message behind it, then with that message edited.
 Reported: prompt tokens computed anew and seconds to the first token, medians of rounds. Each round must compute no
 more than the tokens that are new and one stride, else the last line says so and the exit status is 1.
 """
