@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -name '*.py' -o -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test clients lint parity bench deep build sanitize clean
+.PHONY: demo test clients lint parity train-demo bench deep build sanitize clean
 
 # What a user does: install, then talk to a real model.
 demo: .venv/installed .venv/demo-weights
@@ -29,6 +29,10 @@ lint: .venv/installed-server .venv/lint-tools
 # Live against transformers, float32 on the CPU.
 parity: .venv/installed .venv/test-tools .venv/parity-tools
 	$(BIN)/python -m pytest -q tests/parity
+
+# Trains the embedded Qwen 3.5 from nothing but what PyPI has; hours on a few cores.
+train-demo: .venv/installed .venv/train-tools
+	$(BIN)/python -m shoestring train-demo
 
 bench: .venv/installed .venv/demo-weights .venv/test-tools
 	$(BIN)/python bench/run.py
@@ -73,6 +77,10 @@ build: .venv/test-tools
 
 .venv/client-tools: .venv/created pyproject.toml
 	$(PIP) --group clients
+	touch $@
+
+.venv/train-tools: .venv/installed
+	$(PIP) ".[train]"
 	touch $@
 
 .venv/lint-tools: .venv/created pyproject.toml

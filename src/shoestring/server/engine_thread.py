@@ -170,8 +170,9 @@ class EngineThread:
             return items
         if not ticket.started:
             ticket.started = True
+            ticket.cached_tokens = status.cached_tokens
             ticket.record.admitted = now
-            ticket.record.cached_tokens = status.cached_tokens
+            ticket.record.cached_tokens += status.cached_tokens
             items.append(Started(len(ticket.prompt.tokens), status.cached_tokens))
         computed = status.cached_tokens + status.computed_tokens
         if status.state == "running" and not ticket.latest and computed != ticket.computed:
@@ -186,6 +187,7 @@ class EngineThread:
         if delivery.error is not None:
             raise delivery.error
         record = ticket.record
+        ticket.output_tokens += 1
         record.output_tokens += 1
         record.first_token = record.first_token or now
         record.last_token = now
@@ -201,5 +203,5 @@ class EngineThread:
             self._engine.cancel(delivery.number)
             if not ticket.unfinished:
                 thinking = sum(machine.thinking_tokens for machine in ticket.machines)
-                items.append(Usage(len(ticket.prompt.tokens), record.cached_tokens, record.output_tokens, thinking))
+                items.append(Usage(len(ticket.prompt.tokens), ticket.cached_tokens, ticket.output_tokens, thinking))
         return items

@@ -27,7 +27,7 @@ class Record:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
-    #: of the first answer, or "cancelled"; several answers: joined by "+"
+    #: why the answers ended, joined by "+"; or "cancelled"
     finish: str = ""
     failure: str = ""
     #: seconds between tokens of one answer, as the client could see them

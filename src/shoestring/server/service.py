@@ -209,7 +209,7 @@ class Service:
         self._check_length(len(prompt.tokens), request.options.max_tokens)
         options = request.options
         kept.generates = True
-        kept.prompt_tokens = len(prompt.tokens)
+        kept.prompt_tokens += len(prompt.tokens)
         return Ticket(
             prompt,
             self._sampling(options, prompt),

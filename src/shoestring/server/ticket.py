@@ -36,6 +36,8 @@ class Ticket:
     unfinished: set[int] = field(default_factory=set)
     started: bool = False
     computed: int = -1
+    cached_tokens: int = 0
+    output_tokens: int = 0
     #: when each choice's latest token came
     latest: dict[int, float] = field(default_factory=dict)
     over: bool = False
