@@ -19,6 +19,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.models import load_model
 from shoestring.cli.run_command import Result
+from shoestring.cli.shared import spread
 from shoestring.errors import CapacityError, RequestError, ShoestringError
 
 if TYPE_CHECKING:
@@ -42,22 +43,12 @@ Ctrl-C stops an answer; what was said so far stays in the conversation."""
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
+@spread
 def chat(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="As for run.")] = None,
     system: options.System = None,
-    thinking: options.Thinking = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    min_p: options.MinP = None,
-    presence_penalty: options.PresencePenalty = None,
-    frequency_penalty: options.FrequencyPenalty = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    logit_bias: options.LogitBias = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
-    stop_id: options.StopId = None,
+    *,
+    generation: options.Generation,
     context: options.Context = None,
     threads: options.Threads = None,
     kv_type: options.KV = options.KVType.f16,
@@ -65,21 +56,7 @@ def chat(
     api_key_env: options.ApiKeyEnv = None,
     debug: options.Debug = False,
 ) -> None:
-    wanted = options.generation_options(
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        repetition_penalty=repetition_penalty,
-        logit_bias=logit_bias,
-        seed=seed,
-        stop=stop,
-        stop_id=stop_id,
-        thinking=thinking,
-    )
+    wanted = generation.arguments()
     if url is not None:
         from shoestring.cli.remote import RemoteConversation, open_client
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any
 
@@ -114,6 +115,19 @@ ApiKeyEnv = Annotated[
 ]
 
 
+#: Options that are fields of engine.sampler.Sampling as they are.
+SAMPLING = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "seed",
+)
+
+
 def api_key(name: str | None) -> str | None:
     """The key of --api-key-env. Raises RequestError where the variable is not set."""
     if name is None:
@@ -124,52 +138,46 @@ def api_key(name: str | None) -> str | None:
     return key
 
 
-def generation_options(
-    *,
-    max_tokens: int | None,
-    temperature: float | None,
-    top_k: int | None,
-    top_p: float | None,
-    min_p: float | None,
-    presence_penalty: float | None,
-    frequency_penalty: float | None,
-    repetition_penalty: float | None,
-    logit_bias: Sequence[str] | None,
-    seed: int | None,
-    stop: Sequence[str] | None,
-    stop_id: Sequence[int] | None,
-    thinking: bool | None,
-) -> dict[str, Any]:
-    """Keyword arguments of Model.generate, checked before anything is loaded. Raises RequestError."""
-    from shoestring.engine.sampler import Sampling
+@dataclass(frozen=True)
+class Generation:
+    """How an answer is drawn and where it ends, as the commands that generate take it."""
 
-    sampling = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "presence_penalty": presence_penalty,
-        "frequency_penalty": frequency_penalty,
-        "repetition_penalty": repetition_penalty,
-        "logit_bias": biases(logit_bias or ()),
-        "seed": seed,
-    }
-    given: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
-    Sampling(**given)
-    if max_tokens is not None and max_tokens < 1:
-        raise RequestError(f"--max-tokens is {max_tokens}: choose at least 1")
-    for token in stop_id or ():
-        if token < 0:
-            raise RequestError(f"--stop-id is {token}: token ids are not negative")
-    if "" in (stop or ()):
-        raise RequestError("--stop is empty: give the text that ends an answer")
-    return {
-        **given,
-        "max_tokens": max_tokens,
-        "stop": tuple(stop or ()),
-        "stop_ids": tuple(stop_id or ()),
-        "thinking": thinking,
-    }
+    thinking: Thinking = None
+    max_tokens: MaxTokens = None
+    temperature: Temperature = None
+    top_k: TopK = None
+    top_p: TopP = None
+    min_p: MinP = None
+    presence_penalty: PresencePenalty = None
+    frequency_penalty: FrequencyPenalty = None
+    repetition_penalty: RepetitionPenalty = None
+    logit_bias: LogitBias = None
+    seed: Seed = None
+    stop: Stop = None
+    stop_id: StopId = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of Model.generate, checked before anything is loaded. Raises RequestError."""
+        from shoestring.engine.sampler import Sampling
+
+        sampling = {name: getattr(self, name) for name in SAMPLING}
+        given: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
+        given["logit_bias"] = biases(self.logit_bias or ())
+        Sampling(**given)
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise RequestError(f"--max-tokens is {self.max_tokens}: choose at least 1")
+        for token in self.stop_id or ():
+            if token < 0:
+                raise RequestError(f"--stop-id is {token}: token ids are not negative")
+        if "" in (self.stop or ()):
+            raise RequestError("--stop is empty: give the text that ends an answer")
+        return {
+            **given,
+            "max_tokens": self.max_tokens,
+            "stop": tuple(self.stop or ()),
+            "stop_ids": tuple(self.stop_id or ()),
+            "thinking": self.thinking,
+        }
 
 
 def biases(texts: Sequence[str]) -> dict[int, float]:

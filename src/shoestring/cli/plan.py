@@ -10,12 +10,14 @@ import json as json_module
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shoestring.cli import options
+from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
 
 if TYPE_CHECKING:
@@ -87,34 +89,42 @@ Html = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What plan and compare are asked with."""
+
+    use: Use = None
+    hardware: HardwareName = None
+    context: ContextTokens = None
+    users: Users = 1
+    quant: Quant = None
+    kv_type: options.KV = options.KVType.f16
+    min_speed: MinSpeed = 3.0
+    budget: Budget = None
+    rent: Rent = None
+    purchase: Purchase = None
+    years: Years = 3.0
+    power: Power = 0.15
+    utilisation: Utilisation = 0.3
+    input_share: InputShare = 0.75
+    prices: Prices = None
+    catalogue: CatalogueFolder = None
+    measured: MeasuredFile = None
+    company_mau: Mau = None
+    eu: Eu = False
+
+
+@spread
 def plan(
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="As above.")] = None,
-    use: Use = None,
-    hardware: HardwareName = None,
-    context: ContextTokens = None,
-    users: Users = 1,
-    quant: Quant = None,
-    kv_type: options.KV = options.KVType.f16,
-    min_speed: MinSpeed = 3.0,
-    budget: Budget = None,
-    rent: Rent = None,
-    purchase: Purchase = None,
-    years: Years = 3.0,
-    power: Power = 0.15,
-    utilisation: Utilisation = 0.3,
-    input_share: InputShare = 0.75,
-    prices: Prices = None,
-    catalogue: CatalogueFolder = None,
-    measured: MeasuredFile = None,
-    company_mau: Mau = None,
-    eu: Eu = False,
+    *,
+    wishes: Wishes,
     explain: Explain = False,
     html: Html = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    given = dict(locals())
-    planned = _planned(models or [], given)
+    planned = _planned(models or [], wishes)
     if html is not None:
         from shoestring.planning.as_html import plan_html
 
@@ -129,37 +139,20 @@ def plan(
         _show(lambda console: render_plan(planned, console, explain))
 
 
+@spread
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A model, as for plan.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The other.")],
-    use: Use = None,
-    hardware: HardwareName = None,
-    context: ContextTokens = None,
-    users: Users = 1,
-    quant: Quant = None,
-    kv_type: options.KV = options.KVType.f16,
-    min_speed: MinSpeed = 3.0,
-    budget: Budget = None,
-    rent: Rent = None,
-    purchase: Purchase = None,
-    years: Years = 3.0,
-    power: Power = 0.15,
-    utilisation: Utilisation = 0.3,
-    input_share: InputShare = 0.75,
-    prices: Prices = None,
-    catalogue: CatalogueFolder = None,
-    measured: MeasuredFile = None,
-    company_mau: Mau = None,
-    eu: Eu = False,
+    *,
+    wishes: Wishes,
     explain: Explain = False,
     html: Html = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    given = dict(locals())
     from shoestring.planning.compare import compare as side_by_side
 
-    planned = _planned([first, second], given)
+    planned = _planned([first, second], wishes)
     compared = side_by_side(planned, *(id_of(name, planned) for name in (first, second)))
     if html is not None:
         from shoestring.planning.as_html import comparison_html
@@ -175,28 +168,28 @@ def compare(
         _show(lambda console: render_comparison(compared, console, explain))
 
 
-def _planned(models: list[str], given: dict[str, Any]) -> Plan:
+def _planned(models: list[str], wishes: Wishes) -> Plan:
     from shoestring.planning.cost import Money
     from shoestring.planning.plan import plan as make
 
     return make(
         *models,
-        use=given["use"],
-        hardware=given["hardware"],
-        context=given["context"],
-        users=given["users"],
-        quant=given["quant"],
-        kv_type=given["kv_type"].value,
-        min_speed=given["min_speed"],
+        use=wishes.use,
+        hardware=wishes.hardware,
+        context=wishes.context,
+        users=wishes.users,
+        quant=wishes.quant,
+        kv_type=wishes.kv_type.value,
+        min_speed=wishes.min_speed,
         money=Money(
-            given["input_share"], given["utilisation"], given["rent"], given["purchase"], given["years"],
-            given["power"], given["budget"],
+            wishes.input_share, wishes.utilisation, wishes.rent, wishes.purchase, wishes.years,
+            wishes.power, wishes.budget,
         ),
-        company_mau=people(given["company_mau"]),
-        eu=given["eu"],
-        prices=given["prices"],
-        catalogue=given["catalogue"],
-        measured=given["measured"],
+        company_mau=people(wishes.company_mau),
+        eu=wishes.eu,
+        prices=wishes.prices,
+        catalogue=wishes.catalogue,
+        measured=wishes.measured,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli.models import find, load_model
+from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
 
 if TYPE_CHECKING:
@@ -21,24 +22,14 @@ HELP = """Continue PROMPT, or answer it with --system or --chat, and print the t
 PROMPT is read from stdin when it is absent or "-". Speed and token counts go to stderr."""
 
 
+@spread
 def run(
     model: options.ModelName,
     prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="The text to continue or answer.")] = None,
     chat: Annotated[bool, typer.Option("--chat", help="PROMPT is a user's message, to be answered.")] = False,
     system: options.System = None,
-    thinking: options.Thinking = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    min_p: options.MinP = None,
-    presence_penalty: options.PresencePenalty = None,
-    frequency_penalty: options.FrequencyPenalty = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    logit_bias: options.LogitBias = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
-    stop_id: options.StopId = None,
+    *,
+    generation: options.Generation,
     logprobs: Annotated[
         int | None,
         typer.Option("--logprobs", metavar="N", help="With --json: the N likeliest tokens at each place."),
@@ -53,21 +44,7 @@ def run(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    wanted = options.generation_options(
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        repetition_penalty=repetition_penalty,
-        logit_bias=logit_bias,
-        seed=seed,
-        stop=stop,
-        stop_id=stop_id,
-        thinking=thinking,
-    )
+    wanted = generation.arguments()
     if logprobs is not None:
         if not json:
             raise RequestError("--logprobs is only shown with --json: give both")
@@ -86,7 +63,7 @@ def run(
     loaded = load_model(model, threads=threads, kv_type=kv_type, context=context)
     loading = time.perf_counter() - loading
     asked = time.perf_counter()
-    prompt_tokens = len(loaded.prompt(**question, thinking=thinking).tokens)
+    prompt_tokens = len(loaded.prompt(**question, thinking=generation.thinking).tokens)
     result = Result(prompt_tokens, asked)
     for piece in loaded.generate(**question, **wanted):
         result.add(piece)

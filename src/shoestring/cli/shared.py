@@ -1,0 +1,51 @@
+"""Options that several commands share, as one dataclass: a command takes it whole, its users see single options.
+
+    @spread
+    def run(model: ModelName, generation: Generation, json: Json = False) -> None: ...
+
+typer reads a function's signature; `spread` shows it one in which each dataclass stands as its fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with every parameter that is annotated with a dataclass replaced by the fields of that dataclass.
+
+    The fields need defaults, and so do all parameters behind the dataclass.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for name in inspect.signature(command).parameters:
+        if dataclasses.is_dataclass(hints[name]):
+            groups[name] = hints[name]
+            parameters += _fields(hints[name])
+        else:
+            parameters.append(_keyword(name, inspect.signature(command).parameters[name].default, hints[name]))
+
+    @functools.wraps(command)
+    def spread_out(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+        command(**values)
+
+    spread_out.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    spread_out.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del spread_out.__wrapped__
+    return spread_out
+
+
+def _fields(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [_keyword(field.name, field.default, hints[field.name]) for field in dataclasses.fields(group)]
+
+
+def _keyword(name: str, default: object, annotation: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
