@@ -20,13 +20,14 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 def find(name: str) -> Path:
     """The file or folder that MODEL means. Raises CheckpointError when there is none, naming what to do.
 
-    A path, demo-llama4, a Hub name, a store's own name, or a short name of the catalogue, in this order.
+    A path, demo-llama4 or demo-qwen3.5, a Hub name, a store's own name, or a short name of the catalogue, in this order.
     """
-    from shoestring.demo import DEMO_NAME, ensure_demo
+    from shoestring import demo, demo_qwen3_5
 
-    if name == DEMO_NAME:
-        with Progress(f"writing {DEMO_NAME}") as progress:
-            return ensure_demo(progress)
+    for embedded in (demo, demo_qwen3_5):
+        if name == embedded.DEMO_NAME:
+            with Progress(f"writing {name}") as progress:
+                return embedded.ensure_demo(progress)
     path = Path(name).expanduser()
     if path.exists():
         return path
@@ -45,7 +46,7 @@ def find(name: str) -> Path:
         if _HUB_NAME.fullmatch(name):
             raise CheckpointError(missing)
     raise CheckpointError(
-        f"{name or repr(name)} does not exist: give a .gguf file, a folder, a Hub name or {DEMO_NAME}"
+        f"{name or repr(name)} does not exist: give a .gguf file, a folder, a Hub name or {demo.DEMO_NAME}"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shoestring.checkpoint.gguf_write import Progress
+from shoestring.errors import CheckpointError
 
 DEMO_NAME = "demo-qwen3.5"
 
@@ -31,11 +32,16 @@ def demo_path() -> Path:
 def ensure_demo(progress: Progress | None = None) -> Path:
     """The joined model's file, written by the first call; `progress(bytes written, bytes in all)`.
 
-    Raises CheckpointError when the package with the frozen weights is missing or another one, CapacityError when
-    the disk is full.
+    Raises CheckpointError when the package with the frozen weights is missing or another one, or when this
+    installation carries no trained weights, CapacityError when the disk is full.
     """
     path = demo_path()
     if not path.exists():
+        if not trained_path().exists():
+            raise CheckpointError(
+                f"{DEMO_NAME} has no trained weights in this installation: use demo-llama4, or make them with "
+                f"`shoestring train-demo` and copy trained.gguf to {trained_path()}"
+            )
         from shoestring.checkpoint.gguf import open_gguf
         from shoestring.demo import source_path
         from shoestring.demo_qwen3_5.join import join

@@ -23,28 +23,29 @@ def to_q5_0(values: Float32) -> Bytes:
     """Blocks of 32 of a row: 32 steps, of the scales around the widest the one with the least squared error."""
     blocks = values.reshape(-1, _BLOCK)
     widest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)
-    best_scale = best_codes = best_error = None
-    for steps in np.linspace(-19.0, -13.0, 13, dtype=np.float32):
-        scale = (widest / steps).astype(np.float16)
-        codes = np.rint(_divided(blocks, scale)).clip(-16, 15)
-        error = np.square(codes * scale.astype(np.float32) - blocks).sum(axis=1, keepdims=True)
-        if best_error is None:
-            best_scale, best_codes, best_error = scale, codes, error
-            continue
+    best_scale, best_codes, best_error = _rounded(blocks, widest, -16.0)
+    for steps in np.linspace(-19.0, -13.0, 13):
+        scale, codes, error = _rounded(blocks, widest, float(steps))
         better = error < best_error
         best_scale, best_codes = np.where(better, scale, best_scale), np.where(better, codes, best_codes)
         best_error = np.where(better, error, best_error)
-    assert best_scale is not None and best_codes is not None
     q = (best_codes + 16).astype(np.uint8)  # [blocks, 32]
     fifth = np.packbits(q >> 4, axis=1, bitorder="little")
     low = q & 15
     return np.concatenate([best_scale.view(np.uint8), fifth, low[:, :16] | low[:, 16:] << 4], axis=1)
 
 
+def _rounded(blocks: Float32, widest: Float32, steps: float) -> tuple[npt.NDArray[np.float16], Float32, Float32]:
+    """Scales that make the widest number `steps` steps, codes −16 … 15, and the squared error of each block."""
+    scale = (widest / np.float32(steps)).astype(np.float16)
+    codes = np.rint(_divided(blocks, scale)).clip(-16, 15)
+    return scale, codes, np.square(codes * scale.astype(np.float32) - blocks).sum(axis=1, keepdims=True)
+
+
 def _divided(blocks: Float32, scale: npt.NDArray[np.float16]) -> Float32:
     """A block of zeros has scale 0 and stays zeros."""
     wide = scale.astype(np.float32)
-    return np.divide(blocks, wide, out=np.zeros_like(blocks), where=wide != 0)
+    return np.asarray(np.divide(blocks, wide, out=np.zeros_like(blocks), where=wide != 0))
 
 
 def doubled_q4_1(blocks: Bytes) -> Bytes:
@@ -52,4 +53,4 @@ def doubled_q4_1(blocks: Bytes) -> Bytes:
     out = blocks.copy()
     head = np.ascontiguousarray(out[..., :4]).view(np.float16) * np.float16(2)
     out[..., :4] = head.view(np.uint8)
-    return out
+    return np.asarray(out)

@@ -10,6 +10,7 @@ Everything is elementwise or a copy, so the file is the same wherever it is writ
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -77,13 +78,9 @@ def _full_attention(trained: Checkpoint, block: str) -> Iterable[OutgoingTensor]
         yield np.concatenate([heads(query, HEADS, USED), heads(gate, HEADS, HEAD_DIM)], axis=1)
 
     yield _tensor(f"{block}attn_q.weight", query.type, (2 * HEADS * WIDE, HIDDEN), with_gates)
-    for name, tensor, rows in (("k", key, USED), ("v", value, HEAD_DIM)):
-        yield _tensor(
-            f"{block}attn_{name}.weight",
-            tensor.type,
-            (KV_HEADS * WIDE, HIDDEN),
-            lambda tensor=tensor, rows=rows: [heads(tensor, KV_HEADS, rows)],
-        )
+    shape = (KV_HEADS * WIDE, HIDDEN)
+    yield _tensor(f"{block}attn_k.weight", key.type, shape, lambda: [heads(key, KV_HEADS, USED)])
+    yield _tensor(f"{block}attn_v.weight", value.type, shape, lambda: [heads(value, KV_HEADS, HEAD_DIM)])
     columns = output.data.reshape(HIDDEN, HEADS, -1)
     half = columns.shape[2]  # bytes of HEAD_DIM numbers
     padded = np.pad(columns, ((0, 0), (0, 0), (0, half * (WIDE - HEAD_DIM) // HEAD_DIM)))
@@ -94,7 +91,7 @@ def _shared(source: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
     gate, up, down = (source.tensors[f"{block}ffn_{part}.weight"] for part in ("gate", "up", "down"))
     for name, tensor in (("gate", gate), ("up", up)):
         rows = tensor.data.reshape(SHARED + ROUTED, -1)[:SHARED]
-        yield _tensor(f"{block}ffn_{name}_shexp.weight", tensor.type, (SHARED, HIDDEN), lambda rows=rows: [rows])
+        yield _tensor(f"{block}ffn_{name}_shexp.weight", tensor.type, (SHARED, HIDDEN), functools.partial(list, [rows]))
     if down.type != "Q4_1":
         raise CheckpointError(f"{source.path}: {down.name} has type {down.type}, not Q4_1: run `{PIP_COMMAND}`")
     size = TENSOR_TYPES[down.type].block_size
@@ -108,7 +105,7 @@ def _routed(source: Checkpoint, trained: Checkpoint, block: str) -> Iterable[Out
             f"{block}ffn_{part}_exps.weight",
             "Q8_0",
             (EXPERTS, ROUTED, HIDDEN),
-            lambda kind=kind, part=part: _gate_or_up(source, trained, block, kind, part),
+            functools.partial(_gate_or_up, source, trained, block, kind, part),
         )
     yield _tensor(
         f"{block}ffn_down_exps.weight", "Q8_0", (EXPERTS, HIDDEN, ROUTED), lambda: _down(source, trained, block)
@@ -136,13 +133,13 @@ def product(outer: Float32, inner: Float32) -> Float32:
     total = outer[0][:, None] * inner[0]
     for a, b in zip(outer[1:], inner[1:], strict=True):
         total = total + a[:, None] * b
-    return total
+    return np.asarray(total)
 
 
 def numbers(tensor: Tensor) -> Float32:
     """Multiplied out, in the tensor's shape."""
     if tensor.type == "F32":
-        return tensor.data.view("<f4").reshape(tensor.shape)
+        return np.asarray(tensor.data.view("<f4").reshape(tensor.shape))
     return dequantize(tensor.data.reshape(tensor.shape[0], -1), tensor.type).reshape(tensor.shape)
 
 

@@ -54,7 +54,7 @@ def convert(teacher: Teacher, tokens: Tensor) -> list[Parameters]:
     return layers
 
 
-def constant(h: Tensor, ridge: float = 1e-4) -> Tensor:
+def constant(h: Tensor, ridge: float = 1e-2) -> Tensor:
     """u with u·h ≈ 1 for rows h [R, H]."""
     square = h.t() @ h
     damped = square + ridge * square.diagonal().mean() * torch.eye(HIDDEN, device=h.device)
@@ -162,9 +162,9 @@ def _router(h: Tensor) -> Tensor:
     """Rows a, −a, b, −b over rows h [R, H]: the two main directions in which tokens differ, halved at the median."""
     u = constant(h)
     centred = h - h.mean(0)
-    _, _, directions = torch.linalg.svd(centred[:: max(1, len(h) // 4096)], full_matrices=False)
+    _, directions = torch.linalg.eigh(centred.t() @ centred)  # columns, the largest last
     rows = []
-    for direction in directions[: EXPERTS // ACTIVE]:
+    for direction in directions.t().flip(0)[: EXPERTS // ACTIVE]:
         along = F.linear(h, direction[None])[:, 0]
         row = (direction - along.median() * u) * (1.5 / along.std())
         rows += [row, -row]

@@ -5,6 +5,7 @@ Owns the folder's `books-*.npy` and `chats-*.npz`; both are made once, and a see
 
 from __future__ import annotations
 
+import contextlib
 import json
 import lzma
 import time
@@ -30,9 +31,9 @@ LONGEST_ANSWER = 192
 BATCH = 192
 #: Temperatures of the chats: near what greedy decoding meets, and the teacher's own distribution.
 TEMPERATURES = (0.5, 0.8, 1.0)
-#: Of each book this much is skipped at its front (titles, contents), and at most that much is read.
-_SKIPPED, _READ = 4_000, 120_000
-#: A book whose number divides by this is held out.
+#: Characters of a book that are skipped at its front (titles, contents), and that are read at most.
+_SKIPPED, _READ, _READ_HELD_OUT = 4_000, 40_000, 12_000
+#: A book whose number this divides is held out.
 _HELD_OUT_EVERY = 10
 
 
@@ -69,20 +70,21 @@ def books(folder: Path, corpus: Path, tokenizer: Tokenizer, held_out: bool, most
 
 
 def _excerpts(corpus: Path, held_out: bool) -> Iterator[str]:
-    """Pieces of books in turn from every file; the held-out books first in nobody's training."""
-    files = [lzma.open(path, "rt", encoding="utf-8") for path in sorted(corpus.glob("books-*.jsonl.xz"))]
-    number = 0
-    while files:
-        for file in list(files):
-            line = file.readline()
-            if not line:
-                files.remove(file)
-                continue
-            number += 1
-            if (number % _HELD_OUT_EVERY == 0) == held_out:
-                text = json.loads(line)["text"]
-                size = 12_000 if held_out else _READ // 3
-                yield text[_SKIPPED : _SKIPPED + size]
+    """A piece of every book, the files in turn; every tenth book is held out."""
+    with contextlib.ExitStack() as stack:
+        paths = sorted(corpus.glob("books-*.jsonl.xz"))
+        files = [stack.enter_context(lzma.open(path, "rt", encoding="utf-8")) for path in paths]
+        number = 0
+        while files:
+            for file in list(files):
+                line = file.readline()
+                if not line:
+                    files.remove(file)
+                    continue
+                number += 1
+                if (number % _HELD_OUT_EVERY == 0) == held_out:
+                    size = _READ_HELD_OUT if held_out else _READ
+                    yield json.loads(line)["text"][_SKIPPED : _SKIPPED + size]
 
 
 def write_chats(

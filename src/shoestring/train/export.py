@@ -1,7 +1,7 @@
 """What was trained, quantized, as the GGUF file that the package carries (`shoestring.demo_qwen3_5` joins it).
 
-The delta-nets' large matrices and the experts' differences are Q5_0, other matrices Q8_0, vectors and routers float32; head dims that are always
-zero are left out.
+The delta-nets' large matrices and the experts' differences are Q5_0, other matrices Q8_0, vectors and routers
+float32; head dims that are always zero are left out.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from shoestring.checkpoint.gguf_write import OutgoingTensor, write_gguf
+from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.demo_qwen3_5.blocks import Float32, to_q5_0, to_q8_0
+from shoestring.demo_qwen3_5.join import numbers as multiplied_out
 from shoestring.demo_qwen3_5.layout import EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, RANK, ROUTED, USED, WIDE
 from shoestring.errors import CheckpointError
 from shoestring.train.student import Parameters
@@ -52,6 +56,37 @@ def export(layers: list[Parameters], path: Path) -> None:
         for kind, extra in (("Q5_0", _differences(arrays)), ("Q8_0", full)):
             tensors += [_tensor(f"blk.{number}.{foreign}", kind, values) for foreign, values in extra.items()]
     write_gguf(path, {"general.architecture": "shoestring-trained", "general.type": "adapter"}, tensors)
+
+
+def read_trained(trained: Checkpoint, first: list[Parameters]) -> list[Parameters]:
+    """The parameters of an exported file, as rounded as it has them; what is frozen comes from `first`."""
+    layers = []
+    for number, old in enumerate(first):
+        p = dict(old)
+
+        def read(name: str, number: int = number) -> Tensor:
+            return torch.tensor(multiplied_out(trained.tensors[f"blk.{number}.{name}"]))
+
+        for name, (foreign, _) in _CARRIED.items():
+            if name in old:
+                values = read(foreign)
+                p[name] = (-values).log() if name == "A_log" else values.reshape(old[name].shape)
+        p["gate_up_in"], p["down_out"] = read("experts.gate_up_in"), read("experts.down_out")
+        p["gate_up_out"] = read("experts.gate_up_out").reshape(old["gate_up_out"].shape)
+        p["down_in"] = read("experts.down_in").reshape(EXPERTS, RANK, ROUTED).transpose(1, 2).contiguous()
+        if "q_proj" in old:
+            parts = {"attn_query": (HEADS, USED), "attn_query_gate": (HEADS, HEAD_DIM), "attn_key": (KV_HEADS, USED),
+                     "attn_value": (KV_HEADS, HEAD_DIM)}  # fmt: skip
+            query, gate, key, value = (
+                F.pad(read(name).reshape(count, rows, HIDDEN), (0, 0, 0, WIDE - rows))
+                for name, (count, rows) in parts.items()
+            )
+            p["q_proj"] = torch.cat([query, gate], 1).reshape(-1, HIDDEN)
+            p["k_proj"], p["v_proj"] = key.reshape(-1, HIDDEN), value.reshape(-1, HIDDEN)
+            output = read("attn_output").reshape(HIDDEN, HEADS, HEAD_DIM)
+            p["o_proj"] = F.pad(output, (0, WIDE - HEAD_DIM)).reshape(HIDDEN, -1)
+        layers.append({name: value.to(old[name].device) for name, value in p.items()})
+    return layers
 
 
 def numbers(value: Tensor) -> Float32:

@@ -128,6 +128,7 @@ def prompts(seed: int, held_out: bool) -> Iterator[str]:
     """Questions without end, in an order that the seed fixes; of the held-out subjects or of the others."""
     chance = random.Random(seed)
     taken = {question.text for question in QUESTIONS}
+    form: tuple[str, ...]
 
     def pick(things: list[str]) -> str:
         """Every eighth thing is held out."""

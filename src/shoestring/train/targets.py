@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,7 @@ def open_targets(folder: Path, name: str, windows: Ids) -> Targets:
     """The file of these windows, grown as it is filled."""
     count, length = windows.shape
 
-    def array(part: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
+    def array(part: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
         path = folder / f"targets-{name}-{part}.npy"
         mode = "r+" if path.exists() else "w+"
         return np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=shape)

@@ -1,0 +1,83 @@
+"""`shoestring train-demo`: how the weights of demo-qwen3.5 were made, to be run again or further."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shoestring.cli import options
+from shoestring.errors import CheckpointError, RequestError
+
+if TYPE_CHECKING:
+    from shoestring.train.workplace import Workplace
+
+HELP = """Train demo-qwen3.5 again: SmolLM2-135M-Instruct distilled into the Qwen 3.5 architecture.
+
+Hours on two cores, minutes on a GPU; needs the extra `train` (torch). Stopped at any time it resumes where it was.
+The folder gets the log, the loss curves, checkpoints, and at the end trained.gguf: what the package carries."""
+
+
+def train_demo(
+    corpus: Annotated[
+        Path | None, typer.Option("--corpus", metavar="DIR", help="Folder of books-*.jsonl.xz; first run only.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where the run lives.")] = Path(
+        "build/demo-qwen3.5"
+    ),
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed is another run.")] = 1,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="Only measure the newest checkpoint.")] = False,
+    export: Annotated[bool, typer.Option("--export", help="Only write trained.gguf of the newest checkpoint.")] = False,
+    whole_steps: Annotated[
+        int | None, typer.Option("--whole-steps", metavar="N", help="Length of the end-to-end stage.")
+    ] = None,
+    threads: options.Threads = None,
+    debug: options.Debug = False,
+) -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:
+        raise RequestError("train-demo needs torch: run `pip install 'shoestring[train]'`") from None
+    from shoestring.train import stages
+    from shoestring.train.workplace import open_workplace
+
+    if whole_steps is not None and whole_steps < 1:
+        raise RequestError(f"--whole-steps is {whole_steps}: at least 1 step is needed")
+    if not (folder / "converted.pt").exists():
+        if evaluate or export:
+            raise CheckpointError(f"{folder} has no checkpoint: run `shoestring train-demo --corpus DIR` first")
+        if corpus is None:
+            raise RequestError(
+                "a first run needs --corpus DIR, a folder of books-*.jsonl.xz: one JSON object with a text a line"
+            )
+    work = open_workplace(folder, corpus or folder, seed, threads)
+    if not evaluate and not export:
+        plan = stages.Plan() if whole_steps is None else replace(stages.Plan(), whole_steps=whole_steps)
+        stages.run(work, plan)
+    write(work)
+    if evaluate or not export:
+        measure(work)
+
+
+def write(work: Workplace) -> None:
+    from shoestring.train import stages
+    from shoestring.train.export import export
+
+    stage, layers = stages.latest(work)
+    export(layers, work.folder / "trained.gguf")
+    work.say(f"{work.folder / 'trained.gguf'} holds what stage {stage!r} has reached")
+
+
+def measure(work: Workplace) -> None:
+    """The exported file's figures, rounded weights and all."""
+    from shoestring.checkpoint.gguf import open_gguf
+    from shoestring.train import stages
+    from shoestring.train.evaluate import evaluate, read_held_out
+    from shoestring.train.export import read_trained
+
+    _, first = stages.latest(work)
+    layers = read_trained(open_gguf(work.folder / "trained.gguf"), first)
+    for line in evaluate(layers, work.teacher, *read_held_out(work.folder)).lines():
+        work.say(line)

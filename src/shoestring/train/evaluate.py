@@ -1,0 +1,165 @@
+"""How good the student is, in figures: perplexities beside the teacher's, on text that neither stage has seen.
+
+Owns the measures of the model card that need the inside of the model; `bench/demo_qwen3_5.py` has those of the
+finished file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shoestring.demo_qwen3_5.layout import ACTIVE, EXPERTS, FULL_LAYERS
+from shoestring.train import student, teacher
+from shoestring.train.data import Chats, Ids, windows
+from shoestring.train.student import Parameters
+from shoestring.train.targets import as_tokens
+from shoestring.train.teacher import Teacher, rms_norm, rotary
+
+Hidden = Callable[[Tensor], Tensor]
+"""Tokens [B, T] → what the head takes, [B, T, H]."""
+
+SHORT, LONG = 256, 1024
+_BATCH_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Perplexities; `shares`: of each layer's experts, the part of all choices that they get, smallest first."""
+
+    teacher_books: float
+    books: float
+    teacher_chats: float
+    chats: float
+    teacher_far: float
+    far: float
+    books_shuffled: float
+    second_half: float
+    second_half_cleared: float
+    smallest_share: float
+    book_tokens: int
+    chat_tokens: int
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [
+            f"books, windows of {SHORT}:     {self.books:7.2f}  teacher {self.teacher_books:7.2f}  "
+            f"× {self.books / self.teacher_books:.3f}  ({self.book_tokens} tokens)",
+            f"chats, answers only:      {self.chats:7.2f}  teacher {self.teacher_chats:7.2f}  "
+            f"× {self.chats / self.teacher_chats:.3f}  ({self.chat_tokens} tokens)",
+            f"books, places {SHORT}–{LONG}:  {self.far:7.2f}  teacher {self.teacher_far:7.2f}  "
+            f"× {self.far / self.teacher_far:.3f}",
+            f"router rows shuffled:     {self.books_shuffled:7.2f}  × {self.books_shuffled / self.books:.3f}",
+            f"state cleared at {SHORT // 2}:     {self.second_half_cleared:7.2f}  with it {self.second_half:7.2f}  "
+            f"× {self.second_half_cleared / self.second_half:.3f}",
+            f"smallest share of an expert: {self.smallest_share:.1%}",
+        ]
+
+
+def evaluate(layers: list[Parameters], taught_by: Teacher, book_tokens: Ids, chats: Chats) -> Measures:
+    """All measures; a minute on two cores."""
+
+    def student_hidden(tokens: Tensor) -> Tensor:
+        return hidden(layers, taught_by, tokens)
+
+    def teacher_hidden(tokens: Tensor) -> Tensor:
+        return teacher.hidden(taught_by, tokens)
+
+    device = taught_by.embedding.device
+    short, long = as_tokens(windows(book_tokens, SHORT), device), as_tokens(windows(book_tokens, LONG), device)
+    talk = as_tokens(windows(chats.tokens, SHORT), device)
+    answered = torch.tensor(windows_of(chats.answered), device=device)
+    everything, later = torch.ones_like(short, dtype=torch.bool), torch.zeros_like(short, dtype=torch.bool)
+    later[:, SHORT // 2 :] = True
+    far = torch.zeros_like(long, dtype=torch.bool)
+    far[:, SHORT:] = True
+
+    def measured(of: Hidden, tokens: Tensor, scored: Tensor) -> float:
+        return perplexity(of, taught_by.embedding, tokens, scored)
+
+    return Measures(
+        teacher_books=measured(teacher_hidden, short, everything),
+        books=measured(student_hidden, short, everything),
+        teacher_chats=measured(teacher_hidden, talk, answered),
+        chats=measured(student_hidden, talk, answered),
+        teacher_far=measured(teacher_hidden, long, far),
+        far=measured(student_hidden, long, far),
+        books_shuffled=measured(lambda t: hidden(shuffled(layers), taught_by, t), short, everything),
+        second_half=measured(student_hidden, short, later),
+        second_half_cleared=measured(lambda t: hidden(layers, taught_by, t, SHORT // 2), short, later),
+        smallest_share=min(min(shares) for shares in expert_shares(layers, taught_by, short[:8])),
+        book_tokens=short.numel(),
+        chat_tokens=int(answered.sum()),
+    )
+
+
+def windows_of(marks: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    return marks[: len(marks) // SHORT * SHORT].reshape(-1, SHORT)
+
+
+@torch.no_grad()
+def perplexity(of: Hidden, embedding: Tensor, tokens: Tensor, scored: Tensor) -> float:
+    """Of those tokens [B, T] that `scored` marks, each from what stands before it; the first is never scored."""
+    rows = max(1, _BATCH_TOKENS // tokens.shape[1])
+    total, count = 0.0, 0
+    for batch, marks in zip(tokens.split(rows), scored.split(rows), strict=True):
+        after = of(batch)[:, :-1][marks[:, 1:]]
+        wanted = batch[:, 1:][marks[:, 1:]]
+        for x, ids in zip(after.split(512), wanted.split(512), strict=True):
+            total += float(F.cross_entropy(F.linear(x, embedding), ids, reduction="sum"))
+        count += len(wanted)
+    return math.exp(total / count)
+
+
+@torch.no_grad()
+def hidden(layers: list[Parameters], taught_by: Teacher, tokens: Tensor, cleared_at: int | None = None) -> Tensor:
+    """The student's, after the last norm; `cleared_at`: the delta-nets forget everything before that place."""
+    cos, sin = (table[:, None] for table in rotary(torch.arange(tokens.shape[1], device=tokens.device)))
+    x = taught_by.embedding[tokens]
+    for i, p in enumerate(layers):
+        h = rms_norm(x, p["input_norm"])
+        if i in FULL_LAYERS:
+            x = x + student.attention(p, h, cos, sin)
+        elif cleared_at is None:
+            x = x + student.delta_net(p, h)
+        else:
+            x = x + torch.cat([student.delta_net(p, part) for part in (h[:, :cleared_at], h[:, cleared_at:])], 1)
+        x = x + student.mixture(p, rms_norm(x, p["post_norm"]))[0]
+    return rms_norm(x, taught_by.norm)
+
+
+def shuffled(layers: list[Parameters]) -> list[Parameters]:
+    """Every router's rows moved on by one and two in turn: all tokens meet other experts."""
+    return [{**p, "router": p["router"].roll(1 + i % (EXPERTS - 1), 0)} for i, p in enumerate(layers)]
+
+
+@torch.no_grad()
+def expert_shares(layers: list[Parameters], taught_by: Teacher, tokens: Tensor) -> list[list[float]]:
+    """How the choices of each layer's router spread over its experts."""
+    cos, sin = (table[:, None] for table in rotary(torch.arange(tokens.shape[1], device=tokens.device)))
+    x = taught_by.embedding[tokens]
+    found = []
+    for i, p in enumerate(layers):
+        h = rms_norm(x, p["input_norm"])
+        middle = x + (student.attention(p, h, cos, sin) if i in FULL_LAYERS else student.delta_net(p, h))
+        chosen = F.linear(rms_norm(middle, p["post_norm"]), p["router"]).topk(ACTIVE, -1).indices
+        counts = torch.bincount(chosen.reshape(-1), minlength=EXPERTS)
+        found.append(sorted((counts / counts.sum()).tolist()))
+        x, _ = student.layer(p, x, i in FULL_LAYERS, cos, sin)
+    return found
+
+
+def read_held_out(folder: Path) -> tuple[Ids, Chats]:
+    """The held-out text that `stages.prepare` has written."""
+    (books_path,) = sorted(folder.glob("books-held-out-*.npy"))[:1]
+    batches = [np.load(path) for path in sorted(folder.glob("chats-held-out-*.npz"))]
+    starts = np.concatenate([[0], np.cumsum(np.concatenate([b["lengths"] for b in batches]))[:-1]])
+    tokens, answered = (np.concatenate([b[name] for b in batches]) for name in ("tokens", "answered"))
+    return np.load(books_path), Chats(tokens, answered, starts)
