@@ -27,6 +27,7 @@ from shoestring.cli import (
     plan,
     run_command,
     serve,
+    train_demo,
     version,
 )
 from shoestring.cli.options import Debug
@@ -71,7 +72,11 @@ app.command("bench", help=bench.HELP, short_help="Measure speed and memory.")(be
 app.command("perplexity", help=perplexity.HELP, short_help="Perplexity of a text.")(perplexity.perplexity)
 app.command("pull", help=files.PULL_HELP, short_help="Fetch a checkpoint from the Hub.")(files.pull)
 app.command("list", help=files.LIST_HELP, short_help="List the checkpoints on this machine.")(files.list_checkpoints)
-app.command("demo", help=demo.HELP, short_help="A short conversation with the embedded model.")(demo.demo)
+embedded = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, rich_markup_mode=None)
+embedded.callback(invoke_without_command=True)(demo.demo)
+embedded.command("export", help=demo.EXPORT_HELP, short_help="Write demo-qwen3.5 as a folder.")(demo.export)
+app.add_typer(embedded, name="demo", help=demo.HELP, short_help="A short conversation with the embedded model.")
+app.command("train-demo", help=train_demo.HELP, short_help="Train demo-qwen3.5 again.")(train_demo.train_demo)
 app.command("version", help=version.HELP, short_help="Print version and instruction sets.")(version.version)
 
 

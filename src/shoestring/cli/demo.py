@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.models import load_model
+from shoestring.cli.models import find, load_model
+from shoestring.cli.progress import Progress
 from shoestring.cli.run_command import Result
 
 HELP = """Hold a short conversation with demo-llama4, the embedded test model, and tell what to run next."""
@@ -27,7 +30,25 @@ NEXT = """What to run next:
   shoestring --help                                    all commands"""
 
 
-def demo(threads: options.Threads = None, debug: options.Debug = False) -> None:
+EXPORT_HELP = """Write demo-qwen3.5 as a Hugging Face folder: bfloat16 safetensors, config and tokenizer."""
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Is made; must be empty if it exists.")],
+    debug: options.Debug = False,
+) -> None:
+    from shoestring.checkpoint.open import open_checkpoint
+    from shoestring.demo_qwen3_5 import DEMO_NAME, hugging_face
+
+    model = open_checkpoint(find(DEMO_NAME))
+    with Progress(f"writing {folder}") as progress:
+        hugging_face.export(model, folder, progress)
+    typer.echo(f"{folder} holds {DEMO_NAME} as transformers reads it.")
+
+
+def demo(context: typer.Context, threads: options.Threads = None, debug: options.Debug = False) -> None:
+    if context.invoked_subcommand is not None:
+        return
     from shoestring import ops
     from shoestring.demo import DEMO_NAME
 

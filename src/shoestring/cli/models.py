@@ -20,14 +20,14 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 def find(name: str) -> Path:
     """The file or folder that MODEL means. Raises CheckpointError when there is none, naming what to do.
 
-    A path, demo-llama4 or demo-qwen3.5, a Hub name, a store's own name, or a short name of the catalogue, in this order.
+    An embedded model, a path, a Hub name, a store's own name, or a short name of the catalogue, in this order.
     """
     from shoestring import demo, demo_qwen3_5
 
-    for embedded in (demo, demo_qwen3_5):
-        if name == embedded.DEMO_NAME:
-            with Progress(f"writing {name}") as progress:
-                return embedded.ensure_demo(progress)
+    embedded = {demo.DEMO_NAME: demo.ensure_demo, demo_qwen3_5.DEMO_NAME: demo_qwen3_5.ensure_demo}
+    if name in embedded:
+        with Progress(f"writing {name}") as progress:
+            return embedded[name](progress)
     path = Path(name).expanduser()
     if path.exists():
         return path
