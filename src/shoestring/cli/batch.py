@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli import options
+from shoestring.cli.extra import need_server_packages
 from shoestring.cli.progress import Progress
 from shoestring.errors import RequestError
 
@@ -62,6 +63,8 @@ def batch(
         raise RequestError(f"--parallel is {parallel}: choose at least 1")
     if url is not None and model is not None:
         raise RequestError("give either --model or --url: the lines name the model of a server")
+    if url is None:
+        need_server_packages("batch without --url")
     lines = read_lines(source)
     done = repaired(target)
     open_lines = [line for line in lines if line.custom_id not in done]

@@ -14,8 +14,9 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli import serve_options as o
+from shoestring.cli.extra import INSTALL, missing_packages
 from shoestring.cli.models import find
-from shoestring.cli.serve import INSTALL, missing_packages, resolved
+from shoestring.cli.serve import resolved
 from shoestring.errors import ShoestringError
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,9 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli import serve_options as o
+from shoestring.cli.extra import need_server_packages
 from shoestring.cli.models import find, guard_mapped_files
 from shoestring.cli.progress import Progress
-from shoestring.errors import RequestError
 
 if TYPE_CHECKING:
     from shoestring.model.opening import Opened
@@ -22,17 +21,6 @@ HELP = """Serve MODEL to programs that speak OpenAI's, Anthropic's or Ollama's A
 
 Every option can also be a variable SHOESTRING_* or a line in the TOML file of --config. Ctrl-C finishes running
 answers and ends, twice ends at once. docs/server.md has more."""
-
-#: Import name → what the extra installs.
-PACKAGES = {
-    "fastapi": "fastapi",
-    "uvicorn": "uvicorn",
-    "pydantic": "pydantic",
-    "llguidance": "llguidance",
-    "prometheus_client": "prometheus-client",
-    "psutil": "psutil",
-}
-INSTALL = "pip install 'shoestring[server]'"
 
 
 def serve(
@@ -63,9 +51,7 @@ def serve(
 ) -> None:
     flags = {name: value for name, value in locals().items() if name not in ("config", "debug")}
     settings = resolved(flags, config).settings
-    missing = missing_packages()
-    if missing:
-        raise RequestError(f"serve needs packages that are not installed ({', '.join(missing)}): {INSTALL}")
+    need_server_packages("serve")
     run(settings)
 
 
@@ -77,11 +63,6 @@ def resolved(flags: dict[str, Any], config: str | None) -> Resolved:
     for plural, singular in SINGULAR.items():
         given[plural] = tuple(given.pop(singular) or ())
     return resolve({name: value for name, value in given.items() if value is not False}, file=config)
-
-
-def missing_packages() -> list[str]:
-    """What of the extra is not installed."""
-    return [package for name, package in PACKAGES.items() if importlib.util.find_spec(name) is None]
 
 
 def run(settings: Settings) -> None:

@@ -1,0 +1,161 @@
+"""`shoestring serve` and `shoestring doctor` as commands: what they refuse before they load, and what they tell."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shoestring.cli import doctor, extra, serve
+from shoestring.cli.app import run
+from shoestring.server.settings import Settings
+from shoestring.server.sockets import bind
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in os.environ:
+        if name.startswith("SHOESTRING_") and name != "SHOESTRING_ISA":
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--host", "0.0.0.0"], "--no-auth"),
+        (["--no-auth", "--api-key", "k"], "contradict"),
+        (["--api-key-file", "/nowhere"], "/nowhere"),
+        (["--memory", "lots"], "12GiB"),
+        (["--memory", "50MB"], "--memory leaves"),
+        (["--parallel", "0"], "--parallel"),
+        (["--context", "100000000"], "--context"),
+        (["--threads", "0"], "--threads"),
+        (["--kv-type", "f8"], "f16 or f32"),
+        (["--port", "99999"], "--port"),
+        (["--config", "/nowhere.toml"], "/nowhere.toml"),
+        (["--host", "no such host"], "--host"),
+        (["/nowhere.gguf"], "does not exist"),
+    ],
+)
+def test_serve_refuses_in_one_line_before_it_loads(
+    options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "0.0.0.0" not in options and "no such host" not in options:
+        options = [*options, "--host", "127.0.0.1"]
+    assert run(["serve", *options]) == 2
+    *_, last = capsys.readouterr().err.strip().splitlines()
+    assert last.startswith("error: ")
+    assert named in last
+
+
+def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    with bind("127.0.0.1", 0) as taken:
+        assert run(["serve", "--port", str(taken.getsockname()[1])]) == 2
+    assert "choose another --port" in capsys.readouterr().err
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extra, "PACKAGES", {"no_such_module": "no-such-package"})
+    assert run(["serve"]) == 2
+    assert capsys.readouterr().err.strip().splitlines() == [
+        "error: serve needs packages that are not installed (no-such-package): pip install 'shoestring[server]'"
+    ]
+    assert run(["doctor", "--port", "0"]) == 1
+    assert "pip install 'shoestring[server]'" in capsys.readouterr().out
+
+
+def test_a_model_is_called_after_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "Some-Model-Q4_K_M.gguf"
+    file.touch()
+    assert serve.model_id(Settings(model=str(file)), file) == "Some-Model-Q4_K_M"
+    assert serve.model_id(Settings(model="org/name:Q8_0"), file) == "org/name:Q8_0"
+    assert serve.model_id(Settings(model=str(file), model_name="mine"), file) == "mine"
+    assert serve.model_id(Settings(), file) == "demo-llama4"
+
+
+def test_doctor_finds_all_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor", "--port", "0"]) == 0
+    out = capsys.readouterr().out
+    assert out.rstrip().endswith("ready")
+    assert "MISSING" not in out
+
+
+def test_doctor_finds_everything_that_is_missing_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHOESTRING_HOST", "0.0.0.0")
+    with bind("0.0.0.0", 0) as taken:
+        port = str(taken.getsockname()[1])
+        assert run(["doctor", "/nowhere.gguf", "--port", port, "--json"]) == 1
+    facts = json.loads(capsys.readouterr().out)
+    states = {check["name"]: check["state"] for check in facts["checks"]}
+    assert {states.pop("kernels"), states.pop("packages")} <= {"ok", "warning"}
+    assert states == {"access": "failed", "port": "failed", "model": "failed"}
+    assert facts["settings"]["host"] == {"value": "0.0.0.0", "source": "environment"}
+    assert facts["settings"]["port"] == {"value": int(port), "source": "flag"}
+
+
+def test_doctor_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["doctor", "--api-key", "hunter2", "--port", "0"])
+    assert "hunter2" not in capsys.readouterr().out
+
+
+def test_a_setting_that_is_wrong_does_not_hide_the_other_checks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHOESTRING_PROT", "1")
+    assert run(["doctor", "--json"]) == 1
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [check["name"] for check in checks] == ["kernels", "packages", "settings"]
+    assert doctor.packages().state == "ok"
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[tuple[str, list[str]]]:
+    """A real process on the demo model: its address and its first lines."""
+    command = [sys.executable, "-m", "shoestring", "serve", "--port", "0", "--parallel", "2", "--context", "2048"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        lines: list[str] = []
+        until = time.monotonic() + 120
+        while not any("open " in line for line in lines):
+            assert time.monotonic() < until
+            line = server.stderr.readline()
+            assert line, lines
+            lines.append(line.rstrip())
+        yield lines[-1].split()[1], lines
+        server.terminate()
+        assert server.wait(30) == 0
+
+
+def test_the_first_lines_say_where_memory_went_and_what_to_open(started: tuple[str, list[str]]) -> None:
+    _, lines = started
+    text = "\n".join(lines)
+    for part in ("demo-llama4", "weights", "state", "2 requests at once", "2,048 tokens", "threads", "no key"):
+        assert part in text, part
+    assert "embedded test model" in text
+
+
+def test_the_demo_model_answers(started: tuple[str, list[str]]) -> None:
+    url, _ = started
+    body = {"messages": [{"role": "user", "content": "Name a colour."}], "max_tokens": 8, "temperature": 0}
+    until = time.monotonic() + 30
+    while True:
+        try:
+            answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()
+            break
+        except httpx.TransportError:
+            assert time.monotonic() < until
+    assert answer["usage"]["completion_tokens"] <= 8
+    assert answer["choices"][0]["message"]["content"]
+    assert httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()["choices"] == answer["choices"]
