@@ -135,6 +135,16 @@ def test_system_is_the_first_message() -> None:
         assert translated(system=nothing).messages == (USER,)
 
 
+def test_system_messages_further_on_become_reminders_of_the_user() -> None:
+    """Claude Code sends them behind the user's message; templates take a system message in front only."""
+    late = {"role": "system", "content": [text_block("Be kind.")]}
+    reminder = "<system-reminder>\nBe kind.\n</system-reminder>"
+    answer = {"role": "assistant", "content": "yes"}
+    assert translated(messages=[USER, late]).messages == ({"role": "user", "content": f"hi\n{reminder}"},)
+    assert translated(messages=[USER, answer, late]).messages[-1] == {"role": "user", "content": reminder}
+    assert translated(messages=[late, USER]).messages == ({"role": "system", "content": "Be kind."}, USER)
+
+
 def test_claude_codes_billing_line_never_reaches_the_prompt() -> None:
     line = "x-anthropic-billing-header: cc_version=2.1.0; cch=0aaa9;"
     assert translated(system=[text_block(line), text_block("Be brief.")]).messages[0]["content"] == "Be brief."

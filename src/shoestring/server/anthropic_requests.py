@@ -128,8 +128,21 @@ def messages(body: api.CountTokensBody) -> list[Message]:
             case "assistant":
                 found += _assistant(blocks, where)
             case "system":
-                found.append({"role": "system", "content": _joined(blocks, where)})
+                _remind(found, _joined(blocks, where))
     return found
+
+
+def _remind(found: list[Message], text: str) -> None:
+    """What Claude Code says as the system in the middle of a conversation, where templates know users only: it joins
+    the user's message before it, in the tags that the same program uses inside of those."""
+    if not found:
+        found.append({"role": "system", "content": text})
+        return
+    reminder = f"<system-reminder>\n{text}\n</system-reminder>"
+    if found[-1]["role"] == "user":
+        found[-1] = {**found[-1], "content": f"{found[-1]['content']}\n{reminder}"}
+    else:
+        found.append({"role": "user", "content": reminder})
 
 
 def _system(system: str | Sequence[api.Text] | None) -> str | None:
