@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.uint32]
 
+#: Tokens of this shape are allowed or not in one look where any line may go on (llguidance's "slices").
+_LINE = r"[^<\n][^\n]*"
 #: A model's logits may be wider than its tokenizer's vocabulary: the mask goes on, with nothing allowed there.
 _SPARE_WORDS = 256
 #: Most tokens that one sampled token can force.
@@ -59,8 +61,11 @@ def vocabulary_of(tokenizer: Vocabulary) -> LLTokenizer:
         if found is None:
             from llguidance import LLTokenizer
 
-            eos = sorted(tokenizer.eos_ids)
-            found = _kept[tokenizer] = LLTokenizer(_Wrapped(tokenizer), eos_token=eos)  # type: ignore[arg-type]
+            found = _kept[tokenizer] = LLTokenizer(
+                _Wrapped(tokenizer),  # type: ignore[arg-type]
+                eos_token=sorted(tokenizer.eos_ids),
+                slices=[*LLTokenizer.general_slices(), _LINE],
+            )
         return found
 
 
