@@ -12,7 +12,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "shoestring"
 ON_THE_WAY = sorted(
-    [*(PACKAGE / "models").glob("*.py"), *(PACKAGE / "ops").glob("*.py"), PACKAGE / "engine" / "engine.py"]
+    [
+        *(PACKAGE / "models").glob("*.py"),
+        *(PACKAGE / "ops").glob("*.py"),
+        PACKAGE / "engine" / "engine.py",
+        PACKAGE / "engine" / "batch.py",
+    ]
 )
 
 #: numpy functions that move or make data, or compute on integers only.
@@ -20,7 +25,8 @@ HARMLESS = {
     "arange", "array", "asarray", "ascontiguousarray", "concatenate", "copyto", "cumsum", "diff", "dtype", "empty",
     "empty_like",
     "flatnonzero", "float16", "float32", "float64", "frombuffer", "full", "generic", "int32", "int64", "intp",
-    "memmap", "ndarray", "repeat", "stack", "uint8", "uint16", "zeros", "broadcast_to", "integer", "unique", "prod",
+    "memmap", "ndarray", "repeat", "stack", "uint8", "uint16", "uint32", "zeros", "broadcast_to", "integer", "unique",
+    "prod",
 }  # fmt: skip
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from shoestring.engine.engine import Engine, runs
+from shoestring.engine.batch import runs
+from shoestring.engine.engine import Engine
 from shoestring.engine.sampler import Sampling
 from shoestring.engine.scripted import ScriptedModel
 from shoestring.errors import CapacityError, NumericsError, RequestError
@@ -43,6 +44,8 @@ def answers(engine: Engine, prompts: Sequence[Sequence[int]], count: int, **opti
     found: dict[int, list[int]] = {n: [] for n in numbers}
     while news := engine.deliveries(numbers):
         for delivery in news:
+            if delivery.error is not None:
+                raise delivery.error
             found[delivery.number].append(delivery.sampled.token)
     assert engine.idle
     engine.check()

@@ -103,9 +103,9 @@ def test_pages_anywhere(family: str, kind: str, files: dict[tuple[str, str], Pat
     for seed in range(3):
         shuffled = cold(model)
         for pool in (
-            shuffled.engine.pools.global_pages,
-            shuffled.engine.pools.chunk_pages,
-            shuffled.engine.pools.slots,
+            shuffled.engine.tree.pools.global_pages,
+            shuffled.engine.tree.pools.chunk_pages,
+            shuffled.engine.tree.pools.slots,
         ):
             random.Random(seed).shuffle(pool._free)
         assert np.array_equal(shuffled.logits(tokens(LENGTH), chunk=33), expected)

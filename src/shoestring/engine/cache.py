@@ -91,6 +91,12 @@ class Layout:
             1 if self.recurrent_layers else 0,
         )
 
+    def unit_bytes(self, kv_type: KVType) -> tuple[int, int, int]:
+        """Bytes of one global page, one chunk page and one slot, over all layers."""
+        units = (Demand(global_pages=1), Demand(chunk_pages=1), Demand(slots=1))
+        page, chunk_page, slot = (self.nbytes(unit, kv_type) for unit in units)
+        return page, chunk_page, slot
+
     def nbytes(self, demand: Demand, kv_type: KVType) -> int:
         """Bytes of the arrays that hold `demand`."""
         return (
@@ -98,6 +104,23 @@ class Layout:
             + demand.chunk_pages * sum(s.bytes_per_page(kv_type) for s in self.chunk_layers)
             + demand.slots * sum(s.bytes_per_sequence() for s in self.recurrent_layers)
         )
+
+
+def cache_room(layout: Layout, cache_bytes: int, stride: int, kv_type: KVType) -> Demand:
+    """Pages and slots that a cache of so many bytes has beside what running sequences need.
+
+    Pages for as many tokens as with two snapshots a stride: one of the stride, one of a message.
+    """
+    pages = max(1, stride // PAGE_TOKENS)
+    unit = Demand(
+        pages if layout.global_layers else 0, pages if layout.chunk_layers else 0, 2 if layout.recurrent_layers else 0
+    )
+    unit_bytes = layout.nbytes(unit, kv_type)
+
+    def share(count: int) -> int:
+        return count * cache_bytes // unit_bytes if unit_bytes else 0
+
+    return Demand(share(unit.global_pages), share(unit.chunk_pages), share(unit.slots))
 
 
 def allocate_state(layout: Layout, capacity: Demand, kv_type: KVType) -> State:
@@ -134,6 +157,14 @@ def allocate_state(layout: Layout, capacity: Demand, kv_type: KVType) -> State:
     return State(tuple(layers))
 
 
+def copy_page(state: State, layout: Layout, *, chunk: bool, source: int, target: int) -> None:
+    """Page `target` of a group becomes what page `source` is, in each of its layers."""
+    for pools, spec in zip(state.layers, layout.layers, strict=True):
+        if isinstance(pools, AttentionPages) and isinstance(spec, AttentionState) and bool(spec.chunk_size) == chunk:
+            pools.keys[target] = pools.keys[source]
+            pools.values[target] = pools.values[source]
+
+
 class Pool:
     """Numbers 0 … total − 1, each free or taken; the lowest free one is given first."""
 
@@ -149,6 +180,10 @@ class Pool:
     @property
     def used(self) -> int:
         return len(self._taken)
+
+    def taken(self) -> list[int]:
+        """All that are taken, ascending."""
+        return sorted(self._taken)
 
     def take(self) -> int:
         """A free number. The scheduler admits only what fits, so an empty pool is a bug."""

@@ -1,29 +1,36 @@
 """The engine: takes whole sequences of tokens, runs steps, delivers tokens or logits.
 
 Owns the loop: admit, build one Step of rows of several sequences, forward, head for the rows that want logits,
-sample, deliver. Knows tokens, no text. Not thread-safe: one loop owns the model.
+sample, deliver. Who runs and what is held is the ledger's. Knows tokens, no text. Not thread-safe: one loop owns
+the model.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from collections.abc import Sequence as Tokens
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.engine.cache import Demand, Pools, allocate_state
+from shoestring.engine.answering import deliveries, draw, failure, not_finite
+from shoestring.engine.batch import build_step, runs
+from shoestring.engine.cache import Demand, allocate_state, cache_room, copy_page
 from shoestring.engine.guide import Guide
+from shoestring.engine.ledger import Ledger
 from shoestring.engine.request import Counts, Receive, Request, Status
 from shoestring.engine.request import Delivery as Delivery
 from shoestring.engine.request import FinishReason as FinishReason
 from shoestring.engine.runner import Runner
-from shoestring.engine.sampler import Sampled, Sampling
+from shoestring.engine.sampler import Sampling
 from shoestring.engine.scheduler import Scheduler, Span
 from shoestring.engine.sequence import Sequence
-from shoestring.errors import CapacityError, NumericsError, RequestError
+from shoestring.engine.tree import Tree
+from shoestring.errors import CapacityError, RequestError
 from shoestring.models.state import KVType
-from shoestring.models.step import PageTable, Step
+from shoestring.models.step import Step
 
 Float32 = npt.NDArray[np.float32]
 
@@ -31,10 +38,17 @@ Float32 = npt.NDArray[np.float32]
 CHUNK = 512
 #: Most rows of logits that exist at once.
 HEAD_ROWS = 128
+#: Tokens between snapshots of recurrent state that nobody asked for.
+STRIDE = 1024
 
 
 class Engine:
-    """A model with its state. `context`: most tokens of a sequence; `snapshots`: resume points kept a sequence.
+    """A model with its state.
+
+    context: most tokens of a sequence. sequences: most that run at once. cache_bytes: for what later requests may
+    go on from, beside the running ones' own; None: no more than what they leave free. snapshots: resume points of
+    recurrent state a sequence where cache_bytes is None. stride: most tokens that a request computes again of what
+    the cache holds. capacity: pages and slots in all, cache included; default by the above.
 
     Raises CapacityError when the state cannot be allocated.
     """
@@ -47,22 +61,32 @@ class Engine:
         kv_type: KVType = "f16",
         sequences: int = 1,
         snapshots: int = 3,
+        cache_bytes: int | None = None,
+        stride: int = STRIDE,
         capacity: Demand | None = None,
     ) -> None:
         layout = runner.layout
         self.context = context
         self.kv_type = kv_type
         self.runner = runner
-        self.snapshots = snapshots if layout.recurrent_layers else 0
-        self.capacity = capacity or capacity_of(runner, context, sequences, snapshots)
-        self.pools = Pools(self.capacity)
+        if capacity is None and cache_bytes is None:
+            capacity = capacity_of(runner, context, sequences, snapshots)
+        elif capacity is None:
+            room = cache_room(layout, cache_bytes or 0, stride, kv_type)
+            capacity = capacity_of(runner, context, sequences, 0) + room
+        self.capacity = capacity
+        self.tree = Tree(
+            self.capacity,
+            chunk_size=layout.chunk_size,
+            recurrent=bool(layout.recurrent_layers),
+            unit_bytes=layout.unit_bytes(kv_type),
+            cache_bytes=cache_bytes,
+            stride=stride,
+        )
         self.scheduler = Scheduler(self.capacity, chunk=CHUNK, most_running=sequences)
+        self._ledger = Ledger(self.tree, self.scheduler)
         self._state = allocate_state(layout, self.capacity, kv_type)
-        self._chunk_size = layout.chunk_size
-        self._recurrent = bool(layout.recurrent_layers)
         self._requests: dict[int, Request] = {}
-        #: sequences that no request runs, most recently used last
-        self._resting: list[Sequence] = []
         #: what requests are over that nobody has cancelled yet
         self._over: dict[int, Request] = {}
         self._news: list[Delivery] = []
@@ -103,17 +127,15 @@ class Engine:
         most = room if max_tokens is None else min(max_tokens, room)
         # The state just before the prompt's last token lets the same prompt, or a longer one, go on from there.
         request = Request(
-            self._sequence(tokens, (*boundaries, len(tokens) - 1)),
+            Sequence(tokens, boundaries=(*boundaries, len(tokens) - 1)),
             len(tokens),
-            chunk,
             sampling=sampling.seeded(),
             most_tokens=most,
             index=index,
             stop_ids=frozenset(stop_ids),
             guide=guide,
-            client=client,
         )
-        return self._submit(request, len(tokens) + most)
+        return self._submit(request, len(tokens) + most, len(tokens) - 1, chunk, client)
 
     def collect(self) -> list[Delivery]:
         """The news of all requests since the last call, in the order in which they came."""
@@ -137,20 +159,23 @@ class Engine:
     ) -> None:
         """Run the tokens and hand the logits of `rows` (ascending positions, default all) to `receive`.
 
-        At most HEAD_ROWS at a time, ascending. Other requests go on meanwhile. Raises as `generate` does.
+        At most HEAD_ROWS at a time, ascending. Other requests go on meanwhile. Raises as `generate` does, and
+        NumericsError when a logit is not finite.
         """
         self._check(tokens, chunk)
         wanted = tuple(range(len(tokens))) if rows is None else tuple(sorted(set(rows)))
         if not wanted or wanted[0] < 0 or wanted[-1] >= len(tokens):
             raise RequestError(f"rows must lie between 0 and {len(tokens) - 1}, the last token's")
         upto = tokens[: wanted[-1] + 1]
-        request = Request(self._sequence(upto, ()), len(upto), chunk, receive=receive, rows=wanted)
-        number = self._submit(request, len(upto))
+        request = Request(Sequence(upto), len(upto), receive=receive, rows=wanted)
+        number = self._submit(request, len(upto), wanted[0], chunk, "")
         try:
             while number in self._requests:
                 self.step()
         finally:
             self.cancel(number)
+        if request.error is not None:
+            raise request.error
 
     def cancel(self, number: int) -> None:
         """Forget a request and its news; what it computed may serve a later one. Harmless when it is over."""
@@ -164,34 +189,38 @@ class Engine:
         if request is None:
             return Status("over")
         computed = min(request.sequence.computed, request.prompt_length) - request.cached_tokens
-        running = number in self.scheduler.running
-        state = "over" if number in self._over else "running" if running else "waiting"
-        return Status(state, request.prompt_length, request.cached_tokens, max(0, computed))  # type: ignore[arg-type]
+        state: Literal["waiting", "running", "over"] = "over"
+        if number in self._requests:
+            state = "running" if self._ledger.is_running(number) else "waiting"
+        return Status(state, request.prompt_length, request.cached_tokens, max(0, computed))
 
     def counts(self) -> Counts:
         """Sums for whoever watches the engine."""
-        cached = self._resting_held()
         return Counts(
             running=len(self.scheduler.running),
             waiting=len(self.scheduler.waiting),
             capacity=self.capacity,
-            used=self.pools.used - cached,
-            cached=cached,
-            free=self.pools.free,
-            cached_bytes=self.runner.layout.nbytes(cached, self.kv_type),
+            used=self.tree.used,
+            cached=self.tree.cached,
+            free=self.tree.pools.free,
+            cached_bytes=self.tree.cached_bytes,
             cached_tokens=self._cached_tokens,
             computed_tokens=self._computed_tokens,
         )
 
-    def _finish(self, number: int) -> None:
+    def _finish(self, number: int, *, keep: bool = True) -> None:
         request = self._requests.pop(number, None)
-        if request is None:
-            return
-        self._over[number] = request
-        running = number in self.scheduler.running
-        self.scheduler.finish(number)
-        if running:
-            self._rest(request.sequence)
+        if request is not None:
+            self._over[number] = request
+            self._ledger.finish(number, keep=keep)
+
+    def _fail(self, number: int, error: Exception, *, keep: bool = True) -> None:
+        """The request is over; other requests go on."""
+        request = self._requests[number]
+        request.error = error
+        if request.receive is None:
+            self._news.append(failure(number, request, error))
+        self._finish(number, keep=keep)
 
     def _check(self, tokens: Tokens[int], chunk: int | None) -> None:
         if len(tokens) == 0:
@@ -213,13 +242,10 @@ class Engine:
                     f"logit_bias names token {token}, the vocabulary ends at {self.runner.vocab_size - 1}"
                 )
 
-    def _sequence(self, tokens: Tokens[int], boundaries: Tokens[int]) -> Sequence:
-        return Sequence(tokens, chunk_size=self._chunk_size, recurrent=self._recurrent, boundaries=boundaries)
-
-    def _submit(self, request: Request, longest: int) -> int:
+    def _submit(self, request: Request, longest: int, limit: int, chunk: int | None, client: str) -> int:
         number = self._next
-        demand = self.runner.layout.demand(longest) + Demand(slots=self.snapshots)
-        self.scheduler.submit(number, len(request.sequence.tokens), demand, request.chunk)
+        demand = self.runner.layout.demand(longest)
+        self._ledger.submit(number, request.sequence, demand, limit, chunk, client)
         self._next += 1
         self._requests[number] = request
         return number
@@ -232,203 +258,99 @@ class Engine:
         return not self._requests
 
     def step(self) -> None:
-        """Run one step of everybody who is admitted; tokens that were sampled wait in `deliveries`.
+        """Run one step of everybody who is admitted; what came of it waits in `collect` or `deliveries`.
 
-        Raises NumericsError when a logit is not finite; the requests of the step are then over. Whatever
-        interrupts a step, its sequences are dropped whole: their state may be half written.
+        A request whose logits are not finite, or whose guide fails, ends with that error. What interrupts the step
+        itself is raised; all its requests are then over, and what they computed is forgotten: their state may be
+        half written.
         """
         self._admit()
-        edges = {n: self._requests[n].sequence.rows_to_edge() for n in self.scheduler.running}
-        spans = self.scheduler.plan(edges)
+        spans = self._ledger.plan()
         if not spans:
             return
         try:
-            step = self._build(spans)
+            answers = sum(self.scheduler.is_answering(span.number) for span in spans)
+            rows = sum(span.rows for span in spans) - answers
+            began = time.perf_counter()
+            step = build_step([(self._requests[span.number].sequence, span.rows) for span in spans])
             with self.runner.frame():
                 hidden = self.runner.forward(self._state, step)
                 self._deliver(spans, step, hidden)
-        except BaseException:
+            self.scheduler.measured(answers, rows, time.perf_counter() - began)
+        except BaseException as error:
             for span in spans:
-                self._drop(span.number)
+                if span.number in self._requests:
+                    failed = error if isinstance(error, Exception) else RequestError("the step was interrupted")
+                    self._fail(span.number, failed, keep=False)
             raise
         finally:
             if self.idle:
                 self.check()
 
     def check(self) -> None:
-        """The sums that must hold whenever the engine is idle: what rests is what is used, nothing is lost."""
-        self.pools.check()
-        held = Demand()
-        for sequence in self._resting:
-            held = held + sequence.held()
-        if self.idle and held != self.pools.used:
-            raise AssertionError(f"{self.pools.used} are in use, sequences hold {held}")
+        """The sums that must hold between steps: nothing is lost, nothing is held twice."""
+        self._ledger.check()
 
     def _admit(self) -> None:
-        for number in self.scheduler.admit():
+        layout = self.runner.layout
+        for number, copies in self._ledger.admit():
+            for copy in copies:
+                copy_page(self._state, layout, chunk=copy.chunk, source=copy.source, target=copy.target)
             request = self._requests[number]
-            self._reuse(request)
-            self.scheduler.reused(number, request.sequence.computed)
             request.cached_tokens = request.sequence.computed
             self._cached_tokens += request.cached_tokens
-        while self._resting and not self.scheduler.reserved.fits(self.capacity - self._resting_held()):
-            self._resting.pop(0).release(self.pools)
-
-    def _resting_held(self) -> Demand:
-        held = Demand()
-        for sequence in self._resting:
-            held = held + sequence.held()
-        return held
-
-    def _reuse(self, request: Request) -> None:
-        """Let the request go on from the resting sequence that saves it most."""
-        tokens, boundaries = request.sequence.tokens, request.sequence.boundaries
-        # The last token is always computed, for its logits; so is every row that is asked for.
-        limit = request.rows[0] if request.rows else len(tokens) - 1
-        points = [sequence.resume_point(tokens, limit) for sequence in self._resting]
-        best = max(range(len(points)), key=points.__getitem__, default=None)
-        if best is None or points[best] == 0:
-            return
-        sequence = self._resting.pop(best)
-        sequence.cut(self.pools, points[best])
-        sequence.continue_with(tokens, boundaries)
-        request.sequence = sequence
-
-    def _rest(self, sequence: Sequence) -> None:
-        if sequence.computed == 0:
-            sequence.release(self.pools)
-        else:
-            self._resting.append(sequence)
-
-    def _drop(self, number: int) -> None:
-        request = self._requests.pop(number, None)
-        if request is not None:
-            self.scheduler.finish(number)
-            request.sequence.release(self.pools)
-
-    def _build(self, spans: tuple[Span, ...]) -> Step:
-        sequences = [self._requests[span.number].sequence for span in spans]
-        starts, ids, index, snapshots, reads = [0], [], [], [], []
-        for span, sequence in zip(spans, sequences, strict=True):
-            first, end = sequence.computed, sequence.computed + span.rows
-            sequence.grow(self.pools, span.rows)
-            snapshots += [
-                (starts[-1] + row, slot) for row, slot in sequence.snapshot_rows(self.pools, span.rows, self.snapshots)
-            ]
-            ids.append(np.array(sequence.tokens[first:end], np.int32))
-            index.append(np.arange(first, end, dtype=np.int64))
-            reads.append(sequence.read_slot)
-            starts.append(starts[-1] + span.rows)
-        positions = np.concatenate(index)
-        return Step(
-            token_ids=np.concatenate(ids),
-            index=positions,
-            rotary_positions=np.ascontiguousarray(np.broadcast_to(positions[:, None], (len(positions), 3))),
-            span_starts=np.array(starts, np.int32),
-            global_pages=page_table([s.global_pages for s in sequences], [0] * len(sequences)),
-            chunk_pages=page_table([s.chunk_pages for s in sequences], [s.first_chunk_page for s in sequences]),
-            read_slots=np.array(reads, np.int32),
-            write_slots=np.array([s.slot for s in sequences], np.int32),
-            snapshots=np.array(snapshots, np.int32).reshape(-1, 2),
-        )
 
     def _deliver(self, spans: tuple[Span, ...], step: Step, hidden: Float32) -> None:
         """Hand out the logits of a step, sample, and move every sequence on."""
-        asking: list[tuple[int, Request, int]] = []
+        asking: list[tuple[int, int]] = []
         for span, first in zip(spans, step.span_starts.tolist(), strict=False):
             request = self._requests[span.number]
-            begin = request.sequence.computed
-            if request.receive is not None:
-                self._score(request, begin, hidden[first : first + span.rows])
-            request.sequence.advance(span.rows)
+            if request.receive is not None and not self._score(request, hidden[first : first + span.rows]):
+                self._fail(span.number, not_finite(), keep=False)
+                continue
+            self._ledger.computed(span)
             self._computed_tokens += span.rows
-            self.scheduler.computed(span)
             if self.scheduler.remaining(span.number) == 0:
                 if request.sampling is None:
                     self._finish(span.number)
                 else:
-                    asking.append((span.number, request, first + span.rows - 1))
+                    asking.append((span.number, first + span.rows - 1))
         if asking:
-            self._sample(asking, hidden)
+            self._sample([number for number, _ in asking], self.runner.head(hidden[[row for _, row in asking]]))
 
-    def _score(self, request: Request, begin: int, hidden: Float32) -> None:
+    def _score(self, request: Request, hidden: Float32) -> bool:
+        """Hand out the rows that were asked for; whether they are finite."""
         assert request.receive is not None
+        begin = request.sequence.computed
         rows = [row - begin for row in request.rows if begin <= row < begin + len(hidden)]
         for run in runs(rows, HEAD_ROWS):
             with self.runner.frame():
-                logits = self._head(hidden[run.start : run.stop])
+                logits = self.runner.head(hidden[run.start : run.stop])
+                if not self.runner.is_finite(logits):
+                    return False
                 request.receive(begin + run.start, logits)
+        return True
 
-    def _head(self, hidden: Float32) -> Float32:
-        logits = self.runner.head(hidden)
-        if not self.runner.is_finite(logits):
-            raise NumericsError("a logit is not a finite number: the checkpoint's weights are damaged or out of range")
-        return logits
-
-    def _sample(self, asking: list[tuple[int, Request, int]], hidden: Float32) -> None:
-        logits = self._head(hidden[[row for _, _, row in asking]])
-        for row, (number, request, _) in enumerate(asking):
-            try:
-                tokens = self._draw(request, logits[row])
-            except Exception as error:  # of the guide, or none is allowed: this request's alone
-                position = len(request.sequence.tokens)
-                self._news.append(Delivery(number, position, Sampled(-1), None, error=error))
-                self._finish(number)
+    def _sample(self, numbers: list[int], logits: Float32) -> None:
+        finite = self.runner.is_finite(logits)
+        for row, number in enumerate(numbers):
+            request = self._requests[number]
+            if not finite and not self.runner.is_finite(logits[row : row + 1]):
+                self._fail(number, not_finite(), keep=False)
                 continue
-            for i, sampled in enumerate(tokens):
-                reason = self._append(number, request, sampled.token)
-                position = len(request.sequence.tokens) - 1
-                self._news.append(Delivery(number, position, sampled, reason, forced=i > 0))
-                if reason is not None:
+            try:
+                drawn = draw(self.runner, request, logits[row])
+            except Exception as error:  # of the guide, or none is allowed: this request's alone
+                self._fail(number, error)
+                continue
+            for delivery in deliveries(number, request, drawn, self.context):
+                self._ledger.extend(number, delivery.sampled.token)
+                self._news.append(delivery)
+                if delivery.finish_reason is not None:
                     self._finish(number)
-                    break
-
-    def _draw(self, request: Request, logits: Float32) -> list[Sampled]:
-        """The token that follows, and those that the guide forces behind it."""
-        sampling, guide, tokens = request.sampling, request.guide, request.sequence.tokens
-        assert sampling is not None
-        allowed = None
-        if guide is not None:
-            if not guide.penalties_apply:
-                sampling = sampling.without_penalties()
-            allowed = guide.allowed()
-        sampled = self.runner.sample(logits, sampling, tokens, request.prompt_length, request.index, allowed)
-        forced = () if guide is None else guide.accept(sampled.token)
-        return [sampled, *map(Sampled, forced)]
-
-    def _append(self, number: int, request: Request, token: int) -> FinishReason | None:
-        """One token more; why the request ends with it, if it does."""
-        tokens = request.sequence.tokens
-        tokens.append(token)
-        self.scheduler.extend(number)
-        if token in request.stop_ids:
-            return "stop"
-        if len(tokens) - request.prompt_length >= request.most_tokens:
-            return "context" if len(tokens) >= self.context else "length"
-        return None
 
 
 def capacity_of(runner: Runner, context: int, sequences: int, snapshots: int) -> Demand:
-    """Pages and slots for `sequences` sequences of a whole context each."""
+    """Pages and slots for `sequences` sequences of a whole context each, and `snapshots` resume points of each."""
     layout = runner.layout
     return (layout.demand(context) + Demand(slots=snapshots if layout.recurrent_layers else 0)) * sequences
-
-
-def page_table(pages: list[list[int]], first_page: list[int]) -> PageTable:
-    """Lists of pages as one array; missing entries are 0 and never read."""
-    entries = max(1, *(len(p) for p in pages)) if pages else 1
-    table = np.zeros((len(pages), entries), np.int32)
-    for row, numbers in enumerate(pages):
-        table[row, : len(numbers)] = numbers
-    return PageTable(pages=table, first_page=np.array(first_page, np.int64))
-
-
-def runs(rows: list[int], most: int) -> list[range]:
-    """Ascending numbers as ranges without gaps, none longer than `most`."""
-    found: list[range] = []
-    for row in rows:
-        if found and found[-1].stop == row and len(found[-1]) < most:
-            found[-1] = range(found[-1].start, row + 1)
-        else:
-            found.append(range(row, row + 1))
-    return found

@@ -80,8 +80,6 @@ class Request:
 
     sequence: Sequence
     prompt_length: int
-    chunk: int | None = None
-    client: str = ""
     cached_tokens: int = 0
     # to generate:
     sampling: Sampling | None = None
@@ -92,3 +90,4 @@ class Request:
     # to score:
     receive: Receive | None = None
     rows: tuple[int, ...] = ()
+    error: Exception | None = None

@@ -1,0 +1,54 @@
+"""A Step from the spans of several sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Tokens
+
+import numpy as np
+
+from shoestring.engine.sequence import Sequence
+from shoestring.models.step import PageTable, Step
+
+
+def build_step(spans: Tokens[tuple[Sequence, int]]) -> Step:
+    """The next rows of each sequence; their pages and slots are taken already."""
+    sequences = [sequence for sequence, _ in spans]
+    starts, ids, index, snapshots = [0], [], [], []
+    for sequence, rows in spans:
+        first, end = sequence.computed, sequence.computed + rows
+        snapshots += [(starts[-1] + place - first - 1, slot) for place, slot in sequence.pending]
+        ids.append(np.array(sequence.tokens[first:end], np.int32))
+        index.append(np.arange(first, end, dtype=np.int64))
+        starts.append(starts[-1] + rows)
+    positions = np.concatenate(index)
+    return Step(
+        token_ids=np.concatenate(ids),
+        index=positions,
+        rotary_positions=np.ascontiguousarray(np.broadcast_to(positions[:, None], (len(positions), 3))),
+        span_starts=np.array(starts, np.int32),
+        global_pages=page_table([s.pages for s in sequences], [0] * len(sequences)),
+        chunk_pages=page_table([s.chunk_pages for s in sequences], [s.first_chunk for s in sequences]),
+        read_slots=np.array([s.read_slot for s in sequences], np.int32),
+        write_slots=np.array([s.slot for s in sequences], np.int32),
+        snapshots=np.array(snapshots, np.int32).reshape(-1, 2),
+    )
+
+
+def page_table(pages: list[list[int]], first_page: list[int]) -> PageTable:
+    """Lists of pages as one array; missing entries are 0 and never read."""
+    entries = max(1, *(len(p) for p in pages)) if pages else 1
+    table = np.zeros((len(pages), entries), np.int32)
+    for row, numbers in enumerate(pages):
+        table[row, : len(numbers)] = numbers
+    return PageTable(pages=table, first_page=np.array(first_page, np.int64))
+
+
+def runs(rows: list[int], most: int) -> list[range]:
+    """Ascending numbers as ranges without gaps, none longer than `most`."""
+    found: list[range] = []
+    for row in rows:
+        if found and found[-1].stop == row and len(found[-1]) < most:
+            found[-1] = range(found[-1].start, row + 1)
+        else:
+            found.append(range(row, row + 1))
+    return found
