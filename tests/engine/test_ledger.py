@@ -1,0 +1,288 @@
+"""Ledger, scheduler and prefix tree together: thousands of histories without model or arrays.
+
+A plain model beside them writes down what each page and slot holds, as a step would, and looks there for what each
+row reads. A page shared too early, a slot given twice or a snapshot of another place shows at once.
+"""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from shoestring.engine.cache import Demand
+from shoestring.engine.ledger import Ledger
+from shoestring.engine.prefix import common_prefix, match
+from shoestring.engine.scheduler import Scheduler
+from shoestring.engine.sequence import Sequence, thinned
+from shoestring.engine.tree import Tree
+from shoestring.models.state import PAGE_TOKENS, AttentionState
+
+GARBAGE = -1
+
+
+class History(RuleBasedStateMachine):
+    @initialize(
+        recurrent=st.booleans(),
+        chunk_size=st.sampled_from([0, 100, 128, 30]),
+        spare=st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 5)),
+        running=st.integers(1, 4),
+        stride=st.sampled_from([40, 64, 100, 1000]),
+        cache_bytes=st.sampled_from([None, 0, 5, 20, 100]),
+        chunk=st.sampled_from([1, 16, 100, 512]),
+    )
+    def begin(
+        self,
+        recurrent: bool,
+        chunk_size: int,
+        spare: tuple[int, int, int],
+        running: int,
+        stride: int,
+        cache_bytes: int | None,
+        chunk: int,
+    ) -> None:
+        self.chunk_size = chunk_size
+        one = self.demand(300, recurrent)
+        # Pages for one whole sequence at least, whatever may run at once.
+        pages, chunk_pages, slots = spare
+        capacity = one + Demand(pages, chunk_pages * (running if chunk_size else 0), slots if recurrent else 0)
+        tree = Tree(
+            capacity,
+            chunk_size=chunk_size,
+            recurrent=recurrent,
+            cache_bytes=cache_bytes,
+            stride=stride,
+        )
+        self.ledger = Ledger(tree, Scheduler(capacity, chunk=chunk, most_running=running))
+        self.pages = {page: [GARBAGE] * PAGE_TOKENS for page in range(capacity.global_pages)}
+        self.chunk_pages = {page: [GARBAGE] * PAGE_TOKENS for page in range(capacity.chunk_pages)}
+        self.slots: dict[int, tuple[int, ...]] = {}
+        self.left: dict[int, int] = {}  # tokens still to be sampled
+        self.known: list[list[int]] = [[]]
+        self.next = 0
+
+    def demand(self, tokens: int, recurrent: bool) -> Demand:
+        chunk_pages = AttentionState(1, 1, chunk_size=self.chunk_size).pages(tokens) if self.chunk_size else 0
+        return Demand(-(-tokens // PAGE_TOKENS), chunk_pages, int(recurrent))
+
+    @rule(
+        data=st.data(),
+        tail=st.lists(st.integers(0, 2), max_size=90),
+        count=st.integers(1, 60),
+        boundaries=st.lists(st.integers(1, 250), max_size=3),
+        client=st.sampled_from("ab"),
+        scored=st.booleans(),
+    )
+    def submit(
+        self, data: st.DataObject, tail: list[int], count: int, boundaries: list[int], client: str, scored: bool
+    ) -> None:
+        stem = data.draw(st.sampled_from(self.known))
+        tokens = (stem[: data.draw(st.integers(0, len(stem)))] + tail)[:240] or [0]
+        limit = data.draw(st.integers(0, len(tokens) - 1)) if scored else len(tokens) - 1
+        sequence = Sequence(tokens, boundaries=(*boundaries, len(tokens) - 1))
+        demand = self.demand(len(tokens) + count, self.ledger.tree.recurrent)
+        self.ledger.submit(self.next, sequence, demand, limit, client=client)
+        self.left[self.next] = count
+        self.known.append(tokens)
+        self.next += 1
+
+    @precondition(lambda self: self.left)
+    @rule(data=st.data(), steps=st.integers(1, 6))
+    def step(self, data: st.DataObject, steps: int) -> None:
+        for _ in range(steps):
+            self.run_step(data.draw(st.integers(0, 5)), fail=False)
+
+    @precondition(lambda self: self.left)
+    @rule(number=st.integers(0, 5))
+    def failing_step(self, number: int) -> None:
+        self.run_step(number, fail=True)
+
+    @precondition(lambda self: self.left)
+    @rule(data=st.data())
+    def vanish(self, data: st.DataObject) -> None:
+        self.finish(data.draw(st.sampled_from(sorted(self.left))))
+
+    def finish(self, number: int, keep: bool = True) -> None:
+        self.known.append([*self.ledger.sequence(number).tokens])
+        self.ledger.finish(number, keep=keep)
+        del self.left[number]
+
+    def run_step(self, sampled: int, fail: bool) -> None:
+        ledger = self.ledger
+        for _, copies in ledger.admit():
+            for copy in copies:
+                pool = self.chunk_pages if copy.chunk else self.pages
+                pool[copy.target] = [*pool[copy.source]]
+        ledger.check()
+        assert ledger.scheduler.running or not self.left, "nobody runs although somebody waits"
+        spans = ledger.plan()
+        assert spans or not self.left
+        sequences = [(ledger.sequence(span.number), span.rows) for span in spans]
+        written = [slot for s, _ in sequences for slot in (s.slot, *(slot for _, slot in s.pending)) if slot >= 0]
+        assert len(set(written)) == len(written), "a slot is written to twice"
+        for sequence, _ in sequences:
+            assert sequence.read_slot not in set(written) - {sequence.slot}, "a slot is read and written to"
+        for sequence, rows in sequences:
+            self.read(sequence)
+            self.write(sequence, rows, spoil=fail)
+        for span in spans:
+            if fail:
+                self.finish(span.number, keep=False)
+                continue
+            ledger.computed(span)
+            if ledger.scheduler.remaining(span.number) == 0:
+                if self.left[span.number] == 0:
+                    self.finish(span.number)
+                else:
+                    self.left[span.number] -= 1
+                    ledger.extend(span.number, sampled % 3)
+
+    def read(self, sequence: Sequence) -> None:
+        tokens, computed, tree = sequence.tokens, sequence.computed, self.ledger.tree
+        for position in range(computed):
+            assert self.pages[sequence.pages[position // PAGE_TOKENS]][position % PAGE_TOKENS] == tokens[position]
+        if self.chunk_size:
+            for position in range(tree.chunk_start(computed), computed):
+                page = sequence.chunk_pages[position // PAGE_TOKENS - sequence.first_chunk]
+                assert self.chunk_pages[page][position % PAGE_TOKENS] == tokens[position]
+        if tree.recurrent:
+            state = self.slots[sequence.read_slot] if sequence.read_slot >= 0 else ()
+            assert state == tuple(tokens[:computed])
+
+    def write(self, sequence: Sequence, rows: int, spoil: bool) -> None:
+        computed = sequence.computed
+        for position in range(computed, computed + rows):
+            token = GARBAGE if spoil else sequence.tokens[position]
+            node = sequence.nodes[position // PAGE_TOKENS]
+            assert node.users == 1, "a shared page is written to"
+            self.pages[node.page][position % PAGE_TOKENS] = token
+            if self.chunk_size:
+                page = sequence.chunk_pages[position // PAGE_TOKENS - sequence.first_chunk]
+                self.chunk_pages[page][position % PAGE_TOKENS] = token
+        if self.ledger.tree.recurrent:
+            for place, slot in sequence.pending:
+                self.slots[slot] = (GARBAGE,) if spoil else tuple(sequence.tokens[:place])
+            end = computed + rows
+            self.slots[sequence.slot] = (GARBAGE,) if spoil else tuple(sequence.tokens[:end])
+
+    @invariant()
+    def sums(self) -> None:
+        if not hasattr(self, "ledger"):
+            return
+        self.ledger.check()
+        tree = self.ledger.tree
+        assert tree.used + tree.cached + tree.pools.free == tree.pools.capacity
+        if tree.cache_bytes is not None and not self.ledger.scheduler.running:
+            assert tree.cached_bytes <= tree.cache_bytes
+
+    def teardown(self) -> None:
+        if not hasattr(self, "ledger"):
+            return
+        for _ in range(20_000):
+            if not self.left:
+                break
+            self.run_step(1, fail=False)
+        assert not self.left, "somebody starves"
+        assert self.ledger.tree.used == Demand()
+        self.ledger.check()
+
+
+History.TestCase.settings = settings(max_examples=250, stateful_step_count=30, deadline=None)
+TestHistory = History.TestCase
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------
+
+
+def alone(tree: Tree, tokens: list[int], *, boundaries: tuple[int, ...] = (), rows: int = 64) -> Sequence:
+    """A sequence that is computed and over."""
+    sequence = Sequence(tokens, boundaries=boundaries)
+    sequence.begin(tree, match(tree, tokens, len(tokens) - 1))
+    while sequence.computed < len(tokens):
+        count = min(rows, len(tokens) - sequence.computed)
+        sequence.grow(tree, count)
+        sequence.advance(tree, count)
+    sequence.release(tree)
+    tree.check()
+    return sequence
+
+
+def found(tree: Tree, tokens: list[int]) -> int:
+    return match(tree, tokens, len(tokens)).position
+
+
+def stem(length: int, seed: int = 1) -> list[int]:
+    return [(seed * 7919 + i * i * 31 + i) % 50 for i in range(length)]
+
+
+def test_any_prefix_is_found_but_for_less_than_a_stride() -> None:
+    tree = Tree(Demand(100, 0, 100), stride=100)
+    alone(tree, stem(1000))
+    for length in (99, 100, 101, 555, 999, 1000):
+        place = found(tree, [*stem(1000)[:length], 99, 99])
+        assert length - 100 < place <= length, "more than a stride would be computed again"
+
+
+def test_the_least_recent_conversation_makes_room_first() -> None:
+    tree = Tree(Demand(20), recurrent=False)
+    for seed in range(4):
+        alone(tree, stem(320, seed))
+    alone(tree, [*stem(320, 0), 1])  # used again, one page more
+    alone(tree, stem(300, 9))
+    assert found(tree, stem(320, 0)) == 320
+    assert found(tree, stem(320, 9)[:300]) == 300
+    assert found(tree, stem(320, 3)) == 320
+    assert found(tree, stem(320, 1)) == 0
+    assert found(tree, stem(320, 2)) == 256, "its last page made room, no more"
+
+
+def test_snapshots_are_thinned_evenly_where_slots_are_few() -> None:
+    tree = Tree(Demand(100, 0, 5), stride=100)
+    alone(tree, stem(3000))
+    places = sorted(p for node in tree.snapshots.values() for p in node.snapshots)
+    assert places[-1] == 3000
+    gaps = [b - a for a, b in zip([0, *places], places, strict=False)]
+    assert max(gaps) <= 1600
+    assert len(places) == 4, "a slot is left to be worked in"
+
+
+def test_cache_bytes_bound_pages_and_snapshots_together() -> None:
+    tree = Tree(Demand(100, 0, 100), unit_bytes=(10, 0, 50), cache_bytes=600, stride=64)
+    for seed in range(5):
+        alone(tree, stem(500, seed))
+        assert tree.cached_bytes <= 600
+    assert found(tree, stem(500, 4)) >= 320, "the latest conversation is the last to go"
+
+
+def test_equal_pages_are_held_once() -> None:
+    tree = Tree(Demand(100, 0, 100))
+    a, b = (Sequence(stem(200), boundaries=(199,)) for _ in range(2))
+    for sequence in (a, b):
+        sequence.begin(tree, match(tree, sequence.tokens, 199))
+    for _ in range(4):
+        for sequence in (a, b):
+            sequence.grow(tree, 50)
+        for sequence in (a, b):
+            sequence.advance(tree, 50)
+        tree.check()
+    assert a.pages[:3] == b.pages[:3]
+    assert tree.used.global_pages == 3 + 2
+    for sequence in (a, b):
+        sequence.release(tree)
+        tree.check()
+    assert tree.cached.global_pages == 4
+    assert sum(len(node.snapshots) for node in set(tree.snapshots.values())) == 2  # 199 and 200
+
+
+def test_thinned() -> None:
+    assert thinned([], 0, 2) == []
+    assert thinned([10, 20, 21, 50], 0, 3) == [10, 20, 50]
+    assert thinned([10, 11], 9, 1) == [11]
+
+
+def test_common_prefix() -> None:
+    for length in range(20):
+        for at in range(20):
+            other = [*range(20)]
+            other[at] = -1
+            assert common_prefix([*range(length)], other) == min(length, at)
