@@ -33,6 +33,20 @@ def tool(name: str, properties: Mapping[str, Any] | None = None, **more: Any) ->
     return {"type": "function", "function": {"name": name, "parameters": schema, **strict}}
 
 
+STRICT_TOOL = tool(
+    "save",
+    {
+        "name": {"type": "string"},
+        "age": {"type": "integer", "minimum": 0, "maximum": 99},
+        "kind": {"enum": ["cat", "dog"]},
+        "seen": {"type": "boolean"},
+    },
+    required=["name", "age", "kind"],
+    additionalProperties=False,
+    strict=True,
+)
+
+
 @dataclass
 class Assembled:
     """An answer as a client has it in the end."""

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from assembled import STRICT_TOOL as STRICT
 from assembled import end, form, tokenizer, tokens_of, tool
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,18 +26,6 @@ PERSON = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
-STRICT = tool(
-    "save",
-    {
-        "name": {"type": "string"},
-        "age": {"type": "integer", "minimum": 0, "maximum": 99},
-        "kind": {"enum": ["cat", "dog"]},
-        "seen": {"type": "boolean"},
-    },
-    required=["name", "age", "kind"],
-    additionalProperties=False,
-    strict=True,
-)
 
 
 def favourites() -> list[int]:
@@ -56,7 +45,7 @@ def check_saved(arguments: dict[str, Any]) -> None:
 CONSTRAINTS = {
     "json_schema": (Constraint("json_schema", PERSON), lambda text: set(json.loads(text)) == {"name", "age"}),
     "json_object": (Constraint("json_object"), lambda text: isinstance(json.loads(text), dict)),
-    "regex": (Constraint("regex", r"[a-f]{3}-\d{2,4}"), lambda text: re.fullmatch(r"[a-f]{3}-\d{2,4}", text)),
+    "regex": (Constraint("regex", r"[a-f]{3}-[0-9]{2,4}"), lambda text: re.fullmatch(r"[a-f]{3}-[0-9]{2,4}", text)),
     "choice": (Constraint("choice", ["yes", "no", 'per"haps']), lambda text: text in ("yes", "no", 'per"haps')),
     "lark": (Constraint("lark", 'start: "a" NUMBER+\nNUMBER: /[0-9]/'), lambda text: re.fullmatch("a[0-9]+", text)),
     "gbnf": (Constraint("gbnf", 'root ::= "x" [0-9]+ | "yz"'), lambda text: re.fullmatch("x[0-9]+|yz", text)),
@@ -77,6 +66,16 @@ def test_content_has_the_form_and_thinking_is_free(kind: str, seed: int, thinks:
     assert played.answer.thinking == ("any </thing> {[ é" if thinks else "")
     assert all(ids is None for ids in played.allowed[: len(thought)])
     assert all(ids is not None for ids in played.allowed[len(thought) :])
+
+
+def test_json_may_be_indented_but_not_without_an_end() -> None:
+    asked = form("qwen3_5", constraint=Constraint("json_schema", PERSON))
+    stop = tokens_of(end("qwen3_5"), "qwen3_5")
+    for text in (json.dumps({"name": "a", "age": 1}, indent=indent) for indent in (None, 2, 40)):
+        played, _ = play(asked, written([*tokens_of(text, "qwen3_5"), *stop], at_random(0)))
+        assert played.answer.content == text
+    with pytest.raises(AssertionError, match=r"not allowed|forced"):
+        play(asked, written(tokens_of("{" + " " * 100, "qwen3_5"), at_random(0)))
 
 
 @settings(max_examples=25)

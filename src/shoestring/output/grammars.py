@@ -22,6 +22,8 @@ _MOST_TEXT = 64 * 1024
 _MOST_CHOICES = 1000
 #: JSON as templates write it, without room for endless white space
 _COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+#: JSON of a client's own schema: one line or indented, but no white space without an end, in which models get lost
+_READABLE = {"whitespace_pattern": r" {1,2}|\r?\n[ \t]{0,64}"}
 #: After a call anything may come.
 _REST = "rest: /(?s:.*)/"
 _CLOSE = "</parameter>"
@@ -46,11 +48,12 @@ def content_grammars(constraint: Constraint) -> list[dict[str, Any]]:
     value, kind = constraint.value, constraint.kind
     match kind:
         case "json_object":
-            return [{"json_schema": {"type": "object"}}]
+            return [{"json_schema": {"type": "object", "x-guidance": _READABLE}}]
         case "json_schema":
-            if not isinstance(value, Mapping | bool):
+            if not isinstance(value, Mapping):
                 raise RequestError("the JSON schema is no object")
-            return [{"json_schema": json.loads(bounded_json(value, "the JSON schema"))}]
+            schema = json.loads(bounded_json(value, "the JSON schema"))
+            return [{"json_schema": {**schema, "x-guidance": _READABLE}}]
         case "choice":
             return [{"lark_grammar": "start: " + " | ".join(map(_literal, _choices(value)))}]
     text = _text(value, {"regex": "the pattern", "lark": "the grammar", "gbnf": "the grammar"}[kind])
