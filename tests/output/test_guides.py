@@ -279,6 +279,7 @@ def _deep(levels: int) -> dict[str, Any]:
         ({"tools": [{"function": {"name": "a", "parameters": []}}]}, "JSON schema"),
         ({"tools": [tool("a", {"x": {"type": "wrong"}}, strict=True)]}, "strict tool a"),
         ({"thinking_budget": -1}, "budget"),
+        ({"constraint": Constraint("json_object"), "hidden_ids": ()}, "end token"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(options: dict[str, Any], match: str) -> None:
@@ -292,6 +293,13 @@ def test_a_grammar_that_outgrows_its_bounds_ends_its_answer_alone() -> None:
     asked = form("qwen3_5", constraint=Constraint("regex", "(a|ab|abc|[a-z]{1,200}){1,400}x"))
     with pytest.raises(RequestError, match="too many"):
         play(asked, at_random(0), most=200)
+
+
+def test_without_llguidance_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    form("qwen3_5", TOOLS, thinking_budget=3)
+    with pytest.raises(RequestError, match="pip install"):
+        form("qwen3_5", constraint=Constraint("json_object"))
 
 
 def test_a_schema_without_a_grammar_is_the_tools_own_affair() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,8 @@ def form_of(
         raise RequestError("tool_choice requires a call, and there are no tools")
     if thinking_budget is not None and thinking_budget < 0:
         raise RequestError(f"the budget of thinking tokens is {thinking_budget}: give 0 or more")
+    if constraint is not None and hidden_ids is not None and not hidden_ids:
+        raise RequestError("a form of the answer needs an end token to end it: do not ignore end tokens as well")
     form = Form(
         tokenizer,
         syntax_of(tokenizer, family),
@@ -91,15 +94,18 @@ def form_of(
 
 
 def _with_masks(form: Form, known: Mapping[str, Tool], choice: ToolChoice, constraint: Constraint | None) -> Form:
+    must_call = choice.mode == "required" or choice.name is not None
+    strict = any(tool.strict for tool in form.tools.values())
+    if (must_call or strict or constraint is not None) and importlib.util.find_spec("llguidance") is None:
+        raise RequestError('a schema, a grammar or a forced call needs llguidance: pip install "shoestring[server]"')
     openers = [id for mark in form.syntax.openers if (id := form.syntax.id_of(mark)) is not None]
     if known and not form.tools and openers:
         from shoestring.output.masks import mask_without
 
         form = dataclasses.replace(form, banned=mask_without(form.tokenizer, openers))
-    must_call = choice.mode == "required" or choice.name is not None
     if must_call or constraint is not None:
         form = dataclasses.replace(form, answer=_answer(form, choice, None if must_call else constraint))
-    elif any(tool.strict for tool in form.tools.values()):
+    elif strict:
         form = dataclasses.replace(form, strict=_strict(form))
     return form
 
