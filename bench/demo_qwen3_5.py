@@ -1,0 +1,196 @@
+"""What the finished demo-qwen3.5 is worth: answers beside its teacher's, and the same numbers in other engines.
+
+    python bench/demo_qwen3_5.py questions [--markdown FILE]      the forty questions, greedy, both demo models
+    python bench/demo_qwen3_5.py engines --file TEXT              perplexity here, in transformers, in llama.cpp
+    python bench/demo_qwen3_5.py size                             package data, first use, the cached file
+
+demo-llama4 computes exactly what the teacher, SmolLM2-135M-Instruct, computes, so it stands for it. `--model FILE`
+measures a joined file that is not installed yet. What needs the inside of the model is measured by
+`shoestring train-demo --evaluate`. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import shoestring
+from shoestring import demo, demo_qwen3_5
+from shoestring.checkpoint.gguf import open_gguf
+from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.demo_qwen3_5 import hugging_face
+from shoestring.demo_qwen3_5.join import join
+from shoestring.train.questions import QUESTIONS, Question
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "peers"))
+
+MOST_TOKENS = 160
+WINDOW = 256
+Ids = np.ndarray[tuple[int], np.dtype[np.int32]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("questions", "engines", "size"))
+    parser.add_argument("--model", type=Path, help="a joined GGUF file instead of the installed demo-qwen3.5")
+    parser.add_argument("--file", type=Path, help="engines: a text of at least --tokens tokens, UTF-8")
+    parser.add_argument("--tokens", type=int, default=2048, help="engines: how much of the text")
+    parser.add_argument("--markdown", type=Path, help="questions: write the answers side by side")
+    arguments = parser.parse_args()
+    path = arguments.model or demo_qwen3_5.ensure_demo()
+    if arguments.what == "questions":
+        found = questions(path, arguments.markdown)
+    elif arguments.what == "engines":
+        if arguments.file is None:
+            parser.error("engines needs --file TEXT")
+        found = engines(path, arguments.file.read_text(encoding="utf-8"), arguments.tokens)
+    else:
+        found = size()
+    print(json.dumps(found))
+
+
+# --- answers ---------------------------------------------------------------------------------------------------
+
+
+def questions(path: Path, markdown: Path | None) -> dict[str, object]:
+    """Greedy answers of both, how many of the teacher's right ones the student has right, and loops."""
+    answers = [answered(demo.ensure_demo()), answered(path)]
+    rows = list(zip(QUESTIONS, *answers, strict=True))
+    known = [(mine, q) for q, theirs, mine in rows if q.accepted and right(q, theirs)]
+    kept = sum(right(q, mine) for mine, q in known)
+    calm = sum(not loops(mine) for _, _, mine in rows)
+    for q, theirs, mine in rows:
+        marks = "".join("+" if right(q, a) else "-" for a in (theirs, mine)) if q.accepted else "  "
+        print(f"{marks} {'loops ' if loops(mine) else ''}{q.text}\n   {theirs!r}\n   {mine!r}")
+    if markdown is not None:
+        markdown.write_text(as_markdown(rows), encoding="utf-8")
+    return {"teacher_right": len(known), "of_these_right": kept, "without_loops": calm, "questions": len(rows)}
+
+
+def answered(path: Path) -> list[str]:
+    model = shoestring.load(path, context=1024)
+    return [
+        "".join(
+            piece.text
+            for piece in model.generate(
+                messages=[{"role": "user", "content": q.text}], temperature=0, max_tokens=MOST_TOKENS
+            )
+        ).strip()
+        for q in QUESTIONS
+    ]
+
+
+def right(question: Question, answer: str) -> bool:
+    """One of the accepted words stands in the answer, as a word."""
+    return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer.lower()) for word in question.accepted)
+
+
+def loops(answer: str) -> bool:
+    """A sentence or line of four words or more comes three times."""
+    pieces = [piece.strip().lower() for piece in re.split(r"[.!?\n]+", answer)]
+    long = [piece for piece in pieces if len(piece.split()) >= 4]
+    return any(long.count(piece) >= 3 for piece in set(long))
+
+
+def as_markdown(rows: list[tuple[Question, str, str]]) -> str:
+    lines = ["| question | SmolLM2-135M (demo-llama4) | demo-qwen3.5 |", "|---|---|---|"]
+    for question, theirs, mine in rows:
+        cells = (text.replace("|", "\\|").replace("\n", "<br>") for text in (question.text, theirs, mine))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+# --- engines ---------------------------------------------------------------------------------------------------
+
+
+def engines(path: Path, text: str, count: int) -> dict[str, object]:
+    """Perplexity of the same windows: the file here and in llama.cpp, the exported folder here and in transformers."""
+    tokens = np.asarray(Tokenizer.from_checkpoint(open_gguf(path)).encode(text)[:count], np.int32)
+    if len(tokens) < count:
+        raise SystemExit(f"the text has {len(tokens)} tokens, {count} are needed: give a longer one or --tokens")
+    windows = [tokens[i : i + WINDOW] for i in range(0, count - WINDOW + 1, WINDOW)]
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "demo"
+        hugging_face.export(open_gguf(path), exported)
+        ours, ours_exported = here(path, windows), here(exported, windows)
+        theirs, same_top = in_transformers(exported, windows)
+    peer = in_llama_cpp(path, windows)
+    return {
+        "tokens": count,
+        "gguf": ours,
+        "llama.cpp": peer,
+        "gguf ÷ llama.cpp": ours / peer,
+        "folder": ours_exported,
+        "transformers": theirs,
+        "folder ÷ transformers": ours_exported / theirs,
+        "same top-1": same_top,
+    }
+
+
+def perplexity(logits: list[np.ndarray], windows: list[Ids]) -> float:
+    total, count = 0.0, 0
+    for rows, ids in zip(logits, windows, strict=True):
+        wide = rows[:-1].astype(np.float64)
+        peak = wide.max(axis=1)
+        total += float(
+            (peak + np.log(np.exp(wide - peak[:, None]).sum(axis=1)) - wide[np.arange(len(wide)), ids[1:]]).sum()
+        )
+        count += len(wide)
+    return math.exp(total / count)
+
+
+def here(path: Path, windows: list[Ids]) -> float:
+    model = shoestring.load(path, context=WINDOW)
+    return perplexity([model.logits(ids.tolist()) for ids in windows], windows)
+
+
+def in_transformers(folder: Path, windows: list[Ids]) -> tuple[float, float]:
+    """Their perplexity in float32, and the share of places where our likeliest token is theirs."""
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        theirs = [model(torch.tensor(ids.astype(np.int64))[None]).logits[0].numpy() for ids in windows]
+    own = shoestring.load(folder, context=WINDOW)
+    same = [
+        rows.argmax(axis=1) == own.logits(ids.tolist()).argmax(axis=1)
+        for rows, ids in zip(theirs, windows, strict=True)
+    ]
+    return perplexity(theirs, windows), float(np.concatenate(same).mean())
+
+
+def in_llama_cpp(path: Path, windows: list[Ids]) -> float:
+    import llama_cpp
+
+    return perplexity([llama_cpp.logits(path, ids) for ids in windows], windows)
+
+
+# --- size ------------------------------------------------------------------------------------------------------
+
+
+def size() -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "joined.gguf"
+        started = time.perf_counter()
+        join(open_gguf(demo.source_path()), open_gguf(demo_qwen3_5.trained_path()), path)
+        seconds = time.perf_counter() - started
+        return {
+            "package_data_bytes": demo_qwen3_5.trained_path().stat().st_size,
+            "first_use_seconds": round(seconds, 1),
+            "cached_bytes": path.stat().st_size,
+        }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""A tiny run: it can be stopped after any step and goes on to the same bits; the loss falls."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shoestring import demo
+from shoestring.checkpoint.gguf import open_gguf
+from shoestring.errors import CheckpointError
+from shoestring.train import checkpoint, convert, endtoend, layerwise, teacher
+from shoestring.train.checkpoint import Run
+from shoestring.train.student import CHUNK, Parameters
+from shoestring.train.targets import open_targets
+
+
+@pytest.fixture(scope="module")
+def taught_by() -> teacher.Teacher:
+    """Its first four layers: one of them is full attention in the student."""
+    try:
+        whole = teacher.read_teacher(open_gguf(demo.source_path()), torch.device("cpu"))
+    except CheckpointError as error:
+        pytest.skip(str(error))
+    return dataclasses.replace(whole, layers=whole.layers[:4])
+
+
+@pytest.fixture(scope="module")
+def first(taught_by: teacher.Teacher) -> list[Parameters]:
+    chance = torch.Generator().manual_seed(2)
+    return convert.convert(taught_by, torch.randint(100, 9000, (8, CHUNK), generator=chance))
+
+
+WINDOWS = np.random.default_rng(3).integers(100, 9000, (4, CHUNK)).astype(np.uint16)
+ORDER = np.tile(np.arange(4), 4)
+
+
+@pytest.mark.parametrize(("name", "stage"), [("layers", layerwise), ("whole", endtoend)])
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    name: str, stage: object, taught_by: teacher.Teacher, first: list[Parameters], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for module in (layerwise, endtoend):
+        monkeypatch.setattr(module, "can_compile", lambda: False)
+
+    def run(folder: Path, until: int) -> Run:
+        """Two windows a step; the schedule is that of three steps."""
+        folder.mkdir(exist_ok=True)
+        layers = [{n: value.detach().clone() for n, value in p.items()} for p in first]
+        made = Run(folder, name, layers, [{} for _ in layers])
+        stage.start(made)  # type: ignore[attr-defined]
+        made.resume()
+        targets = open_targets(folder, "short", WINDOWS)
+        original = Run.save_sometimes
+
+        def stopped(self: Run) -> None:
+            original(self)
+            if self.step == until:
+                self.save()
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Run, "save_sometimes", stopped)
+        try:
+            stage.train(made, taught_by, targets, ORDER, 2, 3, lambda line: None)  # type: ignore[attr-defined]
+        except KeyboardInterrupt:
+            pass
+        finally:
+            monkeypatch.setattr(Run, "save_sometimes", original)
+        return made
+
+    whole = run(tmp_path / "whole", 99)
+    run(tmp_path / "parts", 1)
+    parts = run(tmp_path / "parts", 99)
+    assert (whole.step, whole.tokens) == (parts.step, parts.tokens) == (3, 3 * 2 * CHUNK)
+    for one, other in zip(whole.layers, parts.layers, strict=True):
+        for key in one:
+            assert torch.equal(one[key], other[key]), key
+    curve = checkpoint.read_curve(tmp_path / "parts", name)
+    assert curve["step"] == [1, 2, 3]
+    assert curve["loss"] == checkpoint.read_curve(tmp_path / "whole", name)["loss"]
+    assert curve["loss"][2] < curve["loss"][0]  # the windows of the first step again
+
+
+def test_sampling_is_the_same_for_a_seed_and_ends_where_it_should(taught_by: teacher.Teacher) -> None:
+    prompts = [[1, 4093, 198, 19556], [1, 4093, 198]]
+    one = teacher.sample(taught_by, prompts, [0.8, 0.8], 2, 12, 7)
+    assert one == teacher.sample(taught_by, prompts, [0.8, 0.8], 2, 12, 7)
+    assert one != teacher.sample(taught_by, prompts, [0.8, 0.8], 2, 12, 8)
+    assert all(len(answer) <= 12 and 2 not in answer[:-1] for answer in one)
+
+
+def test_padding_changes_no_answer(taught_by: teacher.Teacher) -> None:
+    """At a temperature near 0 a prompt's answer is that of the prompt alone, whatever shares its batch."""
+    short, long = [1, 520, 9531, 198], [1, 520, 9531, 198, 504, 3575, 282]
+    (alone,) = teacher.sample(taught_by, [short], [1e-4], 2, 8, 1)
+    beside, _ = teacher.sample(taught_by, [short, long], [1e-4, 1e-4], 2, 8, 1)
+    assert beside == alone
