@@ -75,6 +75,27 @@ def test_what_is_planned_fits_and_holds_one_whole_sequence(free: int, context: i
     assert 1 <= plan.sequences <= memory.MOST_SEQUENCES
 
 
+@pytest.mark.parametrize("sequences", [None, 3])
+def test_the_cache_has_its_own_part_of_the_memory(sequences: int | None) -> None:
+    def plan(cache_bytes: int | None, free: int = GIB) -> memory.Plan:
+        return memory.plan_state(
+            LAYOUT, name="m.gguf", weight_bytes=0, free_bytes=free, model_context=100_000, context=1000,
+            kv_type="f16", sequences=sequences, cache_bytes=cache_bytes,
+        )  # fmt: skip
+
+    without, budget = plan(0), 64 << 20
+    planned = plan(budget)
+    for_cache = planned.capacity - without.capacity
+    assert 0.9 * budget < LAYOUT.nbytes(for_cache, "f16") <= budget
+    assert min(for_cache.global_pages, for_cache.chunk_pages, for_cache.slots) > 0
+    assert planned.cache_bytes == budget
+    assert without.capacity.slots == without.sequences, "no snapshots without a budget for them"
+    with pytest.raises(CapacityError, match=r"\d+ for --cache-memory"):
+        plan(GIB)
+    with pytest.raises(RequestError, match="--cache-memory is -1"):
+        plan(-1)
+
+
 def test_a_model_is_not_loaded_when_memory_is_short(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*arguments: object) -> None:
         raise AssertionError("weights were loaded")

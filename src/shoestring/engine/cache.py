@@ -29,6 +29,9 @@ from shoestring.models.state import (
     State,
 )
 
+#: Tokens between snapshots of recurrent state that nobody asked for (docs/architecture.md, "The prefix tree").
+STRIDE = 1024
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -106,7 +109,7 @@ class Layout:
         )
 
 
-def cache_room(layout: Layout, cache_bytes: int, stride: int, kv_type: KVType) -> Demand:
+def cache_room(layout: Layout, cache_bytes: int, kv_type: KVType, stride: int = STRIDE) -> Demand:
     """Pages and slots that a cache of so many bytes has beside what running sequences need.
 
     Pages for as many tokens as with two snapshots a stride: one of the stride, one of a message.

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from shoestring.engine.answering import deliveries, draw, failure, not_finite
 from shoestring.engine.batch import build_step, runs
-from shoestring.engine.cache import Demand, allocate_state, cache_room, copy_page
+from shoestring.engine.cache import STRIDE, Demand, allocate_state, cache_room, copy_page
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
 from shoestring.engine.request import Counts, Receive, Request, Status
@@ -38,8 +38,6 @@ Float32 = npt.NDArray[np.float32]
 CHUNK = 512
 #: Most rows of logits that exist at once.
 HEAD_ROWS = 128
-#: Tokens between snapshots of recurrent state that nobody asked for.
-STRIDE = 1024
 
 
 class Engine:
@@ -72,7 +70,7 @@ class Engine:
         if capacity is None and cache_bytes is None:
             capacity = capacity_of(runner, context, sequences, snapshots)
         elif capacity is None:
-            room = cache_room(layout, cache_bytes or 0, stride, kv_type)
+            room = cache_room(layout, cache_bytes or 0, kv_type, stride)
             capacity = capacity_of(runner, context, sequences, 0) + room
         self.capacity = capacity
         self.tree = Tree(

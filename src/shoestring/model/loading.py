@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from shoestring import ops
 from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
 from shoestring.errors import RequestError
-from shoestring.model.memory import Plan, free_memory, own_memory, plan_state, weight_bytes
+from shoestring.model.memory import (
+    CACHE_SHARE,
+    WORKSPACE_BYTES,
+    Plan,
+    free_memory,
+    own_memory,
+    plan_state,
+    weight_bytes,
+)
 from shoestring.model.model import Model
 from shoestring.model.opening import Opened, open_model
 from shoestring.models.state import KVType
@@ -27,23 +35,33 @@ Progress = Callable[[int, int], None]
 
 
 def plan(
-    opened: Opened, *, kv_type: KVType, context: int | None, memory: int | None = None, parallel: int | None = None
+    opened: Opened,
+    *,
+    kv_type: KVType,
+    context: int | None,
+    memory: int | None = None,
+    parallel: int | None = None,
+    cache_memory: int | Literal["share"] | None = None,
 ) -> Plan:
     """The state that fits beside the weights, in the free memory or in the budget `memory` of this process.
 
-    Raises CapacityError with the bytes needed and free.
+    cache_memory: as for `load`. Raises CapacityError with the bytes needed and free.
     """
     free = free_memory()
     budget = free if memory is None else max(0, memory - own_memory())
+    weights = weight_bytes(opened.binding)
+    if cache_memory == "share":
+        cache_memory = max(0, min(free, budget) - weights - WORKSPACE_BYTES) // CACHE_SHARE
     return plan_state(
         opened.layout,
         name=str(opened.checkpoint.path),
-        weight_bytes=weight_bytes(opened.binding),
+        weight_bytes=weights,
         free_bytes=min(free, budget),
         model_context=opened.config.max_position_embeddings,
         context=context,
         kv_type=kv_type,
         sequences=parallel,
+        cache_bytes=cache_memory,
         budgeted=budget < free,
     )
 
@@ -57,6 +75,7 @@ def load(
     *,
     memory: int | None = None,
     parallel: int | None = None,
+    cache_memory: int | Literal["share"] | None = None,
 ) -> Model:
     """Load a checkpoint: a GGUF file (the first of a split one) or a Hugging Face folder.
 
@@ -64,6 +83,8 @@ def load(
     answer's identity. context: most tokens of a sequence; default: as many as the model and the free memory
     allow. progress: called with bytes loaded and in all. memory: most bytes that this process may take; default:
     what is free. parallel: sequences at once, each of the whole context; default: as many as fit, up to 8.
+    cache_memory: bytes for what later prompts may share with earlier ones, "share": a part of what is free; default:
+    no more than what running sequences leave of their own.
 
     Raises CheckpointError, TokenizerError, CapacityError (before anything is loaded), RequestError.
     """
@@ -71,7 +92,9 @@ def load(
         raise RequestError(f"kv_type is {kv_type!r}: choose f16 or f32")
     count = physical_cores() if threads is None else checked_threads(threads)
     opened = open_model(path)
-    planned = plan(opened, kv_type=kv_type, context=context, memory=memory, parallel=parallel)
+    planned = plan(
+        opened, kv_type=kv_type, context=context, memory=memory, parallel=parallel, cache_memory=cache_memory
+    )
     ops.set_num_threads(count)
     with ThreadPoolExecutor(1, thread_name_prefix="text") as beside:
         text = beside.submit(text_side, opened)
@@ -91,6 +114,7 @@ def load(
         kv_type=kv_type,
         sequences=planned.sequences,
         snapshots=planned.snapshots,
+        cache_bytes=planned.cache_bytes,
         capacity=planned.capacity,
     )
     return Model(

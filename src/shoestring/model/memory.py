@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shoestring.checkpoint.names import Binding, Source
 from shoestring.checkpoint.tensors import TENSOR_TYPES
-from shoestring.engine.cache import Demand, Layout
+from shoestring.engine.cache import Demand, Layout, cache_room
 from shoestring.errors import CapacityError, RequestError
 from shoestring.models.state import KVType
 
@@ -23,6 +23,8 @@ WORKSPACE_BYTES = 256 << 20
 MOST_SEQUENCES = 8
 #: Resume points of recurrent state kept a sequence: the last boundary, the prompt's end, one before.
 SNAPSHOTS = 3
+#: Of the memory beside the weights, what a server keeps for later requests unless it is told.
+CACHE_SHARE = 4
 #: Without --context, less than this is no use.
 LEAST_CONTEXT = 512
 
@@ -34,7 +36,10 @@ class Plan:
     context: int
     capacity: Demand
     sequences: int
+    #: resume points of recurrent state a sequence, where no budget says how many
     snapshots: int
+    #: budget of what later requests may go on from; None: what running sequences leave of the capacity
+    cache_bytes: int | None = None
 
 
 def plan_state(
@@ -48,11 +53,13 @@ def plan_state(
     kv_type: KVType,
     sequences: int | None = None,
     budgeted: bool = False,
+    cache_bytes: int | None = None,
 ) -> Plan:
     """The context that was asked for, or the largest that fits (at most the model's own).
 
     sequences: as many at once, each of the whole context; None: as many as fit, up to MOST_SEQUENCES, short ones
-    sharing pages. budgeted: free_bytes is what a budget leaves, not the machine.
+    sharing pages. budgeted: free_bytes is what a budget leaves, not the machine. cache_bytes: set aside for what
+    later requests may go on from; None: only what running sequences leave free, and a few snapshots.
 
     Raises CapacityError with the bytes needed and free, RequestError for a context that no model could have.
     """
@@ -60,8 +67,11 @@ def plan_state(
         raise RequestError(f"--context is {context}: choose at least 1")
     if context is not None and context > model_context:
         raise CapacityError(f"--context is {context} and the model was made for at most {model_context}: choose less")
-    snapshots = SNAPSHOTS if layout.recurrent_layers else 0
-    room = free_bytes - weight_bytes - WORKSPACE_BYTES
+    if cache_bytes is not None and cache_bytes < 0:
+        raise RequestError(f"--cache-memory is {cache_bytes}: choose at least 0")
+    snapshots = SNAPSHOTS if layout.recurrent_layers and cache_bytes is None else 0
+    room = free_bytes - weight_bytes - WORKSPACE_BYTES - (cache_bytes or 0)
+    cache = cache_room(layout, cache_bytes or 0, kv_type)
 
     def demand(tokens: int) -> Demand:
         return (layout.demand(tokens) + Demand(slots=snapshots)) * (sequences or 1)
@@ -69,17 +79,19 @@ def plan_state(
     least = context or min(LEAST_CONTEXT, model_context)
     state_bytes = layout.nbytes(demand(least), kv_type)
     if state_bytes > room:
-        needed = weight_bytes + WORKSPACE_BYTES + state_bytes
+        needed = weight_bytes + WORKSPACE_BYTES + state_bytes + (cache_bytes or 0)
         left = f"--memory leaves {free_bytes}: give more" if budgeted else f"{free_bytes} are free: free some"
-        at_once = f", {sequences} at once" if sequences else ""
+        cached = f", {cache_bytes} for --cache-memory" if cache_bytes else ""
+        together = f", {sequences} at once" if sequences else ""
         raise CapacityError(
-            f"{name} needs {needed} bytes of memory for a context of {least}{at_once} ({weight_bytes} for its weights) "
-            f"and {left}, choose a smaller --context or a smaller model"
+            f"{name} needs {needed} bytes of memory for a context of {least}{together} ({weight_bytes} for its weights"
+            f"{cached}) and {left}, choose a smaller --context or a smaller model"
         )
     tokens = context or _largest(layout, demand, room * 9 // 10, least, model_context, kv_type)
     if sequences:
-        return Plan(tokens, demand(tokens), sequences, snapshots)
-    return Plan(tokens, *_shared(layout, demand(tokens), room * 9 // 10, kv_type), snapshots)
+        return Plan(tokens, demand(tokens) + cache, sequences, snapshots, cache_bytes)
+    capacity, sequences = _shared(layout, demand(tokens), room * 9 // 10, kv_type)
+    return Plan(tokens, capacity + cache, sequences, snapshots, cache_bytes)
 
 
 def _largest(layout: Layout, demand: Callable[[int], Demand], room: int, least: int, most: int, kv_type: KVType) -> int:
