@@ -16,7 +16,7 @@ from shoestring.cli import options
 from shoestring.cli import serve_options as o
 from shoestring.cli.extra import INSTALL, missing_packages
 from shoestring.cli.models import find
-from shoestring.cli.serve import resolved
+from shoestring.cli.serve import memory_limits, resolved
 from shoestring.errors import ShoestringError
 
 if TYPE_CHECKING:
@@ -173,16 +173,12 @@ def _planned(settings: Settings) -> str:
 
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)
-    made = plan(
-        opened,
-        kv_type=settings.kv_type,
-        context=settings.context,
-        memory=settings.memory,
-        parallel=settings.parallel,
-    )
-    weights, state = weight_bytes(opened.binding), opened.layout.nbytes(made.capacity, settings.kv_type)
+    made = plan(opened, kv_type=settings.kv_type, context=settings.context, **memory_limits(settings))
+    weights, cache = weight_bytes(opened.binding), made.cache_bytes or 0
+    state = opened.layout.nbytes(made.capacity, settings.kv_type) - cache
     return (
-        f"{settings.model or DEMO_NAME}: weights {human(weights)}, state {human(state)} for {made.sequences} at once, "
+        f"{settings.model or DEMO_NAME}: weights {human(weights)}, state {human(state)} for {made.sequences} at once "
+        f"and {human(cache)} of earlier requests, "
         f"context {made.context:,}; {human(free_memory())} are free"
     )
 

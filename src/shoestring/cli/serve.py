@@ -87,7 +87,7 @@ def run(settings: Settings) -> None:
         typer.echo(f"No model was named: serving {DEMO_NAME}, an embedded test model, not to be judged by.", err=True)
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)
-    limits: dict[str, Any] = {"memory": settings.memory, "parallel": settings.parallel}
+    limits = memory_limits(settings)
     plan(opened, kv_type=settings.kv_type, context=settings.context, **limits)
     with bind(settings.host, settings.port) as listening:
         guard_mapped_files()
@@ -101,6 +101,12 @@ def run(settings: Settings) -> None:
         typer.echo(text, err=True)
         serve_http(Service(model, info, queue=settings.queue, limits=settings.limits), settings, listening)
     typer.echo("ended", err=True)
+
+
+def memory_limits(settings: Settings) -> dict[str, Any]:
+    """What `load` and `plan` are told of memory."""
+    cache = "share" if settings.cache_memory is None else settings.cache_memory
+    return {"memory": settings.memory, "parallel": settings.parallel, "cache_memory": cache}
 
 
 def model_id(settings: Settings, path: Path) -> str:

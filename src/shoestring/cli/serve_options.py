@@ -36,7 +36,7 @@ CacheMemory = Annotated[
     typer.Option(
         "--cache-memory",
         metavar="SIZE",
-        help="Most that is kept for later requests; 0: nothing. [default: what requests leave free]",
+        help="For what earlier requests computed; 0: nothing. [default: a quarter of what the weights leave]",
     ),
 ]
 Queue = Annotated[

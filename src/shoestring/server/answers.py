@@ -25,6 +25,8 @@ def output_machines(
 
 def _form(model: Model, request: ChatRequest | CompletionRequest) -> Form:
     options, ends = request.options, stop_ids(model, request)
+    # A token that is forced has no log-probability; the answer is the same.
+    force = options.sampling.get("logprobs") is None
     if isinstance(request, CompletionRequest):
         return form_of(
             model.tokenizer,
@@ -33,6 +35,7 @@ def _form(model: Model, request: ChatRequest | CompletionRequest) -> Form:
             constraint=options.constraint,
             stops=options.stop,
             hidden_ids=ends,
+            force=force,
         )
     return form_of(
         model.tokenizer,
@@ -44,6 +47,7 @@ def _form(model: Model, request: ChatRequest | CompletionRequest) -> Form:
         constraint=options.constraint,
         stops=options.stop,
         hidden_ids=ends,
+        force=force,
     )
 
 

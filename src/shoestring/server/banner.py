@@ -24,12 +24,14 @@ def banner(
     import shoestring
 
     engine = model.engine
-    state = engine.runner.layout.nbytes(engine.capacity, engine.kv_type)
+    cache = engine.tree.cache_bytes or 0
+    state = engine.runner.layout.nbytes(engine.capacity, engine.kv_type) - cache
     at_once = engine.scheduler.most_running
     sequences = "1 request" if at_once == 1 else f"{at_once} requests"
     rows = [
         ("model", f"{info.id} ({info.description or info.family})"),
         ("memory", f"{amount(weights)} weights, {amount(state)} state ({sequences} at once, {engine.kv_type})"),
+        ("", f"{amount(cache)} for what earlier requests computed"),
         ("context", f"{model.context:,} tokens a request, at most {settings.queue} requests wait"),
         ("compute", compute),
         ("access", access(settings, keys)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib.util
 import time
 from collections import deque
 from collections.abc import Callable
@@ -60,6 +61,11 @@ class Service:
 
     def start(self) -> None:
         self._engine.start()
+        if importlib.util.find_spec("llguidance") is not None:
+            from shoestring.output.masks import vocabulary_of
+
+            # Takes seconds for a large vocabulary, which the first request with a schema need not wait for.
+            self._preparing.submit(vocabulary_of, self.model.tokenizer)
 
     def close(self) -> None:
         """End the thread; what still runs ends with an error."""
