@@ -1,0 +1,24 @@
+"""bench/mixed_load.py's load, a short one here; `make deep` plays it whole."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+
+import mixed_load
+
+
+@pytest.fixture(scope="module")
+def file() -> Iterator[Path]:
+    with mixed_load.tiny_model() as file:
+        yield file
+
+
+@pytest.mark.parametrize("requests", [80, pytest.param(500, marks=pytest.mark.deep)])
+def test_a_mixed_load_breaks_nothing(file: Path, requests: int) -> None:
+    assert mixed_load.check(file, requests, at_once=12, seed=1) == []
