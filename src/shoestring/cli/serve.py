@@ -130,7 +130,7 @@ def file_facts(opened: Opened) -> dict[str, Any]:
         sizes[kind] = sizes.get(kind, 0) + size
     quantization = max(sizes, key=sizes.__getitem__)
     billions = summary.parameters_total / 1e9
-    parameters = f"{billions:.3g} billion parameters" if billions >= 0.1 else f"{billions * 1e3:.3g} million parameters"
+    parameters = f"{billions:.3g} billion parameters" if billions >= 1 else f"{billions * 1e3:.3g} million parameters"
     return {
         "parameters": summary.parameters_total,
         "quantization": quantization,

@@ -52,7 +52,7 @@ class Service:
         #: most requests that wait
         self.queue = queue
         self._engine = EngineThread(model.engine, model.check)
-        self._preparing = ThreadPoolExecutor(2, thread_name_prefix="prepare")
+        self._preparing = ThreadPoolExecutor(4, thread_name_prefix="prepare")
         self._tickets: set[Ticket] = set()
         #: requests that are being prepared; they count as waiting
         self._prepared = 0
