@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -61,12 +62,18 @@ def ids_of(mask: np.ndarray) -> list[int]:
     return np.flatnonzero(np.unpackbits(mask.astype("<u4").view(np.uint8), bitorder="little")).tolist()  # type: ignore[no-any-return]
 
 
+def among(id: int, ids: Sequence[int]) -> bool:
+    """Whether ascending `ids` hold it."""
+    place = bisect_left(ids, id)
+    return place < len(ids) and ids[place] == id
+
+
 def at_random(seed: int, favourites: Sequence[int] = (), share: float = 0.5) -> Choose:
     """Any allowed token; one of `favourites`, where allowed, more often, so that answers come to an end."""
     draw = random.Random(seed)
 
     def choose(_: Sequence[int], ids: Sequence[int]) -> int:
-        liked = [id for id in favourites if id in ids] if len(ids) > 1 else []
+        liked = [id for id in favourites if among(id, ids)] if len(ids) > 1 else []
         return draw.choice(liked if liked and draw.random() < share else ids)
 
     return choose
@@ -78,7 +85,7 @@ def written(tokens: Sequence[int], then: Choose) -> Choose:
     def choose(before: Sequence[int], ids: Sequence[int]) -> int:
         if len(before) < len(tokens):
             assert list(before) == list(tokens[: len(before)]), "another token was forced"
-            assert tokens[len(before)] in ids, f"token {tokens[len(before)]} behind {len(before)} is not allowed"
+            assert among(tokens[len(before)], ids), f"token {tokens[len(before)]} behind {len(before)} is not allowed"
             return tokens[len(before)]
         return then(before, ids)
 
