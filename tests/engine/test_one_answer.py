@@ -20,6 +20,7 @@ from random_checkpoints import FAMILIES, TYPES, tokens
 import shoestring
 from shoestring import ops
 from shoestring.engine.engine import Engine
+from shoestring.engine.sampler import Sampling
 from shoestring.model.model import Model
 from shoestring.models.state import KVType
 
@@ -144,6 +145,89 @@ def test_reuse_is_as_good_as_computing(family: str, kind: str, files: dict[tuple
         assert answer(warm, [turn], max_tokens=8) == answer(cold(model), [turn], max_tokens=8)
     grown = stem + [token for token, _, _ in answer(warm, [stem], max_tokens=8)[0]] + tokens(9, seed=5)
     assert answer(warm, [grown], max_tokens=8) == answer(cold(model), [grown], max_tokens=8)
+
+
+Reported = list[tuple[int, object, object, object]]
+
+
+def reported(engine: Engine, numbers: list[int]) -> dict[int, Reported]:
+    found: dict[int, Reported] = {number: [] for number in numbers}
+    while not engine.idle:
+        engine.step()
+        for delivery in engine.collect():
+            assert delivery.error is None
+            sampled = delivery.sampled
+            found[delivery.number].append((sampled.token, sampled.logprob, sampled.top, delivery.forced))
+    return found
+
+
+class Forcing:
+    """Forces a run of tokens after every fifth sampled one, and forbids even ids in between."""
+
+    penalties_apply = False
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._odd = np.full(32, 0xAAAAAAAA, np.uint32)
+
+    def allowed(self) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+        return self._odd
+
+    def accept(self, token: int) -> list[int]:
+        self._count += 1
+        return tokens(70, seed=token)[: token % 70] if self._count % 5 == 0 else []
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sharing_in_flight(family: str, seed: int, files: dict[tuple[str, str], Path]) -> None:
+    """Answers that join at any step, branch from each other's pages while those are written, are guided, are asked
+    for several times or lose a client: each has the bits that it has alone, cold, in one chunk."""
+    runner = load(files[family, "Q4_K"]).engine.runner
+    draws = random.Random(seed)
+    stems = [tokens(200, seed=9), tokens(90, seed=9) + tokens(80, seed=8)]
+
+    def options(index: int, guided: bool) -> dict[str, object]:
+        return {"max_tokens": 40, "index": index, "guide": Forcing() if guided else None}
+
+    sampling = Sampling(temperature=1.2, seed=5, logprobs=3, presence_penalty=0.5)
+    engine = Engine(runner, context=512, sequences=4, snapshots=draws.choice([0, 2, 6]), stride=64)
+    asked: dict[int, tuple[list[int], int, bool]] = {}
+    found: dict[int, Reported] = {}
+    for _ in range(12):
+        prompt = draws.choice(stems)[: draws.randrange(1, 201)] + tokens(
+            draws.randrange(1, 40), seed=draws.randrange(4)
+        )
+        guided = draws.random() < 0.3
+        for index in range(draws.choice([1, 1, 3])):
+            chunk, client = draws.choice([None, 7, 64]), draws.choice("ab")
+            boundaries = [draws.randrange(1, 200)]
+            number = engine.generate(
+                prompt,
+                sampling,
+                boundaries=boundaries,
+                chunk=chunk,
+                client=client,
+                **options(index, guided),  # type: ignore[arg-type]
+            )
+            asked[number], found[number] = (prompt, index, guided), []
+        if draws.random() < 0.3:
+            gone = draws.choice(sorted(asked))
+            engine.cancel(gone)
+            del asked[gone], found[gone]
+        for _ in range(draws.randrange(25)):
+            engine.step()
+        for delivery in engine.collect():
+            sampled = delivery.sampled
+            found[delivery.number].append((sampled.token, sampled.logprob, sampled.top, delivery.forced))
+    for number, rest in reported(engine, [*found]).items():
+        found[number] += rest
+    for number, (prompt, index, guided) in asked.items():
+        alone = Engine(runner, context=512)
+        other = alone.generate(prompt, sampling, **options(index, guided))  # type: ignore[arg-type]
+        assert found[number] == reported(alone, [other])[other]
+    assert engine.counts().cached_tokens > 0
+    assert any(forced for *_, forced in (token for answer in found.values() for token in answer))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
