@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,10 +80,12 @@ def test_muon_steps_every_direction_alike() -> None:
 
 @pytest.fixture(scope="module")
 def taught_by() -> teacher.Teacher:
+    """Its first six layers: they need no training to be told apart."""
     try:
-        return teacher.read_teacher(open_gguf(demo.source_path()), torch.device("cpu"))
+        whole = teacher.read_teacher(open_gguf(demo.source_path()), torch.device("cpu"))
     except CheckpointError as error:
         pytest.skip(str(error))
+    return dataclasses.replace(whole, layers=whole.layers[:6])
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +119,7 @@ def test_equal_experts_hide_the_router_and_others_show_it(
     few = tokens[:1, :CHUNK]
     before = hidden(layers, taught_by, few)
     torch.testing.assert_close(hidden(shuffled(layers), taught_by, few), before, atol=2e-2, rtol=1e-2)
-    apart = [{**p, "down_out": 0.05 * random(*p["down_out"].shape, seed=i)} for i, p in enumerate(layers)]
+    apart = [{**p, "down_out": 0.2 * random(*p["down_out"].shape, seed=i)} for i, p in enumerate(layers)]
     changed = hidden(shuffled(apart), taught_by, few) - hidden(apart, taught_by, few)
     assert changed.norm() > 0.05 * before.norm()
     assert all(len(shares) == EXPERTS and min(shares) > 0.02 for shares in expert_shares(layers, taught_by, tokens))
@@ -139,7 +142,7 @@ def test_what_is_exported_comes_back_rounded(layers: list[Parameters], tmp_path:
         assert old.keys() == new.keys()
         for name, value in old.items():
             error = (new[name] - value).norm() / (value.norm() + 1e-9)
-            assert error < 0.06, name
+            assert error < 0.08, name
     broken = [{name: value.clone() for name, value in p.items()} for p in layers]
     broken[3]["v_proj"][100] = 1
     with pytest.raises(CheckpointError, match="was trained: this is another student"):
