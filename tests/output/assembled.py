@@ -18,11 +18,13 @@ from shoestring.output.machine import OutputMachine
 
 @cache
 def tokenizer(family: str = "qwen3_5") -> Tokenizer:
-    """All bytes, some merges, both families' added tokens; Llama has no thinking."""
+    """All bytes, some merges, both families' added tokens; Llama has no thinking, "none" no mark at all."""
     metadata = small_vocabulary.metadata()
-    if family == "llama4":
-        key = "tokenizer.ggml.tokens"
+    key = "tokenizer.ggml.tokens"
+    if family != "qwen3_5":
         metadata[key] = [text.replace("think>", "thunk>") for text in metadata[key]]
+    if family == "none":
+        metadata[key] = [text.replace("tool_call>", "tool_kall>") for text in metadata[key]]
     return Tokenizer.from_gguf(metadata)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import ALL, TOOLS, Recorded
 
+from shoestring.output.form import form_of
 from shoestring.output.parser import Parser
 from shoestring.output.schema import read_tools
 from shoestring.output.syntax import syntax_of
@@ -104,3 +105,14 @@ def test_anything_in_any_pieces(text: str, family: str, inside_thinking: bool) -
     assert all(complete for _, _, complete in whole.calls)
     for _, arguments in whole.arguments:
         assert isinstance(arguments, dict)
+
+
+@pytest.mark.parametrize("one", [one for family, one in ALL if family == "qwen3_5"], ids=lambda one: one.name)
+def test_a_vocabulary_without_marks(one: Recorded) -> None:
+    """Where marks are no tokens, their text is the mark, however it is cut."""
+    tokens = [*bytes_of(tokenizer("none").encode(one.text), "none"), *tokens_of(end("qwen3_5"), "none")]
+    asked = form_of(tokenizer("none"), "qwen3_5", tools=TOOLS)
+    answer, _ = run(asked, tokens, inside_thinking=one.inside_thinking)
+    assert answer.thinking == one.thinking
+    assert answer.content == one.content
+    assert answer.arguments == [(name, dict(arguments)) for name, arguments in one.calls]
