@@ -45,15 +45,16 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=2048, help="engines: how much of the text")
     parser.add_argument("--markdown", type=Path, help="questions: write the answers side by side")
     arguments = parser.parse_args()
+    if arguments.what == "size":
+        print(json.dumps(size()))
+        return
     path = arguments.model or demo_qwen3_5.ensure_demo()
     if arguments.what == "questions":
         found = questions(path, arguments.markdown)
-    elif arguments.what == "engines":
+    else:
         if arguments.file is None:
             parser.error("engines needs --file TEXT")
         found = engines(path, arguments.file.read_text(encoding="utf-8"), arguments.tokens)
-    else:
-        found = size()
     print(json.dumps(found))
 
 

@@ -23,6 +23,10 @@ NOTICE = (
     "demo-llama4 is SmolLM2-135M, a small model of real weights, written as a Llama 4 mixture of experts.\n"
     "It runs through the machinery of both families' engine, and is neither Qwen 3.5 nor Llama 4."
 )
+QWEN_NOTICE = (
+    "demo-qwen3.5 is the same small model, distilled into the architecture of Qwen 3.5 by a short training:\n"
+    "its machinery with real weights, worse than its teacher, and not Qwen's."
+)
 NEXT = """What to run next:
   shoestring chat                                      talk with it, or fetch Qwen3.5-0.8B
   shoestring pull Qwen/Qwen3.5-0.8B                    a real small model, about 1.8 GB
@@ -49,12 +53,25 @@ def export(
 def demo(context: typer.Context, threads: options.Threads = None, debug: options.Debug = False) -> None:
     if context.invoked_subcommand is not None:
         return
-    from shoestring import ops
+    from shoestring import demo_qwen3_5, ops
     from shoestring.demo import DEMO_NAME
 
     typer.echo(NOTICE)
-    model = load_model(DEMO_NAME, threads=threads, kv_type=options.KVType.f16, context=None)
+    lines = {DEMO_NAME: conversation(DEMO_NAME, threads)}
+    if demo_qwen3_5.trained_path().exists():
+        typer.echo(f"\n{QWEN_NOTICE}")
+        lines[demo_qwen3_5.DEMO_NAME] = conversation(demo_qwen3_5.DEMO_NAME, threads)
+        typer.echo()
+        for name, line in lines.items():
+            typer.echo(f"{name:13} {line}")
+    typer.echo(f"\n{ops.isa()}, {ops.num_threads()} threads.\n\n{NEXT}")
+
+
+def conversation(name: str, threads: int | None) -> str:
+    """Ask the questions one after the other; returns the speeds of the last answer."""
+    model = load_model(name, threads=threads, kv_type=options.KVType.f16, context=None)
     messages: list[dict[str, str]] = []
+    line = ""
     for question in QUESTIONS:
         typer.echo(f"\n> {question}")
         messages.append({"role": "user", "content": question})
@@ -64,6 +81,7 @@ def demo(context: typer.Context, threads: options.Threads = None, debug: options
             result.add(piece)
             typer.echo(piece.text, nl=False)
             sys.stdout.flush()
-        typer.echo(f"\n[{result.line()}]")
+        line = result.line()
+        typer.echo(f"\n[{line}]")
         messages.append({"role": "assistant", "content": result.text})
-    typer.echo(f"\n{ops.isa()}, {ops.num_threads()} threads.\n\n{NEXT}")
+    return line

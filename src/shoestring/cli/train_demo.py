@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 HELP = """Train demo-qwen3.5 again: SmolLM2-135M-Instruct distilled into the Qwen 3.5 architecture.
 
-Hours on two cores, minutes on a GPU; needs the extra `train` (torch). Stopped at any time it resumes where it was.
-The folder gets the log, the loss curves, checkpoints, and at the end trained.gguf: what the package carries."""
+Two hours on two cores, minutes on a GPU; needs the extra `train` (torch). Stopped at any time it resumes where it was.
+The folder gets the log, the loss curves, checkpoints, and at the end trained.gguf (what the package carries),
+demo-qwen3.5.gguf (the whole model) and a table of what was reached."""
 
 
 def train_demo(
@@ -62,12 +63,19 @@ def train_demo(
 
 
 def write(work: Workplace) -> None:
+    """trained.gguf, and joined with what is frozen a file to talk to."""
+    from shoestring.checkpoint.gguf import open_gguf
+    from shoestring.demo import source_path
+    from shoestring.demo_qwen3_5.join import join
     from shoestring.train import stages
     from shoestring.train.export import export
 
     stage, layers = stages.latest(work)
-    export(layers, work.folder / "trained.gguf")
-    work.say(f"{work.folder / 'trained.gguf'} holds what stage {stage!r} has reached")
+    trained, joined = work.folder / "trained.gguf", work.folder / "demo-qwen3.5.gguf"
+    export(layers, trained)
+    join(open_gguf(source_path()), open_gguf(trained), joined)
+    megabytes = trained.stat().st_size / 1e6
+    work.say(f"{trained} ({megabytes:.1f} MB) holds what stage {stage!r} has reached; talk to it: chat {joined}")
 
 
 def measure(work: Workplace) -> None:

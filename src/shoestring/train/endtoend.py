@@ -18,7 +18,7 @@ from shoestring.train.checkpoint import Run, write_curve
 from shoestring.train.data import Order
 from shoestring.train.layerwise import can_compile, rate_schedule
 from shoestring.train.optimizer import Trained
-from shoestring.train.student import Parameters, layer
+from shoestring.train.student import layer
 from shoestring.train.targets import Targets, as_tokens
 from shoestring.train.teacher import Teacher, rms_norm, rotary
 
@@ -123,12 +123,3 @@ def divergence(hidden: Tensor, embedding: Tensor, tokens: Tensor, logs: Tensor) 
         q.mul_(1 - p_rest / q_rest).scatter_(-1, ids, kept_gradient)
         gradients.append(q @ embedding / len(rows))
     return total / len(rows), torch.cat(gradients).view_as(hidden)
-
-
-def logits(layers: list[Parameters], teacher: Teacher, tokens: Tensor) -> Tensor:
-    """The student's, [B, T, V]."""
-    cos, sin = (table[:, None] for table in rotary(torch.arange(tokens.shape[1], device=tokens.device)))
-    x = teacher.embedding[tokens]
-    for i, p in enumerate(layers):
-        x, _ = layer(p, x, i in FULL_LAYERS, cos, sin)
-    return F.linear(rms_norm(x, teacher.norm), teacher.embedding)

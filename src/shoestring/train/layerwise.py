@@ -36,10 +36,10 @@ MIXER_RATES: dict[str, tuple[float, tuple[int, ...]]] = {
 }
 
 
-def start(folder_run: Run) -> None:
+def start(run: Run) -> None:
     """Mark what this stage trains."""
-    for i, p in enumerate(folder_run.layers):
-        trained = folder_run.trained[i]
+    for i, p in enumerate(run.layers):
+        trained = run.trained[i]
         if i not in FULL_LAYERS:
             for name, (rate, parts) in MIXER_RATES.items():
                 trained[name] = Trained(p[name].requires_grad_(), rate, parts)
