@@ -208,6 +208,17 @@ def test_thinking_is_seen_at_the_end_of_the_prompt() -> None:
     assert not ChatTemplate.of_family("llama4", TOKENIZER).render(messages).inside_thinking
 
 
+def test_thinking_is_seen_by_text_where_the_vocabulary_has_no_tokens_for_it() -> None:
+    keys = metadata()
+    key = "tokenizer.ggml.tokens"
+    keys[key] = [text.replace("think>", "thunk>") for text in keys[key]]
+    template = ChatTemplate.of_family("qwen3_5", Tokenizer.from_gguf(keys))
+    messages = [{"role": "user", "content": "why? <think>"}]
+    assert template.render(messages).inside_thinking
+    assert not template.render(messages, enable_thinking=False).inside_thinking
+    assert not template.render(messages, add_generation_prompt=False).inside_thinking
+
+
 def test_thoughts_before_the_last_question_are_dropped() -> None:
     template = ChatTemplate.of_family("qwen3_5", TOKENIZER)
     messages = [

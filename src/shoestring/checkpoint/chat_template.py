@@ -26,7 +26,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from shoestring.checkpoint.chat_formats import FORMATS
 from shoestring.checkpoint.marks import Marks
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.checkpoint.tokenizer import Tokenizer, one_line, read_json
+from shoestring.checkpoint.tokenizer import THINKING_TEXTS, Tokenizer, one_line, read_json
 from shoestring.errors import RequestError, TokenizerError
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "ipython", "function")
@@ -149,16 +149,19 @@ class ChatTemplate:
         finally:
             _spent.reset(token)
         ids = tuple(self.tokenizer.encode_marked(text, marks.to_plain))
-        return Rendered(marks.plain(text), ids, self._inside_thinking(ids))
+        return Rendered(marks.plain(text), ids, self._inside_thinking(text, ids))
 
-    def _inside_thinking(self, ids: Iterable[int]) -> bool:
+    def _inside_thinking(self, text: str, ids: Iterable[int]) -> bool:
+        """By tokens; in a vocabulary that has none for thinking, by the text of them that the template wrote."""
+        if self.tokenizer.thinking is None:
+            return text.rfind(THINKING_TEXTS[0]) > text.rfind(THINKING_TEXTS[1])
         inside = False
-        for id in ids if self.tokenizer.thinking else ():
-            inside = id == self.tokenizer.thinking[0] or (inside and id != self.tokenizer.thinking[1])  # type: ignore[index]
+        for id in ids:
+            inside = id == self.tokenizer.thinking[0] or (inside and id != self.tokenizer.thinking[1])
         return inside
 
     def _compile(self, avoid: str) -> tuple[Marks, dict[str, jinja2.Template]]:
-        marks = Marks.for_tokens(self.tokenizer.added, avoid + "".join(self.templates.values()))
+        marks = Marks.for_tokens([*self.tokenizer.added, *THINKING_TEXTS], avoid + "".join(self.templates.values()))
         environment = _Environment(marks)
         compiled = {}
         for name, text in self.templates.items():

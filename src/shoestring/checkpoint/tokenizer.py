@@ -44,7 +44,9 @@ _LLAMA4_WORDS = "|".join(
 
 #: What ends an answer in the published vocabularies, whatever single eos a file names.
 _END_TOKENS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eom|>", "<|eot|>")
-_THINKING = (("<think>", "</think>"), ("<|reasoning_thinking_start|>", "<|reasoning_thinking_end|>"))
+#: what opens and closes thinking, a token or, where the vocabulary has none, text
+THINKING_TEXTS = ("<think>", "</think>")
+_THINKING = (THINKING_TEXTS, ("<|reasoning_thinking_start|>", "<|reasoning_thinking_end|>"))
 
 
 def _byte_characters() -> tuple[str, ...]:
@@ -72,7 +74,8 @@ class Tokenizer:
     """Byte-level BPE. Build it with `from_folder` or `from_gguf`.
 
     vocab_size: ids from here on have no text and are never sampled (a model's logits may be wider).
-    added: added tokens by text; added_ids: theirs, which plain text never becomes. bos_id, pad_id: or None. eos_ids: every id that ends an answer.
+    added: added tokens by text; added_ids: theirs, which plain text never becomes.
+    bos_id, pad_id: or None. eos_ids: every id that ends an answer.
     add_bos: whether a raw prompt begins with bos_id (chat templates write theirs themselves).
     template_tokens: texts that chat templates know by name ("bos_token", "eos_token", …).
     thinking: ids of the tokens that open and close a thinking block, or None.

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+from shoestring.checkpoint.tokenizer import THINKING_TEXTS
+
 _FIRST = 0xD800
 
 
@@ -89,7 +91,6 @@ _TEXTS = {
     "llama4": {"python": "<|python_start|>", "end_python": "<|python_end|>"},
 }
 _BARE = {"qwen3_5": ("<function=",), "llama4": ("<function=", "{", "[")}
-_THINKING = ("<think>", "</think>")
 
 
 def syntax_of(tokenizer: Vocabulary, family: str) -> Syntax:
@@ -113,5 +114,5 @@ def syntax_of(tokenizer: Vocabulary, family: str) -> Syntax:
         for name, id in zip(("think", "end_think"), tokenizer.thinking, strict=True):
             mark(name, id)
     else:
-        strings["think"], strings["end_think"] = _THINKING
+        strings["think"], strings["end_think"] = THINKING_TEXTS
     return Syntax(family=family, bare=_BARE.get(family, ()), marks=marks, shown=shown, **strings)
