@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from shoestring.model.scripted import Family, scripted_model
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from running import running
+
+
+def pytest_sessionfinish() -> None:
+    """LiteLLM and LangChain keep connections and an event loop in caches of their own until Python ends."""
+    if {"litellm", "langchain_openai"} & set(sys.modules):
+        warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
 
 
 @pytest.fixture(scope="session", params=["qwen3_5", "llama4"])
