@@ -60,6 +60,9 @@ class Ledger:
         admitted, held = [], set[int]()
         while (number := self.scheduler.turn(held)) is not None:
             entry = self._entries[number]
+            most_shared = min(entry.limit // PAGE_TOKENS, self.tree.used.global_pages)
+            if not (self.scheduler.demand(number) - Demand(global_pages=most_shared)).fits(self.room):
+                break  # without a look into the tree, which for a long prompt takes milliseconds
             found = match(self.tree, entry.sequence.tokens, entry.limit)
             if self._awaits_leader(entry, found):
                 held.add(number)

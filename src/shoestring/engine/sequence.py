@@ -66,18 +66,21 @@ class Sequence:
                 tree.take_over(match.slot)
         copies: list[Copy] = []
         start = tree.chunk_start(match.position)
+        self.first_chunk = self.end_chunk = start // PAGE_TOKENS if tree.chunk_size else 0
+        self._attend(tree)  # before the fork, which may take chunk pages that nobody attends to
         if match.source is not None:
             needs_chunk = tree.chunk_size > 0 and start < match.position
             node, copies = fork(tree, match.source, match.position % PAGE_TOKENS, needs_chunk)
             self.nodes.append(node)
+            self._attend(tree)
         self.pages = [node.page for node in self.nodes]
-        if tree.chunk_size:
-            self.first_chunk = self.end_chunk = start // PAGE_TOKENS
-            for node in self.nodes[self.first_chunk :]:
-                if node.chunk_page >= 0:
-                    tree.use_chunk(node)
-                    self.end_chunk += 1
         return copies
+
+    def _attend(self, tree: Tree) -> None:
+        for node in self.nodes[self.end_chunk :] if tree.chunk_size else ():
+            if node.chunk_page >= 0:
+                tree.use_chunk(node)
+                self.end_chunk += 1
 
     def grow(self, tree: Tree, rows: int) -> None:
         """Take what the next `rows` rows need; chunk pages behind their chunk are no longer used first."""
