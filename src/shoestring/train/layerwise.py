@@ -24,9 +24,9 @@ from shoestring.train.teacher import Teacher, walk
 _WIDTH = HEADS * HEAD_DIM
 #: name → (rate, rows of the matrices stacked in it)
 MIXER_RATES: dict[str, tuple[float, tuple[int, ...]]] = {
-    "in_proj_qkv": (0.015, (_WIDTH, _WIDTH, _WIDTH)),
-    "in_proj_z": (0.015, (_WIDTH,)),
-    "out_proj": (0.015, (HIDDEN,)),
+    "in_proj_qkv": (0.03, (_WIDTH, _WIDTH, _WIDTH)),
+    "in_proj_z": (0.03, (_WIDTH,)),
+    "out_proj": (0.03, (HIDDEN,)),
     "in_proj_a": (1e-3, ()),
     "in_proj_b": (1e-3, ()),
     "conv1d": (1e-3, ()),

@@ -33,7 +33,7 @@ class Plan:
     chats: int = 768
     held_out_chats: int = 96
     book_tokens: int = 500_000
-    held_out_book_tokens: int = 40_000
+    held_out_book_tokens: int = 12_288
     chats_of_eight: int = 4
     layer_steps: int = 60
     layer_batch: int = 16
