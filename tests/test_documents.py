@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import typer.main
 
 import shoestring
 from shoestring.cli.app import app
@@ -35,8 +36,8 @@ def test_make_targets_exist(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
 def test_commands_exist(document: Path) -> None:
-    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
-    for command in re.findall(r"(?:^|`|bin/)shoestring ([a-z]+)\b", document.read_text(), re.M):
+    known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    for command in re.findall(r"(?:^|`|bin/)shoestring ([a-z]+(?:-[a-z]+)*)\b", document.read_text(), re.M):
         assert command in known, f"{document.name}: shoestring {command}"
 
 
