@@ -24,12 +24,12 @@ GARBAGE = -1
 class History(RuleBasedStateMachine):
     @initialize(
         recurrent=st.booleans(),
-        chunk_size=st.sampled_from([0, 100, 128, 30]),
-        spare=st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 5)),
+        chunk_size=st.sampled_from([0, 30, 100, 128]),
+        spare=st.tuples(st.integers(0, 6), st.sampled_from([0, 0, 1, 2, 6]), st.integers(0, 5)),
         running=st.integers(1, 4),
         stride=st.sampled_from([40, 64, 100, 1000]),
         cache_bytes=st.sampled_from([None, 0, 5, 20, 100]),
-        chunk=st.sampled_from([1, 16, 100, 512]),
+        chunk=st.sampled_from([7, 16, 100, 512]),
     )
     def begin(
         self,
@@ -67,17 +67,26 @@ class History(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        tail=st.lists(st.integers(0, 2), max_size=90),
-        count=st.integers(1, 60),
+        seed=st.integers(0, 3),
+        length=st.one_of(st.just(0), st.integers(0, 150)),
+        count=st.one_of(st.integers(1, 3), st.integers(1, 60)),
         boundaries=st.lists(st.integers(1, 250), max_size=3),
         client=st.sampled_from("ab"),
         scored=st.booleans(),
     )
     def submit(
-        self, data: st.DataObject, tail: list[int], count: int, boundaries: list[int], client: str, scored: bool
+        self,
+        data: st.DataObject,
+        seed: int,
+        length: int,
+        count: int,
+        boundaries: list[int],
+        client: str,
+        scored: bool,
     ) -> None:
-        stem = data.draw(st.sampled_from(self.known))
-        tokens = (stem[: data.draw(st.integers(0, len(stem)))] + tail)[:240] or [0]
+        known = data.draw(st.sampled_from(self.known))
+        cut = data.draw(st.sampled_from([0, len(known), len(known), max(0, len(known) - 9), len(known) // 2]))
+        tokens = (known[:cut] + stem(length, seed))[:240] or [0]
         limit = data.draw(st.integers(0, len(tokens) - 1)) if scored else len(tokens) - 1
         sequence = Sequence(tokens, boundaries=(*boundaries, len(tokens) - 1))
         demand = self.demand(len(tokens) + count, self.ledger.tree.recurrent)
@@ -87,7 +96,7 @@ class History(RuleBasedStateMachine):
         self.next += 1
 
     @precondition(lambda self: self.left)
-    @rule(data=st.data(), steps=st.integers(1, 6))
+    @rule(data=st.data(), steps=st.integers(1, 20))
     def step(self, data: st.DataObject, steps: int) -> None:
         for _ in range(steps):
             self.run_step(data.draw(st.integers(0, 5)), fail=False)
