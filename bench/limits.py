@@ -107,15 +107,14 @@ def memory(path: Path, context: int, threads: int) -> bool:
 def first_token(path: Path, threads: int) -> bool:
     """Best of five: the first may find pages of the new file still on their way to the disk.
 
-    Beside each run stands the time in which a process does nothing but write to as many bytes of fresh memory,
-    because a virtual machine may have to ask its host for them: no loader that keeps weights in memory is faster.
+    Beside them stands the time in which one thread does nothing but write to as many bytes of fresh memory, because
+    a virtual machine may have to ask its host for them.
     """
     command = [sys.executable, "-m", "shoestring", "run", str(path), "a", "--max-tokens", "1",
                "--context", "512", "--threads", str(threads)]  # fmt: skip
     size = path.stat().st_size
-    seconds, touches = [], []
+    seconds = []
     for _ in range(5):
-        touches.append(float(subprocess.run([sys.executable, "-c", _TOUCH, str(size)], capture_output=True).stdout))
         began = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             assert process.stdout is not None
@@ -123,10 +122,11 @@ def first_token(path: Path, threads: int) -> bool:
                 raise SystemExit(f"{' '.join(command)} printed nothing")
             seconds.append(time.perf_counter() - began)
             process.stdout.read()
-    each = ", ".join(f"{s:.2f} ({t:.2f})" for s, t in zip(seconds, touches, strict=True))
+    touches = [subprocess.run([sys.executable, "-c", _TOUCH, str(size)], capture_output=True).stdout for _ in range(3)]
     print(
-        f"first token: {min(seconds):.2f} s from command to first token, file of {size / 1e9:.2f} GB, at most "
-        f"{FIRST_TOKEN_LIMIT} s; all runs, in brackets the mere writing of as many bytes of memory: {each}"
+        f"first token: {min(seconds):.2f} s ({', '.join(f'{s:.2f}' for s in seconds)}) from command to first token, "
+        f"file of {size / 1e9:.2f} GB, at most {FIRST_TOKEN_LIMIT} s; the mere writing of as many bytes of memory: "
+        f"{', '.join(f'{float(touch):.2f}' for touch in touches)} s"
     )
     return min(seconds) <= FIRST_TOKEN_LIMIT
 
