@@ -283,6 +283,37 @@ def test_equal_pages_are_held_once() -> None:
     assert sum(len(node.snapshots) for node in set(tree.snapshots.values())) == 2  # 199 and 200
 
 
+def test_a_snapshot_that_will_be_read_outlives_its_page() -> None:
+    tree = Tree(Demand(5, 0, 4))
+    alone(tree, stem(70), boundaries=(66,))
+    sequence = Sequence([*stem(66), 99])
+    place = match(tree, sequence.tokens, 66)
+    assert (place.position, place.source is not None) == (66, True)
+    assert sequence.begin(tree, place), "the page is copied, since its rest is another's"
+    assert place.source is not None
+    tree.remove(place.source)
+    assert tree.loose == 1
+    assert place.slot in tree.pools.slots.taken()
+    sequence.grow(tree, 1)
+    sequence.advance(tree, 1)
+    tree.check()
+    assert tree.loose == 0
+    sequence.release(tree)
+    tree.check()
+    assert found(tree, sequence.tokens) == 67
+
+
+def test_a_chunk_page_that_was_filled_from_its_middle_on_serves_no_earlier_chunk() -> None:
+    tree = Tree(Demand(9, 9), chunk_size=100, recurrent=False)
+    alone(tree, stem(110), rows=10)
+    first = tree.root.children[0]
+    tree.drop_chunk(first.children[0])
+    assert found(tree, [*stem(105), 99]) == 100, "the chunk begins there: nothing of it is needed"
+    alone(tree, stem(150), rows=10)
+    assert found(tree, [*stem(120), 99]) == 120
+    assert found(tree, [*stem(90), 99]) == 64, "positions 64 to 89 are not in the chunk page"
+
+
 def test_thinned() -> None:
     assert thinned([], 0, 2) == []
     assert thinned([10, 20, 21, 50], 0, 3) == [10, 20, 50]

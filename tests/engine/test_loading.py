@@ -94,6 +94,10 @@ def test_the_cache_has_its_own_part_of_the_memory(sequences: int | None) -> None
         plan(GIB)
     with pytest.raises(RequestError, match="--cache-memory is -1"):
         plan(-1)
+    with pytest.raises(RequestError, match="--parallel is 0"):
+        memory.plan_state(
+            LAYOUT, name="m", weight_bytes=0, free_bytes=GIB, model_context=9, context=9, kv_type="f16", sequences=0
+        )
 
 
 def test_a_model_is_not_loaded_when_memory_is_short(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ def _can_copy(tree: Tree, source: Node) -> bool:
 
 
 def settle(tree: Tree, node: Node) -> Node:
-    """Make one of the node and those siblings that hold the same tokens or fewer; returns the one that stays."""
+    """Make one of a node that nobody writes on and the siblings that begin as it does; returns the one that stays."""
     assert node.parent is not None
     for other in [*node.parent.children]:
         if other is node:
@@ -120,7 +120,7 @@ def settle(tree: Tree, node: Node) -> Node:
         shorter, longer = sorted((node, other), key=lambda n: len(n.tokens))
         if shorter.tokens != longer.tokens[: len(shorter.tokens)] or not _holds_chunk_of(longer, shorter):
             continue
-        if len(other.tokens) >= len(node.tokens) and (node.full or not node.users):
+        if len(other.tokens) >= len(node.tokens):
             return _merge(tree, node, other)
         if _alone(other) and len(other.tokens) < len(node.tokens):
             _merge(tree, other, node)

@@ -67,6 +67,8 @@ def plan_state(
         raise RequestError(f"--context is {context}: choose at least 1")
     if context is not None and context > model_context:
         raise CapacityError(f"--context is {context} and the model was made for at most {model_context}: choose less")
+    if sequences is not None and sequences < 1:
+        raise RequestError(f"--parallel is {sequences}: choose at least 1")
     if cache_bytes is not None and cache_bytes < 0:
         raise RequestError(f"--cache-memory is {cache_bytes}: choose at least 0")
     snapshots = SNAPSHOTS if layout.recurrent_layers and cache_bytes is None else 0
