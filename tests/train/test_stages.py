@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ import torch
 from shoestring import demo
 from shoestring.checkpoint.gguf import open_gguf
 from shoestring.errors import CheckpointError
-from shoestring.train import checkpoint, convert, endtoend, layerwise, teacher
+from shoestring.train import checkpoint, convert, endtoend, layerwise, stages, teacher
 from shoestring.train.checkpoint import Run
 from shoestring.train.student import CHUNK, Parameters
 from shoestring.train.targets import open_targets
+from shoestring.train.workplace import Workplace
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     name: str, stage: object, taught_by: teacher.Teacher, first: list[Parameters], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    for module in (layerwise, endtoend):
-        monkeypatch.setattr(module, "can_compile", lambda: False)
+    monkeypatch.setattr(layerwise, "can_compile", lambda: False)
 
     def run(folder: Path, until: int) -> Run:
         """Two windows a step; the schedule is that of three steps."""
@@ -82,6 +83,19 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     assert curve["step"] == [1, 2, 3]
     assert curve["loss"] == checkpoint.read_curve(tmp_path / "whole", name)["loss"]
     assert curve["loss"][2] < curve["loss"][0]  # the windows of the first step again
+
+
+def test_a_folder_belongs_to_one_plan(tmp_path: Path, taught_by: teacher.Teacher) -> None:
+    def work(seed: int) -> Workplace:
+        nothing: Any = None
+        return Workplace(tmp_path, tmp_path, seed, torch.device("cpu"), taught_by, nothing, nothing)
+
+    stages.check_plan(work(1), stages.Plan())
+    stages.check_plan(work(1), stages.Plan(whole_steps=5))
+    with pytest.raises(CheckpointError, match="was begun with chats 768, not 9: choose another --folder"):
+        stages.check_plan(work(1), stages.Plan(chats=9))
+    with pytest.raises(CheckpointError, match="was begun with seed 1, not 2"):
+        stages.check_plan(work(2), stages.Plan())
 
 
 def test_sampling_is_the_same_for_a_seed_and_ends_where_it_should(taught_by: teacher.Teacher) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from shoestring.demo_qwen3_5.layout import FULL_LAYERS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, WIDE
 from shoestring.train.checkpoint import Run, write_curve
 from shoestring.train.data import Order
-from shoestring.train.layerwise import can_compile, rate_schedule
+from shoestring.train.layerwise import compiled, rate_schedule
 from shoestring.train.optimizer import Trained
 from shoestring.train.student import layer
 from shoestring.train.targets import Targets, as_tokens
@@ -26,6 +26,8 @@ _BALANCE = 0.01
 _ROWS = 512  # of logits at once
 _WIDTH = HEADS * HEAD_DIM
 _MUON = 0.0025
+#: What the rates are multiplied by: the stage at full length starts from a student that has settled.
+_SHARES = {"whole": 1.0, "long": 0.4}
 #: name → (rate, rows of the matrices stacked in it); what a layer has of these is trained, the rest is frozen
 RATES: dict[str, tuple[float, tuple[int, ...]]] = {
     "in_proj_qkv": (_MUON, (_WIDTH, _WIDTH, _WIDTH)),
@@ -68,7 +70,7 @@ def train(
 ) -> None:
     """Until `steps` are done, `batch` windows of the order a step."""
     device = teacher.embedding.device
-    one_layer = torch.compile(layer) if can_compile() else layer
+    one_layer = compiled(layer)
     cos, sin = (table[:, None] for table in rotary(torch.arange(targets.windows.shape[1], device=device)))
     while run.step < steps:
         started = time.perf_counter()
@@ -76,7 +78,7 @@ def train(
         tokens = as_tokens(targets.windows[these], device)
         wanted = targets.of(these, teacher)
         taught = time.perf_counter() - started
-        x, imbalances = teacher.embedding[tokens], []
+        x, imbalances = teacher.embedding[tokens].requires_grad_(), []  # as in every other layer: compiled once
         for i, p in enumerate(run.layers):
             x, imbalance = one_layer(p, x, i in FULL_LAYERS, cos, sin)
             imbalances.append(imbalance)
@@ -84,7 +86,7 @@ def train(
         loss, gradient = divergence(rms_norm(x.detach(), teacher.norm), teacher.embedding, *wanted)
         after = rms_norm(x, teacher.norm)
         torch.autograd.backward([after, _BALANCE * unbalanced], [gradient, torch.ones_like(unbalanced)])
-        schedule = rate_schedule(run.step, steps, warm=5)
+        schedule = _SHARES[run.stage] * rate_schedule(run.step, steps, warm=5)
         for trained in run.trained:
             for one in trained.values():
                 one.step(schedule, run.step + 1)

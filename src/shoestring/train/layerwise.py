@@ -6,8 +6,10 @@ error of its output, as a share of the output's square.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ from shoestring.train.optimizer import Trained
 from shoestring.train.student import Parameters, delta_net
 from shoestring.train.targets import Targets, as_tokens
 from shoestring.train.teacher import Teacher, walk
+
+Made = TypeVar("Made", bound=Callable[..., Any])
 
 _WIDTH = HEADS * HEAD_DIM
 #: name → (rate, rows of the matrices stacked in it)
@@ -50,7 +54,7 @@ def train(
 ) -> None:
     """Until `steps` are done, `batch` windows of the order a step."""
     device = teacher.embedding.device
-    mixer = torch.compile(delta_net) if can_compile() else delta_net
+    mixer = compiled(delta_net)
     while run.step < steps:
         started = time.perf_counter()
         these = order[run.step * batch : (run.step + 1) * batch]
@@ -89,8 +93,13 @@ def rate_schedule(step: int, steps: int, warm: int) -> float:
     return min((step + 1) / warm, max(0.05, (steps - step) / steps))
 
 
-def can_compile() -> bool:
-    """Compiled, elementwise work costs half; without a C++ compiler everything still runs."""
-    import shutil
+def compiled(function: Made) -> Made:
+    """Elementwise work costs half then. Without a C++ compiler, or where it fails, the function stays as it is."""
+    if not can_compile():
+        return function
+    torch._dynamo.config.suppress_errors = True
+    return cast(Made, torch.compile(function, dynamic=False))
 
+
+def can_compile() -> bool:
     return shutil.which("g++") is not None or torch.cuda.is_available()

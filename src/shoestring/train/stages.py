@@ -5,12 +5,14 @@ Owns the plan of a run (how much of what) and the order; every part resumes wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from shoestring.errors import CheckpointError
 from shoestring.train import endtoend, layerwise
 from shoestring.train.checkpoint import Run, plot_curves
 from shoestring.train.convert import convert
@@ -72,8 +74,27 @@ def prepare(work: Workplace, plan: Plan) -> tuple[Text, Text]:
     return cut(plan.short), cut(plan.long)
 
 
+def check_plan(work: Workplace, plan: Plan) -> None:
+    """A folder is resumed only under the plan and seed that began it; how long the last stages are may change.
+
+    Raises CheckpointError for another plan.
+    """
+    path = work.folder / "plan.json"
+    mine = {**asdict(plan), "seed": work.seed}
+    if path.exists():
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key in mine if mine[key] != theirs.get(key) and key not in ("whole_steps", "long_steps")]
+        if changed:
+            key = changed[0]
+            raise CheckpointError(
+                f"{work.folder} was begun with {key} {theirs.get(key)}, not {mine[key]}: choose another --folder"
+            )
+    path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+
+
 def run(work: Workplace, plan: Plan) -> list[Parameters]:
-    """All stages; what is done already is skipped. Returns the trained layers."""
+    """All stages; what is done already is skipped. Returns the trained layers. Raises CheckpointError."""
+    check_plan(work, plan)
     torch.manual_seed(work.seed)
     short, long = prepare(work, plan)
 
