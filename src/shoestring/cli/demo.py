@@ -34,7 +34,7 @@ NEXT = """What to run next:
   shoestring --help                                    all commands"""
 
 
-EXPORT_HELP = """Write demo-qwen3.5 as a Hugging Face folder: bfloat16 safetensors, config and tokenizer."""
+EXPORT_HELP = """Write demo-qwen3.5 as a Hugging Face folder: safetensors, config and tokenizer."""
 
 
 def export(

@@ -1,6 +1,7 @@
-"""demo-qwen3.5 as a Hugging Face folder: bfloat16 safetensors, config, tokenizer, for any program that reads those.
+"""demo-qwen3.5 as a Hugging Face folder: safetensors, config, tokenizer, for any program that reads those.
 
 Undoes what GGUF folds: norms lose their one, the decay becomes A_log again, stacks of experts lie gate over up.
+Matrices are bfloat16. All else is float32: of norms as small as SmolLM2's (0.02), bfloat16 would keep a digit of 1 − w.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def config_json(c: Qwen3_5Config) -> dict[str, Any]:
     return {
         "architectures": ["Qwen3_5MoeForCausalLM"],
         "model_type": "qwen3_5_moe_text",
-        "dtype": "bfloat16",
+        "dtype": "float32",
         "vocab_size": c.vocab_size,
         "hidden_size": c.hidden_size,
         "num_hidden_layers": c.num_hidden_layers,
@@ -134,13 +135,19 @@ def to_bf16(values: Float32) -> Bytes:
     return np.asarray(((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16).view(np.uint8))
 
 
+def _is_matrix(shape: tuple[int, ...]) -> bool:
+    """Or a stack of matrices; a convolution [channels, 1, taps] is none."""
+    return len(shape) > 1 and shape[-2] > 1
+
+
 def _write_safetensors(path: Path, model: Checkpoint, c: Qwen3_5Config, progress: Progress | None) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     arrays = list(_arrays(model, c))
     offset = 0
     for name, shape, _ in arrays:
-        size = 2 * int(np.prod(shape))
-        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [offset, offset + size]}
+        size = (2 if _is_matrix(shape) else 4) * int(np.prod(shape))
+        kind = "BF16" if _is_matrix(shape) else "F32"
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -148,10 +155,10 @@ def _write_safetensors(path: Path, model: Checkpoint, c: Qwen3_5Config, progress
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name, shape, make in arrays:
-            values = to_bf16(make())
-            if len(values) != 2 * int(np.prod(shape)):
+            values = make()
+            if values.size != int(np.prod(shape)):
                 raise CheckpointError(f"{model.path}: {name} has another size than {list(shape)}")
-            done += file.write(values.data)
+            done += file.write(to_bf16(values).data if _is_matrix(shape) else values.astype("<f4").tobytes())
             if progress is not None:
                 progress(done, offset)
 
