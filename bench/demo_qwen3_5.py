@@ -28,6 +28,7 @@ from shoestring.checkpoint.gguf import open_gguf
 from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.demo_qwen3_5 import hugging_face
 from shoestring.demo_qwen3_5.join import join
+from shoestring.errors import ShoestringError
 from shoestring.train.questions import QUESTIONS, Question
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "peers"))
@@ -194,4 +195,7 @@ def size() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ShoestringError as error:
+        raise SystemExit(f"error: {error}") from None
