@@ -18,6 +18,7 @@ import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +97,11 @@ def right(question: Question, answer: str) -> bool:
 
 
 def loops(answer: str) -> bool:
-    """A sentence or line of four words or more comes three times."""
-    pieces = [piece.strip().lower() for piece in re.split(r"[.!?\n]+", answer)]
-    long = [piece for piece in pieces if len(piece.split()) >= 4]
-    return any(long.count(piece) >= 3 for piece in set(long))
+    """A line or sentence of four words or more comes three times, or any five words in a row four times."""
+    pieces = [tuple(piece.split()) for piece in re.split(r"[.!?\n]+", answer.lower())]
+    words = answer.lower().split()
+    runs = Counter(tuple(words[i : i + 5]) for i in range(len(words) - 4))
+    return max(Counter(p for p in pieces if len(p) >= 4).values(), default=0) >= 3 or max(runs.values(), default=0) >= 4
 
 
 def as_markdown(rows: list[tuple[Question, str, str]]) -> str:
