@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,10 +18,19 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from running import running
 
+#: LiteLLM and LangChain keep connections and an event loop in caches of their own, which die whenever Python likes:
+#: in a later test, or at the end.
+CARELESS = ("litellm", "langchain_openai")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if any(importlib.util.find_spec(name) for name in CARELESS):
+        for item in items:
+            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+
 
 def pytest_sessionfinish() -> None:
-    """LiteLLM and LangChain keep connections and an event loop in caches of their own until Python ends."""
-    if {"litellm", "langchain_openai"} & set(sys.modules):
+    if set(CARELESS) & set(sys.modules):
         warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
 
 
