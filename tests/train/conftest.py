@@ -5,3 +5,18 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("torch", reason="torch, of the extra train, is not installed")
+
+import torch
+
+from shoestring import demo
+from shoestring.checkpoint.gguf import open_gguf
+from shoestring.errors import CheckpointError
+from shoestring.train.teacher import Teacher, read_teacher
+
+
+@pytest.fixture(scope="session")
+def whole_teacher() -> Teacher:
+    try:
+        return read_teacher(open_gguf(demo.source_path()), torch.device("cpu"))
+    except CheckpointError as error:
+        pytest.skip(str(error))

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from shoestring import demo
-from shoestring.checkpoint.gguf import open_gguf
 from shoestring.errors import CheckpointError
 from shoestring.train import checkpoint, convert, endtoend, layerwise, stages, teacher
 from shoestring.train.checkpoint import Run
@@ -21,13 +19,9 @@ from shoestring.train.workplace import Workplace
 
 
 @pytest.fixture(scope="module")
-def taught_by() -> teacher.Teacher:
+def taught_by(whole_teacher: teacher.Teacher) -> teacher.Teacher:
     """Its first four layers: one of them is full attention in the student."""
-    try:
-        whole = teacher.read_teacher(open_gguf(demo.source_path()), torch.device("cpu"))
-    except CheckpointError as error:
-        pytest.skip(str(error))
-    return dataclasses.replace(whole, layers=whole.layers[:4])
+    return dataclasses.replace(whole_teacher, layers=whole_teacher.layers[:4])
 
 
 @pytest.fixture(scope="module")

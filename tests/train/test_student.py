@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shoestring import demo
 from shoestring.checkpoint.gguf import open_gguf
 from shoestring.demo_qwen3_5.layout import EXPERTS, FULL_LAYERS
 from shoestring.errors import CheckpointError
@@ -79,13 +78,9 @@ def test_muon_steps_every_direction_alike() -> None:
 
 
 @pytest.fixture(scope="module")
-def taught_by() -> teacher.Teacher:
+def taught_by(whole_teacher: teacher.Teacher) -> teacher.Teacher:
     """Its first six layers: they need no training to be told apart."""
-    try:
-        whole = teacher.read_teacher(open_gguf(demo.source_path()), torch.device("cpu"))
-    except CheckpointError as error:
-        pytest.skip(str(error))
-    return dataclasses.replace(whole, layers=whole.layers[:6])
+    return dataclasses.replace(whole_teacher, layers=whole_teacher.layers[:6])
 
 
 @pytest.fixture(scope="module")
