@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,7 @@ class Workplace:
 def open_workplace(folder: Path, corpus: Path, seed: int, threads: int | None) -> Workplace:
     """Raises CheckpointError when the package with the teacher's weights is missing."""
     folder.mkdir(parents=True, exist_ok=True)
+    _keep_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if threads is not None:
         torch.set_num_threads(threads)
@@ -44,3 +47,12 @@ def open_workplace(folder: Path, corpus: Path, seed: int, threads: int | None) -
     tokenizer = Tokenizer.from_checkpoint(source)
     template = ChatTemplate.from_checkpoint(source, tokenizer, "qwen3_5")
     return Workplace(folder, corpus, seed, device, read_teacher(source, device), tokenizer, template)
+
+
+def _keep_memory() -> None:
+    """What a step frees the next one takes: asking the system for the pages again costs a sixth of the time."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # malloc.h
+        libc.mallopt(trim_threshold, -1)
+        libc.mallopt(top_pad, 256 << 20)
+        libc.mallopt(mmap_max, 0)
