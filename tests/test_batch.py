@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,40 @@ def test_it_goes_on_after_an_end_at_any_byte(tmp_path: Path) -> None:
         target.write_bytes(whole[:cut])
         assert run(["batch", str(source), str(target)]) == 0
         assert texts(target) == {"é": "You said: one", "b": "You said: two"}
+
+
+#: A batch that takes its time.
+CHILD = """
+import sys, time
+from shoestring.cli import models
+from shoestring.cli.app import run
+from shoestring.model.scripted import scripted_model
+
+def load(name, **options):
+    model = scripted_model(context=1024)
+    forward = model.engine.runner.forward
+    model.engine.runner.forward = lambda *arguments: (time.sleep(0.01), forward(*arguments))[1]
+    return model
+
+models.load_model = load
+sys.exit(run(["batch", *sys.argv[1:]]))
+"""
+
+
+def test_it_goes_on_after_it_was_killed(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", *(request(str(n), f"no {n}") for n in range(12)))
+    target = tmp_path / "out"
+    with subprocess.Popen([sys.executable, "-c", CHILD, str(source), str(target), "--parallel", "2"]) as child:
+        until = time.monotonic() + 60
+        while not (target.exists() and target.read_bytes().count(b"\n") >= 2):
+            assert child.poll() is None, "it ended before it was killed"
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        child.kill()
+    before = len(repaired(target))
+    assert 2 <= before < 12
+    assert run(["batch", str(source), str(target)]) == 0
+    assert texts(target) == {str(n): f"You said: no {n}" for n in range(12)}
 
 
 def test_a_line_that_fails_says_why_and_the_others_are_answered(
