@@ -17,6 +17,7 @@ from shoestring.cli import serve_options as o
 from shoestring.cli.extra import INSTALL, missing_packages
 from shoestring.cli.models import find
 from shoestring.cli.serve import memory_limits, resolved
+from shoestring.cli.shared import spread
 from shoestring.errors import ShoestringError
 
 if TYPE_CHECKING:
@@ -38,28 +39,12 @@ class Finding:
     mend: str | None = None
 
 
-def doctor(
-    model: o.Model = None,
-    host: o.Host = None,
-    port: o.Port = None,
-    memory: o.Memory = None,
-    context: o.Context = None,
-    parallel: o.Parallel = None,
-    cache_memory: o.CacheMemory = None,
-    threads: o.Threads = None,
-    kv_type: o.KV = None,
-    api_key: o.ApiKey = None,
-    api_key_file: o.ApiKeyFile = None,
-    no_auth: o.NoAuth = None,
-    config: o.Config = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
-) -> None:
-    flags = {name: value for name, value in locals().items() if name not in ("config", "json", "debug")}
+@spread
+def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = False) -> None:
     found: list[Finding] = [extension(), packages()]
     settled: Resolved | None = None
     try:
-        settled = resolved({"allow_host": None, "alias": None, **flags}, config)
+        settled = resolved(asdict(served))
     except ShoestringError as error:
         found.append(failed("settings", error, "correct it where it is written"))
     if settled is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from shoestring.cli import serve_options as o
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.models import find, guard_mapped_files
 from shoestring.cli.progress import Progress
+from shoestring.cli.shared import spread
 
 if TYPE_CHECKING:
     from shoestring.model.opening import Opened
@@ -23,43 +25,19 @@ Every option can also be a variable SHOESTRING_* or a line in the TOML file of -
 answers and ends, twice ends at once. docs/server.md has more."""
 
 
-def serve(
-    model: o.Model = None,
-    host: o.Host = None,
-    port: o.Port = None,
-    memory: o.Memory = None,
-    context: o.Context = None,
-    parallel: o.Parallel = None,
-    cache_memory: o.CacheMemory = None,
-    queue: o.Queue = None,
-    threads: o.Threads = None,
-    kv_type: o.KV = None,
-    api_key: o.ApiKey = None,
-    api_key_file: o.ApiKeyFile = None,
-    no_auth: o.NoAuth = None,
-    allow_host: o.AllowHost = None,
-    model_name: o.ModelName = None,
-    alias: o.Alias = None,
-    json_log: o.JsonLog = None,
-    shutdown_timeout: o.ShutdownTimeout = None,
-    max_body: o.MaxBody = None,
-    body_timeout: o.BodyTimeout = None,
-    write_timeout: o.WriteTimeout = None,
-    keep_alive: o.KeepAlive = None,
-    config: o.Config = None,
-    debug: options.Debug = False,
-) -> None:
-    flags = {name: value for name, value in locals().items() if name not in ("config", "debug")}
-    settings = resolved(flags, config).settings
+@spread
+def serve(served: o.Served, running: o.Running, debug: options.Debug = False) -> None:
+    settings = resolved({**asdict(served), **asdict(running)}).settings
     need_server_packages("serve")
     run(settings)
 
 
-def resolved(flags: dict[str, Any], config: str | None) -> Resolved:
-    """The settings of a command line with lists under their own names. Raises RequestError."""
+def resolved(flags: dict[str, Any]) -> Resolved:
+    """The settings of a command line, its file among them; lists under their own names. Raises RequestError."""
     from shoestring.server.settings import SINGULAR, resolve
 
     given = dict(flags)
+    config = given.pop("config")
     for plural, singular in SINGULAR.items():
         given[plural] = tuple(given.pop(singular) or ())
     return resolve({name: value for name, value in given.items() if value is not False}, file=config)

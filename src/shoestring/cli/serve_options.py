@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -98,3 +99,38 @@ Config = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="TOML with these options; flags and SHOESTRING_* win over it."),
 ]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served, where, to whom, with how much memory: what `doctor` can look at beforehand."""
+
+    model: Model = None
+    host: Host = None
+    port: Port = None
+    memory: Memory = None
+    context: Context = None
+    parallel: Parallel = None
+    cache_memory: CacheMemory = None
+    threads: Threads = None
+    kv_type: KV = None
+    api_key: ApiKey = None
+    api_key_file: ApiKeyFile = None
+    no_auth: NoAuth = None
+    allow_host: AllowHost = None
+    alias: Alias = None
+    config: Config = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """What shows only in a server that runs."""
+
+    queue: Queue = None
+    model_name: ModelName = None
+    json_log: JsonLog = None
+    shutdown_timeout: ShutdownTimeout = None
+    max_body: MaxBody = None
+    body_timeout: BodyTimeout = None
+    write_timeout: WriteTimeout = None
+    keep_alive: KeepAlive = None
