@@ -48,12 +48,14 @@ def test_q8_0_is_near_and_as_the_gguf_package_has_it(values: Float32) -> None:
 
 
 @given(blocks)
-def test_q5_0_is_no_worse_than_the_gguf_package(values: Float32) -> None:
-    """It looks for the best scale, theirs takes the first one."""
+def test_q5_0_is_near_and_as_the_gguf_package_has_it(values: Float32) -> None:
     kind = gguf.GGMLQuantizationType.Q5_0
     theirs = gguf.quants.dequantize(gguf.quants.quantize(values, kind), kind)
     ours = q5_0(to_q5_0(values))
-    assert np.square(ours - values).sum() <= np.square(theirs - values).sum() * 1.02 + 1e-6
+    step = np.abs(values).max(axis=1, keepdims=True) / 16
+    assert (np.abs(ours - values) <= 1.01 * step).all()
+    one_sided = values.max(axis=1) != -values.min(axis=1)  # else either end may be the widest
+    assert np.square(ours - values)[one_sided].sum() <= np.square(theirs - values)[one_sided].sum() * 1.02 + 1e-6
 
 
 def test_a_block_of_zeros_stays_one() -> None:

@@ -20,26 +20,14 @@ def to_q8_0(values: Float32) -> Bytes:
 
 
 def to_q5_0(values: Float32) -> Bytes:
-    """Blocks of 32 of a row: 32 steps, of the scales around the widest the one with the least squared error."""
+    """Blocks of 32 of a row: the widest number is −16 steps. The trainer rounds likewise (train/rounding.py)."""
     blocks = values.reshape(-1, _BLOCK)
-    widest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)
-    best_scale, best_codes, best_error = _rounded(blocks, widest, -16.0)
-    for steps in np.linspace(-19.0, -13.0, 13):
-        scale, codes, error = _rounded(blocks, widest, float(steps))
-        better = error < best_error
-        best_scale, best_codes = np.where(better, scale, best_scale), np.where(better, codes, best_codes)
-        best_error = np.where(better, error, best_error)
-    q = (best_codes + 16).astype(np.uint8)  # [blocks, 32]
+    largest, smallest = blocks.max(axis=1, keepdims=True), blocks.min(axis=1, keepdims=True)
+    scale = (np.where(largest > -smallest, largest, smallest) / np.float32(-16)).astype(np.float16)
+    q = (np.rint(_divided(blocks, scale)).clip(-16, 15) + 16).astype(np.uint8)  # [blocks, 32]
     fifth = np.packbits(q >> 4, axis=1, bitorder="little")
     low = q & 15
-    return np.concatenate([best_scale.view(np.uint8), fifth, low[:, :16] | low[:, 16:] << 4], axis=1)
-
-
-def _rounded(blocks: Float32, widest: Float32, steps: float) -> tuple[npt.NDArray[np.float16], Float32, Float32]:
-    """Scales that make the widest number `steps` steps, codes −16 … 15, and the squared error of each block."""
-    scale = (widest / np.float32(steps)).astype(np.float16)
-    codes = np.rint(_divided(blocks, scale)).clip(-16, 15)
-    return scale, codes, np.square(codes * scale.astype(np.float32) - blocks).sum(axis=1, keepdims=True)
+    return np.concatenate([scale.view(np.uint8), fifth, low[:, :16] | low[:, 16:] << 4], axis=1)
 
 
 def _divided(blocks: Float32, scale: npt.NDArray[np.float16]) -> Float32:

@@ -1,7 +1,8 @@
 """Stage 2: the whole student learns the teacher's distributions, experts and routers too.
 
 The loss is the Kullback-Leibler divergence from the teacher's next-token distribution (its likeliest tokens one by
-one, the rest as one) in nats a token, plus a little for an unbalanced router. The embedding stays as it is.
+one, the rest as one) in nats a token, plus a little for an unbalanced router. Large matrices are rounded as the
+export will round them. The embedding stays as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from shoestring.train.checkpoint import Run, write_curve
 from shoestring.train.data import Order
 from shoestring.train.layerwise import compiled, rate_schedule
 from shoestring.train.optimizer import Trained
+from shoestring.train.rounding import rounded
 from shoestring.train.student import layer
 from shoestring.train.targets import Targets, as_tokens
 from shoestring.train.teacher import Teacher, rms_norm, rotary
@@ -80,7 +82,7 @@ def train(
         taught = time.perf_counter() - started
         x, imbalances = teacher.embedding[tokens].requires_grad_(), []  # as in every other layer: compiled once
         for i, p in enumerate(run.layers):
-            x, imbalance = one_layer(p, x, i in FULL_LAYERS, cos, sin)
+            x, imbalance = one_layer(rounded(p), x, i in FULL_LAYERS, cos, sin)
             imbalances.append(imbalance)
         unbalanced = torch.stack(imbalances).mean()
         loss, gradient = divergence(rms_norm(x.detach(), teacher.norm), teacher.embedding, *wanted)
