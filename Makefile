@@ -4,7 +4,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -name '*.py' -o -name '*.cpp' -o -name '*.h')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -type f -not -name '*.pyc' -not -name '*.so')
+# Two processes; all tests of a file in one of them, so that what they share is made once.
+TWO := -n 2 --dist loadfile
 
 .PHONY: demo test clients lint parity train-demo bench deep build sanitize clean
 
@@ -13,7 +15,7 @@ demo: .venv/installed .venv/demo-weights
 	$(BIN)/python -m shoestring demo
 
 test: .venv/installed-server .venv/test-tools
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(TWO)
 
 # The heavier clients, and a fuzzer, against the server.
 clients: .venv/installed-server .venv/test-tools .venv/client-tools
@@ -49,7 +51,7 @@ deep: .venv/installed .venv/test-tools .venv/parity-tools
 
 # The C++ self-test, and the tests of the parsers and of loading over a sanitized extension.
 sanitize: .venv/test-tools
-	bench/sanitized.sh $(addprefix tests/, checkpoint/test_gguf.py checkpoint/test_safetensors.py checkpoint/test_bind.py \
+	bench/sanitized.sh $(TWO) $(addprefix tests/, checkpoint/test_gguf.py checkpoint/test_safetensors.py checkpoint/test_bind.py \
 		checkpoint/test_damaged_files.py models/test_load_weights.py reference kernels/test_quant.py)
 
 # An extension in the source tree, for work on the kernels: PYTHONPATH=src .venv/bin/python -m pytest …

@@ -94,7 +94,7 @@ def choose_model() -> str:
                 typer.echo(f"error: {' '.join(str(error).split())}", err=True)
     typer.echo(
         f"Using {DEMO_NAME}, an embedded test model: SmolLM2-135M written as a small Llama 4 mixture of experts. "
-        "It is neither Qwen 3.5 nor Llama 4; do not judge them by it.",
+        "It is neither Qwen 3.5 nor Llama 4; do not judge them by it. (demo-qwen3.5, the other one, answers worse.)",
         err=True,
     )
     return DEMO_NAME

@@ -14,7 +14,7 @@ from shoestring.cli.models import find, load_model
 from shoestring.cli.progress import Progress
 from shoestring.cli.run_command import Result
 
-HELP = """Hold a short conversation with demo-llama4, the embedded test model, and tell what to run next."""
+HELP = """Hold a short conversation with each embedded test model, and tell how fast they were and what to run next."""
 
 QUESTIONS = ("What is photosynthesis, in one sentence?", "Which gas do plants take in?")
 MOST_TOKENS = 80
@@ -31,6 +31,7 @@ NEXT = """What to run next:
   shoestring chat                                      talk with it, or fetch Qwen3.5-0.8B
   shoestring pull Qwen/Qwen3.5-0.8B                    a real small model, about 1.8 GB
   shoestring run demo-llama4 "Once upon a time" -n 50  one prompt
+  shoestring chat demo-qwen3.5                         the hybrid; docs/demo-qwen3.5.md tells what it is
   shoestring --help                                    all commands"""
 
 

@@ -24,7 +24,9 @@ _SAMPLING = "from the checkpoint, else the vendor's"
 
 ModelName = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A .gguf file, a Hugging Face folder, a Hub name, or demo-llama4."),
+    typer.Argument(
+        metavar="MODEL", help="A .gguf file, a Hugging Face folder, a Hub name, demo-llama4 or demo-qwen3.5."
+    ),
 ]
 Threads = Annotated[
     int | None,

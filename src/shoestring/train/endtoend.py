@@ -29,7 +29,7 @@ _ROWS = 512  # of logits at once
 _WIDTH = HEADS * HEAD_DIM
 _MUON = 0.0025
 #: What the rates are multiplied by: the stage at full length starts from a student that has settled.
-_SHARES = {"whole": 1.0, "long": 0.4}
+_SHARES = {"whole": 1.8, "long": 0.5}
 #: name → (rate, rows of the matrices stacked in it); what a layer has of these is trained, the rest is frozen
 RATES: dict[str, tuple[float, tuple[int, ...]]] = {
     "in_proj_qkv": (_MUON, (_WIDTH, _WIDTH, _WIDTH)),

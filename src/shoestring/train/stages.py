@@ -39,9 +39,9 @@ class Plan:
     chats_of_eight: int = 4
     layer_steps: int = 60
     layer_batch: int = 16
-    whole_steps: int = 230
+    whole_steps: int = 270
     whole_batch: int = 8
-    long_steps: int = 60
+    long_steps: int = 110
     long_batch: int = 2
     short: int = 256
     long: int = 1024

@@ -1,0 +1,38 @@
+"""A command that loads a scripted model, and reads what a test typed."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
+
+
+from shoestring.cli import chat, perplexity, run_command
+from shoestring.model.model import Model
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Model], None]:
+    """Let every command load this model."""
+
+    def install(model: Model) -> None:
+        for module in (run_command, chat, perplexity):
+            monkeypatch.setattr(module, "load_model", lambda name, **options: model)
+
+    return install
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | bytes], None]:
+    """What stdin holds; it is no terminal."""
+
+    def install(text: str | bytes) -> None:
+        data = text.encode() if isinstance(text, str) else text
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+    return install
