@@ -29,6 +29,9 @@ def train_demo(
         "build/demo-qwen3.5"
     ),
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed is another run.")] = 1,
+    earlier: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Go on from a trained.gguf of another run.")
+    ] = None,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Only measure the newest checkpoint.")] = False,
     export: Annotated[bool, typer.Option("--export", help="Only write trained.gguf of the newest checkpoint.")] = False,
     whole_steps: Annotated[
@@ -56,7 +59,7 @@ def train_demo(
     work = open_workplace(folder, corpus or folder, seed, threads)
     if not evaluate and not export:
         plan = stages.Plan() if whole_steps is None else replace(stages.Plan(), whole_steps=whole_steps)
-        stages.run(work, plan)
+        stages.run(work, plan, earlier)
     write(work)
     if evaluate or not export:
         measure(work)

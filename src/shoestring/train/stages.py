@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from shoestring.checkpoint.gguf import open_gguf
 from shoestring.errors import CheckpointError
 from shoestring.train import endtoend, layerwise
 from shoestring.train.checkpoint import Run, plot_curves
 from shoestring.train.convert import convert
 from shoestring.train.data import Ids, Order, books, mixed, windows, write_chats
+from shoestring.train.export import read_trained
 from shoestring.train.student import Parameters
 from shoestring.train.targets import as_tokens, open_targets
 from shoestring.train.workplace import Workplace
@@ -92,8 +94,11 @@ def check_plan(work: Workplace, plan: Plan) -> None:
     path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
 
 
-def run(work: Workplace, plan: Plan) -> list[Parameters]:
-    """All stages; what is done already is skipped. Returns the trained layers. Raises CheckpointError."""
+def run(work: Workplace, plan: Plan, earlier: Path | None = None) -> list[Parameters]:
+    """All stages; what is done already is skipped. Returns the trained layers. Raises CheckpointError.
+
+    earlier: an exported file of another run, which takes the place of the stage of single layers.
+    """
     check_plan(work, plan)
     torch.manual_seed(work.seed)
     short, long = prepare(work, plan)
@@ -103,7 +108,7 @@ def run(work: Workplace, plan: Plan) -> list[Parameters]:
         return mixed(text.books, chats, plan.chats_of_eight, windows, 10 * work.seed + stage)
 
     targets = open_targets(work.folder, "short", short.windows)
-    plans = (
+    plans = [
         ("layers", targets, order(short, plan.layer_steps * plan.layer_batch, 0), plan.layer_batch, plan.layer_steps),
         ("whole", targets, order(short, plan.whole_steps * plan.whole_batch, 1), plan.whole_batch, plan.whole_steps),
         (
@@ -113,8 +118,10 @@ def run(work: Workplace, plan: Plan) -> list[Parameters]:
             plan.long_batch,
             plan.long_steps,
         ),
-    )
+    ]
     layers = _first_layers(work, short.windows[plans[0][2][: _CALIBRATION // plan.short]])
+    if earlier is not None:
+        layers, plans = read_trained(open_gguf(earlier), layers), plans[1:]
     for name, texts, windows_in_order, batch, steps in plans:
         stage = Run(work.folder, name, layers, [{} for _ in layers])
         train = layerwise if name == "layers" else endtoend
