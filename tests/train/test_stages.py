@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from shoestring import demo
+from shoestring.checkpoint.chat_template import ChatTemplate
+from shoestring.checkpoint.gguf import open_gguf
+from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
-from shoestring.train import checkpoint, convert, endtoend, layerwise, stages, teacher
+from shoestring.train import checkpoint, convert, data, endtoend, layerwise, stages, teacher
 from shoestring.train.checkpoint import Run
 from shoestring.train.student import CHUNK, Parameters
 from shoestring.train.targets import open_targets
@@ -92,17 +96,31 @@ def test_a_folder_belongs_to_one_plan(tmp_path: Path, taught_by: teacher.Teacher
         stages.check_plan(work(2), stages.Plan())
 
 
-def test_sampling_is_the_same_for_a_seed_and_ends_where_it_should(taught_by: teacher.Teacher) -> None:
-    prompts = [[1, 4093, 198, 19556], [1, 4093, 198]]
-    one = teacher.sample(taught_by, prompts, [0.8, 0.8], 2, 12, 7)
-    assert one == teacher.sample(taught_by, prompts, [0.8, 0.8], 2, 12, 7)
-    assert one != teacher.sample(taught_by, prompts, [0.8, 0.8], 2, 12, 8)
-    assert all(len(answer) <= 12 and 2 not in answer[:-1] for answer in one)
+def test_chats_are_the_same_for_a_seed_and_end_where_they_should(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "LONGEST_ANSWER", 12)
+    source = open_gguf(demo.source_path())
+    template = ChatTemplate.from_checkpoint(source, Tokenizer.from_checkpoint(source), "qwen3_5")
+
+    def written(name: str, seed: int) -> data.Chats:
+        (tmp_path / name).mkdir()
+        return data.write_chats(tmp_path / name, template, seed, False, 7, lambda line: None)
+
+    one, again, other = written("one", 1), written("again", 1), written("other", 2)
+    for field in ("tokens", "answered", "starts"):
+        assert np.array_equal(getattr(one, field), getattr(again, field))
+    assert not np.array_equal(one.tokens, other.tokens)
+    for tokens, answered in zip(
+        np.split(one.tokens, one.starts[1:]), np.split(one.answered, one.starts[1:]), strict=True
+    ):
+        answer = tokens[answered]
+        assert 1 <= len(answer) <= 13
+        assert data.END not in answer[:-1]
+        assert answered[-len(answer) :].all()
+        assert len(answer) == 12 or answer[-1] == data.END
 
 
-def test_padding_changes_no_answer(taught_by: teacher.Teacher) -> None:
-    """At a temperature near 0 a prompt's answer is that of the prompt alone, whatever shares its batch."""
-    short, long = [1, 520, 9531, 198], [1, 520, 9531, 198, 504, 3575, 282]
-    (alone,) = teacher.sample(taught_by, [short], [1e-4], 2, 8, 1)
-    beside, _ = teacher.sample(taught_by, [short, long], [1e-4, 1e-4], 2, 8, 1)
-    assert beside == alone
+def test_no_steps_are_an_order_too() -> None:
+    assert len(data.mixed(10, 5, 4, 0, 1)) == 0
+    assert sorted(data.mixed(4, 4, 4, 8, 1)) == list(range(8))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shoestring.cli import options
+from shoestring.cli.shared import spread
 from shoestring.errors import CheckpointError, RequestError
 
 if TYPE_CHECKING:
@@ -21,6 +22,24 @@ The folder gets the log, the loss curves, checkpoints, and at the end trained.gg
 demo-qwen3.5.gguf (the whole model) and a table of what was reached."""
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """What a faster machine, or more time, can do more of."""
+
+    book_tokens: Annotated[int | None, typer.Option("--book-tokens", min=1, metavar="N", help="Books to read.")] = None
+    chats: Annotated[int | None, typer.Option("--chats", min=1, metavar="N", help="Chats to write.")] = None
+    layer_steps: Annotated[
+        int | None, typer.Option("--layer-steps", min=0, metavar="N", help="Steps of 4,096 tokens, layer by layer.")
+    ] = None
+    whole_steps: Annotated[
+        int | None, typer.Option("--whole-steps", min=0, metavar="N", help="Steps of 2,048 tokens, end to end.")
+    ] = None
+    long_steps: Annotated[
+        int | None, typer.Option("--long-steps", min=0, metavar="N", help="The same on long windows.")
+    ] = None
+
+
+@spread
 def train_demo(
     corpus: Annotated[
         Path | None, typer.Option("--corpus", metavar="DIR", help="Folder of books-*.jsonl.xz; first run only.")
@@ -34,9 +53,7 @@ def train_demo(
     ] = None,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Only measure the newest checkpoint.")] = False,
     export: Annotated[bool, typer.Option("--export", help="Only write trained.gguf of the newest checkpoint.")] = False,
-    whole_steps: Annotated[
-        int | None, typer.Option("--whole-steps", metavar="N", help="Length of the end-to-end stage.")
-    ] = None,
+    lengths: Lengths = Lengths(),
     threads: options.Threads = None,
     debug: options.Debug = False,
 ) -> None:
@@ -47,8 +64,6 @@ def train_demo(
     from shoestring.train import stages
     from shoestring.train.workplace import open_workplace
 
-    if whole_steps is not None and whole_steps < 1:
-        raise RequestError(f"--whole-steps is {whole_steps}: at least 1 step is needed")
     if not (folder / "converted.pt").exists():
         if evaluate or export:
             raise CheckpointError(f"{folder} has no checkpoint: run `shoestring train-demo --corpus DIR` first")
@@ -58,8 +73,8 @@ def train_demo(
             )
     work = open_workplace(folder, corpus or folder, seed, threads)
     if not evaluate and not export:
-        plan = stages.Plan() if whole_steps is None else replace(stages.Plan(), whole_steps=whole_steps)
-        stages.run(work, plan, earlier)
+        given = {name: value for name, value in asdict(lengths).items() if value is not None}
+        stages.run(work, replace(stages.Plan(), **given), earlier)
     write(work)
     if evaluate or not export:
         measure(work)

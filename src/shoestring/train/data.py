@@ -19,9 +19,11 @@ import numpy.typing as npt
 
 from shoestring.checkpoint.chat_template import ChatTemplate
 from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.demo import ensure_demo
 from shoestring.errors import CheckpointError
+from shoestring.model.loading import load
+from shoestring.model.model import Model
 from shoestring.train.prompts import prompts
-from shoestring.train.teacher import Teacher, sample
 
 Ids = npt.NDArray[np.uint16]
 Order = npt.NDArray[np.int64]
@@ -29,6 +31,8 @@ Order = npt.NDArray[np.int64]
 END = 2  # <|im_end|>
 LONGEST_ANSWER = 192
 BATCH = 192
+#: Tokens of a question with its answer, and how many are answered at once.
+CONTEXT, AT_ONCE = 512, 32
 #: Temperatures of the chats: near what greedy decoding meets. At 1 the teacher, being small, writes nonsense.
 TEMPERATURES = (0.4, 0.6, 0.8)
 #: Characters of a book that are skipped at its front (titles, contents), and that are read at most.
@@ -88,24 +92,27 @@ def _excerpts(corpus: Path, held_out: bool) -> Iterator[str]:
 
 
 def write_chats(
-    folder: Path, teacher: Teacher, tokenizer: Tokenizer, template: ChatTemplate, seed: int, held_out: bool, count: int,
-    report: Callable[[str], None],
-) -> Chats:  # fmt: skip
-    """`count` conversations of one answer, some of two; batch by batch, each kept when it is written."""
+    folder: Path, template: ChatTemplate, seed: int, held_out: bool, count: int, report: Callable[[str], None]
+) -> Chats:
+    """`count` conversations of one answer, batch by batch, each kept when it is written.
+
+    demo-llama4 answers, which computes what the teacher computes, in our own engine: that is faster than torch, and
+    the same on every machine.
+    """
     name = "held-out" if held_out else "trained"
-    # Of a length, prompts share a batch: padding is wasted work.
     asked = [
         list(template.render([{"role": "user", "content": text}], add_generation_prompt=True).token_ids)
         for text in islice(prompts(seed + held_out, held_out), count)
     ]
     batches = []
+    model: Model | None = None
     for first in range(0, count, BATCH):
         path = folder / f"chats-{name}-{first}.npz"
         batch = asked[first : first + BATCH]
         if not path.exists():
+            model = model or load(ensure_demo(), context=CONTEXT, parallel=AT_ONCE)
             started = time.perf_counter()
-            warmth = [TEMPERATURES[i % len(TEMPERATURES)] for i in range(len(batch))]
-            answers = sample(teacher, batch, warmth, END, LONGEST_ANSWER, seed * 1000 + first + held_out)
+            answers = _answers(model, batch, seed * 1000 + first + held_out)
             _write_batch(path, batch, answers)
             made = sum(map(len, answers))
             report(
@@ -116,6 +123,23 @@ def write_chats(
     answered = np.concatenate([b["answered"] for b in batches])
     lengths = np.concatenate([b["lengths"] for b in batches])
     return Chats(tokens, answered, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
+
+
+def _answers(model: Model, asked: list[list[int]], seed: int) -> list[list[int]]:
+    """What follows each prompt, its end included unless it became too long."""
+    answers: list[list[int]] = [[] for _ in asked]
+    for number, warmth in enumerate(TEMPERATURES):
+        these = range(number, len(asked), len(TEMPERATURES))
+        pieces = model.generate(
+            [asked[i] for i in these],
+            temperature=warmth, top_k=0, top_p=1.0, min_p=0.0, seed=seed + number, max_tokens=LONGEST_ANSWER,
+        )  # fmt: skip
+        for piece in pieces:
+            answer = answers[these[piece.index]]
+            answer += [token.id for token in piece.tokens if token.id != END]
+            if piece.finish_reason == "stop":
+                answer.append(END)
+    return answers
 
 
 def _write_batch(path: Path, asked: list[list[int]], answers: list[list[int]]) -> None:
@@ -147,7 +171,7 @@ def mixed(books_count: int, chats_count: int, chats_of_eight: int, count: int, s
         rounds = -(-wanted // size)
         return first + np.concatenate([chance.permutation(size) for _ in range(rounds)])[:wanted]
 
-    rounds = -(-count // 8)
+    rounds = max(1, -(-count // 8))
     b = endless(0, books_count, rounds * (8 - chats_of_eight)).reshape(rounds, -1)
     c = endless(books_count, chats_count, rounds * chats_of_eight).reshape(rounds, -1)
     return np.concatenate([b, c], axis=1).reshape(-1)[:count]

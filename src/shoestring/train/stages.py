@@ -65,7 +65,7 @@ def prepare(work: Workplace, plan: Plan) -> tuple[Text, Text]:
     lines = books(work.folder, work.corpus, work.tokenizer, False, plan.book_tokens)
     unseen = books(work.folder, work.corpus, work.tokenizer, True, plan.held_out_book_tokens)
     (work.folder / "held-out.txt").write_text(work.tokenizer.decode(unseen.tolist()), encoding="utf-8")
-    common = (work.folder, work.teacher, work.tokenizer, work.template, work.seed)
+    common = (work.folder, work.template, work.seed)
     write_chats(*common, True, plan.held_out_chats, work.say)
     talk = write_chats(*common, False, plan.chats, work.say).tokens
 
@@ -77,7 +77,7 @@ def prepare(work: Workplace, plan: Plan) -> tuple[Text, Text]:
 
 
 def check_plan(work: Workplace, plan: Plan) -> None:
-    """A folder is resumed only under the plan and seed that began it; how long the last stages are may change.
+    """A folder is resumed only under the plan and seed that began it; how long the stages are may change.
 
     Raises CheckpointError for another plan.
     """
@@ -85,7 +85,7 @@ def check_plan(work: Workplace, plan: Plan) -> None:
     mine = {**asdict(plan), "seed": work.seed}
     if path.exists():
         theirs = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in mine if mine[key] != theirs.get(key) and key not in ("whole_steps", "long_steps")]
+        changed = [key for key in mine if mine[key] != theirs.get(key) and not key.endswith("_steps")]
         if changed:
             key = changed[0]
             raise CheckpointError(
@@ -97,7 +97,7 @@ def check_plan(work: Workplace, plan: Plan) -> None:
 def run(work: Workplace, plan: Plan, earlier: Path | None = None) -> list[Parameters]:
     """All stages; what is done already is skipped. Returns the trained layers. Raises CheckpointError.
 
-    earlier: an exported file of another run, which takes the place of the stage of single layers.
+    earlier: an exported file of another run, whose weights are the first ones of this.
     """
     check_plan(work, plan)
     torch.manual_seed(work.seed)
@@ -121,7 +121,7 @@ def run(work: Workplace, plan: Plan, earlier: Path | None = None) -> list[Parame
     ]
     layers = _first_layers(work, short.windows[plans[0][2][: _CALIBRATION // plan.short]])
     if earlier is not None:
-        layers, plans = read_trained(open_gguf(earlier), layers), plans[1:]
+        layers = read_trained(open_gguf(earlier), layers)
     for name, texts, windows_in_order, batch, steps in plans:
         stage = Run(work.folder, name, layers, [{} for _ in layers])
         train = layerwise if name == "layers" else endtoend
