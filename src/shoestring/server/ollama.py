@@ -50,16 +50,17 @@ async def generate(body: api.GenerateBody, request: Request) -> Any:
 async def tags(request: Request) -> api.Tags:
     """The models that are served: one."""
     info = service(request).info
-    name = info.id if ":" in info.id else f"{info.id}:latest"
-    listed = api.ListedModel(
-        name=name,
-        model=name,
-        modified_at=_modified(info),
-        size=info.file_bytes or 0,
-        digest=hashlib.sha256(f"{info.id} {info.file_bytes}".encode()).hexdigest(),
-        details=_details(info),
+    return api.Tags(models=[api.ListedModel(**_listed(info), modified_at=_modified(info))])
+
+
+@router.get("/api/ps")
+async def running(request: Request) -> api.Running:
+    """The models that are loaded: the same one, for ever, and in no graphics memory."""
+    info = service(request).info
+    loaded = api.RunningModel(
+        **_listed(info), expires_at="9999-12-31T23:59:59Z", size_vram=0, context_length=info.context
     )
-    return api.Tags(models=[listed])
+    return api.Running(models=[loaded])
 
 
 @router.post("/api/show")
@@ -135,6 +136,17 @@ def _details(info: ServedModel) -> api.Details:
         parameter_size=size,
         quantization_level=info.quantization or "",
     )
+
+
+def _listed(info: ServedModel) -> dict[str, Any]:
+    name = info.id if ":" in info.id else f"{info.id}:latest"
+    return {
+        "name": name,
+        "model": name,
+        "size": info.file_bytes or 0,
+        "digest": hashlib.sha256(f"{info.id} {info.file_bytes}".encode()).hexdigest(),
+        "details": _details(info),
+    }
 
 
 def _modified(info: ServedModel) -> str:

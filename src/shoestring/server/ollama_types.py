@@ -187,6 +187,22 @@ class Tags(BaseModel):
     models: list[ListedModel]
 
 
+class RunningModel(BaseModel):
+    name: str
+    model: str
+    size: int
+    digest: str
+    details: Details
+    #: the served model stays
+    expires_at: str
+    size_vram: int
+    context_length: int
+
+
+class Running(BaseModel):
+    models: list[RunningModel]
+
+
 class Shown(BaseModel):
     modelfile: str
     parameters: str

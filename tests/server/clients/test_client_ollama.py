@@ -94,6 +94,8 @@ def test_generate(client: Any, model: str) -> None:
 
 def test_list_and_show(client: Any, model: str, family: Family) -> None:
     (entry,) = client.list().models
+    (loaded,) = client.ps().models
+    assert (loaded.name, loaded.digest, loaded.size_vram) == (entry.model, entry.digest, 0)
     assert entry.model.removesuffix(":latest") == model
     shown = client.show(entry.model)
     assert "tools" in shown.capabilities
