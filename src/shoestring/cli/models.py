@@ -46,7 +46,8 @@ def find(name: str) -> Path:
         if _HUB_NAME.fullmatch(name):
             raise CheckpointError(missing)
     raise CheckpointError(
-        f"{name or repr(name)} does not exist: give a .gguf file, a folder, a Hub name, {demo.DEMO_NAME} or {demo_qwen3_5.DEMO_NAME}"
+        f"{name or repr(name)} does not exist: "
+        f"give a .gguf file, a folder, a Hub name, {demo.DEMO_NAME} or {demo_qwen3_5.DEMO_NAME}"
     )
 
 
