@@ -21,6 +21,7 @@ from shoestring import demo_qwen3_5, ops
 from shoestring.engine.engine import Engine
 from shoestring.errors import CheckpointError
 from shoestring.model.model import Model
+from shoestring.model.perplexity import log_softmax_at
 
 CONTEXT = 768
 Messages = list[dict[str, str]]
@@ -131,10 +132,8 @@ def test_every_instruction_set(path: Path) -> None:
 
 def surprise(model: Model, ids: list[int], start: int = 0) -> float:
     """Nats a token of ids[start + 1:], each from what stands before it."""
-    rows = cold(model).logits(ids).astype(np.float64)[start:-1]
-    peak = rows.max(axis=1, keepdims=True)
-    logs = rows - peak - np.log(np.exp(rows - peak).sum(axis=1, keepdims=True))
-    return -float(logs[np.arange(len(logs)), ids[start + 1 :]].mean())
+    rows = cold(model).logits(ids)[start:-1]
+    return -float(np.mean([log_softmax_at(row, token) for row, token in zip(rows, ids[start + 1 :], strict=True)]))
 
 
 def test_it_answers_in_english(model: Model) -> None:

@@ -18,6 +18,7 @@ from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.demo_qwen3_5 import hugging_face
 from shoestring.errors import CheckpointError
+from shoestring.model.perplexity import log_softmax_at
 from shoestring.models.weights import load_weights
 
 TEXT = (
@@ -55,6 +56,4 @@ def test_the_exported_folder_says_what_transformers_says(tmp_path: Path) -> None
 
 
 def loss(logits: np.ndarray[tuple[int, int], np.dtype[np.floating]], ids: np.ndarray) -> float:  # type: ignore[type-arg]
-    rows = logits[:-1].astype(np.float64)
-    logs = rows - np.log(np.exp(rows - rows.max(1, keepdims=True)).sum(1, keepdims=True)) - rows.max(1, keepdims=True)
-    return -float(logs[np.arange(len(rows)), ids[1:]].mean())
+    return -float(np.mean([log_softmax_at(row, token) for row, token in zip(logits, ids[1:], strict=False)]))

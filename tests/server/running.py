@@ -10,6 +10,21 @@ from typing import Any
 
 import uvicorn
 
+from shoestring.model.model import Model
+
+
+def slowed(model: Model, seconds: float) -> Model:
+    """The model with steps that take a while, so that answers can be met while they run."""
+    runner: Any = model.engine.runner
+    forward = runner.forward
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(seconds)
+        return forward(*arguments)
+
+    runner.forward = slowly
+    return model
+
 
 @contextmanager
 def running(app: Any) -> Iterator[str]:

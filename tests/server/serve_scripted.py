@@ -6,8 +6,8 @@ SECONDS: what it is given to end. Every step takes a while, so that answers can 
 from __future__ import annotations
 
 import sys
-import time
-from typing import Any
+
+from running import slowed
 
 from shoestring.model.scripted import Reply, scripted_model
 from shoestring.server.run import serve
@@ -18,15 +18,7 @@ from shoestring.server.sockets import address_of, bind
 STEP_SECONDS = 0.01
 
 if __name__ == "__main__":
-    model = scripted_model({"long": Reply("x" * 200)}, context=4096)
-    runner: Any = model.engine.runner
-    real = runner.forward
-
-    def slowly(*arguments: Any) -> Any:
-        time.sleep(STEP_SECONDS)
-        return real(*arguments)
-
-    runner.forward = slowly
+    model = slowed(scripted_model({"long": Reply("x" * 200)}, context=4096), STEP_SECONDS)
     settings = Settings(shutdown_timeout=float(sys.argv[1]), body_timeout=0.5, write_timeout=0.5, keep_alive=0.1)
     with bind("127.0.0.1", 0) as listening:
         print(address_of(listening), flush=True)

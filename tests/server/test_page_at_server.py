@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="needs the server's packages: pip install 'shoestring[server]'")
 
 from browser import OVER, Open, opened, wait_until
-from running import running
+from running import running, slowed
 
 from shoestring.model.scripted import Asked, Reply, scripted_model
 from shoestring.server.app import create_app
@@ -60,16 +59,7 @@ def lock(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def real(lock: str) -> Iterator[Served]:
     served = Served()
-    model = scripted_model(served.answer, context=CONTEXT)
-    runner: Any = model.engine.runner
-    forward = runner.forward
-
-    def slowly(*arguments: Any) -> Any:
-        time.sleep(0.002)  # so that answers can be met while they run
-        return forward(*arguments)
-
-    runner.forward = slowly
-    served.service = Service(model)
+    served.service = Service(slowed(scripted_model(served.answer, context=CONTEXT), 0.002))
     settings = Settings(api_keys=("right",)) if lock == "locked" else Settings()
     with running(create_app(served.service, settings)) as address:
         served.address = address

@@ -18,6 +18,7 @@ from shoestring.train import convert, endtoend, student, teacher
 from shoestring.train.evaluate import expert_shares, hidden, shuffled
 from shoestring.train.export import export, read_trained
 from shoestring.train.optimizer import Trained, orthogonal
+from shoestring.train.rounding import ROUNDED, q5_0
 from shoestring.train.student import CHUNK, Parameters
 
 
@@ -135,6 +136,8 @@ def test_what_is_exported_comes_back_rounded(layers: list[Parameters], tmp_path:
     back = read_trained(open_gguf(tmp_path / "trained.gguf"), layers)
     for old, new in zip(chance, back, strict=True):
         assert old.keys() == new.keys()
+        for name in ROUNDED.keys() & old.keys():
+            assert torch.equal(new[name], q5_0(old[name], ROUNDED[name])), name
         for name, value in old.items():
             error = (new[name] - value).norm() / (value.norm() + 1e-9)
             assert error < 0.08, name

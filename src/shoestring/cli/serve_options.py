@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from shoestring.cli.options import Threads
+
 Model = Annotated[
     str | None, typer.Argument(metavar="MODEL", help="As for run. [default: demo-llama4, the embedded test model]")
 ]
@@ -42,10 +44,6 @@ CacheMemory = Annotated[
 ]
 Queue = Annotated[
     int | None, typer.Option("--queue", metavar="N", help="Requests that may wait; more get 429. [default: 64]")
-]
-Threads = Annotated[
-    int | None,
-    typer.Option("--threads", "-t", metavar="N", help="Threads to compute with. [default: one a physical core]"),
 ]
 KV = Annotated[
     str | None,

@@ -119,7 +119,7 @@ def run(work: Workplace, plan: Plan, earlier: Path | None = None) -> list[Parame
             plan.long_steps,
         ),
     ]
-    layers = _first_layers(work, short.windows[plans[0][2][: _CALIBRATION // plan.short]])
+    layers = _first_layers(work, short.windows[order(short, _CALIBRATION // plan.short, 0)])
     if earlier is not None:
         layers = read_trained(open_gguf(earlier), layers)
     for name, texts, windows_in_order, batch, steps in plans:

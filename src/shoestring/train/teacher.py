@@ -1,6 +1,6 @@
 """The teacher: SmolLM2-135M-Instruct in torch, its Q4_1 weights multiplied out.
 
-Owns its forward pass over windows, layer by layer, and sampling of many sequences at once.
+Owns its forward pass over windows, layer by layer.
 Letters: B sequences, T tokens of a window, H hidden, D dims of a head.
 """
 
