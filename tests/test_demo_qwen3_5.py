@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from shoestring import demo, demo_qwen3_5
-from shoestring.checkpoint.config import Qwen3_5Config, parse_config
+from shoestring.checkpoint.config import Qwen3_5Config
+from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.gguf import open_gguf
 from shoestring.checkpoint.gguf_write import OutgoingTensor, write_gguf
 from shoestring.checkpoint.names import bind

@@ -20,7 +20,7 @@ from tiny_checkpoints import (
 )
 
 from shoestring.checkpoint import name_tables
-from shoestring.checkpoint.config import parse_config
+from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.names import Source, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.summary import sources_nbytes, summarize

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_models import TINY
 
-from shoestring.checkpoint.config import parse_config
+from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.names import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.reference.loading import ReferenceWeights, load_weights

@@ -11,7 +11,8 @@ import transformers
 from fp8_folder import to_fp8
 from run_steps import run
 
-from shoestring.checkpoint.config import Config, parse_config
+from shoestring.checkpoint.config import Config
+from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.names import Binding, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.models.weights import load_weights

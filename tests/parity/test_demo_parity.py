@@ -16,7 +16,7 @@ from live import check_top1, relative
 from run_steps import run
 
 from shoestring import demo
-from shoestring.checkpoint.config import parse_config
+from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.gguf_write import OutgoingTensor, write_gguf
 from shoestring.checkpoint.names import bind
 from shoestring.checkpoint.open import open_checkpoint

@@ -12,7 +12,7 @@ from live import PLAIN, check_top1, relative
 from run_steps import run
 
 from shoestring import demo_qwen3_5
-from shoestring.checkpoint.config import parse_config
+from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.names import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tokenizer import Tokenizer

@@ -18,7 +18,7 @@ import pytest
 import random_models
 
 import shoestring
-from shoestring.checkpoint.config import parse_config
+from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.names import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.reference.model import logits as reference_logits

@@ -16,8 +16,8 @@ from shoestring import demo
 from shoestring.checkpoint.gguf import open_gguf
 from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
-from shoestring.train.data import books, mixed, windows
-from shoestring.train.prompts import prompts
+from shoestring.train.data import books, mixed, shortened, whole_words, windows
+from shoestring.train.prompts import SUBJECTS, prompts
 from shoestring.train.questions import QUESTIONS
 
 
@@ -28,11 +28,16 @@ def test_forty_questions_of_every_kind() -> None:
 
 
 def test_prompts_are_apart_and_repeatable() -> None:
-    trained, held_out = (set(islice(prompts(5, part), 3000)) for part in (False, True))
+    words = ["these", *SUBJECTS[:100], *(f"word{i}" for i in range(99))]  # a subject may be a word too
+
+    def some(seed: int, held_out: bool, count: int = 50) -> list[str]:
+        return list(islice(prompts(seed, held_out, words), count))
+
+    trained, held_out = (set(some(5, part, 3000)) for part in (False, True))
     assert not trained & held_out
     assert not (trained | held_out) & {question.text for question in QUESTIONS}
-    assert list(islice(prompts(5, False), 50)) == list(islice(prompts(5, False), 50))
-    assert list(islice(prompts(5, False), 50)) != list(islice(prompts(6, False), 50))
+    assert some(5, False) == some(5, False)
+    assert some(5, False) != some(6, False)
     assert not any("{}" in text or "  " in text for text in trained | held_out)
 
 
@@ -49,9 +54,25 @@ def test_the_mix_uses_all_of_a_kind_before_any_again(
         times = np.bincount(kind - kind.min(initial=0), minlength=1)
         assert kind.max(initial=0) < books + chats
         assert times.max(initial=0) <= -(-len(kind) // size)
-    whole = order[: count // 8 * 8].reshape(-1, 8)
-    assert ((whole >= books).sum(axis=1) == of_eight).all()
+    for first in range(count - 7):  # spread: any eight in a row
+        assert (order[first : first + 8] >= books).sum() == of_eight
     assert np.array_equal(order, mixed(books, chats, of_eight, count, seed))
+
+
+@given(order=st.permutations(range(20)), parts=st.integers(1, 4), taken=st.integers(0, 20))
+def test_shorter_windows_are_the_same_text(order: list[int], parts: int, taken: int) -> None:
+    long = np.asarray(order[:taken], dtype=np.int64)
+    short = shortened(long, parts, 1)
+    assert sorted(short // parts) == sorted(np.repeat(long, parts))
+    assert len(set(short)) == len(short)
+    assert np.array_equal(short[: 8 * parts], shortened(long[:8], parts, 1))  # more steps begin alike
+
+
+def test_words_are_whole_and_common(tokenizer: Tokenizer) -> None:
+    words = whole_words(tokenizer)
+    assert len(set(words)) == 5000
+    assert {"water", "house", "friend"} <= set(words)
+    assert all(len(tokenizer.encode(" " + word)) == 1 for word in words)
 
 
 def test_windows_leave_out_the_rest() -> None:

@@ -15,10 +15,9 @@ from shoestring.checkpoint.chat_template import ChatTemplate
 from shoestring.checkpoint.gguf import open_gguf
 from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
-from shoestring.train import checkpoint, convert, data, endtoend, layerwise, stages, teacher
+from shoestring.train import checkpoint, convert, data, endtoend, layerwise, products, stages, teacher
 from shoestring.train.checkpoint import Run
 from shoestring.train.student import CHUNK, Parameters
-from shoestring.train.targets import open_targets
 from shoestring.train.workplace import Workplace
 
 
@@ -43,7 +42,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     name: str, stage: object, taught_by: teacher.Teacher, first: list[Parameters], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(layerwise, "can_compile", lambda: False)
+    monkeypatch.setattr(products, "can_compile", lambda: False)
 
     def run(folder: Path, until: int) -> Run:
         """Two windows a step; the schedule is that of three steps."""
@@ -52,7 +51,6 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
         made = Run(folder, name, layers, [{} for _ in layers])
         stage.start(made)  # type: ignore[attr-defined]
         made.resume()
-        targets = open_targets(folder, "short", WINDOWS)
         original = Run.save_sometimes
 
         def stopped(self: Run) -> None:
@@ -63,7 +61,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
 
         monkeypatch.setattr(Run, "save_sometimes", stopped)
         try:
-            stage.train(made, taught_by, targets, ORDER, 2, 3, lambda line: None)  # type: ignore[attr-defined]
+            stage.train(made, taught_by, data.Lesson(WINDOWS, ORDER, 2, 3), lambda *_: None)  # type: ignore[attr-defined]
         except KeyboardInterrupt:
             pass
         finally:
@@ -90,7 +88,7 @@ def test_a_folder_belongs_to_one_plan(tmp_path: Path, taught_by: teacher.Teacher
 
     stages.check_plan(work(1), stages.Plan())
     stages.check_plan(work(1), stages.Plan(whole_steps=5))
-    with pytest.raises(CheckpointError, match="was begun with chats 768, not 9: choose another --folder"):
+    with pytest.raises(CheckpointError, match="was begun with chats 2880, not 9: choose another --folder"):
         stages.check_plan(work(1), stages.Plan(chats=9))
     with pytest.raises(CheckpointError, match="was begun with seed 1, not 2"):
         stages.check_plan(work(2), stages.Plan())
@@ -105,7 +103,7 @@ def test_chats_are_the_same_for_a_seed_and_end_where_they_should(
 
     def written(name: str, seed: int) -> data.Chats:
         (tmp_path / name).mkdir()
-        return data.write_chats(tmp_path / name, template, seed, False, 7, lambda line: None)
+        return data.write_chats(tmp_path / name, template, ["water", "house"] * 8, seed, False, 7, lambda *_: None)
 
     one, again, other = written("one", 1), written("again", 1), written("other", 2)
     for field in ("tokens", "answered", "starts"):
@@ -119,6 +117,17 @@ def test_chats_are_the_same_for_a_seed_and_end_where_they_should(
         assert data.END not in answer[:-1]
         assert answered[-len(answer) :].all()
         assert len(answer) == 12 or answer[-1] == data.END
+
+
+def test_no_text_is_read_twice() -> None:
+    plan = stages.Plan(layer_steps=3, layer_batch=4, whole_steps=5, whole_batch=8, long_steps=6, short=64, long=256)
+    text = stages.Text(np.arange(40 * 256, dtype=np.uint16).reshape(40, 256), 20)  # 3 + 10 + 12 of them are read
+    layers, whole, long = stages.lessons(plan, text, 1)
+    read = [lesson.at(step) for lesson in (layers, whole, long) for step in range(lesson.steps)]
+    assert [part.shape for part in read] == [(4, 64)] * 3 + [(8, 64)] * 5 + [(2, 256)] * 6
+    tokens = np.concatenate([part.reshape(-1) for part in read])
+    assert len(set(tokens.tolist())) == len(tokens) == 25 * 256
+    assert np.array_equal(whole.at(0), stages.lessons(stages.Plan(**{**vars(plan), "long_steps": 9}), text, 1)[1].at(0))
 
 
 def test_no_steps_are_an_order_too() -> None:

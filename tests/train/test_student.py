@@ -51,14 +51,15 @@ def test_chunks_compute_what_single_tokens_do() -> None:
 
 
 def test_the_loss_has_the_gradient_it_gives() -> None:
-    embedding, x = random(300, 16, seed=1), random(1, 20, 16, seed=2).requires_grad_()
-    kept = (2 * random(1, 20, 300, seed=3)).log_softmax(-1).topk(40, -1)
-    log_q = F.linear(x, embedding).log_softmax(-1)
-    p, chosen = kept.values.exp(), log_q.gather(-1, kept.indices)
-    rest, q_rest = 1 - p.sum(-1), 1 - chosen.exp().sum(-1)
-    loss = ((p * (kept.values - chosen)).sum(-1) + rest * (rest / q_rest).log()).mean()
+    embedding, x, wanted = (
+        random(300, 16, seed=1),
+        random(1, 20, 16, seed=2).requires_grad_(),
+        random(1, 20, 16, seed=3),
+    )
+    log_q, log_p = (F.linear(hidden, embedding).log_softmax(-1) for hidden in (x, wanted))
+    loss = F.kl_div(log_q, log_p, reduction="sum", log_target=True) / 20
     loss.backward()  # type: ignore[no-untyped-call]
-    value, gradient = endtoend.divergence(x.detach(), embedding, kept.indices, kept.values)
+    value, gradient = endtoend.divergence(x.detach(), wanted, embedding, endtoend.divergence_of_rows)
     assert value == pytest.approx(loss.item(), rel=1e-5)
     torch.testing.assert_close(gradient, x.grad)
 
@@ -107,6 +108,20 @@ def test_conversion_is_exact_where_it_says_so(
             if i in FULL_LAYERS:
                 mixed = student.attention(p, passed.attention_input, cos, sin)
                 assert (mixed - passed.attention_output).square().mean() < 0.2 * passed.attention_output.square().mean()
+
+
+def test_bfloat16_products_change_little_and_choose_no_other_expert(
+    taught_by: teacher.Teacher, tokens: Tensor, layers: list[Parameters]
+) -> None:
+    cos, sin = (table[:, None] for table in teacher.rotary(torch.arange(tokens.shape[1])))
+    with torch.no_grad():
+        for i, (p, passed) in enumerate(zip(layers, teacher.walk(taught_by, tokens), strict=True)):
+            exact, imbalance = student.layer(p, passed.output, i in FULL_LAYERS, cos, sin)
+            with torch.autocast("cpu", torch.bfloat16):
+                made, other_imbalance = student.layer(p, passed.output, i in FULL_LAYERS, cos, sin)
+            assert made.dtype == torch.float32
+            assert (made - exact).norm() < 0.02 * exact.norm()
+            assert other_imbalance == pytest.approx(imbalance.item(), abs=0.02)
 
 
 def test_equal_experts_hide_the_router_and_others_show_it(

@@ -1,18 +1,12 @@
 """Config: what the file says about a model, parsed once, frozen, the same from GGUF and Hugging Face.
 
-Owns the config dataclasses of both families and the choice of the parser; the fields of a file are read in
-`config_qwen3_5` and `config_llama4`. Every field is read, listed there as ignored with a reason, or an error.
+Owns the config dataclasses of both families; `config_parse` makes them of a checkpoint.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-
-from shoestring.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from shoestring.checkpoint.tensors import Checkpoint
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -122,31 +116,3 @@ Config = Qwen3_5Config | Llama4Config
 #: `general.architecture` of GGUF files and `model_type` of config.json that we run
 GGUF_ARCHITECTURES = ("qwen35", "qwen35moe", "llama4")
 MODEL_TYPES = ("qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_5_moe_text", "llama4", "llama4_text")
-
-
-def parse_config(checkpoint: Checkpoint) -> Config:
-    """The config of a checkpoint of either family, from either format.
-
-    Raises CheckpointError for another family, by name, and for a field that is absent, wrong or unknown.
-    """
-    # Each family's parser builds the dataclasses above, so it can only be imported here.
-    from shoestring.checkpoint import config_llama4, config_qwen3_5
-    from shoestring.checkpoint.tensors import shown
-
-    key, known = (
-        ("general.architecture", GGUF_ARCHITECTURES) if checkpoint.format == "gguf" else ("model_type", MODEL_TYPES)
-    )
-    name = checkpoint.metadata.get(key)
-    where = checkpoint.path if checkpoint.format == "gguf" else checkpoint.path / "config.json"
-    if not isinstance(name, str) or name not in known:
-        told = f"{key} is {shown(repr(name))}" if name is not None else f"there is no {key}"
-        raise CheckpointError(f"{where}: {told}: models of {', '.join(known)} are run")
-    match checkpoint.format, name.startswith("qwen"):
-        case "gguf", True:
-            return config_qwen3_5.from_gguf(checkpoint)
-        case "gguf", False:
-            return config_llama4.from_gguf(checkpoint)
-        case _, True:
-            return config_qwen3_5.from_hugging_face(checkpoint)
-        case _:
-            return config_llama4.from_hugging_face(checkpoint)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from shoestring.checkpoint.config import Qwen3_5Config, parse_config
+from shoestring.checkpoint.config import Qwen3_5Config
+from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.gguf_write import Progress
 from shoestring.checkpoint.name_tables import layer_rows
 from shoestring.checkpoint.tensors import Checkpoint

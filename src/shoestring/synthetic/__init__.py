@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shoestring.checkpoint.config import Config, Llama4Config, parse_config
+from shoestring.checkpoint.config import Config, Llama4Config
+from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.gguf_write import OutgoingTensor, Progress, write_gguf
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from shoestring.train.optimizer import Trained
 from shoestring.train.student import Parameters
 
 EVERY_SECONDS = 240
+
+Say = Callable[[str, float], None]
+"""Takes a line, and the share of a stage that is done."""
 
 
 @dataclass
@@ -43,6 +47,18 @@ class Run:
         torch.save(state, beside)
         beside.rename(path)
         self.saved = time.monotonic()
+
+    def finish_step(self, tokens: int, seconds: float, steps: int, losses: dict[str, float], say: Say) -> None:
+        """Count it, write the curve's row, tell, and save now and then. steps: of the whole stage."""
+        self.step += 1
+        self.tokens += tokens
+        speed = tokens / seconds
+        write_curve(self.folder, self.stage, step=self.step, tokens=self.tokens, **losses, speed=speed)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        left = (steps - self.step) * seconds / 60
+        line = f"{self.stage} {self.step}/{steps}  {shown}  {speed:.0f} tokens/s, {left:.0f} min left"
+        say(line, self.step / steps)
+        self.save_sometimes()
 
     def save_sometimes(self) -> None:
         if time.monotonic() - self.saved > EVERY_SECONDS:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import lzma
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,7 +37,9 @@ CONTEXT, AT_ONCE = 512, 32
 #: Temperatures of the chats: near what greedy decoding meets. At 1 the teacher, being small, writes nonsense.
 TEMPERATURES = (0.4, 0.6, 0.8)
 #: Characters of a book that are skipped at its front (titles, contents), and that are read at most.
-_SKIPPED, _READ, _READ_HELD_OUT = 4_000, 40_000, 12_000
+_SKIPPED, _READ, _READ_HELD_OUT = 4_000, 12_000, 12_000
+#: Words that chats are about.
+_WORDS = 5_000
 #: A book whose number this divides is held out.
 _HELD_OUT_EVERY = 10
 
@@ -48,6 +51,20 @@ class Chats:
     tokens: Ids
     answered: npt.NDArray[np.bool_]
     starts: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a stage is to read: so many windows [windows, T] a step, in this order."""
+
+    windows: Ids
+    order: Order
+    batch: int
+    steps: int
+
+    def at(self, step: int) -> Ids:
+        """[batch, T]."""
+        return self.windows[self.order[step * self.batch : (step + 1) * self.batch]]
 
 
 def books(folder: Path, corpus: Path, tokenizer: Tokenizer, held_out: bool, most: int) -> Ids:
@@ -92,7 +109,13 @@ def _excerpts(corpus: Path, held_out: bool) -> Iterator[str]:
 
 
 def write_chats(
-    folder: Path, template: ChatTemplate, seed: int, held_out: bool, count: int, report: Callable[[str], None]
+    folder: Path,
+    template: ChatTemplate,
+    words: Sequence[str],
+    seed: int,
+    held_out: bool,
+    count: int,
+    report: Callable[[str], None],
 ) -> Chats:
     """`count` conversations of one answer, batch by batch, each kept when it is written.
 
@@ -102,7 +125,7 @@ def write_chats(
     name = "held-out" if held_out else "trained"
     asked = [
         list(template.render([{"role": "user", "content": text}], add_generation_prompt=True).token_ids)
-        for text in islice(prompts(seed + held_out, held_out), count)
+        for text in islice(prompts(seed + held_out, held_out, words), count)
     ]
     batches = []
     model: Model | None = None
@@ -155,6 +178,12 @@ def _write_batch(path: Path, asked: list[list[int]], answers: list[list[int]]) -
     beside.rename(path)
 
 
+def whole_words(tokenizer: Tokenizer) -> list[str]:
+    """Common words of four and more small letters: one token each, in the order of their ids."""
+    pieces = (tokenizer.decode([i]) for i in range(tokenizer.vocab_size))
+    return [piece[1:] for piece in pieces if re.fullmatch(" [a-z]{4,}", piece)][:_WORDS]
+
+
 def windows(tokens: Ids, length: int) -> Ids:
     """[windows, length]; an incomplete one at the end is left out."""
     return tokens[: len(tokens) // length * length].reshape(-1, length)
@@ -168,10 +197,19 @@ def mixed(books_count: int, chats_count: int, chats_of_eight: int, count: int, s
     chance = np.random.default_rng(seed)
 
     def endless(first: int, size: int, wanted: int) -> Order:
-        rounds = -(-wanted // size)
+        rounds = max(1, -(-wanted // size))
         return first + np.concatenate([chance.permutation(size) for _ in range(rounds)])[:wanted]
 
-    rounds = max(1, -(-count // 8))
-    b = endless(0, books_count, rounds * (8 - chats_of_eight)).reshape(rounds, -1)
-    c = endless(books_count, chats_count, rounds * chats_of_eight).reshape(rounds, -1)
-    return np.concatenate([b, c], axis=1).reshape(-1)[:count]
+    turn = np.arange(count + 1) * chats_of_eight // 8
+    is_chat = np.diff(turn) > 0
+    order = np.empty(count, dtype=np.int64)
+    order[~is_chat] = endless(0, books_count, count - turn[-1])
+    order[is_chat] = endless(books_count, chats_count, turn[-1])
+    return order
+
+
+def shortened(order: Order, parts: int, seed: int) -> Order:
+    """The same text in windows of which `parts` make one of `order`, numbered likewise; neighbours are mixed."""
+    chance = np.random.default_rng(seed)
+    groups = [(parts * order[i : i + 8, None] + np.arange(parts)).reshape(-1) for i in range(0, len(order), 8)]
+    return np.concatenate([chance.permutation(group) for group in groups]) if groups else order

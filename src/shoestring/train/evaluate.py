@@ -20,8 +20,7 @@ from shoestring.demo_qwen3_5.layout import ACTIVE, EXPERTS, FULL_LAYERS
 from shoestring.train import student, teacher
 from shoestring.train.data import Chats, Ids, windows
 from shoestring.train.student import Parameters
-from shoestring.train.targets import as_tokens
-from shoestring.train.teacher import Teacher, rms_norm, rotary
+from shoestring.train.teacher import Teacher, as_tokens, rms_norm, rotary
 
 Hidden = Callable[[Tensor], Tensor]
 """Tokens [B, T] → what the head takes, [B, T, H]."""

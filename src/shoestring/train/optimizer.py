@@ -53,6 +53,8 @@ def orthogonal(matrix: Tensor) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.t() if tall else matrix
     x = x / (1.01 * x.norm() + 1e-20)
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
     for a, b, c in _QUINTICS:
         square = x @ x.t()
         x = a * x + (b * square + c * square @ square) @ x

@@ -6,7 +6,7 @@ The forty questions that judge the student never come up. A subject is either tr
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from shoestring.train.questions import QUESTIONS
 
@@ -81,6 +81,73 @@ giving a speech; keeping a diary; being on time; reading more books; drawing bet
 planning a party; working from home; calming down; eating well
 """.replace("\n", " ").split(";")
 
+#: Short questions with short answers; whatever the teacher believes is what the student is to say.
+FACTS = """
+What is the capital of the United States?; How many months are there in a year?; How many hours are in a day?;
+How many minutes are in an hour?; How many legs does a dog have?; How many legs does an insect have?;
+How many wheels does a bicycle have?; How many fingers are on one hand?; How many continents are there?;
+How many players are on a soccer team?; How many letters are in the alphabet?; How many sides does a triangle have?;
+How many sides does a square have?; How many strings does a violin have?; How many teeth does an adult have?;
+What color is grass?; What color is a ripe banana?; What color is snow?; What color is a fire truck?;
+What color is the Sun?; What color do you get when you mix red and yellow?; What color is coal?;
+Which planet is known as the red planet?; Which planet has rings?; Which planet do we live on?;
+Which planet is the farthest from the Sun?; Which planet is the hottest?; Which star is closest to the Earth?;
+What goes around the Earth?; Which gas do people breathe out?; Which gas do we need to live?;
+Which gas makes balloons float?; What is the most common gas in the air?; What is the chemical symbol for gold?;
+What is the chemical symbol for oxygen?; What is the chemical symbol for iron?; What is the formula of table salt?;
+What is the formula of carbon dioxide?; What is ice made of?; What is glass made of?; What is bread made of?;
+What is cheese made from?; What is paper made from?; What is wine made from?; What is chocolate made from?;
+Who wrote Don Quixote?; Who wrote Pride and Prejudice?; Who wrote The Adventures of Tom Sawyer?;
+Who wrote Oliver Twist?; Who wrote War and Peace?; Who wrote The Odyssey?; Who wrote Moby Dick?;
+Who wrote Alice in Wonderland?; Who wrote Frankenstein?; Who wrote Robinson Crusoe?; Who painted The Starry Night?;
+Who painted The Last Supper?; Who painted the ceiling of the Sistine Chapel?; Who painted Guernica?;
+Who composed the Ninth Symphony?; Who composed The Magic Flute?; Who invented the light bulb?;
+Who invented the telephone?; Who invented the printing press?; Who discovered penicillin?;
+Who discovered gravity?; Who developed the theory of relativity?; Who was the first president of the United States?;
+Who was the first man on the moon?; Who was the first emperor of Rome?; Who discovered America?;
+Who built the pyramids?; Who was Cleopatra?; Who was Napoleon?; Who was Aristotle?; Who was Marie Curie?;
+What is the largest country in the world?; What is the largest animal on Earth?; What is the largest desert?;
+What is the longest river in the world?; What is the highest mountain in the world?; What is the deepest lake?;
+What is the smallest continent?; What is the largest continent?; What is the smallest ocean?;
+What is the largest island in the world?; What is the fastest land animal?; What is the tallest animal?;
+What is the largest bird?; What is the smallest bird?; What is the hardest natural material?;
+At what temperature does water freeze?; How hot is the Sun?; What is the normal temperature of the human body?;
+How fast does light travel?; How far away is the moon?; How old is the Earth?; How long does a cat live?;
+Which animal barks?; Which animal gives us milk?; Which animal gives us wool?; Which animal lays eggs?;
+Which animal has a trunk?; Which animal has black and white stripes?; Which animal lives in a shell?;
+Which animal is a man's best friend?; Which bird cannot fly?; Which bird can talk?; Which insect makes silk?;
+What do cows eat?; What do rabbits eat?; What do birds build?; What do spiders make?; What do pandas eat?;
+What do hens lay?; What do sheep give us?; What do caterpillars turn into?; What do frogs eat?;
+What does a baker make?; What does a carpenter do?; What does a doctor do?; What does a thermometer measure?;
+What does a clock show?; What does a compass show?; What does a ruler measure?; What is a baby dog called?;
+What is a baby cat called?; What is a baby cow called?; What is a group of wolves called?;
+Which season is the coldest?; Which season comes after winter?; Which month comes after June?;
+Which day comes after Monday?; What is the first month of the year?; What is the last day of the week?;
+Where do polar bears live?; Where do camels live?; Where do fish live?; Where does the Sun rise?;
+Where is the Eiffel Tower?; Where is the Great Wall?; Where is the Statue of Liberty?; Where is the Colosseum?;
+What language is spoken in Brazil?; What language is spoken in Austria?; What language is spoken in Mexico?;
+What is the currency of Japan?; What is the currency of England?; What is the currency of India?;
+What do we use to cut paper?; What do we use to write?; What do we wear on our feet?; What do we use to see far away?;
+What organ pumps blood?; What organ do we use to think?; What do our lungs do?; What do our ears do?;
+What is the opposite of hot?; What is the opposite of big?; What is the opposite of night?;
+What is the plural of mouse?; What is the plural of child?; What is the past tense of go?;
+What is half of 12?; What is double 6?; What is a dozen?; Is 8 an even number?; Which is greater, 9 or 4?
+""".replace("\n", " ").split(";")
+
+OF_A_WORD = (
+    "What does the word {} mean?", "Use the word {} in a sentence.", "What is {}?", "Tell me something about {}.",
+    "What is another word for {}?", "Explain {} to a child.", "What do people think about {}?",
+    "Write a short story with the word {}.", "Give me an example of {}.", "When would you say {}?",
+    "Write a question about {}.", "Write two sentences about {}.",
+)  # fmt: skip
+OF_TWO_WORDS = (
+    "Write a sentence with the words {} and {}.", "What is the difference between {} and {}?",
+    "Write a short story about {} and {}.", "What do {} and {} have in common?", "Write a short poem about {} and {}.",
+    "How do {} and {} go together?",
+)  # fmt: skip
+
+_LISTS = (COUNTRIES, SUBJECTS, HEROES, LESSONS, SENTENCES, COLLECTIONS, ADVICE, FACTS)
+
 ABOUT = (
     "What is {}?", "Tell me about {}.", "Explain {} in simple words.", "Why is {} important?",
     "Write a paragraph about {}.",
@@ -90,19 +157,23 @@ ABOUT = (
 )  # fmt: skip
 
 
-def prompts(seed: int, held_out: bool) -> Iterator[str]:
-    """Questions without end, in an order that the seed fixes; of the held-out subjects or of the others."""
+def prompts(seed: int, held_out: bool, words: Sequence[str]) -> Iterator[str]:
+    """Questions without end, in an order that the seed fixes; of the held-out subjects or of the others.
+
+    words: any of the language; subjects by the thousand, so that no answer is learnt by heart.
+    """
     chance = random.Random(seed)
     taken = {question.text for question in QUESTIONS}
     form: tuple[str, ...]
 
-    def pick(things: list[str]) -> str:
-        """Every eighth thing is held out."""
-        mine = [thing.strip() for i, thing in enumerate(things) if (i % 8 == 5) == held_out]
-        return chance.choice(mine)
+    elsewhere = {thing for things in (*_LISTS, words) for thing in _part(things, False)}
+
+    def pick(things: Sequence[str]) -> str:
+        mine = _part(things, held_out)
+        return chance.choice([thing for thing in mine if thing not in elsewhere] if held_out else mine)
 
     while True:
-        match chance.randrange(13):
+        match chance.randrange(18):
             case 0:
                 form = ("What is the capital of {}?", "Tell me about {}.", "Where is {}?", "What do people eat in {}?",
                         "What language do they speak in {}?", "Name a city in {}.")  # fmt: skip
@@ -127,10 +198,21 @@ def prompts(seed: int, held_out: bool) -> Iterator[str]:
                 form = ("Give me three tips for {}.", "How do I get better at {}?", "Give me advice about {}.",
                         "What are the first steps for {}?")  # fmt: skip
                 text = chance.choice(form).format(pick(ADVICE))
+            case 9 | 10:
+                text = pick(FACTS)
+            case 11 | 12:
+                text = chance.choice(OF_A_WORD).format(pick(words))
+            case 13:
+                text = chance.choice(OF_TWO_WORDS).format(pick(words), pick(words))
             case _:
                 text = chance.choice(ABOUT).format(pick(SUBJECTS))
         if text not in taken:
             yield text
+
+
+def _part(things: Sequence[str], held_out: bool) -> list[str]:
+    """Every eighth thing is held out."""
+    return [thing.strip() for i, thing in enumerate(things) if (i % 8 == 5) == held_out]
 
 
 def _arithmetic(chance: random.Random, held_out: bool) -> str:

@@ -17,10 +17,10 @@ from shoestring.errors import CheckpointError
 from shoestring.train import endtoend, layerwise
 from shoestring.train.checkpoint import Run, plot_curves
 from shoestring.train.convert import convert
-from shoestring.train.data import Ids, Order, books, mixed, windows, write_chats
+from shoestring.train.data import Ids, Lesson, Order, books, mixed, shortened, whole_words, windows, write_chats
 from shoestring.train.export import read_trained
 from shoestring.train.student import Parameters
-from shoestring.train.targets import as_tokens, open_targets
+from shoestring.train.teacher import as_tokens
 from shoestring.train.workplace import Workplace
 
 STAGES = ("layers", "whole", "long")
@@ -31,19 +31,19 @@ _CALIBRATION = 16384  # tokens that the conversion looks at
 class Plan:
     """Steps and windows a step of the stages; how many chats the teacher writes, and tokens of books to read.
 
-    Two hours on two cores with AVX-512, if nothing else runs there.
+    Two hours on two cores that multiply bfloat16, if nothing else runs there.
     """
 
-    chats: int = 768
+    chats: int = 2880
     held_out_chats: int = 96
     book_tokens: int = 500_000
     held_out_book_tokens: int = 12_288
     chats_of_eight: int = 4
     layer_steps: int = 60
     layer_batch: int = 16
-    whole_steps: int = 270
+    whole_steps: int = 200
     whole_batch: int = 8
-    long_steps: int = 110
+    long_steps: int = 210
     long_batch: int = 2
     short: int = 256
     long: int = 1024
@@ -51,29 +51,43 @@ class Plan:
 
 @dataclass(frozen=True)
 class Text:
-    """Windows of books, then of chats, of a length; `books` tells where the chats begin."""
+    """Windows of books, then of chats, of the full length; `books` tells where the chats begin."""
 
     windows: Ids
     books: int
 
 
-def prepare(work: Workplace, plan: Plan) -> tuple[Text, Text]:
-    """Read the books, let the teacher write the chats, cut: at 256 and at 1,024 tokens.
-
-    Raises CheckpointError when there are no books.
-    """
+def prepare(work: Workplace, plan: Plan) -> Text:
+    """Read the books, let the teacher write the chats, cut. Raises CheckpointError when there are no books."""
     lines = books(work.folder, work.corpus, work.tokenizer, False, plan.book_tokens)
     unseen = books(work.folder, work.corpus, work.tokenizer, True, plan.held_out_book_tokens)
     (work.folder / "held-out.txt").write_text(work.tokenizer.decode(unseen.tolist()), encoding="utf-8")
-    common = (work.folder, work.template, work.seed)
-    write_chats(*common, True, plan.held_out_chats, work.say)
-    talk = write_chats(*common, False, plan.chats, work.say).tokens
+    common = (work.folder, work.template, whole_words(work.tokenizer))
+    write_chats(*common, 1, True, plan.held_out_chats, work.say)  # the same whatever the seed
+    talk = write_chats(*common, work.seed, False, plan.chats, work.say).tokens
+    parts = windows(lines, plan.long), windows(talk, plan.long)
+    return Text(np.concatenate(parts), len(parts[0]))
 
-    def cut(length: int) -> Text:
-        parts = windows(lines, length), windows(talk, length)
-        return Text(np.concatenate(parts), len(parts[0]))
 
-    return cut(plan.short), cut(plan.long)
+def read_in_order(plan: Plan, text: Text, seed: int) -> Order:
+    """All windows of the run, books and chats mixed."""
+    parts = plan.long // plan.short
+    count = (plan.layer_steps * plan.layer_batch + plan.whole_steps * plan.whole_batch) // parts
+    chats = len(text.windows) - text.books
+    return mixed(text.books, chats, plan.chats_of_eight, count + plan.long_steps * plan.long_batch, seed)
+
+
+def lessons(plan: Plan, text: Text, seed: int) -> tuple[Lesson, Lesson, Lesson]:
+    """Of the three stages. No text is read twice while there is more: each goes on where the one before it stopped."""
+    short, parts = text.windows.reshape(-1, plan.short), plan.long // plan.short
+    of_layers = plan.layer_steps * plan.layer_batch // parts
+    of_whole = of_layers + plan.whole_steps * plan.whole_batch // parts
+    first, second, third = np.split(read_in_order(plan, text, seed), [of_layers, of_whole])
+    return (
+        Lesson(short, shortened(first, parts, seed), plan.layer_batch, plan.layer_steps),
+        Lesson(short, shortened(second, parts, seed), plan.whole_batch, plan.whole_steps),
+        Lesson(text.windows, third, plan.long_batch, plan.long_steps),
+    )
 
 
 def check_plan(work: Workplace, plan: Plan) -> None:
@@ -101,34 +115,19 @@ def run(work: Workplace, plan: Plan, earlier: Path | None = None) -> list[Parame
     """
     check_plan(work, plan)
     torch.manual_seed(work.seed)
-    short, long = prepare(work, plan)
-
-    def order(text: Text, windows: int, stage: int) -> Order:
-        chats = len(text.windows) - text.books
-        return mixed(text.books, chats, plan.chats_of_eight, windows, 10 * work.seed + stage)
-
-    targets = open_targets(work.folder, "short", short.windows)
-    plans = [
-        ("layers", targets, order(short, plan.layer_steps * plan.layer_batch, 0), plan.layer_batch, plan.layer_steps),
-        ("whole", targets, order(short, plan.whole_steps * plan.whole_batch, 1), plan.whole_batch, plan.whole_steps),
-        (
-            "long",
-            open_targets(work.folder, "long", long.windows),
-            order(long, plan.long_steps * plan.long_batch, 2),
-            plan.long_batch,
-            plan.long_steps,
-        ),
-    ]
-    layers = _first_layers(work, short.windows[order(short, _CALIBRATION // plan.short, 0)])
+    text = prepare(work, plan)
+    everything = lessons(plan, text, work.seed)
+    some = shortened(read_in_order(plan, text, work.seed)[: _CALIBRATION // plan.long], plan.long // plan.short, 0)
+    layers = _first_layers(work, text.windows.reshape(-1, plan.short)[some])
     if earlier is not None:
         layers = read_trained(open_gguf(earlier), layers)
-    for name, texts, windows_in_order, batch, steps in plans:
+    for name, lesson in zip(STAGES, everything, strict=True):
         stage = Run(work.folder, name, layers, [{} for _ in layers])
         train = layerwise if name == "layers" else endtoend
         train.start(stage)
         if stage.resume():
-            work.say(f"{name}: {stage.step} of {steps} steps were done before")
-        train.train(stage, work.teacher, texts, windows_in_order, batch, steps, work.say)
+            work.say(f"{name}: {stage.step} of {lesson.steps} steps were done before")
+        train.train(stage, work.teacher, lesson, work.say)
     plot_curves(work.folder, STAGES, work.folder / "curve.png")
     return layers
 

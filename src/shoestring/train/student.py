@@ -29,7 +29,8 @@ def delta_net(p: Parameters, h: Tensor) -> Tensor:
     q, k, v = (x.reshape(B, T, HEADS, HEAD_DIM) for x in qkv.split(HEADS * HEAD_DIM, -1))
     g = -p["A_log"].exp() * F.softplus(F.linear(h, p["in_proj_a"]) + p["dt_bias"])  # [B, T, N]
     beta = F.linear(h, p["in_proj_b"]).sigmoid()  # [B, T, N]
-    o = delta_rule(unit(q) * HEAD_DIM**-0.5, unit(k), v, g, beta)
+    with torch.autocast(h.device.type, enabled=False):
+        o = delta_rule(*(x.float() for x in (unit(q) * HEAD_DIM**-0.5, unit(k), v, g, beta)))
     z = F.linear(h, p["in_proj_z"]).view(B, T, HEADS, HEAD_DIM)
     return F.linear((rms_norm(o, p["norm"]) * F.silu(z)).reshape(B, T, -1), p["out_proj"])
 
@@ -91,7 +92,8 @@ def mixture(p: Parameters, h: Tensor) -> tuple[Tensor, Tensor]:
     All experts' neurons are computed from one product with the frozen base; what a token does not use has weight 0.
     """
     x = h.reshape(-1, HIDDEN)  # [R, H]
-    chances = F.linear(x, p["router"]).softmax(-1)  # [R, E]
+    with torch.autocast(h.device.type, enabled=False):  # which experts: as the engine chooses
+        chances = F.linear(x, p["router"]).softmax(-1)  # [R, E]
     best, which = chances.topk(ACTIVE, -1)
     weights = torch.zeros_like(chances).scatter(1, which, best / best.sum(-1, keepdim=True))
     # Switch Transformer's loss: 1 when shares and chances are even.

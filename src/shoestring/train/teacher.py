@@ -6,9 +6,11 @@ Letters: B sequences, T tokens of a window, H hidden, D dims of a head.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -125,18 +127,24 @@ class Passed:
     output: Tensor  # [B, T, H], the residual stream after the layer
 
 
+def layer(p: TeacherLayer, x: Tensor, cos: Tensor, sin: Tensor) -> Passed:
+    """The residual stream x [B, T, H] through one layer."""
+    h = rms_norm(x, p.attn_norm)
+    mixed = attention(p, h, cos, sin)
+    x = x + mixed
+    after = rms_norm(x, p.ffn_norm)
+    return Passed(h, mixed, after, x + feed_forward(p, after))
+
+
 @torch.no_grad()
-def walk(teacher: Teacher, tokens: Tensor) -> Iterator[Passed]:
-    """Layer after layer over tokens [B, T]."""
+def walk(teacher: Teacher, tokens: Tensor, one_layer: Callable[..., Passed] = layer) -> Iterator[Passed]:
+    """Layer after layer over tokens [B, T]; `one_layer` may be `layer` compiled."""
     cos, sin = (table[:, None] for table in rotary(torch.arange(tokens.shape[1], device=tokens.device)))
     x = teacher.embedding[tokens]
-    for layer in teacher.layers:
-        h = rms_norm(x, layer.attn_norm)
-        mixed = attention(layer, h, cos, sin)
-        x = x + mixed
-        after = rms_norm(x, layer.ffn_norm)
-        x = x + feed_forward(layer, after)
-        yield Passed(h, mixed, after, x)
+    for p in teacher.layers:
+        passed = one_layer(p, x, cos, sin)
+        x = passed.output
+        yield passed
 
 
 @torch.no_grad()
@@ -145,3 +153,7 @@ def hidden(teacher: Teacher, tokens: Tensor) -> Tensor:
     for passed in walk(teacher, tokens):
         last = passed.output
     return rms_norm(last, teacher.norm)
+
+
+def as_tokens(ids: npt.NDArray[np.uint16], device: torch.device) -> Tensor:
+    return torch.tensor(ids.astype(np.int64), device=device)

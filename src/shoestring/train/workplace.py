@@ -16,6 +16,8 @@ from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.demo import source_path
 from shoestring.train.teacher import Teacher, read_teacher
 
+_BAR = 20  # characters
+
 
 @dataclass(frozen=True)
 class Workplace:
@@ -27,10 +29,15 @@ class Workplace:
     tokenizer: Tokenizer
     template: ChatTemplate
 
-    def say(self, line: str) -> None:
-        """To the terminal and to the run's log."""
+    def say(self, line: str, share: float = 1) -> None:
+        """To the terminal and to the run's log. share: of a stage that is done; on a terminal a bar, in one place."""
         stamped = f"{time.strftime('%H:%M:%S')} {line}"
-        print(stamped, flush=True)
+        if sys.stdout.isatty():
+            done = round(_BAR * share)
+            bar = "█" * done + "░" * (_BAR - done) + " " if share < 1 else ""
+            print("\r\033[K" + bar + stamped, end="" if share < 1 else "\n", flush=True)
+        else:
+            print(stamped, flush=True)
         with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
             log.write(stamped + "\n")
 
