@@ -94,6 +94,16 @@ def test_a_folder_belongs_to_one_plan(tmp_path: Path, taught_by: teacher.Teacher
         stages.check_plan(work(2), stages.Plan())
 
 
+def test_a_run_goes_on_from_trained_weights_only(tmp_path: Path, taught_by: teacher.Teacher) -> None:
+    nothing: Any = None
+    work = Workplace(tmp_path, tmp_path, 1, torch.device("cpu"), taught_by, nothing, nothing)
+    with pytest.raises(CheckpointError, match=r"is another model: give a trained\.gguf"):
+        stages.run(work, stages.Plan(), demo.source_path())
+    with pytest.raises(CheckpointError, match=r"missing\.gguf"):
+        stages.run(work, stages.Plan(), tmp_path / "missing.gguf")
+    assert not list(tmp_path.iterdir())
+
+
 def test_chats_are_the_same_for_a_seed_and_end_where_they_should(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from shoestring.demo_qwen3_5.layout import EXPERTS, FULL_LAYERS
 from shoestring.errors import CheckpointError
 from shoestring.train import convert, endtoend, student, teacher
 from shoestring.train.evaluate import expert_shares, hidden, shuffled
-from shoestring.train.export import export, read_trained
+from shoestring.train.export import export, open_trained, read_trained
 from shoestring.train.optimizer import Trained, orthogonal
 from shoestring.train.rounding import ROUNDED, q5_0
 from shoestring.train.student import CHUNK, Parameters
@@ -156,6 +156,7 @@ def test_what_is_exported_comes_back_rounded(layers: list[Parameters], tmp_path:
         for name, value in old.items():
             error = (new[name] - value).norm() / (value.norm() + 1e-9)
             assert error < 0.08, name
+    assert open_trained(tmp_path / "trained.gguf").tensors.keys() == open_gguf(tmp_path / "trained.gguf").tensors.keys()
     broken = [{name: value.clone() for name, value in p.items()} for p in layers]
     broken[3]["v_proj"][100] = 1
     with pytest.raises(CheckpointError, match="was trained: this is another student"):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shoestring.checkpoint.gguf import open_gguf
 from shoestring.checkpoint.gguf_write import OutgoingTensor, write_gguf
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.demo_qwen3_5.blocks import Float32, to_q5_0, to_q8_0
@@ -21,6 +22,7 @@ from shoestring.demo_qwen3_5.layout import EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_
 from shoestring.errors import CheckpointError
 from shoestring.train.student import Parameters
 
+_ARCHITECTURE = "shoestring-trained"
 #: our name → GGUF name and type of what is carried as it is
 _CARRIED = {
     "input_norm": ("attn_norm.weight", "F32"),
@@ -55,7 +57,15 @@ def export(layers: list[Parameters], path: Path) -> None:
         full = _full_attention(arrays) if "q_proj" in arrays else {}
         for kind, extra in (("Q5_0", _differences(arrays)), ("Q8_0", full)):
             tensors += [_tensor(f"blk.{number}.{foreign}", kind, values) for foreign, values in extra.items()]
-    write_gguf(path, {"general.architecture": "shoestring-trained", "general.type": "adapter"}, tensors)
+    write_gguf(path, {"general.architecture": _ARCHITECTURE, "general.type": "adapter"}, tensors)
+
+
+def open_trained(path: Path) -> Checkpoint:
+    """Raises CheckpointError when the file is not one of `export`."""
+    trained = open_gguf(path)
+    if trained.metadata.get("general.architecture") != _ARCHITECTURE:
+        raise CheckpointError(f"{path} is another model: give a trained.gguf, which train-demo writes into its folder")
+    return trained
 
 
 def read_trained(trained: Checkpoint, first: list[Parameters]) -> list[Parameters]:

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shoestring.checkpoint.gguf import open_gguf
 from shoestring.errors import CheckpointError
 from shoestring.train import endtoend, layerwise
 from shoestring.train.checkpoint import Run, plot_curves
 from shoestring.train.convert import convert
 from shoestring.train.data import Ids, Lesson, Order, books, mixed, shortened, whole_words, windows, write_chats
-from shoestring.train.export import read_trained
+from shoestring.train.export import open_trained, read_trained
 from shoestring.train.student import Parameters
 from shoestring.train.teacher import as_tokens
 from shoestring.train.workplace import Workplace
@@ -113,14 +112,15 @@ def run(work: Workplace, plan: Plan, earlier: Path | None = None) -> list[Parame
 
     earlier: an exported file of another run, whose weights are the first ones of this.
     """
+    before = open_trained(earlier) if earlier is not None else None
     check_plan(work, plan)
     torch.manual_seed(work.seed)
     text = prepare(work, plan)
     everything = lessons(plan, text, work.seed)
     some = shortened(read_in_order(plan, text, work.seed)[: _CALIBRATION // plan.long], plan.long // plan.short, 0)
     layers = _first_layers(work, text.windows.reshape(-1, plan.short)[some])
-    if earlier is not None:
-        layers = read_trained(open_gguf(earlier), layers)
+    if before is not None:
+        layers = read_trained(before, layers)
     for name, lesson in zip(STAGES, everything, strict=True):
         stage = Run(work.folder, name, layers, [{} for _ in layers])
         train = layerwise if name == "layers" else endtoend
