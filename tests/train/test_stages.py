@@ -132,12 +132,16 @@ def test_chats_are_the_same_for_a_seed_and_end_where_they_should(
 def test_no_text_is_read_twice() -> None:
     plan = stages.Plan(layer_steps=3, layer_batch=4, whole_steps=5, whole_batch=8, long_steps=6, short=64, long=256)
     text = stages.Text(np.arange(40 * 256, dtype=np.uint16).reshape(40, 256), 20)  # 3 + 10 + 12 of them are read
-    layers, whole, long = stages.lessons(plan, text, 1)
+
+    def lessons(plan: stages.Plan) -> tuple[data.Lesson, ...]:
+        return stages.lessons(plan, text, stages.read_in_order(plan, text, 1), 1)
+
+    layers, whole, long = lessons(plan)
     read = [lesson.at(step) for lesson in (layers, whole, long) for step in range(lesson.steps)]
     assert [part.shape for part in read] == [(4, 64)] * 3 + [(8, 64)] * 5 + [(2, 256)] * 6
     tokens = np.concatenate([part.reshape(-1) for part in read])
     assert len(set(tokens.tolist())) == len(tokens) == 25 * 256
-    assert np.array_equal(whole.at(0), stages.lessons(stages.Plan(**{**vars(plan), "long_steps": 9}), text, 1)[1].at(0))
+    assert np.array_equal(whole.at(0), lessons(dataclasses.replace(plan, long_steps=9))[1].at(0))
 
 
 def test_no_steps_are_an_order_too() -> None:

@@ -98,12 +98,11 @@ def write(work: Workplace) -> None:
 
 def measure(work: Workplace) -> None:
     """The exported file's figures, rounded weights and all."""
-    from shoestring.checkpoint.gguf import open_gguf
     from shoestring.train import stages
     from shoestring.train.evaluate import evaluate, read_held_out
-    from shoestring.train.export import read_trained
+    from shoestring.train.export import open_trained, read_trained
 
     _, first = stages.latest(work)
-    layers = read_trained(open_gguf(work.folder / "trained.gguf"), first)
+    layers = read_trained(open_trained(work.folder / "trained.gguf"), first)
     for line in evaluate(layers, work.teacher, *read_held_out(work.folder)).lines():
         work.say(line)

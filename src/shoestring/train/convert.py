@@ -129,7 +129,7 @@ def _reach(old: TeacherLayer, h: Tensor) -> Tensor:
     """How many tokens back each head of the teacher looks on average, but for the first token, [heads]."""
     h = h[:4]
     B, T, _ = h.shape
-    cos, sin = (table[:, None] for table in rotary(torch.arange(T, device=h.device)))
+    cos, sin = rotary(T, h.device)
     q = rotate(F.linear(h, old.q).view(B, T, HEADS, HEAD_DIM), cos, sin).transpose(1, 2)
     k = rotate(F.linear(h, old.k).view(B, T, KV_HEADS, HEAD_DIM), cos, sin).transpose(1, 2)
     scores = q @ k.repeat_interleave(HEADS // KV_HEADS, 1).transpose(2, 3) * HEAD_DIM**-0.5

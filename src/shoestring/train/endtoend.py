@@ -23,7 +23,7 @@ from shoestring.train.optimizer import Trained
 from shoestring.train.products import compiled, fast_products
 from shoestring.train.rounding import rounded
 from shoestring.train.student import layer
-from shoestring.train.teacher import EPS, Teacher, as_tokens, rms_norm, rotary, walk
+from shoestring.train.teacher import Teacher, as_tokens, normed, rms_norm, rotary, walk
 from shoestring.train.teacher import layer as teacher_layer
 
 _STREAM, _BALANCE = {"whole": 15.0, "long": 40.0}, 0.05
@@ -73,7 +73,7 @@ def train(run: Run, teacher: Teacher, lesson: Lesson, say: Say) -> None:
     """Until all steps are done."""
     device = teacher.embedding.device
     taught, one_layer, of_rows = compiled(teacher_layer), compiled(layer), compiled(divergence_of_rows)
-    cos, sin = (table[:, None] for table in rotary(torch.arange(lesson.windows.shape[1], device=device)))
+    cos, sin = rotary(lesson.windows.shape[1], device)
     while run.step < lesson.steps:
         started = time.perf_counter()
         tokens = as_tokens(lesson.at(run.step), device)
@@ -96,10 +96,6 @@ def train(run: Run, teacher: Teacher, lesson: Lesson, say: Say) -> None:
         losses = {"loss": loss, "stream": stream.item(), "imbalance": imbalance.item()}
         run.finish_step(tokens.numel(), time.perf_counter() - started, lesson.steps, losses, say)
     run.save()
-
-
-def normed(x: Tensor) -> Tensor:
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
 
 
 @torch.no_grad()

@@ -131,7 +131,7 @@ def perplexity(of: Hidden, embedding: Tensor, tokens: Tensor, scored: Tensor) ->
 @torch.no_grad()
 def hidden(layers: list[Parameters], taught_by: Teacher, tokens: Tensor, cleared_at: int | None = None) -> Tensor:
     """The student's, after the last norm; `cleared_at`: the delta-nets forget everything before that place."""
-    cos, sin = (table[:, None] for table in rotary(torch.arange(tokens.shape[1], device=tokens.device)))
+    cos, sin = rotary(tokens.shape[1], tokens.device)
     x = taught_by.embedding[tokens]
     for i, p in enumerate(layers):
         h = rms_norm(x, p["input_norm"])
@@ -153,7 +153,7 @@ def shuffled(layers: list[Parameters]) -> list[Parameters]:
 @torch.no_grad()
 def expert_shares(layers: list[Parameters], taught_by: Teacher, tokens: Tensor) -> list[list[float]]:
     """How the choices of each layer's router spread over its experts."""
-    cos, sin = (table[:, None] for table in rotary(torch.arange(tokens.shape[1], device=tokens.device)))
+    cos, sin = rotary(tokens.shape[1], tokens.device)
     x = taught_by.embedding[tokens]
     found = []
     for i, p in enumerate(layers):

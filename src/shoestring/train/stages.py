@@ -69,19 +69,19 @@ def prepare(work: Workplace, plan: Plan) -> Text:
 
 
 def read_in_order(plan: Plan, text: Text, seed: int) -> Order:
-    """All windows of the run, books and chats mixed."""
+    """Numbers of all windows of the run, books and chats mixed."""
     parts = plan.long // plan.short
     count = (plan.layer_steps * plan.layer_batch + plan.whole_steps * plan.whole_batch) // parts
     chats = len(text.windows) - text.books
     return mixed(text.books, chats, plan.chats_of_eight, count + plan.long_steps * plan.long_batch, seed)
 
 
-def lessons(plan: Plan, text: Text, seed: int) -> tuple[Lesson, Lesson, Lesson]:
+def lessons(plan: Plan, text: Text, order: Order, seed: int) -> tuple[Lesson, Lesson, Lesson]:
     """Of the three stages. No text is read twice while there is more: each goes on where the one before it stopped."""
     short, parts = text.windows.reshape(-1, plan.short), plan.long // plan.short
     of_layers = plan.layer_steps * plan.layer_batch // parts
     of_whole = of_layers + plan.whole_steps * plan.whole_batch // parts
-    first, second, third = np.split(read_in_order(plan, text, seed), [of_layers, of_whole])
+    first, second, third = np.split(order, [of_layers, of_whole])
     return (
         Lesson(short, shortened(first, parts, seed), plan.layer_batch, plan.layer_steps),
         Lesson(short, shortened(second, parts, seed), plan.whole_batch, plan.whole_steps),
@@ -116,12 +116,12 @@ def run(work: Workplace, plan: Plan, earlier: Path | None = None) -> list[Parame
     check_plan(work, plan)
     torch.manual_seed(work.seed)
     text = prepare(work, plan)
-    everything = lessons(plan, text, work.seed)
-    some = shortened(read_in_order(plan, text, work.seed)[: _CALIBRATION // plan.long], plan.long // plan.short, 0)
+    order = read_in_order(plan, text, work.seed)
+    some = shortened(order[: _CALIBRATION // plan.long], plan.long // plan.short, 0)
     layers = _first_layers(work, text.windows.reshape(-1, plan.short)[some])
     if before is not None:
         layers = read_trained(before, layers)
-    for name, lesson in zip(STAGES, everything, strict=True):
+    for name, lesson in zip(STAGES, lessons(plan, text, order, work.seed), strict=True):
         stage = Run(work.folder, name, layers, [{} for _ in layers])
         train = layerwise if name == "layers" else endtoend
         train.start(stage)

@@ -79,14 +79,18 @@ def halves(rows: Tensor, heads: int) -> Tensor:
     return rows.reshape(heads, HEAD_DIM // 2, 2, -1).transpose(1, 2).reshape(rows.shape).contiguous()
 
 
+def normed(x: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
+
+
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * weight
+    return normed(x) * weight
 
 
-def rotary(positions: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of positions [...] → each [..., D/2]."""
-    frequencies = THETA ** (-torch.arange(0, HEAD_DIM, 2, device=positions.device, dtype=torch.float64) / HEAD_DIM)
-    angles = positions.to(torch.float64)[..., None] * frequencies
+def rotary(T: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """cos and sin of the first T positions, for all heads alike: each [T, 1, D/2]."""
+    frequencies = THETA ** (-torch.arange(0, HEAD_DIM, 2, device=device, dtype=torch.float64) / HEAD_DIM)
+    angles = torch.arange(T, device=device, dtype=torch.float64)[:, None, None] * frequencies
     return angles.cos().float(), angles.sin().float()
 
 
@@ -139,7 +143,7 @@ def layer(p: TeacherLayer, x: Tensor, cos: Tensor, sin: Tensor) -> Passed:
 @torch.no_grad()
 def walk(teacher: Teacher, tokens: Tensor, one_layer: Callable[..., Passed] = layer) -> Iterator[Passed]:
     """Layer after layer over tokens [B, T]; `one_layer` may be `layer` compiled."""
-    cos, sin = (table[:, None] for table in rotary(torch.arange(tokens.shape[1], device=tokens.device)))
+    cos, sin = rotary(tokens.shape[1], tokens.device)
     x = teacher.embedding[tokens]
     for p in teacher.layers:
         passed = one_layer(p, x, cos, sin)
