@@ -39,7 +39,7 @@ def peak():
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) << 10
 
 path, context, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-import shoestring.model.loading as loading
+import shoestring.runtime.loading as loading
 ops.isa()
 idle = peak()
 Tokenizer.from_checkpoint(open_checkpoint(path))

@@ -20,8 +20,8 @@ import shoestring
 from shoestring import demo_qwen3_5, ops
 from shoestring.engine.engine import Engine
 from shoestring.errors import CheckpointError
-from shoestring.model.model import Model
-from shoestring.model.perplexity import log_softmax_at
+from shoestring.runtime.model import Model
+from shoestring.runtime.perplexity import log_softmax_at
 
 CONTEXT = 768
 Messages = list[dict[str, str]]

@@ -17,7 +17,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("output",),
     ("hub", "stores", "demo", "demo_qwen3_5", "synthetic", "catalogue", "planning", "client"),
-    ("model",),
+    ("runtime",),
+    ("testing",),
     ("server", "train"),
     ("cli", "__init__", "__main__"),
 )

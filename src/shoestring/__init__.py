@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shoestring.engine.sampler import Sampling as Sampling
-    from shoestring.model.loading import load as load
-    from shoestring.model.model import Model as Model
     from shoestring.output.pieces import Piece as Piece
     from shoestring.planning.plan import plan as plan
+    from shoestring.runtime.loading import load as load
+    from shoestring.runtime.model import Model as Model
 
 __version__ = "0.1.0"
 
 __all__ = ["Model", "Piece", "Sampling", "__version__", "load", "plan"]
 
 _HOMES = {
-    "Model": "shoestring.model.model",
+    "Model": "shoestring.runtime.model",
     "Piece": "shoestring.output.pieces",
     "Sampling": "shoestring.engine.sampler",
-    "load": "shoestring.model.loading",
+    "load": "shoestring.runtime.loading",
     "plan": "shoestring.planning.plan",
 }
 

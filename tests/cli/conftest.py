@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
 
 from shoestring.cli import chat, perplexity, run_command
-from shoestring.model.model import Model
+from shoestring.runtime.model import Model
 
 
 @pytest.fixture

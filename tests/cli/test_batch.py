@@ -15,7 +15,7 @@ from shoestring.cli import models
 from shoestring.cli.app import run
 from shoestring.cli.batch import read_lines, repaired
 from shoestring.errors import RequestError
-from shoestring.model.scripted import scripted_model
+from shoestring.testing import scripted_model
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ CHILD = """
 import sys, time
 from shoestring.cli import models
 from shoestring.cli.app import run
-from shoestring.model.scripted import scripted_model
+from shoestring.testing import scripted_model
 
 def load(name, **options):
     model = scripted_model(context=1024)

@@ -14,7 +14,7 @@ from scripted_text import END_THINK, scripted
 
 from shoestring.cli import chat
 from shoestring.cli.app import run
-from shoestring.model.model import Model
+from shoestring.runtime.model import Model
 
 
 def test_a_conversation(

@@ -14,7 +14,7 @@ from scripted_text import END_THINK, scripted
 import shoestring
 from shoestring.cli.app import run
 from shoestring.errors import CheckpointError
-from shoestring.model.model import Model
+from shoestring.runtime.model import Model
 
 
 @pytest.mark.parametrize("name", ["qwen3.5:35b", "org_m_m-Q4_K_M.gguf", "org/name"])

@@ -15,7 +15,7 @@ from scripted_text import scripted
 from shoestring.cli import run_command
 from shoestring.cli.app import run
 from shoestring.errors import CapacityError, CheckpointError, NumericsError
-from shoestring.model.model import Model
+from shoestring.runtime.model import Model
 
 WRONG = [
     ("run", "Missing argument"),
@@ -136,7 +136,7 @@ def test_bench_names_the_config_that_is_wrong(tmp_path: Path, capsys: pytest.Cap
 def test_bench_makes_no_model_that_does_not_fit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from shoestring.model import memory
+    from shoestring.runtime import memory
 
     monkeypatch.setattr(memory, "free_memory", lambda: 1 << 20)
     out = tmp_path / "kept.gguf"

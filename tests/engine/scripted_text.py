@@ -10,7 +10,7 @@ from typing import Any
 from shoestring.engine.engine import Engine
 from shoestring.engine.scripted import ScriptedModel
 from shoestring.errors import RequestError
-from shoestring.model.model import Model
+from shoestring.runtime.model import Model
 
 BEGIN, END, THINK, END_THINK = 256, 257, 258, 259
 

@@ -16,9 +16,9 @@ from random_checkpoints import tokens
 import shoestring
 from shoestring.engine.cache import Demand, Layout
 from shoestring.errors import CapacityError, CheckpointError, RequestError
-from shoestring.model import loading, memory
-from shoestring.model.opening import open_model
 from shoestring.models.state import AttentionState, DeltaNetState
+from shoestring.runtime import loading, memory
+from shoestring.runtime.opening import open_model
 
 GIB = 1 << 30
 LAYOUT = Layout((AttentionState(2, 64), AttentionState(2, 64, chunk_size=96), DeltaNetState((64, 3), (4, 16, 16))))
@@ -190,7 +190,7 @@ def test_a_truncated_file_ends_the_program_with_one_line(path: Path, tmp_path: P
     code = """if True:
         import os, sys
         from shoestring.cli.app import run
-        from shoestring.model import loading
+        from shoestring.runtime import loading
         real = loading.load_weights
         def load_weights(*arguments):
             os.truncate(sys.argv[1], 5000)

@@ -21,8 +21,8 @@ import shoestring
 from shoestring import ops
 from shoestring.engine.engine import Engine
 from shoestring.engine.sampler import Sampling
-from shoestring.model.model import Model
 from shoestring.models.state import KVType
+from shoestring.runtime.model import Model
 
 #: Crosses pages (64) and attention chunks (96).
 LENGTH = 200

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoestring.model.model import Model
-from shoestring.model.scripted import Asked, CallSyntax, Family, Reply, scripted_model, scripted_tokenizer
 from shoestring.output.events import Content, TokenInfo, ToolCall, ToolCallArguments
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
+from shoestring.runtime.model import Model
+from shoestring.testing import Asked, CallSyntax, Family, Reply, scripted_model, scripted_tokenizer
 
 FAMILIES: tuple[Family, ...] = ("qwen3_5", "llama4")
 ARGUMENTS = {"city": "Ålesund", "days": [1, 2], "deep": {"a": None, "b": True}}

@@ -12,11 +12,11 @@ from assembled import STRICT_TOOL, Assembled, assemble
 from shoestring.engine.engine import Engine
 from shoestring.engine.sampler import Sampling
 from shoestring.engine.scripted import ScriptedModel
-from shoestring.model.scripted import scripted_tokenizer
 from shoestring.output.events import Event, TokenInfo
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
 from shoestring.output.request import Constraint, ToolChoice
+from shoestring.testing import scripted_tokenizer
 
 TOKENIZER = scripted_tokenizer("qwen3_5")
 THINKING = TOKENIZER.thinking

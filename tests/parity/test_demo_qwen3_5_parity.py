@@ -18,8 +18,8 @@ from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.demo_qwen3_5 import hugging_face
 from shoestring.errors import CheckpointError
-from shoestring.model.perplexity import log_softmax_at
 from shoestring.models.weights import load_weights
+from shoestring.runtime.perplexity import log_softmax_at
 
 TEXT = (
     "<|im_start|>user\nWhat do bees make, and from what?<|im_end|>\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from shoestring.model.model import Model
+from shoestring.runtime.model import Model
 
 
 def slowed(model: Model, seconds: float) -> Model:

@@ -9,11 +9,11 @@ import sys
 
 from running import slowed
 
-from shoestring.model.scripted import Reply, scripted_model
 from shoestring.server.run import serve
 from shoestring.server.service import Service
 from shoestring.server.settings import Settings
 from shoestring.server.sockets import address_of, bind
+from shoestring.testing import Reply, scripted_model
 
 STEP_SECONDS = 0.01
 

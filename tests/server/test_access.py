@@ -13,12 +13,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from shoestring.errors import RequestError
-from shoestring.model.scripted import scripted_model
 from shoestring.server.app import create_app
 from shoestring.server.exposure import all_keys, check_exposure, is_loopback
 from shoestring.server.log import RequestLog
 from shoestring.server.service import Service
 from shoestring.server.settings import Settings
+from shoestring.testing import scripted_model
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 URL = "/v1/chat/completions"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from shoestring.model.scripted import Reply, scripted_model
 from shoestring.server.app import create_app
 from shoestring.server.service import Service
+from shoestring.testing import Reply, scripted_model
 
 REPLIES = {
     "hi": Reply("hällo", thinking="hmm"),

@@ -15,10 +15,10 @@ pytest.importorskip("uvicorn", reason="needs the server's packages: pip install 
 from browser import OVER, Open, opened, wait_until
 from running import running, slowed
 
-from shoestring.model.scripted import Asked, Reply, scripted_model
 from shoestring.server.app import create_app
 from shoestring.server.service import Service
 from shoestring.server.settings import Settings
+from shoestring.testing import Asked, Reply, scripted_model
 
 CONTEXT = 2048
 LONG = "And so it goes on. " * 60

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from running import running
 
-from shoestring.model.scripted import scripted_model
 from shoestring.server.app import create_app
 from shoestring.server.service import Service
+from shoestring.testing import scripted_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # their own affair
 

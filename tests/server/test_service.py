@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from shoestring.errors import NumericsError
-from shoestring.model.model import Model
-from shoestring.model.scripted import Family, Reply, scripted_model
 from shoestring.output.events import Content, Thinking, ToolCall, ToolCallArguments
+from shoestring.runtime.model import Model
 from shoestring.server.errors import ApiError
 from shoestring.server.prompts import chat_prompt
 from shoestring.server.requests import (
@@ -27,6 +26,7 @@ from shoestring.server.requests import (
     Usage,
 )
 from shoestring.server.service import Service, Stream
+from shoestring.testing import Family, Reply, scripted_model
 
 LONG = Reply("x" * 2000)
 REPLIES = {"hi": Reply("hello", thinking="hmm"), "long": LONG, "act": Reply("now", calls=[("f", {"a": [1, "ä"]})])}

@@ -18,7 +18,7 @@ from shoestring.cli.progress import Progress, human
 from shoestring.errors import CapacityError, RequestError
 
 if TYPE_CHECKING:
-    from shoestring.model.model import Model
+    from shoestring.runtime.model import Model
 
 HELP = """Measure prefill and decode in tokens/s (median and range of several repetitions), load time and peak memory.
 
@@ -180,7 +180,7 @@ def peak_memory() -> int:
 
 def write(source: Path, layers: int | None, mix: str, path: Path) -> None:
     """Make a GGUF file of random weights. Raises CapacityError where they would not fit the memory afterwards."""
-    from shoestring.model.memory import free_memory
+    from shoestring.runtime.memory import free_memory
     from shoestring.synthetic import read_config, synthetic_bytes, with_layers, write_synthetic
 
     config = read_config(source)

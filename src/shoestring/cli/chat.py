@@ -23,7 +23,7 @@ from shoestring.cli.shared import spread
 from shoestring.errors import CapacityError, RequestError, ShoestringError
 
 if TYPE_CHECKING:
-    from shoestring.model.model import Model
+    from shoestring.runtime.model import Model
 
 HELP = """Talk with MODEL. Ctrl-C stops an answer, /help lists what else can be typed.
 

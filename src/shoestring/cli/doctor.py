@@ -152,9 +152,9 @@ def model_fits(settings: Settings) -> Finding:
 def _planned(settings: Settings) -> str:
     from shoestring.cli.progress import human
     from shoestring.demo import DEMO_NAME
-    from shoestring.model.loading import plan
-    from shoestring.model.memory import free_memory, weight_bytes
-    from shoestring.model.opening import open_model
+    from shoestring.runtime.loading import plan
+    from shoestring.runtime.memory import free_memory, weight_bytes
+    from shoestring.runtime.opening import open_model
 
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)

@@ -13,13 +13,13 @@ from shoestring.cli.progress import human
 from shoestring.errors import TokenizerError
 
 if TYPE_CHECKING:
-    from shoestring.model.opening import Opened
+    from shoestring.runtime.opening import Opened
 
 HELP = """Tell what MODEL is: architecture, parameters, types and bytes, context, template, and what is unusual."""
 
 
 def inspect(model: options.ModelName, json: options.Json = False, debug: options.Debug = False) -> None:
-    from shoestring.model.opening import open_model
+    from shoestring.runtime.opening import open_model
 
     facts = described(open_model(find(model)))
     if json:
@@ -54,9 +54,9 @@ def described(opened: Opened) -> dict[str, Any]:
     """All that is known of a checkpoint, as JSON has it."""
     from shoestring.checkpoint.summary import summarize
     from shoestring.engine.cache import Demand
-    from shoestring.model.memory import free_memory, weight_bytes
     from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
     from shoestring.models.state import AttentionState
+    from shoestring.runtime.memory import free_memory, weight_bytes
 
     config, checkpoint, layout = opened.config, opened.checkpoint, opened.layout
     summary = summarize(config, checkpoint, opened.binding)

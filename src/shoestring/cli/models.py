@@ -11,7 +11,7 @@ from shoestring.cli.progress import Progress
 from shoestring.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from shoestring.model.model import Model
+    from shoestring.runtime.model import Model
 
 #: organisation/repository, perhaps with the name of a quantization behind a colon
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
@@ -53,7 +53,7 @@ def find(name: str) -> Path:
 
 def load_model(name: str, *, threads: int | None, kv_type: KVType, context: int | None) -> Model:
     """Load MODEL for a command. Raises as `find` and `shoestring.load` do."""
-    from shoestring.model.loading import checked_threads, load
+    from shoestring.runtime.loading import checked_threads, load
 
     if threads is not None:
         checked_threads(threads)

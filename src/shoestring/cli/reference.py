@@ -19,11 +19,11 @@ from shoestring.checkpoint.chat_template import ChatTemplate
 from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.engine.sampler import Sampling, default_sampling
 from shoestring.errors import CapacityError, RequestError
-from shoestring.model.opening import open_model
 from shoestring.output.events import FinishReason, TokenInfo
 from shoestring.output.form import form_of
 from shoestring.output.pieces import Answer, Piece
 from shoestring.reference.model import generate
+from shoestring.runtime.opening import open_model
 
 NOTICE = "reference: plain numpy float64, slow, and outside of the promise of equal bits"
 

@@ -16,7 +16,7 @@ from shoestring.cli.progress import Progress
 from shoestring.cli.shared import spread
 
 if TYPE_CHECKING:
-    from shoestring.model.opening import Opened
+    from shoestring.runtime.opening import Opened
     from shoestring.server.settings import Resolved, Settings
 
 HELP = """Serve MODEL to programs that speak OpenAI's, Anthropic's or Ollama's API, and a chat page to browsers.
@@ -47,9 +47,9 @@ def run(settings: Settings) -> None:
     """Everything that can be refused is refused before the model is loaded."""
     from shoestring import ops
     from shoestring.demo import DEMO_NAME
-    from shoestring.model.loading import checked_threads, load, plan
-    from shoestring.model.memory import weight_bytes
-    from shoestring.model.opening import open_model
+    from shoestring.runtime.loading import checked_threads, load, plan
+    from shoestring.runtime.memory import weight_bytes
+    from shoestring.runtime.opening import open_model
     from shoestring.server.banner import banner
     from shoestring.server.exposure import all_keys, check_exposure
     from shoestring.server.run import serve as serve_http

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from shoestring.engine.engine import Delivery
-from shoestring.model.model import Model, Prompt
 from shoestring.output.events import TokenInfo
 from shoestring.output.form import Form, form_of
 from shoestring.output.machine import OutputMachine
+from shoestring.runtime.model import Model, Prompt
 from shoestring.server.requests import ChatRequest, CompletionRequest, Delta, Finished
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shoestring.model.model import Model
+from shoestring.runtime.model import Model
 from shoestring.server.exposure import access
 from shoestring.server.served import ServedModel
 from shoestring.server.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 
 from shoestring.checkpoint.chat_template import ROLES
 from shoestring.errors import RequestError
-from shoestring.model.model import Model, Prompt
+from shoestring.runtime.model import Model, Prompt
 from shoestring.server.requests import ChatRequest, CompletionRequest
 
 

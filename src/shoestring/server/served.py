@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shoestring.model.model import Model
+from shoestring.runtime.model import Model
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 from shoestring.engine.request import Counts
 from shoestring.engine.sampler import Sampling
 from shoestring.errors import ShoestringError
-from shoestring.model.model import Model, Prompt
+from shoestring.runtime.model import Model, Prompt
 from shoestring.server import prompts, record
 from shoestring.server.answers import output_machines, stop_ids
 from shoestring.server.engine_thread import EngineThread

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 from shoestring.engine.sampler import Sampling
-from shoestring.model.model import Prompt
 from shoestring.output.machine import OutputMachine
+from shoestring.runtime.model import Prompt
 from shoestring.server.record import Record
 from shoestring.server.requests import StreamItem
 

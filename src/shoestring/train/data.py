@@ -22,8 +22,8 @@ from shoestring.checkpoint.chat_template import ChatTemplate
 from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.demo import ensure_demo
 from shoestring.errors import CheckpointError
-from shoestring.model.loading import load
-from shoestring.model.model import Model
+from shoestring.runtime.loading import load
+from shoestring.runtime.model import Model
 from shoestring.train.prompts import prompts
 
 Ids = npt.NDArray[np.uint16]

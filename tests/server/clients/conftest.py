@@ -12,7 +12,7 @@ import httpx
 import pytest
 from questions import RAW, RAW_REPLY, rule
 
-from shoestring.model.scripted import Family, scripted_model
+from shoestring.testing import Family, scripted_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

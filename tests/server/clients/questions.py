@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shoestring.model.scripted import Asked, Reply
+from shoestring.testing import Asked, Reply
 
 HELLO = "Say hello."
 HELLO_REPLY = "Hello — γειά σου, 你好 👋!"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from running import running
 
-from shoestring.model.scripted import Asked, CallSyntax, Family, Reply, scripted_model
+from shoestring.testing import Asked, CallSyntax, Family, Reply, scripted_model
 
 pytest.importorskip("openai", reason="the client, PyPI's openai, is not installed")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from questions import ADA, BOTH, HELLO, HELLO_REPLY, OSLO, ROME, SUM, WEATHER, WEATHER_SCHEMA
 
-from shoestring.model.scripted import Family
+from shoestring.testing import Family
 
 anthropic = pytest.importorskip("anthropic", reason="the client, PyPI's anthropic, is not installed")
 

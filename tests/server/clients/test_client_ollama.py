@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from questions import ADA, BOTH, HELLO, HELLO_REPLY, OSLO, RAW, RAW_REPLY, ROME, SUM, WEATHER, WEATHER_TOOL
 
-from shoestring.model.scripted import Family
+from shoestring.testing import Family
 
 ollama = pytest.importorskip("ollama", reason="the client, PyPI's ollama, is not installed")
 

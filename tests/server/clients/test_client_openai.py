@@ -23,7 +23,7 @@ from questions import (
     WEATHER_TOOL,
 )
 
-from shoestring.model.scripted import Family
+from shoestring.testing import Family
 
 openai = pytest.importorskip("openai", reason="the client, PyPI's openai, is not installed")
 

@@ -20,7 +20,7 @@ from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.engine.engine import Engine
 from shoestring.engine.scripted import ScriptedModel
 from shoestring.errors import RequestError
-from shoestring.model.model import Model
+from shoestring.runtime.model import Model
 
 Family = Literal["qwen3_5", "llama4"]
 #: How Llama 4 writes a call; Qwen 3.5 has one form.

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from shoestring.engine.engine import Engine
 from shoestring.engine.sampler import Sampling, default_sampling
 from shoestring.errors import RequestError
-from shoestring.model import perplexity as perplexities
 from shoestring.output.events import TokenInfo
 from shoestring.output.form import form_of
 from shoestring.output.pieces import Answer, Piece
 from shoestring.output.syntax import Vocabulary
+from shoestring.runtime import perplexity as perplexities
 
 Float32 = npt.NDArray[np.float32]
 Message = Mapping[str, Any]

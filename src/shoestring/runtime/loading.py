@@ -12,7 +12,9 @@ from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
 from shoestring.errors import RequestError
-from shoestring.model.memory import (
+from shoestring.models.state import KVType
+from shoestring.models.weights import load_weights
+from shoestring.runtime.memory import (
     CACHE_SHARE,
     WORKSPACE_BYTES,
     Plan,
@@ -21,10 +23,8 @@ from shoestring.model.memory import (
     plan_state,
     weight_bytes,
 )
-from shoestring.model.model import Model
-from shoestring.model.opening import Opened, open_model
-from shoestring.models.state import KVType
-from shoestring.models.weights import load_weights
+from shoestring.runtime.model import Model
+from shoestring.runtime.opening import Opened, open_model
 
 if TYPE_CHECKING:
     from shoestring.checkpoint.chat_template import ChatTemplate
