@@ -5,7 +5,7 @@ For tests of servers, clients and pages, and to try an agent without waiting for
     model = scripted_model({"What is 6 × 7?": Reply("42", thinking="six sevens")})
 
 Its vocabulary is the 256 bytes and the family's added tokens, its chat template the family's documented format, and
-below it runs the engine with its pages and slots (engine/scripted.py). What it says depends on the prompt alone.
+below it runs the engine with its pages and slots (engine/scripted_runner.py). What it says depends on the prompt alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from shoestring.checkpoint.chat_template import ChatTemplate
 from shoestring.checkpoint.tokenizer import Tokenizer
 from shoestring.engine.engine import Engine
-from shoestring.engine.scripted import ScriptedModel
+from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import RequestError
 from shoestring.runtime.model import Model
 
@@ -145,7 +145,7 @@ def scripted_model(
     script = _Script(tokenizer, words, _rule(replies), completions or {}, call_syntax)
     width = -(-tokenizer.vocab_size // 8) * 8
     chunk = 0 if family == "qwen3_5" else 256
-    runner = ScriptedModel(script.next, vocab_size=width, chunk_size=chunk, recurrent=family == "qwen3_5")
+    runner = ScriptedRunner(script.next, vocab_size=width, chunk_size=chunk, recurrent=family == "qwen3_5")
     return Model(
         Engine(runner, context=context, sequences=sequences, **engine),
         tokenizer,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shoestring.engine.engine import Engine
-from shoestring.engine.scripted import ScriptedModel
+from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import RequestError
 from shoestring.runtime.model import Model
 
@@ -94,7 +94,7 @@ def scripted(answers: Mapping[str, Sequence[int]], *, add_bos: bool = False, **o
         return END
 
     engine = Engine(
-        ScriptedModel(script, vocab_size=264, chunk_size=128), **{"context": 512, "sequences": 4, **options}
+        ScriptedRunner(script, vocab_size=264, chunk_size=128), **{"context": 512, "sequences": 4, **options}
     )
     return Model(engine, ByteTokenizer(add_bos), ByteTemplate(), family="qwen3_5")
 

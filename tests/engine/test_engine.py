@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from shoestring.engine.batch import runs
 from shoestring.engine.engine import Engine
 from shoestring.engine.sampler import Sampling
-from shoestring.engine.scripted import ScriptedModel
+from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import CapacityError, NumericsError, RequestError
 
 GREEDY = Sampling(temperature=0)
@@ -35,7 +35,7 @@ def expected(prompt: Sequence[int], count: int) -> list[int]:
 
 def make(**options: Any) -> Engine:
     model = {k: options.pop(k) for k in ("chunk_size", "recurrent") if k in options}
-    scripted = ScriptedModel(successor, vocab_size=VOCABULARY, **model)
+    scripted = ScriptedRunner(successor, vocab_size=VOCABULARY, **model)
     return Engine(scripted, **{"context": 700, "sequences": 4, **options})
 
 
@@ -53,7 +53,7 @@ def answers(engine: Engine, prompts: Sequence[Sequence[int]], count: int, **opti
 
 
 def rows(engine: Engine) -> int:
-    assert isinstance(engine.runner, ScriptedModel)
+    assert isinstance(engine.runner, ScriptedRunner)
     return engine.runner.rows
 
 
@@ -191,7 +191,7 @@ def test_a_cancelled_request_frees_its_place() -> None:
     engine.check()
 
 
-class Failing(ScriptedModel):
+class Failing(ScriptedRunner):
     """Fails in the n-th forward pass, after it has written to the state."""
 
     def __init__(self, fail_at: int, error: BaseException | None) -> None:

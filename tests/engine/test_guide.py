@@ -12,7 +12,7 @@ from test_engine import GREEDY, VOCABULARY, answers, expected, make, prompt, row
 from shoestring.engine.engine import Delivery, Engine
 from shoestring.engine.request import Status
 from shoestring.engine.sampler import Sampled, Sampling
-from shoestring.engine.scripted import ScriptedModel
+from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import RequestError
 
 
@@ -119,7 +119,7 @@ def test_a_failing_guide_ends_its_own_request_only(guide: Script) -> None:
 def test_penalties_are_off_where_the_guide_says_so() -> None:
     asked: list[Sampling] = []
 
-    class Watched(ScriptedModel):
+    class Watched(ScriptedRunner):
         def sample(self, logits, sampling, *rest):  # type: ignore[no-untyped-def]
             asked.append(sampling)
             return Sampled(1)

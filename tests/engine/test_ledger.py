@@ -10,8 +10,8 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shoestring.engine.cache import Demand
 from shoestring.engine.ledger import Ledger
+from shoestring.engine.pools import Demand
 from shoestring.engine.prefix import common_prefix, match
 from shoestring.engine.scheduler import Scheduler
 from shoestring.engine.sequence import Sequence, thinned

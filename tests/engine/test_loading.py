@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from random_checkpoints import tokens
 
 import shoestring
-from shoestring.engine.cache import Demand, Layout
+from shoestring.engine.pools import Demand, Layout
 from shoestring.errors import CapacityError, CheckpointError, RequestError
 from shoestring.models.state import AttentionState, DeltaNetState
 from shoestring.runtime import loading, memory

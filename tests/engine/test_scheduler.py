@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shoestring.engine.cache import Demand
+from shoestring.engine.pools import Demand
 from shoestring.engine.scheduler import FIRST_ROWS, WAIT_SECONDS, Scheduler, Span
 from shoestring.errors import CapacityError
 

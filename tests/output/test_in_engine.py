@@ -11,7 +11,7 @@ from assembled import STRICT_TOOL, Assembled, assemble
 
 from shoestring.engine.engine import Engine
 from shoestring.engine.sampler import Sampling
-from shoestring.engine.scripted import ScriptedModel
+from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.output.events import Event, TokenInfo
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
@@ -40,7 +40,7 @@ def answers(
 ) -> list[tuple[list[int], Assembled]]:
     """Each request's tokens and what a client gets, all submitted at once."""
     engine = Engine(
-        ScriptedModel(babble, vocab_size=-(-TOKENIZER.vocab_size // 8) * 8), context=512, sequences=sequences
+        ScriptedRunner(babble, vocab_size=-(-TOKENIZER.vocab_size // 8) * 8), context=512, sequences=sequences
     )
     machines: dict[int, OutputMachine] = {}
     for one in asked:

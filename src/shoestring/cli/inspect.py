@@ -53,7 +53,7 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
 def described(opened: Opened) -> dict[str, Any]:
     """All that is known of a checkpoint, as JSON has it."""
     from shoestring.checkpoint.summary import summarize
-    from shoestring.engine.cache import Demand
+    from shoestring.engine.pools import Demand
     from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
     from shoestring.models.state import AttentionState
     from shoestring.runtime.memory import free_memory, weight_bytes

@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.engine.answering import deliveries, draw, failure, not_finite
 from shoestring.engine.batch import build_step, runs
-from shoestring.engine.cache import STRIDE, Demand, allocate_state, cache_room, copy_page
+from shoestring.engine.draw import deliveries, draw, failure, not_finite
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
+from shoestring.engine.pools import STRIDE, Demand, allocate_state, cache_room, copy_page
 from shoestring.engine.request import Counts, Receive, Request, Status
 from shoestring.engine.request import Delivery as Delivery
 from shoestring.engine.request import FinishReason as FinishReason

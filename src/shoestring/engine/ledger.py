@@ -6,7 +6,7 @@ and turns, the tree pages and slots; here they meet, so that a test can play tho
 
 from __future__ import annotations
 
-from shoestring.engine.cache import Demand
+from shoestring.engine.pools import Demand
 from shoestring.engine.prefix import Copy, Match, can_fork, common_prefix, match
 from shoestring.engine.scheduler import Scheduler, Span
 from shoestring.engine.sequence import Sequence

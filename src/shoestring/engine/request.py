@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.engine.cache import Demand
 from shoestring.engine.guide import Guide
+from shoestring.engine.pools import Demand
 from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.engine.sequence import Sequence
 

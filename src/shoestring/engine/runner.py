@@ -1,6 +1,6 @@
 """What the engine asks of a model, and the real one: a family's forward pass with its weights and workspace.
 
-`ScriptedModel` (scripted.py) stands at the same boundary, so that everything above it is tested without kernels.
+`ScriptedRunner` (scripted_runner.py) stands at the same boundary, so that everything above it is tested without kernels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring import ops
-from shoestring.engine.cache import Layout
+from shoestring.engine.pools import Layout
 from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.models import families
 from shoestring.models.state import State

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from shoestring.engine.cache import Demand
+from shoestring.engine.pools import Demand
 from shoestring.errors import CapacityError
 
 #: What others' prompts may add to a step of an answer.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shoestring.checkpoint.names import Binding, Source
 from shoestring.checkpoint.tensors import TENSOR_TYPES
-from shoestring.engine.cache import Demand, Layout, cache_room
+from shoestring.engine.pools import Demand, Layout, cache_room
 from shoestring.errors import CapacityError, RequestError
 from shoestring.models.state import KVType
 

@@ -10,7 +10,7 @@ from shoestring.checkpoint.config_parse import parse_config
 from shoestring.checkpoint.names import Binding, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.engine.cache import Layout
+from shoestring.engine.pools import Layout
 from shoestring.models.families import state_layout
 
 

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from shoestring.engine.cache import Demand
+from shoestring.engine.pools import Demand
 from shoestring.engine.request import Counts
 from shoestring.server import dependencies
 from shoestring.server.record import Record

@@ -1,4 +1,4 @@
-"""ScriptedModel: a model whose answers are written down, for tests of everything above the kernels.
+"""ScriptedRunner: a model whose answers are written down, for tests of everything above the kernels.
 
 It is not blind to the engine: tokens are kept in the pages of a global and a chunk-local layer and, as a running
 hash, in a recurrent slot, and what a row sees is read back from there. A wrong page, a wrong slot or a row
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.engine.cache import Layout
+from shoestring.engine.pools import Layout
 from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.errors import RequestError
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, State
@@ -28,7 +28,7 @@ Integers = npt.NDArray[np.integer[Any]]
 _MODULUS = 16_777_213
 
 
-class ScriptedModel:
+class ScriptedRunner:
     """`script(tokens)` is the token that follows; its logit is 10, of others 0. A hidden state names what its row sees.
 
     chunk_size 0: no chunk-local layer. recurrent: also keep a state that cannot be rewound. The script is asked
