@@ -25,8 +25,8 @@ import numpy as np
 
 import shoestring
 from shoestring import demo, demo_qwen3_5
-from shoestring.checkpoint.gguf import open_gguf
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.formats.gguf import open_gguf
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.demo_qwen3_5 import hugging_face
 from shoestring.demo_qwen3_5.join import join
 from shoestring.errors import ShoestringError

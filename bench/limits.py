@@ -19,7 +19,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from shoestring.checkpoint.config import Llama4Config
+from shoestring.checkpoint.config.types import Llama4Config
 from shoestring.synthetic import read_config, write_synthetic
 
 CONFIG = Path(__file__).parent / "configs" / "llama4-16-experts.json"
@@ -32,7 +32,7 @@ _PROBE = """
 import json, sys
 from shoestring import ops
 from shoestring.checkpoint.open import open_checkpoint
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 
 def peak():
     lines = open("/proc/self/status").read().splitlines()

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from shoestring.checkpoint.open import open_checkpoint
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.output.form import Form, form_of
 from shoestring.output.machine import OutputMachine
 from shoestring.output.masks import vocabulary_of

@@ -28,7 +28,7 @@ import httpx
 import psutil
 from servers import CONFIG, Server, shoestring, use_whole_vocabulary
 
-from shoestring.checkpoint.config import Qwen3_5Config
+from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.synthetic import read_config, write_synthetic
 
 CONTEXT = 512

@@ -22,7 +22,7 @@ import numpy as np
 import shoestring
 from shoestring import demo
 from shoestring.checkpoint.open import open_checkpoint
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "peers"))
 

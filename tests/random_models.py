@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shoestring.checkpoint.config import Llama4Config, Qwen3_5Config, Rotary
+from shoestring.checkpoint.config.types import Llama4Config, Qwen3_5Config, Rotary
 
 Config = Qwen3_5Config | Llama4Config
 VOCABULARY = 1024

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from shoestring import demo, demo_qwen3_5
-from shoestring.checkpoint.config import Qwen3_5Config
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.gguf import open_gguf
-from shoestring.checkpoint.gguf_write import OutgoingTensor, write_gguf
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.config.types import Qwen3_5Config
+from shoestring.checkpoint.formats.gguf import open_gguf
+from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.demo_qwen3_5 import hugging_face, layout

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import random_models
 
-from shoestring.checkpoint.config_parse import parse_config
+from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.synthetic import fill, read_config, synthetic_bytes, with_layers, write_synthetic

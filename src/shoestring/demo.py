@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.checkpoint.gguf_write import OutgoingTensor, Progress, write_gguf
+from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, Progress, write_gguf
 from shoestring.checkpoint.tensors import Checkpoint, Tensor
 from shoestring.errors import CheckpointError
 
@@ -70,7 +70,7 @@ def ensure_demo(progress: Progress | None = None) -> Path:
     """
     path = demo_path()
     if not path.exists():
-        from shoestring.checkpoint.gguf import open_gguf
+        from shoestring.checkpoint.formats.gguf import open_gguf
 
         convert(open_gguf(source_path()), path, progress)
     return path

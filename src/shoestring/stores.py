@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from shoestring.checkpoint.config import GGUF_ARCHITECTURES, MODEL_TYPES
+from shoestring.checkpoint.config.types import GGUF_ARCHITECTURES, MODEL_TYPES
 
 Store = Literal["Hugging Face", "llama.cpp", "LM Studio", "Ollama"]
 

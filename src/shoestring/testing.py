@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shoestring.checkpoint.chat_template import ChatTemplate
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.chat_template import ChatTemplate
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.engine.engine import Engine
 from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import RequestError

@@ -19,9 +19,9 @@ from tiny_checkpoints import (
     write_hugging_face,
 )
 
-from shoestring.checkpoint import name_tables
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import Source, bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names import tables
+from shoestring.checkpoint.names.bind import Source, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.summary import sources_nbytes, summarize
 from shoestring.errors import CheckpointError
@@ -117,10 +117,10 @@ def test_both_formats_give_the_same_config(tmp_path, kind):
 @pytest.mark.parametrize(
     ("arch", "rows"),
     [
-        ("QWEN35", name_tables.QWEN_LAYER + name_tables.QWEN_ATTENTION + name_tables.QWEN_DENSE),
-        ("QWEN35", name_tables.QWEN_DELTA_NET),
-        ("QWEN35MOE", name_tables.QWEN_MIXTURE),
-        ("LLAMA4", name_tables.LLAMA_LAYER + name_tables.LLAMA_DENSE + name_tables.LLAMA_MIXTURE),
+        ("QWEN35", tables.QWEN_LAYER + tables.QWEN_ATTENTION + tables.QWEN_DENSE),
+        ("QWEN35", tables.QWEN_DELTA_NET),
+        ("QWEN35MOE", tables.QWEN_MIXTURE),
+        ("LLAMA4", tables.LLAMA_LAYER + tables.LLAMA_DENSE + tables.LLAMA_MIXTURE),
     ],
 )
 def test_the_tables_agree_with_the_converters_own(arch, rows):

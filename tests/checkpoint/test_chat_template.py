@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from small_vocabulary import IDS, metadata
 
-from shoestring.checkpoint.chat_formats import FORMATS
-from shoestring.checkpoint.chat_template import ChatTemplate
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.chat_formats import FORMATS
+from shoestring.checkpoint.text.chat_template import ChatTemplate
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import RequestError, ShoestringError, TokenizerError
 
 TOKENIZER = Tokenizer.from_gguf(metadata())

@@ -8,7 +8,7 @@ import pytest
 from published_configs import QWEN_35B, SCOUT
 from tiny_checkpoints import LAYERS, D, gguf_metadata, hugging_face_config, tiny
 
-from shoestring.checkpoint.config_parse import parse_config
+from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.tensors import Checkpoint, Tensor
 from shoestring.errors import CheckpointError
 

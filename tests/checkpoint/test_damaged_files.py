@@ -21,8 +21,8 @@ from tiny_checkpoints import (
     write_hugging_face,
 )
 
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.errors import CheckpointError
 

@@ -12,8 +12,8 @@ import pytest
 from raw_gguf import ARRAY, BOOL, F32, STRING, U8, U32, U64, array, pair, raw_gguf, tensor, text
 from tiny_checkpoints import gguf_metadata, gguf_tensors, tiny, write_gguf_file
 
-from shoestring.checkpoint.gguf import GGML_TYPE_NAMES, open_gguf
-from shoestring.checkpoint.mapping import map_file
+from shoestring.checkpoint.formats.gguf import GGML_TYPE_NAMES, open_gguf
+from shoestring.checkpoint.formats.mapping import map_file
 from shoestring.checkpoint.open import check_unchanged, open_checkpoint
 from shoestring.checkpoint.tensors import TENSOR_TYPES
 from shoestring.errors import CheckpointError

@@ -12,8 +12,8 @@ import gguf
 import numpy as np
 import pytest
 
-from shoestring.checkpoint import gguf_write
-from shoestring.checkpoint.gguf_write import OutgoingTensor, write_gguf
+from shoestring.checkpoint.formats import gguf_write
+from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
 from shoestring.errors import CapacityError, CheckpointError, ShoestringError
 
 METADATA: dict[str, Any] = {

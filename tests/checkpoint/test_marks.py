@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoestring.checkpoint.marks import Marked, Marks
+from shoestring.checkpoint.text.marks import Marked, Marks
 
 TOKENS = ("<|im_end|>", "<think>", "</think>", "[END]")
 MARKS = Marks.for_tokens(TOKENS)

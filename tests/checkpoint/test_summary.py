@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from published_configs import QWEN_35B, SCOUT
 
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.summary import summarize
 from shoestring.checkpoint.tensors import Checkpoint, Tensor
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_vocabulary import ADDED, IDS, MERGES, PLAIN, metadata, write_folder
 
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import TokenizerError
 
 TOKENIZER = Tokenizer.from_gguf(metadata())

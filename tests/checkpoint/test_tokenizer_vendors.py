@@ -9,7 +9,7 @@ import pytest
 from corpus import TEXTS
 from vocabularies import VOCABULARIES, Vocabulary, gguf_metadata, llama4, qwen3_5, write_folder
 
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module", params=["llama4", "qwen35"])

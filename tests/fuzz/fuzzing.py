@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.errors import CheckpointError
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring import ops
-from shoestring.checkpoint.config import Config
+from shoestring.checkpoint.config.types import Config
 from shoestring.models.families import KernelWeights, forward, head, state_layout
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, KVType, State
 from shoestring.models.step import PageTable, Step

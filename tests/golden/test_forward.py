@@ -9,8 +9,8 @@ import pytest
 from run_steps import KernelWeights, Span, make_step, new_state, run, step_logits
 from tiny_models import TINY, Tensors, qwen_tensors
 
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.models.weights import load_weights
 from shoestring.reference.loading import load_weights as load_reference

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny_models import TINY
 
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.reference.loading import ReferenceWeights, load_weights
 from shoestring.reference.model import advance, generate, logits, new_state

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoestring.checkpoint.config import Rotary
+from shoestring.checkpoint.config.types import Rotary
 from shoestring.models.constants import rotary_constants, rotary_sections
 from shoestring.reference import functions
 

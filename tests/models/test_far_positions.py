@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
 from run_steps import KernelWeights, Span, make_step, new_state, step_logits
 from tiny_models import TINY, TinyModel, llama_config, llama_tensors, qwen_config, qwen_tensors
 
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, DeltaNetSlots, State
 from shoestring.models.weights import load_weights

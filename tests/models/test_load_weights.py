@@ -10,9 +10,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
 from tiny_models import TINY
 
-from shoestring.checkpoint.config import Config
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import Binding, bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.config.types import Config
+from shoestring.checkpoint.names.bind import Binding, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.errors import CheckpointError
 from shoestring.models.constants import divided, inverse_square_root

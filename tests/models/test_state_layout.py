@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from shoestring.checkpoint.config import Config, Llama4Config, Qwen3_5Config, Rotary
+from shoestring.checkpoint.config.types import Config, Llama4Config, Qwen3_5Config, Rotary
 from shoestring.models import llama4, qwen3_5
 from shoestring.models.families import state_layout
 from shoestring.models.sizes import flops_per_token, kv_bytes_per_token, parameters, sequence_bytes

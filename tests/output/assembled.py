@@ -10,7 +10,7 @@ from typing import Any
 
 import small_vocabulary
 
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.output.events import Content, Event, FinishReason, Thinking, TokenInfo, ToolCall, ToolCallArguments
 from shoestring.output.form import Form, form_of
 from shoestring.output.machine import OutputMachine

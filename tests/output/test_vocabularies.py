@@ -11,7 +11,7 @@ from assembled import run, tool
 from played import at_random, play, written
 from recorded import LLAMA, QWEN, TOOLS, Recorded
 
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.output.form import form_of
 from shoestring.output.request import Constraint, ToolChoice
 from shoestring.output.syntax import syntax_of

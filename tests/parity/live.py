@@ -11,9 +11,9 @@ import transformers
 from fp8_folder import to_fp8
 from run_steps import run
 
-from shoestring.checkpoint.config import Config
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import Binding, bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.config.types import Config
+from shoestring.checkpoint.names.bind import Binding, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.models.weights import load_weights
 from shoestring.reference.loading import load_weights as load_reference

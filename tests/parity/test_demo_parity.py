@@ -16,12 +16,12 @@ from live import check_top1, relative
 from run_steps import run
 
 from shoestring import demo
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.gguf_write import OutgoingTensor, write_gguf
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint, Tensor
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
 from shoestring.models.weights import load_weights
 from shoestring.reference import model as reference

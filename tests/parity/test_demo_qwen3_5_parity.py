@@ -12,10 +12,10 @@ from live import PLAIN, check_top1, relative
 from run_steps import run
 
 from shoestring import demo_qwen3_5
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.demo_qwen3_5 import hugging_face
 from shoestring.errors import CheckpointError
 from shoestring.models.weights import load_weights

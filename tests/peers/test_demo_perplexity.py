@@ -17,7 +17,7 @@ import pytest
 import shoestring
 from shoestring import demo
 from shoestring.checkpoint.open import open_checkpoint
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]

@@ -18,8 +18,8 @@ import pytest
 import random_models
 
 import shoestring
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.reference.model import logits as reference_logits
 from shoestring.reference.traps import NO_TRAPS, Traps

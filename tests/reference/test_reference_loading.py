@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoestring.checkpoint.names import Source
+from shoestring.checkpoint.names.bind import Source
 from shoestring.checkpoint.tensors import Tensor
 from shoestring.errors import CheckpointError
 from shoestring.reference.dequantize import dequantize

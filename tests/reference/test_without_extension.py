@@ -13,8 +13,8 @@ import sys
 sys.modules["shoestring._kernels"] = None  # any import of it raises
 from pathlib import Path
 import numpy as np
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.reference.model import logits
 checkpoint = open_checkpoint(Path(sys.argv[1]))

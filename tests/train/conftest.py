@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="torch, of the extra train, is not installed
 import torch
 
 from shoestring import demo
-from shoestring.checkpoint.gguf import open_gguf
+from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.errors import CheckpointError
 from shoestring.train.teacher import Teacher, read_teacher
 

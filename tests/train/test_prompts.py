@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoestring import demo
-from shoestring.checkpoint.gguf import open_gguf
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.formats.gguf import open_gguf
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
 from shoestring.train.data import books, mixed, shortened, whole_words, windows
 from shoestring.train.prompts import SUBJECTS, prompts

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from shoestring import demo
-from shoestring.checkpoint.chat_template import ChatTemplate
-from shoestring.checkpoint.gguf import open_gguf
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.formats.gguf import open_gguf
+from shoestring.checkpoint.text.chat_template import ChatTemplate
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
 from shoestring.train import checkpoint, convert, data, endtoend, layerwise, products, stages, teacher
 from shoestring.train.checkpoint import Run

@@ -9,9 +9,9 @@ import os
 import re
 from pathlib import Path
 
-from shoestring.checkpoint.gguf import open_gguf
-from shoestring.checkpoint.mapping import identity
-from shoestring.checkpoint.safetensors import has_safetensors, open_safetensors
+from shoestring.checkpoint.formats.gguf import open_gguf
+from shoestring.checkpoint.formats.mapping import identity
+from shoestring.checkpoint.formats.safetensors import has_safetensors, open_safetensors
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError
 

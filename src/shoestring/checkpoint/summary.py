@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shoestring.checkpoint.config import Config, Llama4Config
-from shoestring.checkpoint.name_tables import Part
-from shoestring.checkpoint.names import Binding, Source
+from shoestring.checkpoint.config.types import Config, Llama4Config
+from shoestring.checkpoint.names.bind import Binding, Source
+from shoestring.checkpoint.names.tables import Part
 from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint
 
 #: Bytes of an element that is widened at load.

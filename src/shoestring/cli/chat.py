@@ -257,7 +257,7 @@ def save(file: Path, messages: list[dict[str, Any]]) -> None:
 
 def read(file: Path) -> list[dict[str, Any]]:
     """A conversation that was saved. Raises RequestError for anything else."""
-    from shoestring.checkpoint.chat_template import checked_messages
+    from shoestring.checkpoint.text.chat_template import checked_messages
 
     try:
         messages = json_module.loads(file.read_text(encoding="utf-8"))

@@ -102,8 +102,8 @@ def described(opened: Opened) -> dict[str, Any]:
 
 def text_side(opened: Opened) -> tuple[str | None, int | None, list[str]]:
     """Where the template is from, the tokenizer's size, and what keeps either from use."""
-    from shoestring.checkpoint.chat_template import ChatTemplate
-    from shoestring.checkpoint.tokenizer import Tokenizer
+    from shoestring.checkpoint.text.chat_template import ChatTemplate
+    from shoestring.checkpoint.text.tokenizer import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)

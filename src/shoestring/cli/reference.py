@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from shoestring.checkpoint.chat_template import ChatTemplate
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.chat_template import ChatTemplate
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.engine.sampler import Sampling, default_sampling
 from shoestring.errors import CapacityError, RequestError
 from shoestring.output.events import FinishReason, TokenInfo

@@ -82,7 +82,7 @@ def train_demo(
 
 def write(work: Workplace) -> None:
     """trained.gguf, and joined with what is frozen a file to talk to."""
-    from shoestring.checkpoint.gguf import open_gguf
+    from shoestring.checkpoint.formats.gguf import open_gguf
     from shoestring.demo import source_path
     from shoestring.demo_qwen3_5.join import join
     from shoestring.train import stages

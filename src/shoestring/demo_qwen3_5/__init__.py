@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shoestring.checkpoint.gguf_write import Progress
+from shoestring.checkpoint.formats.gguf_write import Progress
 from shoestring.errors import CheckpointError
 
 DEMO_NAME = "demo-qwen3.5"
@@ -42,7 +42,7 @@ def ensure_demo(progress: Progress | None = None) -> Path:
                 f"{DEMO_NAME} has no trained weights in this installation: use demo-llama4, or make them with "
                 f"`shoestring train-demo` and copy trained.gguf to {trained_path()}"
             )
-        from shoestring.checkpoint.gguf import open_gguf
+        from shoestring.checkpoint.formats.gguf import open_gguf
         from shoestring.demo import source_path
         from shoestring.demo_qwen3_5.join import join
 

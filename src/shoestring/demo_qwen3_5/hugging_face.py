@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from shoestring.checkpoint.config import Qwen3_5Config
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.gguf_write import Progress
-from shoestring.checkpoint.name_tables import layer_rows
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.config.types import Qwen3_5Config
+from shoestring.checkpoint.formats.gguf_write import Progress
+from shoestring.checkpoint.names.tables import layer_rows
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.demo_qwen3_5.blocks import Bytes, Float32
 from shoestring.demo_qwen3_5.join import numbers

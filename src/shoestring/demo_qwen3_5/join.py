@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from shoestring.checkpoint.gguf_write import OutgoingTensor, Progress, write_gguf
+from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, Progress, write_gguf
 from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor
 from shoestring.demo import PIP_COMMAND
 from shoestring.demo_qwen3_5.blocks import Bytes, Float32, doubled_q4_1, to_q8_0

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring import ops
-from shoestring.checkpoint.config import Rotary
+from shoestring.checkpoint.config.types import Rotary
 
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]

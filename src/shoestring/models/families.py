@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from shoestring import ops
-from shoestring.checkpoint.config import Config, Qwen3_5Config
+from shoestring.checkpoint.config.types import Config, Qwen3_5Config
 from shoestring.models import llama4, qwen3_5
 from shoestring.models.constants import RotaryConstants
 from shoestring.models.experts import ExpertLayer

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from shoestring import ops
-from shoestring.checkpoint.config import Llama4Config
+from shoestring.checkpoint.config.types import Llama4Config
 from shoestring.models.constants import RotaryConstants, inverse_square_root
 from shoestring.models.experts import ExpertLayer, Experts
 from shoestring.models.state import AttentionPages, AttentionState, LayerState, State

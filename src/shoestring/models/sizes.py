@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shoestring.checkpoint.config import Config
+from shoestring.checkpoint.config.types import Config
 from shoestring.models.constants import RotaryConstants
 from shoestring.models.families import build_weights, expert_layers, state_layout
 from shoestring.models.state import AttentionState, DeltaNetState, KVType, LayerState

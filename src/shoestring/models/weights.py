@@ -1,6 +1,6 @@
 """Weights for the kernels: every bound source packed once, in parallel, its file pages dropped behind it.
 
-Owns the way from `Binding` to `Weights`; names and layouts are names.py's, packed forms the kernels'.
+Owns the way from `Binding` to `Weights`; names and layouts are those of checkpoint/names, packed forms the kernels'.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shoestring import ops
-from shoestring.checkpoint.config import Config
-from shoestring.checkpoint.names import Binding, Source
+from shoestring.checkpoint.config.types import Config
+from shoestring.checkpoint.names.bind import Binding, Source
 from shoestring.checkpoint.tensors import TENSOR_TYPES, Tensor
 from shoestring.errors import CheckpointError
 from shoestring.models.constants import rotary_constants

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from shoestring.checkpoint.tokenizer import THINKING_TEXTS
+from shoestring.checkpoint.text.tokenizer import THINKING_TEXTS
 
 _FIRST = 0xD800
 
@@ -25,7 +25,7 @@ class StreamDecoder(Protocol):
 
 
 class Vocabulary(Protocol):
-    """What the output asks of a tokenizer (checkpoint/tokenizer.py)."""
+    """What the output asks of a tokenizer (checkpoint/text/tokenizer.py)."""
 
     @property
     def vocab_size(self) -> int: ...

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.summary import summarize
 from shoestring.errors import RequestError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shoestring.catalogue.schema import Catalogue, Claim
-from shoestring.checkpoint.config import Qwen3_5Config
+from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.planning.hardware import parse_hardware
 from shoestring.planning.memory import need, place
 from shoestring.planning.models import Candidate, from_row

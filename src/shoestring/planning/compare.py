@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shoestring.catalogue.load import is_stale
 from shoestring.catalogue.schema import Catalogue
-from shoestring.checkpoint.config import Llama4Config, Qwen3_5Config
+from shoestring.checkpoint.config.types import Llama4Config, Qwen3_5Config
 from shoestring.errors import RequestError
 from shoestring.models.state import AttentionState, DeltaNetState
 from shoestring.planning.assess import Assessment

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shoestring.checkpoint.config import Config
+from shoestring.checkpoint.config.types import Config
 from shoestring.models.families import expert_layers
 from shoestring.planning.machine import Hardware
 from shoestring.planning.memory import Need, Placement

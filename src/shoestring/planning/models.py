@@ -10,8 +10,8 @@ from typing import Any
 
 from shoestring.catalogue.load import FOLDER, builtin_catalogue
 from shoestring.catalogue.schema import Catalogue, Model
-from shoestring.checkpoint.config import Config
-from shoestring.checkpoint.config_parse import parse_config
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.models.sizes import Parameters, parameters
 from shoestring.planning.shapes import Shape, all_shapes

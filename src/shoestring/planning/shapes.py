@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shoestring.checkpoint.config import Config, Qwen3_5Config
+from shoestring.checkpoint.config.types import Config, Qwen3_5Config
 from shoestring.errors import CheckpointError
 from shoestring.models.families import build_weights, expert_layers
 from shoestring.models.sizes import NO_ROTARY

@@ -6,7 +6,7 @@ The twin of ops: no workspace, no pages, no spans; one sequence. R rows, N query
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.checkpoint.config import Rotary
+from shoestring.checkpoint.config.types import Rotary
 from shoestring.models.constants import RotaryConstants, rotary_sections
 from shoestring.reference.traps import Traps
 

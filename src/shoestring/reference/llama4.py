@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shoestring.checkpoint.config import Llama4Config
+from shoestring.checkpoint.config.types import Llama4Config
 from shoestring.models.llama4 import Attention, FeedForward, Mixture, Weights
 from shoestring.reference import functions as f
 from shoestring.reference.functions import Array, Ints, Stored

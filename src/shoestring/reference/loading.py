@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.checkpoint.config import Config
-from shoestring.checkpoint.names import Binding, Source
+from shoestring.checkpoint.config.types import Config
+from shoestring.checkpoint.names.bind import Binding, Source
 from shoestring.errors import CheckpointError
 from shoestring.models import llama4, qwen3_5
 from shoestring.models.families import build_weights

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from shoestring.checkpoint.config import Config, Qwen3_5Config
-from shoestring.checkpoint.names import Binding
+from shoestring.checkpoint.config.types import Config, Qwen3_5Config
+from shoestring.checkpoint.names.bind import Binding
 from shoestring.models import qwen3_5 as qwen3_5_model
 from shoestring.reference import llama4, qwen3_5
 from shoestring.reference.functions import Array, Ints, linear

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shoestring.checkpoint.config import Qwen3_5Config
+from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.models.qwen3_5 import Attention, DeltaNet, FeedForward, Mixture, Weights, key_head_index
 from shoestring.reference import functions as f
 from shoestring.reference.functions import Array, Ints, Stored

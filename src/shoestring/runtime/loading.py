@@ -27,8 +27,8 @@ from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
 
 if TYPE_CHECKING:
-    from shoestring.checkpoint.chat_template import ChatTemplate
-    from shoestring.checkpoint.tokenizer import Tokenizer
+    from shoestring.checkpoint.text.chat_template import ChatTemplate
+    from shoestring.checkpoint.text.tokenizer import Tokenizer
 
 #: Bytes done, bytes in all.
 Progress = Callable[[int, int], None]
@@ -129,8 +129,8 @@ def load(
 
 def text_side(opened: Opened) -> tuple[Tokenizer, ChatTemplate]:
     """Tokenizer and template: a vocabulary takes as long as a gigabyte of weights, so both are built at once."""
-    from shoestring.checkpoint.chat_template import ChatTemplate
-    from shoestring.checkpoint.tokenizer import Tokenizer
+    from shoestring.checkpoint.text.chat_template import ChatTemplate
+    from shoestring.checkpoint.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)
     return tokenizer, ChatTemplate.from_checkpoint(opened.checkpoint, tokenizer, opened.config.family)

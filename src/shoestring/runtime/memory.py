@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoestring.checkpoint.names import Binding, Source
+from shoestring.checkpoint.names.bind import Binding, Source
 from shoestring.checkpoint.tensors import TENSOR_TYPES
 from shoestring.engine.pools import Demand, Layout, cache_room
 from shoestring.errors import CapacityError, RequestError

@@ -27,7 +27,7 @@ Message = Mapping[str, Any]
 
 
 class Tokenizer(Vocabulary, Protocol):
-    """What a model asks of a tokenizer (checkpoint/tokenizer.py), beside what the output does."""
+    """What a model asks of a tokenizer (checkpoint/text/tokenizer.py), beside what the output does."""
 
     @property
     def bos_id(self) -> int | None: ...
@@ -36,7 +36,7 @@ class Tokenizer(Vocabulary, Protocol):
 
 
 class Rendered(Protocol):
-    """A rendered conversation (checkpoint/chat_template.py)."""
+    """A rendered conversation (checkpoint/text/chat_template.py)."""
 
     @property
     def token_ids(self) -> tuple[int, ...]: ...

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from shoestring.checkpoint.config import Config
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.names import Binding, bind
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.config.types import Config
+from shoestring.checkpoint.names.bind import Binding, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.engine.pools import Layout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shoestring.checkpoint.chat_template import ROLES
+from shoestring.checkpoint.text.chat_template import ROLES
 from shoestring.errors import RequestError
 from shoestring.runtime.model import Model, Prompt
 from shoestring.server.requests import ChatRequest, CompletionRequest

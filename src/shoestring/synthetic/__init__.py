@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shoestring.checkpoint.config import Config, Llama4Config
-from shoestring.checkpoint.config_parse import parse_config
-from shoestring.checkpoint.gguf_write import OutgoingTensor, Progress, write_gguf
+from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.config.types import Config, Llama4Config
+from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, Progress, write_gguf
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.synthetic import fill

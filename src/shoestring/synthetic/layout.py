@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from shoestring.checkpoint.config import Config, Llama4Config, Qwen3_5Config
+from shoestring.checkpoint.config.types import Config, Llama4Config, Qwen3_5Config
 from shoestring.errors import RequestError
 from shoestring.synthetic.vocabulary import vocabulary
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.checkpoint.chat_template import ChatTemplate
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.text.chat_template import ChatTemplate
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.demo import ensure_demo
 from shoestring.errors import CheckpointError
 from shoestring.runtime.loading import load

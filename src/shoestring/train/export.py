@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shoestring.checkpoint.gguf import open_gguf
-from shoestring.checkpoint.gguf_write import OutgoingTensor, write_gguf
+from shoestring.checkpoint.formats.gguf import open_gguf
+from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.demo_qwen3_5.blocks import Float32, to_q5_0, to_q8_0
 from shoestring.demo_qwen3_5.join import numbers as multiplied_out

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from shoestring.checkpoint.chat_template import ChatTemplate
-from shoestring.checkpoint.gguf import open_gguf
-from shoestring.checkpoint.tokenizer import Tokenizer
+from shoestring.checkpoint.formats.gguf import open_gguf
+from shoestring.checkpoint.text.chat_template import ChatTemplate
+from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.demo import source_path
 from shoestring.train.teacher import Teacher, read_teacher
 

@@ -1,13 +1,13 @@
 """A checkpoint's config, whichever family and format: the choice of the parser.
 
-The fields of a file are read in `config_qwen3_5` and `config_llama4`. Every field is read, listed there as ignored
+The fields of a file are read in `qwen3_5` and `llama4`. Every field is read, listed there as ignored
 with a reason, or an error.
 """
 
 from __future__ import annotations
 
-from shoestring.checkpoint import config_llama4, config_qwen3_5
-from shoestring.checkpoint.config import GGUF_ARCHITECTURES, MODEL_TYPES, Config
+from shoestring.checkpoint.config import llama4, qwen3_5
+from shoestring.checkpoint.config.types import GGUF_ARCHITECTURES, MODEL_TYPES, Config
 from shoestring.checkpoint.tensors import Checkpoint, shown
 from shoestring.errors import CheckpointError
 
@@ -27,10 +27,10 @@ def parse_config(checkpoint: Checkpoint) -> Config:
         raise CheckpointError(f"{where}: {told}: models of {', '.join(known)} are run")
     match checkpoint.format, name.startswith("qwen"):
         case "gguf", True:
-            return config_qwen3_5.from_gguf(checkpoint)
+            return qwen3_5.from_gguf(checkpoint)
         case "gguf", False:
-            return config_llama4.from_gguf(checkpoint)
+            return llama4.from_gguf(checkpoint)
         case _, True:
-            return config_qwen3_5.from_hugging_face(checkpoint)
+            return qwen3_5.from_hugging_face(checkpoint)
         case _:
-            return config_llama4.from_hugging_face(checkpoint)
+            return llama4.from_hugging_face(checkpoint)

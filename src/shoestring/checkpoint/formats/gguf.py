@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.checkpoint.mapping import MappedFile, map_file
+from shoestring.checkpoint.formats.mapping import MappedFile, map_file
 from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor, is_name, shown
 from shoestring.errors import CheckpointError
 

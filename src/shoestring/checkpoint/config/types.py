@@ -1,6 +1,6 @@
 """Config: what the file says about a model, parsed once, frozen, the same from GGUF and Hugging Face.
 
-Owns the config dataclasses of both families; `config_parse` makes them of a checkpoint.
+Owns the config dataclasses of both families; `parse` makes them of a checkpoint.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shoestring.checkpoint.config import Config, Llama4Config, Qwen3_5Config
+from shoestring.checkpoint.config.types import Config, Llama4Config, Qwen3_5Config
 
 Part = Literal[
     "embeddings", "head", "norms", "attention", "delta_net", "router", "shared_experts", "routed_experts", "dense"

@@ -19,14 +19,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from shoestring.checkpoint.config import Llama4Config, Rotary
-from shoestring.checkpoint.config_fields import (
+from shoestring.checkpoint.config.fields import (
     IGNORED_EVERYWHERE,
     MOST_EXPERTS,
     MOST_LAYERS,
     Fields,
     check_quantization,
 )
+from shoestring.checkpoint.config.types import Llama4Config, Rotary
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError
 

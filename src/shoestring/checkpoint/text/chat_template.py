@@ -23,10 +23,10 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from shoestring.checkpoint.chat_formats import FORMATS
-from shoestring.checkpoint.marks import Marks
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.checkpoint.tokenizer import THINKING_TEXTS, Tokenizer, one_line, read_json
+from shoestring.checkpoint.text.chat_formats import FORMATS
+from shoestring.checkpoint.text.marks import Marks
+from shoestring.checkpoint.text.tokenizer import THINKING_TEXTS, Tokenizer, one_line, read_json
 from shoestring.errors import RequestError, TokenizerError
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "ipython", "function")

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shoestring.checkpoint.config import Qwen3_5Config, Rotary
-from shoestring.checkpoint.config_fields import (
+from shoestring.checkpoint.config.fields import (
     IGNORED_EVERYWHERE,
     LARGEST_COUNT,
     MOST_EXPERTS,
@@ -16,6 +15,7 @@ from shoestring.checkpoint.config_fields import (
     Fields,
     check_quantization,
 )
+from shoestring.checkpoint.config.types import Qwen3_5Config, Rotary
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError
 

@@ -1,7 +1,7 @@
 """The one door for foreign names and layouts: foreign tensor → (our field, slice, fold).
 
 Owns the check that every tensor of a file is used with the right type and shape, or listed with the reason why
-not; the tables of foreign names are in `name_tables`. Our names are those that `models/*.py` bind:
+not; the tables of foreign names are in `tables`. Our names are those that `models/*.py` bind:
 
 both families   embedding [V,H] · head [V,H] (absent when tied) · norm [H]
                 layers.N.input_norm [H] · layers.N.post_norm [H]
@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from shoestring.checkpoint.config import Config, Qwen3_5Config
-from shoestring.checkpoint.config_llama4 import ROPE_FREQUENCIES
-from shoestring.checkpoint.name_tables import (
+from shoestring.checkpoint.config.llama4 import ROPE_FREQUENCIES
+from shoestring.checkpoint.config.types import Config, Qwen3_5Config
+from shoestring.checkpoint.names.tables import (
     FUSED_ROWS,
     GGUF_EXPERTS,
     GGUF_FUSED_QKV,

@@ -1,0 +1,1 @@
+"""File formats: GGUF and safetensors are parsed here, GGUF is written here."""
