@@ -40,7 +40,7 @@ train-demo: .venv/installed .venv/demo-weights .venv/train-tools .venv/test-tool
 	$(BIN)/python -m shoestring train-demo --corpus $(CORPUS) --folder $(RUN)
 	$(BIN)/python bench/demo_qwen3_5.py questions --model $(RUN)/demo-qwen3.5.gguf --markdown $(RUN)/answers.md
 	$(BIN)/python bench/demo_qwen3_5.py engines --model $(RUN)/demo-qwen3.5.gguf --file $(RUN)/held-out.txt
-	cp $(RUN)/trained.gguf src/shoestring/demo_qwen3_5/trained.gguf
+	cp $(RUN)/trained.gguf src/shoestring/samples/demo_qwen3_5/trained.gguf
 
 bench: .venv/installed .venv/demo-weights .venv/test-tools
 	$(BIN)/python bench/run.py

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shoestring.synthetic import read_config, write_synthetic
+from shoestring.samples.synthetic import read_config, write_synthetic
 
 CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.json"))
 PREFILL, DECODE = 512, 64

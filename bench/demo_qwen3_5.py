@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 
 import shoestring
-from shoestring import demo, demo_qwen3_5
 from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.checkpoint.text.tokenizer import Tokenizer
-from shoestring.demo_qwen3_5 import hugging_face
-from shoestring.demo_qwen3_5.join import join
 from shoestring.errors import ShoestringError
+from shoestring.samples import demo_qwen3_5, smollm_as_llama4
+from shoestring.samples.demo_qwen3_5 import hugging_face
+from shoestring.samples.demo_qwen3_5.join import join
 from shoestring.train.questions import QUESTIONS, Question
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "peers"))
@@ -65,7 +65,7 @@ def main() -> None:
 
 def questions(path: Path, markdown: Path | None) -> dict[str, object]:
     """Greedy answers of both, how many of the teacher's right ones the student has right, and loops."""
-    answers = [answered(demo.ensure_demo()), answered(path)]
+    answers = [answered(smollm_as_llama4.ensure_demo()), answered(path)]
     rows = list(zip(QUESTIONS, *answers, strict=True))
     known = [(mine, q) for q, theirs, mine in rows if q.accepted and right(q, theirs)]
     kept = sum(right(q, mine) for mine, q in known)
@@ -187,7 +187,7 @@ def size() -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "joined.gguf"
         started = time.perf_counter()
-        join(open_gguf(demo.source_path()), open_gguf(demo_qwen3_5.trained_path()), path)
+        join(open_gguf(smollm_as_llama4.source_path()), open_gguf(demo_qwen3_5.trained_path()), path)
         seconds = time.perf_counter() - started
         return {
             "package_data_bytes": demo_qwen3_5.trained_path().stat().st_size,

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shoestring.checkpoint.config.types import Llama4Config
-from shoestring.synthetic import read_config, write_synthetic
+from shoestring.samples.synthetic import read_config, write_synthetic
 
 CONFIG = Path(__file__).parent / "configs" / "llama4-16-experts.json"
 IDLE_LIMIT = 200 << 20

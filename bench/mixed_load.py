@@ -29,7 +29,7 @@ import psutil
 from servers import CONFIG, Server, shoestring, use_whole_vocabulary
 
 from shoestring.checkpoint.config.types import Qwen3_5Config
-from shoestring.synthetic import read_config, write_synthetic
+from shoestring.samples.synthetic import read_config, write_synthetic
 
 CONTEXT = 512
 MOST_BODY = 65536

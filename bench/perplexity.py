@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 import shoestring
-from shoestring import demo
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.text.tokenizer import Tokenizer
+from shoestring.samples import smollm_as_llama4
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "peers"))
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
 
-    path = demo.ensure_demo()
+    path = smollm_as_llama4.ensure_demo()
     text, tokens = beginning(arguments.file.read_text(encoding="utf-8"), arguments.tokens, arguments.context)
     ours = shoestring.load(path, threads=arguments.threads).perplexity(text, context=arguments.context).perplexity
     if arguments.bin:
@@ -50,7 +50,7 @@ def main() -> None:
 
 def beginning(text: str, tokens: int, context: int) -> tuple[str, list[int]]:
     """Whole windows from the text's beginning, about `tokens` tokens, as text and ids."""
-    tokenizer = Tokenizer.from_checkpoint(open_checkpoint(demo.source_path()))
+    tokenizer = Tokenizer.from_checkpoint(open_checkpoint(smollm_as_llama4.source_path()))
     ids = tokenizer.encode(text)
     if len(ids) < tokens:
         raise SystemExit(f"the text has {len(ids)} tokens, {tokens} are needed: give a longer one or --tokens")
@@ -63,7 +63,7 @@ def by_program(folder: Path, text: str, context: int) -> float:
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        command = [str(folder / "llama-perplexity"), "-m", str(demo.source_path()), "-f", file.name,
+        command = [str(folder / "llama-perplexity"), "-m", str(smollm_as_llama4.source_path()), "-f", file.name,
                    "-c", str(context)]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"Final estimate: PPL = ([0-9.]+)", done.stdout + done.stderr)
@@ -78,7 +78,7 @@ def by_wheel(tokens: np.ndarray[tuple[int], np.dtype[np.int32]], context: int) -
     losses = []
     for start in range(0, len(tokens) - context + 1, context):
         window = tokens[start : start + context]
-        logits = llama_cpp.logits(demo.source_path(), window)[context // 2 : context - 1].astype(np.float64)
+        logits = llama_cpp.logits(smollm_as_llama4.source_path(), window)[context // 2 : context - 1].astype(np.float64)
         peak = logits.max(axis=1)
         chosen = logits[np.arange(len(logits)), window[context // 2 + 1 :]]
         losses.append(peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1)) - chosen)

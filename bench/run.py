@@ -16,7 +16,7 @@ from typing import Any
 
 from against_llamacpp import CONFIGS, cpu, output, version
 
-from shoestring.synthetic import read_config, write_synthetic
+from shoestring.samples.synthetic import read_config, write_synthetic
 
 TYPES = ("Q4_K_M", "Q8_0", "Q4_0", "Q6_K", "BF16")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shoestring.synthetic import read_config, write_synthetic
+from shoestring.samples.synthetic import read_config, write_synthetic
 
 CONFIG = Path(__file__).parents[1] / "src" / "shoestring" / "catalogue" / "configs" / "qwen3.5-0.8b.json"
 #: Seconds that loading may take.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shoestring import demo_qwen3_5
+from shoestring.samples import demo_qwen3_5
 
 
 def closure(name: str, seen: set[str]) -> Iterator[importlib.metadata.Distribution]:

@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reference",),
     ("engine",),
     ("output",),
-    ("hub", "stores", "demo", "demo_qwen3_5", "synthetic", "catalogue", "planning", "client"),
+    ("hub", "stores", "samples", "catalogue", "planning", "client"),
     ("runtime",),
     ("testing",),
     ("server", "train"),

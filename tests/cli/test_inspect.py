@@ -15,7 +15,7 @@ from shoestring.cli.app import run
 def test_inspect_never_loads_the_extension(tmp_path: Path) -> None:
     import random_models
 
-    from shoestring.synthetic import write_synthetic
+    from shoestring.samples.synthetic import write_synthetic
 
     path = tmp_path / "model.gguf"
     write_synthetic(random_models.qwen3_5(), path, "Q4_K_M")
@@ -41,7 +41,7 @@ def test_inspect_never_loads_the_extension(tmp_path: Path) -> None:
 def test_inspect_tells_what_chunked_layers_keep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import random_models
 
-    from shoestring.synthetic import write_synthetic
+    from shoestring.samples.synthetic import write_synthetic
 
     path = tmp_path / "model.gguf"
     write_synthetic(random_models.llama4(), path, "Q4_0")

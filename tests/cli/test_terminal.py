@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from shoestring.demo import source_path
 from shoestring.errors import CheckpointError
+from shoestring.samples.smollm_as_llama4 import source_path
 
 PROMPT = r"\n> $"
 SECONDS = 30

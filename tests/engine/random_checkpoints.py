@@ -13,7 +13,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import random_models
 
-from shoestring.synthetic import write_synthetic
+from shoestring.samples.synthetic import write_synthetic
 
 FAMILIES = ("qwen3_5", "qwen3_5-dense", "llama4", "llama4-interleaved")
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K")

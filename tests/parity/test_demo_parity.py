@@ -15,7 +15,6 @@ import transformers
 from live import check_top1, relative
 from run_steps import run
 
-from shoestring import demo
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
 from shoestring.checkpoint.names.bind import bind
@@ -26,6 +25,7 @@ from shoestring.errors import CheckpointError
 from shoestring.models.weights import load_weights
 from shoestring.reference import model as reference
 from shoestring.reference.dequantize import BLOCKS, dequantize
+from shoestring.samples import smollm_as_llama4
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -44,7 +44,7 @@ CONVERSATIONS = (
 @pytest.fixture(scope="module")
 def original() -> Checkpoint:
     try:
-        return open_checkpoint(demo.source_path())
+        return open_checkpoint(smollm_as_llama4.source_path())
     except CheckpointError as error:
         pytest.skip(str(error))
 
@@ -53,7 +53,7 @@ def original() -> Checkpoint:
 def floats(original: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The converted model with every block dequantized to float32, about 1 GB."""
     folder = tmp_path_factory.mktemp("demo")
-    demo.convert(original, folder / "blocks.gguf")
+    smollm_as_llama4.convert(original, folder / "blocks.gguf")
     source = open_checkpoint(folder / "blocks.gguf")
     path = folder / "floats.gguf"
     tensors = [
@@ -153,6 +153,6 @@ def test_all_experts_are_used(original: Checkpoint, conversations: list[list[int
             model(input_ids=torch.tensor([ids]))
     for layer in range(30):
         hidden = np.concatenate(seen[layer::30])
-        scores = hidden @ demo.router_rows(layer, 576).T.astype(np.float64)
+        scores = hidden @ smollm_as_llama4.router_rows(layer, 576).T.astype(np.float64)
         assert scores.max(axis=1).min() > 40
         assert set(scores.argmax(axis=1).tolist()) == {0, 1, 2, 3}

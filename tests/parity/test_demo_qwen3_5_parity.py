@@ -11,15 +11,15 @@ import transformers
 from live import PLAIN, check_top1, relative
 from run_steps import run
 
-from shoestring import demo_qwen3_5
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.text.tokenizer import Tokenizer
-from shoestring.demo_qwen3_5 import hugging_face
 from shoestring.errors import CheckpointError
 from shoestring.models.weights import load_weights
 from shoestring.runtime.perplexity import log_softmax_at
+from shoestring.samples import demo_qwen3_5
+from shoestring.samples.demo_qwen3_5 import hugging_face
 
 TEXT = (
     "<|im_start|>user\nWhat do bees make, and from what?<|im_end|>\n"

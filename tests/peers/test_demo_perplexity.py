@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import shoestring
-from shoestring import demo
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
+from shoestring.samples import smollm_as_llama4
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 BENCH = Path(__file__).parents[2] / "bench"
@@ -45,17 +45,17 @@ land. Look at the crowds of water-gazers there.
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     try:
-        original = open_checkpoint(demo.source_path())
+        original = open_checkpoint(smollm_as_llama4.source_path())
     except CheckpointError as error:
         pytest.skip(str(error))
-    demo.convert(original, tmp_path / "demo.gguf")
+    smollm_as_llama4.convert(original, tmp_path / "demo.gguf")
     return tmp_path / "demo.gguf"
 
 
 def test_same_distributions(path: Path) -> None:
     """Few tokens, so each position is compared; perplexities agree to 0.5 % only over thousands (below)."""
     tokens = Tokenizer.from_checkpoint(open_checkpoint(path)).encode(PASSAGE)[:256]
-    theirs = log_softmax(llama_cpp.logits(demo.source_path(), np.asarray(tokens, np.int32)))
+    theirs = log_softmax(llama_cpp.logits(smollm_as_llama4.source_path(), np.asarray(tokens, np.int32)))
     ours = log_softmax(shoestring.load(path, context=512).logits(tokens))
     divergence = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
     assert divergence.mean() <= 0.005

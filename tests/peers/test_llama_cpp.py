@@ -23,7 +23,7 @@ from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.reference.model import logits as reference_logits
 from shoestring.reference.traps import NO_TRAPS, Traps
-from shoestring.synthetic import write_synthetic
+from shoestring.samples.synthetic import write_synthetic
 
 FloatModel = Callable[[str], tuple[Path, npt.NDArray[np.float32]]]
 

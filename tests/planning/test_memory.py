@@ -24,7 +24,7 @@ from shoestring.planning.models import Candidate, from_row
 from shoestring.planning.resolve import resolve
 from shoestring.planning.shapes import mtp_shapes, text_shapes, vision_shapes
 from shoestring.planning.types import BLOCKS, TYPES, bits, gguf_type, sizes, tensor_bytes
-from shoestring.synthetic import synthetic_bytes
+from shoestring.samples.synthetic import synthetic_bytes
 
 CATALOGUE = builtin_catalogue()
 CANDIDATES = [from_row(row) for row in CATALOGUE.models.values()]

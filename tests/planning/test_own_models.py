@@ -23,7 +23,7 @@ from shoestring.errors import RequestError
 from shoestring.planning.checkpoints import hub_part
 from shoestring.planning.plan import plan
 from shoestring.planning.resolve import resolve
-from shoestring.synthetic import synthetic_bytes, write_synthetic
+from shoestring.samples.synthetic import synthetic_bytes, write_synthetic
 
 CATALOGUE = builtin_catalogue()
 

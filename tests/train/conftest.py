@@ -8,15 +8,15 @@ pytest.importorskip("torch", reason="torch, of the extra train, is not installed
 
 import torch
 
-from shoestring import demo
 from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.errors import CheckpointError
+from shoestring.samples import smollm_as_llama4
 from shoestring.train.teacher import Teacher, read_teacher
 
 
 @pytest.fixture(scope="session")
 def whole_teacher() -> Teacher:
     try:
-        return read_teacher(open_gguf(demo.source_path()), torch.device("cpu"))
+        return read_teacher(open_gguf(smollm_as_llama4.source_path()), torch.device("cpu"))
     except CheckpointError as error:
         pytest.skip(str(error))

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoestring import demo
 from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
+from shoestring.samples import smollm_as_llama4
 from shoestring.train.data import books, mixed, shortened, whole_words, windows
 from shoestring.train.prompts import SUBJECTS, prompts
 from shoestring.train.questions import QUESTIONS
@@ -83,7 +83,7 @@ def test_windows_leave_out_the_rest() -> None:
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     try:
-        return Tokenizer.from_checkpoint(open_gguf(demo.source_path()))
+        return Tokenizer.from_checkpoint(open_gguf(smollm_as_llama4.source_path()))
     except CheckpointError as error:
         pytest.skip(str(error))
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from shoestring.demo_qwen3_5.blocks import to_q5_0
 from shoestring.reference.dequantize import q5_0
+from shoestring.samples.demo_qwen3_5.blocks import to_q5_0
 from shoestring.train import rounding
 
 blocks = arrays.arrays(

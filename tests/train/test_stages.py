@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from shoestring import demo
 from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
+from shoestring.samples import smollm_as_llama4
 from shoestring.train import checkpoint, convert, data, endtoend, layerwise, products, stages, teacher
 from shoestring.train.checkpoint import Run
 from shoestring.train.student import CHUNK, Parameters
@@ -98,7 +98,7 @@ def test_a_run_goes_on_from_trained_weights_only(tmp_path: Path, taught_by: teac
     nothing: Any = None
     work = Workplace(tmp_path, tmp_path, 1, torch.device("cpu"), taught_by, nothing, nothing)
     with pytest.raises(CheckpointError, match=r"is another model: give a trained\.gguf"):
-        stages.run(work, stages.Plan(), demo.source_path())
+        stages.run(work, stages.Plan(), smollm_as_llama4.source_path())
     with pytest.raises(CheckpointError, match=r"missing\.gguf"):
         stages.run(work, stages.Plan(), tmp_path / "missing.gguf")
     assert not list(tmp_path.iterdir())
@@ -108,7 +108,7 @@ def test_chats_are_the_same_for_a_seed_and_end_where_they_should(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data, "LONGEST_ANSWER", 12)
-    source = open_gguf(demo.source_path())
+    source = open_gguf(smollm_as_llama4.source_path())
     template = ChatTemplate.from_checkpoint(source, Tokenizer.from_checkpoint(source), "qwen3_5")
 
     def written(name: str, seed: int) -> data.Chats:

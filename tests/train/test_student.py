@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shoestring.demo_qwen3_5.layout import EXPERTS, FULL_LAYERS
 from shoestring.errors import CheckpointError
+from shoestring.samples.demo_qwen3_5.layout import EXPERTS, FULL_LAYERS
 from shoestring.train import convert, endtoend, student, teacher
 from shoestring.train.evaluate import expert_shares, hidden, shuffled
 from shoestring.train.export import export, open_trained, read_trained

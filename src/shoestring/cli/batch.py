@@ -240,7 +240,7 @@ async def _own_client(
     import httpx
 
     from shoestring.cli.models import load_model
-    from shoestring.demo import DEMO_NAME
+    from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.server.app import create_app
     from shoestring.server.served import served_model
     from shoestring.server.service import Service

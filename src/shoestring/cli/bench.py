@@ -181,7 +181,7 @@ def peak_memory() -> int:
 def write(source: Path, layers: int | None, mix: str, path: Path) -> None:
     """Make a GGUF file of random weights. Raises CapacityError where they would not fit the memory afterwards."""
     from shoestring.runtime.memory import free_memory
-    from shoestring.synthetic import read_config, synthetic_bytes, with_layers, write_synthetic
+    from shoestring.samples.synthetic import read_config, synthetic_bytes, with_layers, write_synthetic
 
     config = read_config(source)
     if layers is not None:

@@ -70,7 +70,7 @@ def chat(
 
 def choose_model() -> str:
     """The smallest Qwen 3.5 where it is, or where the user wants it; else the embedded test model."""
-    from shoestring.demo import DEMO_NAME
+    from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.stores import find_checkpoint
 
     if find_checkpoint(SMALLEST) is not None:

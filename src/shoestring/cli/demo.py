@@ -43,7 +43,7 @@ def export(
     debug: options.Debug = False,
 ) -> None:
     from shoestring.checkpoint.open import open_checkpoint
-    from shoestring.demo_qwen3_5 import DEMO_NAME, hugging_face
+    from shoestring.samples.demo_qwen3_5 import DEMO_NAME, hugging_face
 
     model = open_checkpoint(find(DEMO_NAME))
     with Progress(f"writing {folder}") as progress:
@@ -54,8 +54,9 @@ def export(
 def demo(context: typer.Context, threads: options.Threads = None, debug: options.Debug = False) -> None:
     if context.invoked_subcommand is not None:
         return
-    from shoestring import demo_qwen3_5, ops
-    from shoestring.demo import DEMO_NAME
+    from shoestring import ops
+    from shoestring.samples import demo_qwen3_5
+    from shoestring.samples.smollm_as_llama4 import DEMO_NAME
 
     typer.echo(NOTICE)
     lines = {DEMO_NAME: conversation(DEMO_NAME, threads)}

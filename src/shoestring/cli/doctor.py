@@ -151,10 +151,10 @@ def model_fits(settings: Settings) -> Finding:
 
 def _planned(settings: Settings) -> str:
     from shoestring.cli.progress import human
-    from shoestring.demo import DEMO_NAME
     from shoestring.runtime.loading import plan
     from shoestring.runtime.memory import free_memory, weight_bytes
     from shoestring.runtime.opening import open_model
+    from shoestring.samples.smollm_as_llama4 import DEMO_NAME
 
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)

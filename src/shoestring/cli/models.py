@@ -22,9 +22,12 @@ def find(name: str) -> Path:
 
     An embedded model, a path, a Hub name, a store's own name, or a short name of the catalogue, in this order.
     """
-    from shoestring import demo, demo_qwen3_5
+    from shoestring.samples import demo_qwen3_5, smollm_as_llama4
 
-    embedded = {demo.DEMO_NAME: demo.ensure_demo, demo_qwen3_5.DEMO_NAME: demo_qwen3_5.ensure_demo}
+    embedded = {
+        smollm_as_llama4.DEMO_NAME: smollm_as_llama4.ensure_demo,
+        demo_qwen3_5.DEMO_NAME: demo_qwen3_5.ensure_demo,
+    }
     if name in embedded:
         with Progress(f"writing {name}") as progress:
             return embedded[name](progress)
@@ -47,7 +50,7 @@ def find(name: str) -> Path:
             raise CheckpointError(missing)
     raise CheckpointError(
         f"{name or repr(name)} does not exist: "
-        f"give a .gguf file, a folder, a Hub name, {demo.DEMO_NAME} or {demo_qwen3_5.DEMO_NAME}"
+        f"give a .gguf file, a folder, a Hub name, {smollm_as_llama4.DEMO_NAME} or {demo_qwen3_5.DEMO_NAME}"
     )
 
 

@@ -46,10 +46,10 @@ def resolved(flags: dict[str, Any]) -> Resolved:
 def run(settings: Settings) -> None:
     """Everything that can be refused is refused before the model is loaded."""
     from shoestring import ops
-    from shoestring.demo import DEMO_NAME
     from shoestring.runtime.loading import checked_threads, load, plan
     from shoestring.runtime.memory import weight_bytes
     from shoestring.runtime.opening import open_model
+    from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.server.banner import banner
     from shoestring.server.exposure import all_keys, check_exposure
     from shoestring.server.run import serve as serve_http

@@ -83,8 +83,8 @@ def train_demo(
 def write(work: Workplace) -> None:
     """trained.gguf, and joined with what is frozen a file to talk to."""
     from shoestring.checkpoint.formats.gguf import open_gguf
-    from shoestring.demo import source_path
-    from shoestring.demo_qwen3_5.join import join
+    from shoestring.samples.demo_qwen3_5.join import join
+    from shoestring.samples.smollm_as_llama4 import source_path
     from shoestring.train import stages
     from shoestring.train.export import export
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shoestring.demo_qwen3_5.layout import (
+from shoestring.samples.demo_qwen3_5.layout import (
     ACTIVE,
     CONVOLUTION,
     EXPERTS,

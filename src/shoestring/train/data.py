@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer
-from shoestring.demo import ensure_demo
 from shoestring.errors import CheckpointError
 from shoestring.runtime.loading import load
 from shoestring.runtime.model import Model
+from shoestring.samples.smollm_as_llama4 import ensure_demo
 from shoestring.train.prompts import prompts
 
 Ids = npt.NDArray[np.uint16]

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shoestring.demo_qwen3_5.layout import ACTIVE, EXPERTS, FULL_LAYERS
+from shoestring.samples.demo_qwen3_5.layout import ACTIVE, EXPERTS, FULL_LAYERS
 from shoestring.train import student, teacher
 from shoestring.train.data import Chats, Ids, windows
 from shoestring.train.student import Parameters

@@ -1,4 +1,4 @@
-"""What was trained, quantized, as the GGUF file that the package carries (`shoestring.demo_qwen3_5` joins it).
+"""What was trained, quantized, as the GGUF file that the package carries (`shoestring.samples.demo_qwen3_5` joins it).
 
 The delta-nets' large matrices and the experts' differences are Q5_0, other matrices Q8_0, vectors and routers
 float32; head dims that are always zero are left out.
@@ -16,10 +16,10 @@ from torch import Tensor
 from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.demo_qwen3_5.blocks import Float32, to_q5_0, to_q8_0
-from shoestring.demo_qwen3_5.join import numbers as multiplied_out
-from shoestring.demo_qwen3_5.layout import EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, RANK, ROUTED, USED, WIDE
 from shoestring.errors import CheckpointError
+from shoestring.samples.demo_qwen3_5.blocks import Float32, to_q5_0, to_q8_0
+from shoestring.samples.demo_qwen3_5.join import numbers as multiplied_out
+from shoestring.samples.demo_qwen3_5.layout import EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, RANK, ROUTED, USED, WIDE
 from shoestring.train.student import Parameters
 
 _ARCHITECTURE = "shoestring-trained"

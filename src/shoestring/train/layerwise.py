@@ -11,7 +11,7 @@ import time
 import numpy as np
 from torch import Tensor
 
-from shoestring.demo_qwen3_5.layout import FULL_LAYERS, HEAD_DIM, HEADS, HIDDEN
+from shoestring.samples.demo_qwen3_5.layout import FULL_LAYERS, HEAD_DIM, HEADS, HIDDEN
 from shoestring.train.checkpoint import Run, Say
 from shoestring.train.data import Lesson
 from shoestring.train.optimizer import Trained

@@ -13,7 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shoestring.demo_qwen3_5.layout import ACTIVE, EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, RANK, ROUTED, WIDE
+from shoestring.samples.demo_qwen3_5.layout import (
+    ACTIVE,
+    EXPERTS,
+    HEAD_DIM,
+    HEADS,
+    HIDDEN,
+    KV_HEADS,
+    RANK,
+    ROUTED,
+    WIDE,
+)
 from shoestring.train.teacher import attend, rms_norm, rotate
 
 CHUNK = 64  # tokens whose corrections are solved for together

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.demo_qwen3_5.layout import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS
 from shoestring.reference.dequantize import dequantize
+from shoestring.samples.demo_qwen3_5.layout import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS
 
 THETA, EPS = 100_000.0, 1e-5
 

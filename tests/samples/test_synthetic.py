@@ -15,10 +15,10 @@ import random_models
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.errors import CheckpointError, RequestError
-from shoestring.synthetic import fill, read_config, synthetic_bytes, with_layers, write_synthetic
-from shoestring.synthetic.mixes import FILE_TYPES, tensor_type
+from shoestring.samples.synthetic import fill, read_config, synthetic_bytes, with_layers, write_synthetic
+from shoestring.samples.synthetic.mixes import FILE_TYPES, tensor_type
 
-CONFIGS = Path(__file__).parents[1] / "bench" / "configs"
+CONFIGS = Path(__file__).parents[2] / "bench" / "configs"
 KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K")
 
 

@@ -17,9 +17,9 @@ from shoestring.checkpoint.config.types import Config, Llama4Config
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, Progress, write_gguf
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError
-from shoestring.synthetic import fill
-from shoestring.synthetic.layout import Slot, layout, metadata
-from shoestring.synthetic.mixes import FILE_TYPES, mix_name, tensor_type
+from shoestring.samples.synthetic import fill
+from shoestring.samples.synthetic.layout import Slot, layout, metadata
+from shoestring.samples.synthetic.mixes import FILE_TYPES, mix_name, tensor_type
 
 __all__ = ["read_config", "synthetic_bytes", "with_layers", "write_synthetic"]
 

@@ -43,8 +43,8 @@ def ensure_demo(progress: Progress | None = None) -> Path:
                 f"`shoestring train-demo` and copy trained.gguf to {trained_path()}"
             )
         from shoestring.checkpoint.formats.gguf import open_gguf
-        from shoestring.demo import source_path
-        from shoestring.demo_qwen3_5.join import join
+        from shoestring.samples.demo_qwen3_5.join import join
+        from shoestring.samples.smollm_as_llama4 import source_path
 
         join(open_gguf(source_path(DEMO_NAME)), open_gguf(trained_path()), path, progress)
     return path

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.checkpoint.tensors import TENSOR_TYPES
-from shoestring.synthetic.layout import Slot
+from shoestring.samples.synthetic.layout import Slot
 
 Bytes = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]

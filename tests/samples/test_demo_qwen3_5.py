@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from shoestring import demo, demo_qwen3_5
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.checkpoint.formats.gguf import open_gguf
@@ -21,11 +20,12 @@ from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.demo_qwen3_5 import hugging_face, layout
-from shoestring.demo_qwen3_5.blocks import doubled_q4_1, to_q5_0, to_q8_0
-from shoestring.demo_qwen3_5.join import join, numbers, product
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.reference.dequantize import q4_1, q5_0, q8_0
+from shoestring.samples import demo_qwen3_5, smollm_as_llama4
+from shoestring.samples.demo_qwen3_5 import hugging_face, layout
+from shoestring.samples.demo_qwen3_5.blocks import doubled_q4_1, to_q5_0, to_q8_0
+from shoestring.samples.demo_qwen3_5.join import join, numbers, product
 
 Float32 = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -131,7 +131,7 @@ def trained_tensors(chance: np.random.Generator) -> Iterator[OutgoingTensor]:
 @pytest.fixture(scope="module")
 def source() -> Checkpoint:
     try:
-        return open_gguf(demo.source_path())
+        return open_gguf(smollm_as_llama4.source_path())
     except CheckpointError as error:
         pytest.skip(str(error))
 
@@ -254,6 +254,6 @@ def test_the_folder_holds_the_same_numbers(joined: Checkpoint, tmp_path: Path) -
 
 
 def test_only_this_model_is_exported(source: Checkpoint, tmp_path: Path) -> None:
-    demo.convert(source, tmp_path / "llama4.gguf")
+    smollm_as_llama4.convert(source, tmp_path / "llama4.gguf")
     with pytest.raises(CheckpointError, match=r"is no Qwen 3\.5 mixture"):
         hugging_face.export(open_checkpoint(tmp_path / "llama4.gguf"), tmp_path / "folder")
