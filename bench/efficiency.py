@@ -20,6 +20,7 @@ import numpy as np
 
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.models.sizes import flops_per_token
+from shoestring.planning.candidates.resolve import resolve
 from shoestring.planning.efficiency import (
     DENSE_KERNELS,
     EXCHANGED_BYTES,
@@ -28,7 +29,6 @@ from shoestring.planning.efficiency import (
     SERVED,
 )
 from shoestring.planning.memory import need
-from shoestring.planning.resolve import resolve
 from shoestring.planning.speed import PREFILL_CHUNK, read_bytes
 
 POINTS = Path(__file__).parent / "points"

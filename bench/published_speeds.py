@@ -8,9 +8,9 @@ from __future__ import annotations
 import statistics
 
 from shoestring.catalogue.load import builtin_catalogue
-from shoestring.planning.hardware import parse_hardware
+from shoestring.planning.candidates.resolve import resolve
+from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.memory import need, place
-from shoestring.planning.resolve import resolve
 from shoestring.planning.speed import estimate, with_prompts
 
 

@@ -12,9 +12,9 @@ import pytest
 from shoestring.catalogue.load import FILES, FOLDER, builtin_catalogue, is_stale, load_catalogue
 from shoestring.catalogue.schema import KINDS, Catalogue
 from shoestring.errors import RequestError
+from shoestring.planning.candidates.candidates import from_row
+from shoestring.planning.candidates.formats import TYPES
 from shoestring.planning.claims import CHECKS
-from shoestring.planning.models import from_row
-from shoestring.planning.types import TYPES
 
 CATALOGUE = builtin_catalogue()
 ROWS = [

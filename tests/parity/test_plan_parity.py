@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from shoestring.catalogue.load import FOLDER, builtin_catalogue
-from shoestring.planning.models import from_row
+from shoestring.planning.candidates.candidates import from_row
 
 ROWS = list(builtin_catalogue().models.values())
 CLASSES = {

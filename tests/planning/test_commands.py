@@ -17,11 +17,11 @@ from typer.main import get_command
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.cli.app import app
 from shoestring.planning.assess import Assessment, Question, assess
-from shoestring.planning.hardware import parse_hardware
-from shoestring.planning.machine import Hardware
+from shoestring.planning.candidates.candidates import from_row
+from shoestring.planning.candidates.formats import TYPES
+from shoestring.planning.hardware.machine import Hardware
+from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.memory import context_limit
-from shoestring.planning.models import from_row
-from shoestring.planning.types import TYPES
 
 CATALOGUE = builtin_catalogue()
 

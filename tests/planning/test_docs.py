@@ -16,13 +16,13 @@ import efficiency  # noqa: E402
 from published_speeds import table  # noqa: E402
 
 from shoestring.catalogue.load import builtin_catalogue  # noqa: E402
-from shoestring.planning.as_text import render_comparison  # noqa: E402
 from shoestring.planning.assess import Question  # noqa: E402
+from shoestring.planning.candidates.candidates import from_row  # noqa: E402
 from shoestring.planning.compare import compare  # noqa: E402
 from shoestring.planning.efficiency import METAL, PROCESSOR, SERVED, SPLIT  # noqa: E402
-from shoestring.planning.machine import Hardware  # noqa: E402
-from shoestring.planning.models import from_row  # noqa: E402
+from shoestring.planning.hardware.machine import Hardware  # noqa: E402
 from shoestring.planning.plan import make_plan  # noqa: E402
+from shoestring.planning.report.text import render_comparison  # noqa: E402
 
 
 def test_the_table_of_published_speeds_is_what_the_script_prints() -> None:

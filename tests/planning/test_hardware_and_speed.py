@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.errors import RequestError
 from shoestring.planning.assess import Question, assess
-from shoestring.planning.detect import detect
+from shoestring.planning.candidates.candidates import from_row
+from shoestring.planning.candidates.formats import GGUF_TYPES
+from shoestring.planning.candidates.resolve import resolve
 from shoestring.planning.efficiency import EXPERT_KERNELS, OWN_TYPES, PROCESSOR, parallel
-from shoestring.planning.hardware import parse_hardware
-from shoestring.planning.machine import GIB
+from shoestring.planning.hardware.detect import detect
+from shoestring.planning.hardware.machine import GIB
+from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.measured import Measured, machine_key, read_measured, recall, remember, type_in
 from shoestring.planning.memory import choose, need, place
-from shoestring.planning.models import from_row
 from shoestring.planning.plan import plan as make
-from shoestring.planning.resolve import resolve
 from shoestring.planning.speed import estimate, read_bytes, scale_of, with_prompts
-from shoestring.planning.types import GGUF_TYPES
 
 CATALOGUE = builtin_catalogue()
 QWEN, SCOUT = resolve("qwen3.5", CATALOGUE), resolve("scout", CATALOGUE)

@@ -17,13 +17,13 @@ from shoestring.models.families import state_layout
 from shoestring.models.sizes import parameters
 from shoestring.models.state import AttentionPages
 from shoestring.models.weights import wanted_shapes
-from shoestring.planning.hardware import parse_hardware
-from shoestring.planning.machine import Hardware
+from shoestring.planning.candidates.candidates import Candidate, from_row
+from shoestring.planning.candidates.formats import BLOCKS, TYPES, bits, gguf_type, sizes, tensor_bytes
+from shoestring.planning.candidates.resolve import resolve
+from shoestring.planning.candidates.shapes import mtp_shapes, text_shapes, vision_shapes
+from shoestring.planning.hardware.machine import Hardware
+from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.memory import FITS, UNUSED, choose, context_limit, need, place
-from shoestring.planning.models import Candidate, from_row
-from shoestring.planning.resolve import resolve
-from shoestring.planning.shapes import mtp_shapes, text_shapes, vision_shapes
-from shoestring.planning.types import BLOCKS, TYPES, bits, gguf_type, sizes, tensor_bytes
 from shoestring.samples.synthetic import synthetic_bytes
 
 CATALOGUE = builtin_catalogue()

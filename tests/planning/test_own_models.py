@@ -20,9 +20,9 @@ from random_models import llama4, qwen3_5
 from shoestring.catalogue.load import FOLDER, builtin_catalogue
 from shoestring.cli.app import run
 from shoestring.errors import RequestError
-from shoestring.planning.checkpoints import hub_part
+from shoestring.planning.candidates.checkpoints import hub_part
+from shoestring.planning.candidates.resolve import resolve
 from shoestring.planning.plan import plan
-from shoestring.planning.resolve import resolve
 from shoestring.samples.synthetic import synthetic_bytes, write_synthetic
 
 CATALOGUE = builtin_catalogue()

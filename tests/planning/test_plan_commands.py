@@ -14,7 +14,7 @@ import pytest
 import shoestring
 from shoestring.cli.app import run
 from shoestring.cli.plan import people
-from shoestring.planning.models import hub_names
+from shoestring.planning.candidates.candidates import hub_names
 
 #: an interpreter where the extension, torch and the network are out of reach
 ISOLATED = """

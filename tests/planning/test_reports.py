@@ -14,11 +14,11 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from shoestring.planning.as_html import comparison_html, plan_html
-from shoestring.planning.as_json import SCHEMA_VERSION, comparison_json, plan_json
-from shoestring.planning.as_text import render_comparison, render_plan
 from shoestring.planning.compare import compare
 from shoestring.planning.plan import Plan, plan
+from shoestring.planning.report.html import comparison_html, plan_html
+from shoestring.planning.report.json import SCHEMA_VERSION, comparison_json, plan_json
+from shoestring.planning.report.text import render_comparison, render_plan
 
 QWEN, SCOUT = "qwen3.5-397b-a17b", "llama-4-scout"
 PLANS = {

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.catalogue.schema import Catalogue
 from shoestring.planning.assess import Question
+from shoestring.planning.candidates.candidates import from_row
 from shoestring.planning.claims import check_claims
 from shoestring.planning.compare import Comparison, compare
 from shoestring.planning.cost import Money
-from shoestring.planning.hardware import parse_hardware
-from shoestring.planning.models import from_row
+from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.plan import Plan, find_row, make_plan
 from shoestring.planning.verdict import Verdict
 

@@ -22,7 +22,7 @@ def pull(
     debug: options.Debug = False,
 ) -> None:
     from shoestring import hub
-    from shoestring.planning.models import hub_names
+    from shoestring.planning.candidates.candidates import hub_names
 
     short = hub_names(name)
     typer.echo(hub.pull(short[0] if short else name))

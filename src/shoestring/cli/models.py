@@ -35,7 +35,7 @@ def find(name: str) -> Path:
     if path.exists():
         return path
     if not name.startswith(("/", ".", "~")):
-        from shoestring.planning.models import hub_names
+        from shoestring.planning.candidates.candidates import hub_names
         from shoestring.stores import find_checkpoint
 
         short = hub_names(name)

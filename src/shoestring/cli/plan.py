@@ -126,15 +126,15 @@ def plan(
 ) -> None:
     planned = _planned(models or [], wishes)
     if html is not None:
-        from shoestring.planning.as_html import plan_html
+        from shoestring.planning.report.html import plan_html
 
         _write(html, plan_html(planned), json)
     elif json:
-        from shoestring.planning.as_json import plan_json
+        from shoestring.planning.report.json import plan_json
 
         typer.echo(json_module.dumps(plan_json(planned)))
     else:
-        from shoestring.planning.as_text import render_plan
+        from shoestring.planning.report.text import render_plan
 
         _show(lambda console: render_plan(planned, console, explain))
 
@@ -155,15 +155,15 @@ def compare(
     planned = _planned([first, second], wishes)
     compared = side_by_side(planned, *(id_of(name, planned) for name in (first, second)))
     if html is not None:
-        from shoestring.planning.as_html import comparison_html
+        from shoestring.planning.report.html import comparison_html
 
         _write(html, comparison_html(compared), json)
     elif json:
-        from shoestring.planning.as_json import comparison_json
+        from shoestring.planning.report.json import comparison_json
 
         typer.echo(json_module.dumps(comparison_json(compared)))
     else:
-        from shoestring.planning.as_text import render_comparison
+        from shoestring.planning.report.text import render_comparison
 
         _show(lambda console: render_comparison(compared, console, explain))
 
@@ -195,7 +195,7 @@ def _planned(models: list[str], wishes: Wishes) -> Plan:
 
 def id_of(name: str, planned: Plan) -> str:
     """The id of the assessment that a name of the command line led to."""
-    from shoestring.planning.models import resolve_row
+    from shoestring.planning.candidates.candidates import resolve_row
 
     row = resolve_row(name, planned.catalogue)
     if row is not None:

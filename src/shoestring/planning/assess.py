@@ -8,15 +8,15 @@ from typing import Literal
 from shoestring.catalogue.schema import Catalogue
 from shoestring.errors import RequestError
 from shoestring.models.state import KVType
+from shoestring.planning.candidates.candidates import Candidate
+from shoestring.planning.candidates.formats import bits
 from shoestring.planning.commands import Command, command
 from shoestring.planning.cost import Cost, Money, cost
+from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.licence import Terms, judge
-from shoestring.planning.machine import Hardware
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import AS_STORED, Need, Placement, can_split, choose, context_limit
-from shoestring.planning.models import Candidate
 from shoestring.planning.speed import Scale, Speed, estimate
-from shoestring.planning.types import bits
 
 Difficulty = Literal["easy", "moderate", "advanced"]
 

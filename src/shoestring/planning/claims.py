@@ -8,9 +8,9 @@ from typing import Literal
 
 from shoestring.catalogue.schema import Catalogue, Claim
 from shoestring.checkpoint.config.types import Qwen3_5Config
-from shoestring.planning.hardware import parse_hardware
+from shoestring.planning.candidates.candidates import Candidate, from_row
+from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.memory import need, place
-from shoestring.planning.models import Candidate, from_row
 
 QWEN, SCOUT = "qwen3.5-397b-a17b", "llama-4-scout"
 Outcome = Literal["holds", "differs", "in part"]

@@ -7,10 +7,10 @@ import shlex
 from dataclasses import dataclass
 
 from shoestring.catalogue.schema import Catalogue
+from shoestring.planning.candidates.formats import is_gguf
 from shoestring.planning.efficiency import parallel, takes_turns
-from shoestring.planning.machine import Hardware
+from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.memory import AS_STORED, Need, Placement
-from shoestring.planning.types import is_gguf
 
 #: tags of unsloth's GGUF files where they differ from the block format
 FILE_NAMES = {"Q3_K": "Q3_K_M", "IQ3_XXS": "UD-IQ3_XXS", "IQ2_XXS": "UD-IQ2_XXS", "IQ1_M": "UD-IQ1_M"}

@@ -10,10 +10,10 @@ from shoestring.checkpoint.config.types import Llama4Config, Qwen3_5Config
 from shoestring.errors import RequestError
 from shoestring.models.state import AttentionState, DeltaNetState
 from shoestring.planning.assess import Assessment
+from shoestring.planning.candidates.candidates import from_row
 from shoestring.planning.claims import Checked, check_claims
 from shoestring.planning.cost import Cost
 from shoestring.planning.memory import context_limit
-from shoestring.planning.models import from_row
 from shoestring.planning.plan import Plan, leading, make_plan
 from shoestring.planning.verdict import Sentence, covered, figure
 

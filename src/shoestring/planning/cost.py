@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoestring.catalogue.schema import Catalogue, Price, Purchase
-from shoestring.planning.machine import Hardware
+from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.speed import Speed
 
 HOURS_A_MONTH = 365.25 * 24 / 12

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from shoestring.checkpoint.config.types import Config
 from shoestring.models.families import expert_layers
-from shoestring.planning.machine import Hardware
+from shoestring.planning.candidates.formats import is_gguf
+from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.memory import Need, Placement
-from shoestring.planning.types import is_gguf
 
 #: kernels of a layer, counted: two norms, projections, rotation and cache or convolution and delta rule, output, and
 #: gate-up, activation, down; with experts also router, choice, sorting, the experts' three, their sum, the shared one

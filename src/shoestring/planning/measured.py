@@ -15,10 +15,10 @@ from typing import Any
 
 from shoestring.catalogue.schema import Catalogue, Model
 from shoestring.errors import RequestError
-from shoestring.planning.detect import processor, total_bytes
+from shoestring.planning.candidates.candidates import resolve_row
+from shoestring.planning.candidates.formats import ALIASES, TYPES
+from shoestring.planning.hardware.detect import processor, total_bytes
 from shoestring.planning.memory import AS_STORED, Need, Placement
-from shoestring.planning.models import resolve_row
-from shoestring.planning.types import ALIASES, TYPES
 
 
 @dataclass(frozen=True)

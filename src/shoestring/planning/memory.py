@@ -13,10 +13,10 @@ from typing import Literal
 from shoestring.models.families import state_layout
 from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
 from shoestring.models.state import AttentionState, DeltaNetState, KVType, LayerState
-from shoestring.planning.machine import Hardware
-from shoestring.planning.models import Candidate
-from shoestring.planning.shapes import Part
-from shoestring.planning.types import GGUF_TYPES, Sizes, is_gguf, sizes
+from shoestring.planning.candidates.candidates import Candidate
+from shoestring.planning.candidates.formats import GGUF_TYPES, Sizes, is_gguf, sizes
+from shoestring.planning.candidates.shapes import Part
+from shoestring.planning.hardware.machine import Hardware
 
 #: activations, logits and what kernels need between steps
 WORKSPACE_BYTES = 512 * 2**20
@@ -147,7 +147,7 @@ def need(candidate: Candidate, type_: str, context: int, users: int, kv_type: KV
 def sizes_of(candidate: Candidate, type_: str) -> Sizes:
     """Bytes by part; those of the file itself where a file was looked at and no other type is asked for."""
     if candidate.stored and type_ == AS_STORED:
-        from shoestring.planning.shapes import PARTS
+        from shoestring.planning.candidates.shapes import PARTS
 
         stored = dict(candidate.stored)
         return Sizes(type_, tuple((part, stored[part]) for part in PARTS if stored.get(part)))

@@ -14,15 +14,15 @@ from shoestring.catalogue.schema import Catalogue, Row
 from shoestring.errors import RequestError
 from shoestring.models.state import KVType
 from shoestring.planning.assess import Assessment, Question, assess
+from shoestring.planning.candidates.candidates import Candidate, from_row
+from shoestring.planning.candidates.formats import type_name
+from shoestring.planning.candidates.resolve import resolve
 from shoestring.planning.cost import Money
-from shoestring.planning.hardware import parse_hardware
-from shoestring.planning.machine import Hardware
+from shoestring.planning.hardware.machine import Hardware
+from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.measured import Measured, read_measured, recall
 from shoestring.planning.memory import context_limit
-from shoestring.planning.models import Candidate, from_row
-from shoestring.planning.resolve import resolve
 from shoestring.planning.speed import scale_of
-from shoestring.planning.types import type_name
 from shoestring.planning.verdict import Verdict, rank
 
 

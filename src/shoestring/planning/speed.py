@@ -17,6 +17,8 @@ from shoestring.catalogue.schema import Catalogue
 from shoestring.models.families import expert_layers
 from shoestring.models.sizes import flops_per_token
 from shoestring.models.state import AttentionState
+from shoestring.planning.candidates.candidates import from_row
+from shoestring.planning.candidates.formats import TYPES
 from shoestring.planning.efficiency import (
     DISK_BANDWIDTH_SHARE,
     PROCESSOR,
@@ -27,11 +29,9 @@ from shoestring.planning.efficiency import (
     on_gpu,
     on_processor,
 )
-from shoestring.planning.machine import Hardware
+from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import UNUSED, Need, Placement, need, place
-from shoestring.planning.models import from_row
-from shoestring.planning.types import TYPES
 
 #: a prompt is computed this many tokens at a time
 PREFILL_CHUNK = 2048

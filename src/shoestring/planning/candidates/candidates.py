@@ -14,7 +14,7 @@ from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.models.sizes import Parameters, parameters
-from shoestring.planning.shapes import Shape, all_shapes
+from shoestring.planning.candidates.shapes import Shape, all_shapes
 
 #: what a short name fetches
 USUAL_TYPE = "Q4_K_M"

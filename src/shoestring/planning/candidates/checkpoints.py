@@ -15,8 +15,8 @@ from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.summary import summarize
 from shoestring.errors import RequestError
 from shoestring.models.sizes import parameters
-from shoestring.planning.models import Candidate, config_of
-from shoestring.planning.shapes import all_shapes, text_shapes
+from shoestring.planning.candidates.candidates import Candidate, config_of
+from shoestring.planning.candidates.shapes import all_shapes, text_shapes
 
 TIMEOUT_SECONDS = 10
 LARGEST_CONFIG = 16 * 2**20

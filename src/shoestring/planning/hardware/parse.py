@@ -17,8 +17,8 @@ from typing import Any
 from shoestring.catalogue.load import read_toml
 from shoestring.catalogue.schema import Catalogue
 from shoestring.errors import RequestError
-from shoestring.planning.detect import detect
-from shoestring.planning.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, GIB, Hardware, find_device
+from shoestring.planning.hardware.detect import detect
+from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, GIB, Hardware, find_device
 
 #: bytes a second of one channel: 8 bytes × transfers a second
 DDR_RATES = {"ddr4": 3200, "ddr5": 4800}

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shoestring.catalogue.schema import Catalogue, Device
-from shoestring.planning.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, Hardware, find_device
+from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, Hardware, find_device
 
 COPY_BYTES = 48 * 2**20
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shoestring.catalogue.schema import Catalogue
 from shoestring.errors import RequestError
-from shoestring.planning.models import Candidate, from_row, resolve_row
+from shoestring.planning.candidates.candidates import Candidate, from_row, resolve_row
 
 
 def resolve(name: str, catalogue: Catalogue) -> Candidate:
@@ -20,11 +20,11 @@ def resolve(name: str, catalogue: Catalogue) -> Candidate:
         return from_row(row)
     path = Path(name).expanduser()
     if path.exists():
-        from shoestring.planning.checkpoints import from_path  # opening files costs an import
+        from shoestring.planning.candidates.checkpoints import from_path  # opening files costs an import
 
         return from_path(path)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith(".gguf"):
-        from shoestring.planning.checkpoints import from_hub
+        from shoestring.planning.candidates.checkpoints import from_hub
 
         return from_hub(name)
     known = {alias.casefold(): alias for row in catalogue.models.values() for alias in (row.id, *row.aliases)}

@@ -10,12 +10,12 @@ from html import escape
 
 from shoestring.catalogue.load import is_stale
 from shoestring.catalogue.schema import STALE_DAYS
-from shoestring.planning import charts
-from shoestring.planning.as_text import WHERE, size
 from shoestring.planning.assess import Assessment
 from shoestring.planning.compare import Comparison, Section
 from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan, find_row, today
+from shoestring.planning.report import charts
+from shoestring.planning.report.text import WHERE, size
 from shoestring.planning.verdict import Sentence
 
 STYLE = """

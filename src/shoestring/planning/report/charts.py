@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from shoestring.planning.as_text import PARTS
 from shoestring.planning.assess import Assessment, assess
 from shoestring.planning.compare import Comparison
 from shoestring.planning.memory import context_limit
 from shoestring.planning.plan import Plan
-from shoestring.planning.svg import Bar, Pair, Segment, Series, lines, paired_bars, stacked_bars
+from shoestring.planning.report.svg import Bar, Pair, Segment, Series, lines, paired_bars, stacked_bars
+from shoestring.planning.report.text import PARTS
 
 #: part → CSS class
 COLOURS = {part: f"p{i}" for i, part in enumerate(PARTS)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from shoestring.errors import RequestError
-from shoestring.planning.shapes import PARTS, Part, Shape
+from shoestring.planning.candidates.shapes import PARTS, Part, Shape
 
 #: GGUF block formats: elements and bytes of a block (ggml-common.h)
 BLOCKS: dict[str, tuple[int, int]] = {

@@ -1,0 +1,1 @@
+"""Machines: what this one has, and what a user describes on the command line."""

@@ -1,0 +1,1 @@
+"""Plans and comparisons as text, HTML and JSON, with the charts."""
