@@ -16,7 +16,7 @@ from running import running
 from shoestring.cli.app import run
 from shoestring.client import base_of
 from shoestring.errors import RequestError
-from shoestring.server.app import create_app
+from shoestring.server.http.app import create_app
 from shoestring.server.service import Service
 from shoestring.testing import Reply, scripted_model
 

@@ -9,9 +9,9 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from shoestring.output.events import Content
-from shoestring.server.app import create_app
 from shoestring.server.errors import ApiError
-from shoestring.server.requests import Delta, Started, StreamItem
+from shoestring.server.http.app import create_app
+from shoestring.server.request import Delta, Started, StreamItem
 from shoestring.server.service import Service
 from shoestring.testing import Family, Reply, scripted_model
 

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from shoestring.server import page
+from shoestring.server.page import routes
 
 MODEL = {
     "id": "demo-llama4",
@@ -83,7 +83,7 @@ class StandIn:
 
     def app(self) -> FastAPI:
         app = FastAPI()
-        app.include_router(page.router)
+        app.include_router(routes.router)
 
         def wrong_key(request: Request) -> Response | None:
             if not self.key or request.headers.get("authorization") == f"Bearer {self.key}":

@@ -9,10 +9,10 @@ import sys
 
 from running import slowed
 
-from shoestring.server.run import serve
+from shoestring.server.http.run import serve
+from shoestring.server.http.settings import Settings
+from shoestring.server.http.sockets import address_of, bind
 from shoestring.server.service import Service
-from shoestring.server.settings import Settings
-from shoestring.server.sockets import address_of, bind
 from shoestring.testing import Reply, scripted_model
 
 STEP_SECONDS = 0.01

@@ -13,11 +13,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from shoestring.errors import RequestError
-from shoestring.server.app import create_app
-from shoestring.server.exposure import all_keys, check_exposure, is_loopback
-from shoestring.server.log import RequestLog
+from shoestring.server.http.app import create_app
+from shoestring.server.http.exposure import all_keys, check_exposure, is_loopback
+from shoestring.server.http.log import RequestLog
+from shoestring.server.http.settings import Settings
 from shoestring.server.service import Service
-from shoestring.server.settings import Settings
 from shoestring.testing import scripted_model
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
@@ -210,7 +210,7 @@ def test_the_log_as_json() -> None:
 
 def test_models_are_told_under_each_name_and_found_by_each() -> None:
     service = Service(scripted_model(context=2048))
-    from shoestring.server.served import served_model
+    from shoestring.server.facts import served_model
 
     service.info = served_model(service.model, "mine", ("other/name", "*"))
     with TestClient(create_app(service), "http://127.0.0.1") as client:

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments, ToolCallEnd
-from shoestring.server.anthropic_events import MessageEvents, assembled, event_text
-from shoestring.server.requests import Delta, Finished, Progress, Started, StreamItem, Usage
+from shoestring.server.anthropic.wire import MessageEvents, assembled, event_text
+from shoestring.server.request import Delta, Finished, Progress, Started, StreamItem, Usage
 
 #: A busy machine draws slowly; that is no failure.
 quiet = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,7 +10,7 @@ import pytest
 from answering import ANSWER, PARAMETERS, answering, breaking, idle
 from starlette.testclient import TestClient
 
-from shoestring.server.anthropic_events import assembled
+from shoestring.server.anthropic.wire import assembled
 
 PATH = "/v1/messages"
 

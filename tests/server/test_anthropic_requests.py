@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shoestring.errors import RequestError
-from shoestring.server.anthropic_requests import chat_request
-from shoestring.server.anthropic_types import CountTokensBody, MessagesBody
+from shoestring.server.anthropic.requests import chat_request
+from shoestring.server.anthropic.types import CountTokensBody, MessagesBody
 from shoestring.server.errors import ApiError
-from shoestring.server.requests import ChatRequest, Constraint, ToolChoice
+from shoestring.server.request import ChatRequest, Constraint, ToolChoice
 from shoestring.server.thinking import EFFORT_BUDGETS
 
 USER = {"role": "user", "content": "hi"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from shoestring.server.app import create_app
+from shoestring.server.http.app import create_app
 from shoestring.server.service import Service
 from shoestring.testing import Reply, scripted_model
 

@@ -15,9 +15,9 @@ pytest.importorskip("uvicorn", reason="needs the server's packages: pip install 
 from browser import OVER, Open, opened, wait_until
 from running import running, slowed
 
-from shoestring.server.app import create_app
+from shoestring.server.http.app import create_app
+from shoestring.server.http.settings import Settings
 from shoestring.server.service import Service
-from shoestring.server.settings import Settings
 from shoestring.testing import Asked, Reply, scripted_model
 
 CONTEXT = 2048

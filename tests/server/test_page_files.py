@@ -14,10 +14,10 @@ pytest.importorskip("uvicorn", reason="needs the server's packages: pip install 
 from page_stand_in import StandIn
 from running import running
 
-from shoestring.server import page
+from shoestring.server.page import routes
 
-FOLDER = Path(page.__file__).parent / "page"
-FILES = sorted(path for path in FOLDER.iterdir() if path.is_file())
+FOLDER = Path(routes.__file__).parent
+FILES = sorted(path for path in FOLDER.iterdir() if path.is_file() and path.suffix != ".py")
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +27,17 @@ def client() -> Iterator[httpx.Client]:
 
 
 def test_every_file_is_served_as_what_it_is(client: httpx.Client) -> None:
-    assert {path.name for path in FILES} == set(page.TYPES)
+    assert {path.name for path in FILES} == set(routes.TYPES)
     for path in FILES:
         answer = client.get(f"/page/{path.name}")
         assert answer.status_code == 200
         assert answer.content == path.read_bytes()
-        assert answer.headers["content-type"] == page.TYPES[path.name]
+        assert answer.headers["content-type"] == routes.TYPES[path.name]
         assert answer.headers["x-content-type-options"] == "nosniff"
     assert client.get("/").content == (FOLDER / "index.html").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["page.py", "..%2fpage.py", "%2e%2e/page.py", "x/y", "", "index.html%00"])
+@pytest.mark.parametrize("name", ["routes.py", "..%2froutes.py", "%2e%2e/routes.py", "x/y", "", "index.html%00"])
 def test_nothing_else_is(client: httpx.Client, name: str) -> None:
     assert client.get(f"/page/{name}").status_code == 404
 
@@ -73,7 +73,7 @@ def test_a_file_needs_no_other_host_and_makes_no_markup(path: Path) -> None:
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser", text
     )
     for needed in re.findall(r'(?:from|src=|href=) ?"(?:\./|page/)([\w.]+)"', text):
-        assert needed in page.TYPES
+        assert needed in routes.TYPES
 
 
 def colours() -> dict[str, tuple[str, str]]:

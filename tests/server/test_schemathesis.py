@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from running import running
 
-from shoestring.server.app import create_app
+from shoestring.server.http.app import create_app
 from shoestring.server.service import Service
 from shoestring.testing import scripted_model
 

@@ -14,8 +14,8 @@ import pytest
 
 from shoestring.cli import doctor, extra, serve
 from shoestring.cli.app import run
-from shoestring.server.settings import Settings
-from shoestring.server.sockets import bind
+from shoestring.server.http.settings import Settings
+from shoestring.server.http.sockets import bind
 
 
 @pytest.fixture(autouse=True)

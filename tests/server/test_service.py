@@ -13,7 +13,7 @@ from shoestring.output.events import Content, Thinking, ToolCall, ToolCallArgume
 from shoestring.runtime.model import Model
 from shoestring.server.errors import ApiError
 from shoestring.server.prompts import chat_prompt
-from shoestring.server.requests import (
+from shoestring.server.request import (
     ChatRequest,
     CompletionRequest,
     Delta,

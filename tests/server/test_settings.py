@@ -10,7 +10,7 @@ import pytest
 
 from shoestring.cli import serve, serve_options
 from shoestring.errors import RequestError
-from shoestring.server.settings import SINGULAR, Settings, resolve, size
+from shoestring.server.http.settings import SINGULAR, Settings, resolve, size
 
 FILE = """
 model = "a.gguf"

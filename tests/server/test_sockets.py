@@ -22,12 +22,12 @@ import pytest
 from running import running
 
 from shoestring.errors import RequestError
-from shoestring.server.app import create_app
+from shoestring.server.http.app import create_app
+from shoestring.server.http.settings import Settings
+from shoestring.server.http.sockets import bind
+from shoestring.server.http.streaming import EventStream
 from shoestring.server.limits import Limits
 from shoestring.server.service import Service
-from shoestring.server.settings import Settings
-from shoestring.server.sockets import bind
-from shoestring.server.streaming import EventStream
 from shoestring.testing import Reply, scripted_model
 
 LONG = {"messages": [{"role": "user", "content": "long"}], "stream": True}

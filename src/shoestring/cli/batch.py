@@ -241,8 +241,8 @@ async def _own_client(
 
     from shoestring.cli.models import load_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
-    from shoestring.server.app import create_app
-    from shoestring.server.served import served_model
+    from shoestring.server.facts import served_model
+    from shoestring.server.http.app import create_app
     from shoestring.server.service import Service
 
     name = model or DEMO_NAME

@@ -21,7 +21,7 @@ from shoestring.cli.shared import spread
 from shoestring.errors import ShoestringError
 
 if TYPE_CHECKING:
-    from shoestring.server.settings import Resolved, Settings
+    from shoestring.server.http.settings import Resolved, Settings
 
 HELP = """Tell whether this machine can serve MODEL: what is there, what is missing and how to mend it, the settings in
 effect and where each came from. Nothing is loaded; the exit code is 1 when something is missing."""
@@ -80,7 +80,7 @@ def _shown(name: str, value: Any) -> str:
 
 def in_effect(settled: Resolved) -> dict[str, dict[str, Any]]:
     """Settings by name, with their source; keys are not shown."""
-    from shoestring.server.settings import SECRET
+    from shoestring.server.http.settings import SECRET
 
     shown = {}
     for name, source in settled.sources.items():
@@ -126,7 +126,7 @@ def keys(settings: Settings) -> Finding:
 
 
 def _access(settings: Settings) -> str:
-    from shoestring.server.exposure import access, all_keys, check_exposure
+    from shoestring.server.http.exposure import access, all_keys, check_exposure
 
     known = all_keys(settings)
     check_exposure(settings, known)
@@ -138,7 +138,7 @@ def port_free(settings: Settings) -> Finding:
 
 
 def _bound(settings: Settings) -> str:
-    from shoestring.server.sockets import bind
+    from shoestring.server.http.sockets import bind
 
     with bind(settings.host, settings.port):
         return f"{settings.host}:{settings.port} can be had"

@@ -17,7 +17,7 @@ from shoestring.cli.shared import spread
 
 if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened
-    from shoestring.server.settings import Resolved, Settings
+    from shoestring.server.http.settings import Resolved, Settings
 
 HELP = """Serve MODEL to programs that speak OpenAI's, Anthropic's or Ollama's API, and a chat page to browsers.
 
@@ -34,7 +34,7 @@ def serve(served: o.Served, running: o.Running, debug: options.Debug = False) ->
 
 def resolved(flags: dict[str, Any]) -> Resolved:
     """The settings of a command line, its file among them; lists under their own names. Raises RequestError."""
-    from shoestring.server.settings import SINGULAR, resolve
+    from shoestring.server.http.settings import SINGULAR, resolve
 
     given = dict(flags)
     config = given.pop("config")
@@ -51,11 +51,11 @@ def run(settings: Settings) -> None:
     from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.server.banner import banner
-    from shoestring.server.exposure import all_keys, check_exposure
-    from shoestring.server.run import serve as serve_http
-    from shoestring.server.served import served_model
+    from shoestring.server.facts import served_model
+    from shoestring.server.http.exposure import all_keys, check_exposure
+    from shoestring.server.http.run import serve as serve_http
+    from shoestring.server.http.sockets import address_of, bind
     from shoestring.server.service import Service
-    from shoestring.server.sockets import address_of, bind
 
     keys = all_keys(settings)
     check_exposure(settings, keys)

@@ -1,4 +1,4 @@
-"""Options of `serve` and `doctor`: the server's settings (server/settings.py) on the command line."""
+"""Options of `serve` and `doctor`: the server's settings (server/http/settings.py) on the command line."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The server: HTTP in front of one engine. Endpoints translate to `requests.py` and from `service.py`'s items."""
+"""The server: HTTP in front of one engine. Endpoints translate to `request.py` and from `service.py`'s items."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shoestring.runtime.model import Model
-from shoestring.server.exposure import access
-from shoestring.server.served import ServedModel
-from shoestring.server.settings import Settings
+from shoestring.server.facts import ServedModel
+from shoestring.server.http.exposure import access
+from shoestring.server.http.settings import Settings
 
 
 def banner(

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from shoestring.server.body import Body, Loose
 from shoestring.server.errors import ApiError, bad_request
-from shoestring.server.requests import Constraint
+from shoestring.server.http.fields import Body, Loose
+from shoestring.server.request import Constraint
 
 
 class JsonSchema(Loose):

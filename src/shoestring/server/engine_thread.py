@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from shoestring.engine.engine import Delivery, Engine
 from shoestring.engine.request import Counts
-from shoestring.server.answers import taken
 from shoestring.server.errors import ApiError, from_exception, shutting_down
-from shoestring.server.requests import Progress, Started, StreamItem, Usage
+from shoestring.server.machines import taken
+from shoestring.server.request import Progress, Started, StreamItem, Usage
 from shoestring.server.ticket import End, Ticket
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from shoestring.checkpoint.text.chat_template import ROLES
 from shoestring.errors import RequestError
 from shoestring.runtime.model import Model, Prompt
-from shoestring.server.requests import ChatRequest, CompletionRequest
+from shoestring.server.request import ChatRequest, CompletionRequest
 
 
 def chat_prompt(model: Model, request: ChatRequest) -> Prompt:

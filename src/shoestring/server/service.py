@@ -19,8 +19,7 @@ from shoestring.engine.request import Counts
 from shoestring.engine.sampler import Sampling
 from shoestring.errors import ShoestringError
 from shoestring.runtime.model import Model, Prompt
-from shoestring.server import prompts, record
-from shoestring.server.answers import output_machines, stop_ids
+from shoestring.server import prompts
 from shoestring.server.engine_thread import EngineThread
 from shoestring.server.errors import (
     bad_request,
@@ -30,9 +29,11 @@ from shoestring.server.errors import (
     model_not_found,
     shutting_down,
 )
+from shoestring.server.facts import ServedModel, served_model
+from shoestring.server.http import record
 from shoestring.server.limits import Limits
-from shoestring.server.requests import ChatRequest, CompletionRequest, GenerationOptions, StreamItem
-from shoestring.server.served import ServedModel, served_model
+from shoestring.server.machines import output_machines, stop_ids
+from shoestring.server.request import ChatRequest, CompletionRequest, GenerationOptions, StreamItem
 from shoestring.server.ticket import Ticket
 from shoestring.server.tools import check_tools
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from shoestring.engine.sampler import Sampling
 from shoestring.output.machine import OutputMachine
 from shoestring.runtime.model import Prompt
-from shoestring.server.record import Record
-from shoestring.server.requests import StreamItem
+from shoestring.server.http.record import Record
+from shoestring.server.request import StreamItem
 
 #: What ends a ticket's items: None when all is said, an exception when it failed.
 End = None | Exception

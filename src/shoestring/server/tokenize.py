@@ -12,10 +12,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from shoestring.server.body import Body
-from shoestring.server.dependencies import service
 from shoestring.server.errors import bad_request
-from shoestring.server.requests import ChatRequest
+from shoestring.server.http.dependencies import service
+from shoestring.server.http.fields import Body
+from shoestring.server.request import ChatRequest
 from shoestring.server.service import Service
 from shoestring.server.thinking import thinking_wish
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from shoestring.server.errors import bad_request
 from shoestring.server.limits import Limits
-from shoestring.server.requests import ChatRequest
+from shoestring.server.request import ChatRequest
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 

@@ -42,7 +42,7 @@ def family(request: pytest.FixtureRequest) -> Family:
 @pytest.fixture(scope="session")
 def url(family: Family) -> Iterator[str]:
     """The server's address, without a path."""
-    from shoestring.server.app import create_app
+    from shoestring.server.http.app import create_app
     from shoestring.server.service import Service
 
     model = scripted_model(rule, family=family, completions={RAW: RAW_REPLY}, context=8192)

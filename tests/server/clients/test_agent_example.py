@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     ids=lambda p: "-".join(p),
 )
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    from shoestring.server.app import create_app
+    from shoestring.server.http.app import create_app
     from shoestring.server.service import Service
 
     family: Family

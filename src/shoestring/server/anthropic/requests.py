@@ -1,0 +1,252 @@
+"""From an Anthropic request to ours: its blocks become the messages that chat templates expect, in their order.
+
+What the models cannot see (images, tools that the API would run itself) is refused by name. Left out are only
+redacted thinking, which nobody here can read, and Claude Code's billing line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from shoestring.server.anthropic import types as api
+from shoestring.server.errors import bad_request
+from shoestring.server.request import ChatRequest, Constraint, GenerationOptions, ToolChoice
+from shoestring.server.thinking import ThinkingWish, thinking_wish
+
+#: Claude Code writes this in front of its system prompt, with a number that changes with each request: nothing
+#: behind it could ever come from the cache.
+_BILLING = re.compile(r"\Ax-anthropic-billing-header:[^\n]*\n?")
+
+Message = dict[str, Any]
+
+
+def chat_request(body: api.CountTokensBody, client: str = "") -> ChatRequest:
+    """The conversation that a body asks to be answered or counted. Raises ApiError, RequestError."""
+    wish = thinking(body)
+    tools = [_tool(tool) for tool in body.tools or ()]
+    choice = body.tool_choice or api.ToolChoice(type="auto")
+    return ChatRequest(
+        messages=tuple(messages(body)),
+        options=_options(body, client),
+        tools=tuple(tools),
+        tool_choice=_tool_choice(choice, bool(tools)),
+        parallel_tool_calls=not choice.disable_parallel_tool_use,
+        thinking=wish.on,
+        thinking_budget=wish.budget,
+    )
+
+
+def thinking(body: api.CountTokensBody) -> ThinkingWish:
+    """As the API means it: off where nothing is said, since a client that did not ask expects a text first."""
+    effort = body.output_config.effort if body.output_config else None
+    match body.thinking:
+        case api.ThinkingEnabled(budget_tokens=budget):
+            return thinking_wish(switch=True, budget=budget)
+        case api.ThinkingAdaptive():
+            return thinking_wish(switch=True, effort=effort)
+        case api.ThinkingDisabled():
+            return thinking_wish(switch=False)
+    return thinking_wish(effort=effort or "none")
+
+
+def _options(body: api.CountTokensBody, client: str) -> GenerationOptions:
+    constraint = None
+    if body.output_config is not None and body.output_config.format is not None:
+        constraint = Constraint("json_schema", body.output_config.format.schema_)
+    if not isinstance(body, api.MessagesBody):
+        return GenerationOptions(constraint=constraint, client=client)
+    sampling = {"temperature": body.temperature, "top_p": body.top_p, "top_k": body.top_k}
+    return GenerationOptions(
+        sampling={name: value for name, value in sampling.items() if value is not None},
+        max_tokens=body.max_tokens,
+        stop=tuple(body.stop_sequences or ()),
+        constraint=constraint,
+        client=client,
+    )
+
+
+# --- tools
+
+
+def _tool(tool: api.Tool | api.ServerTool) -> Message:
+    if isinstance(tool, api.ServerTool):
+        raise bad_request(
+            f"the tool type {tool.type!r} is not supported: send tools with an input_schema, which your program runs",
+            param="tools",
+        )
+    function: Message = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    function["parameters"] = tool.input_schema
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(choice: api.ToolChoice, has_tools: bool) -> ToolChoice:
+    if choice.name is not None and choice.type != "tool":
+        raise bad_request(f"tool_choice of type {choice.type!r} has no name", param="tool_choice")
+    match choice.type:
+        case "any":
+            return ToolChoice("required")
+        case "tool" if choice.name is None:
+            raise bad_request("tool_choice of type 'tool' needs the tool's name", param="tool_choice")
+        case "tool":
+            return ToolChoice("required", choice.name)
+        case "none":
+            return ToolChoice("none")
+    return ToolChoice("auto")
+
+
+# --- messages
+
+
+def messages(body: api.CountTokensBody) -> list[Message]:
+    """The conversation in OpenAI's shape. Raises ApiError for blocks that cannot be shown to the model."""
+    if not body.messages:
+        raise bad_request("messages is empty: give at least one with the role 'user'", param="messages")
+    if body.messages[-1].role == "assistant":
+        raise bad_request(
+            "the last message is the assistant's: continuing an answer (prefill) is not supported, end with a user's",
+            param="messages",
+        )
+    found: list[Message] = []
+    system = _system(body.system)
+    if system is not None:
+        found.append({"role": "system", "content": system})
+    tool_names = {
+        block.id: block.name for message in body.messages for block in message.content if isinstance(block, api.ToolUse)
+    }
+    for number, message in enumerate(body.messages):
+        where = f"messages.{number}"
+        blocks = _blocks(message.content, where)
+        match message.role:
+            case "user":
+                found += _user(blocks, tool_names, where)
+            case "assistant":
+                found += _assistant(blocks, where)
+            case "system":
+                _remind(found, _joined(blocks, where))
+    return found
+
+
+def _remind(found: list[Message], text: str) -> None:
+    """What Claude Code says as the system in the middle of a conversation, where templates know users only: it joins
+    the user's message before it, in the tags that the same program uses inside of those."""
+    if not found:
+        found.append({"role": "system", "content": text})
+        return
+    reminder = f"<system-reminder>\n{text}\n</system-reminder>"
+    if found[-1]["role"] == "user":
+        found[-1] = {**found[-1], "content": f"{found[-1]['content']}\n{reminder}"}
+    else:
+        found.append({"role": "user", "content": reminder})
+
+
+def _system(system: str | Sequence[api.Text] | None) -> str | None:
+    """Its blocks a line each; None: there is nothing to say."""
+    texts = [system] if isinstance(system, str) else [block.text for block in system or ()]
+    if texts:
+        texts[0] = _BILLING.sub("", texts[0])
+    text = "\n".join(text for text in texts if text)
+    return text or None
+
+
+def _blocks(content: str | Sequence[Any], where: str) -> list[Any]:
+    blocks = [api.Text(type="text", text=content)] if isinstance(content, str) else list(content)
+    for block in blocks:
+        _supported(block, where)
+    return blocks
+
+
+def _supported(block: Any, where: str) -> None:
+    if isinstance(block, api.Unsupported):
+        raise bad_request(
+            f"{where} has a block of type {block.type!r}, which is not supported: only text is", param=where
+        )
+
+
+def _user(blocks: Iterable[Any], tool_names: Mapping[str, str], where: str) -> list[Message]:
+    """Texts and tool results in their order; texts that stand together are one message."""
+    found: list[Message] = []
+    texts: list[str] = []
+
+    def flush() -> None:
+        if texts:
+            found.append({"role": "user", "content": "\n".join(texts)})
+            texts.clear()
+
+    for block in blocks:
+        match block:
+            case api.Text(text=text):
+                texts.append(text)
+            case api.ToolResult():
+                flush()
+                found.append(_tool_result(block, tool_names, where))
+            case _:
+                raise _misplaced(block, "user", where)
+    flush()
+    return found
+
+
+def _tool_result(block: api.ToolResult, tool_names: Mapping[str, str], where: str) -> Message:
+    content = block.content
+    if not isinstance(content, str):
+        for part in content:
+            _supported(part, where)
+        content = "\n".join(part.text for part in content if isinstance(part, api.Text))
+    if block.is_error and not content.lower().startswith("error"):
+        content = f"Error: {content}"
+    message: Message = {"role": "tool", "tool_call_id": block.tool_use_id, "content": content}
+    if block.tool_use_id in tool_names:
+        message["name"] = tool_names[block.tool_use_id]
+    return message
+
+
+def _assistant(blocks: Iterable[Any], where: str) -> list[Message]:
+    """One message holds thinking, then text, then calls; where blocks come in another order a further one begins."""
+    found: list[Message] = []
+    message: Message = {}
+
+    def begin_unless(*later: str) -> Message:
+        nonlocal message
+        if not message or any(key in message for key in later):
+            message = {"role": "assistant"}
+            found.append(message)
+        return message
+
+    for block in blocks:
+        match block:
+            case api.Thinking(thinking=text):
+                _append(begin_unless("content", "tool_calls"), "reasoning_content", text)
+            case api.Text(text=text):
+                _append(begin_unless("tool_calls"), "content", text)
+            case api.ToolUse(id=id, name=name, input=arguments):
+                calls = begin_unless().setdefault("tool_calls", [])
+                calls.append({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
+            case api.RedactedThinking():
+                continue
+            case _:
+                raise _misplaced(block, "assistant", where)
+    for message in found:
+        message.setdefault("content", "")
+    return found
+
+
+def _append(message: Message, key: str, text: str) -> None:
+    message[key] = f"{message[key]}\n{text}" if key in message else text
+
+
+def _joined(blocks: Iterable[Any], where: str) -> str:
+    texts = []
+    for block in blocks:
+        if not isinstance(block, api.Text):
+            raise _misplaced(block, "system", where)
+        texts.append(block.text)
+    return "\n".join(texts)
+
+
+def _misplaced(block: Any, role: str, where: str) -> Exception:
+    return bad_request(f"{where} has a block of type {block.type!r} in a message of the role {role!r}", param=where)

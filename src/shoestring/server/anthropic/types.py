@@ -1,0 +1,277 @@
+"""Anthropic's Messages API as types: what a request may hold, and what an answer consists of.
+
+Owns the fields and which of them are refused by name; what they mean to us is messages.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, Discriminator, Field, Tag
+
+from shoestring.server.http.fields import Body, Loose, text_or_list
+
+PlainText = Annotated[str, Tag("text")]
+
+
+class CacheControl(Loose):
+    """Accepted: every prompt is cached anyway."""
+
+    type: Literal["ephemeral"] = "ephemeral"
+
+
+# --- content blocks
+
+
+class Text(Body):
+    type: Literal["text"]
+    text: str
+    cache_control: CacheControl | None = None
+    #: what an answer of the API carries, sent back
+    citations: list[Any] | None = Field(default=None, max_length=0)
+
+
+class Thinking(Body):
+    type: Literal["thinking"]
+    thinking: str
+    signature: str = ""
+
+
+class RedactedThinking(Body):
+    """Thinking that only its own author can read: accepted, and left out."""
+
+    type: Literal["redacted_thinking"]
+    data: str
+
+
+class ToolUse(Body):
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: dict[str, Any]
+    cache_control: CacheControl | None = None
+    #: {"type": "direct"}, as the API's own answers say
+    caller: dict[str, Any] | None = None
+
+
+class ToolResult(Body):
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: ResultContent = ""
+    is_error: bool | None = None
+    cache_control: CacheControl | None = None
+
+
+class Unsupported(Loose):
+    """A block of a kind that the API knows and we do not; refused with its name by messages.py."""
+
+    type: Literal[
+        "image",
+        "document",
+        "search_result",
+        "server_tool_use",
+        "tool_reference",
+        "web_search_tool_result",
+        "web_fetch_tool_result",
+        "code_execution_tool_result",
+        "bash_code_execution_tool_result",
+        "text_editor_code_execution_tool_result",
+        "tool_search_tool_result",
+        "container_upload",
+        "mcp_tool_use",
+        "mcp_tool_result",
+        "compaction",
+    ]
+
+
+_ResultPart = Annotated[Text | Unsupported, Field(discriminator="type")]
+ResultContent = Annotated[PlainText | Annotated[list[_ResultPart], Tag("list")], Discriminator(text_or_list)]
+ContentBlock = Annotated[
+    Text | Thinking | RedactedThinking | ToolUse | ToolResult | Unsupported, Field(discriminator="type")
+]
+MessageContent = Annotated[PlainText | Annotated[list[ContentBlock], Tag("list")], Discriminator(text_or_list)]
+SystemContent = Annotated[PlainText | Annotated[list[Text], Tag("list")], Discriminator(text_or_list)]
+
+
+class Message(Body):
+    role: Literal["user", "assistant", "system"]
+    content: MessageContent
+
+
+# --- tools
+
+
+class Tool(Body):
+    refused: ClassVar = {"input_examples": "put the examples into the description"}
+
+    name: str = Field(min_length=1, max_length=128)
+    description: str | None = None
+    input_schema: dict[str, Any]
+    type: Literal["custom"] | None = None
+    strict: bool | None = None
+    cache_control: CacheControl | None = None
+    #: arguments always stream as they are generated
+    eager_input_streaming: bool | None = None
+    defer_loading: Literal[False] | None = None
+    allowed_callers: list[Literal["direct"]] | None = None
+
+
+class ServerTool(Loose):
+    """web_search_20250305, bash_20250124 and the like; refused with its type by messages.py."""
+
+    type: str
+    name: str = ""
+
+
+def _tool_kind(tool: Any) -> str:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    return "server" if isinstance(kind, str) and kind != "custom" else "custom"
+
+
+AnyTool = Annotated[Annotated[Tool, Tag("custom")] | Annotated[ServerTool, Tag("server")], Discriminator(_tool_kind)]
+
+
+class ToolChoice(Body):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+# --- the request
+
+
+class ThinkingEnabled(Body):
+    type: Literal["enabled"]
+    budget_tokens: int = Field(ge=1)
+    display: Literal["summarized", "omitted"] | None = None
+
+
+class ThinkingDisabled(Body):
+    type: Literal["disabled"]
+
+
+class ThinkingAdaptive(Body):
+    type: Literal["adaptive"]
+    display: Literal["summarized", "omitted"] | None = None
+
+
+ThinkingConfig = Annotated[ThinkingEnabled | ThinkingDisabled | ThinkingAdaptive, Field(discriminator="type")]
+
+
+class OutputFormat(Body):
+    type: Literal["json_schema"]
+    schema_: dict[str, Any] = Field(alias="schema")
+    name: str | None = None
+
+
+class OutputConfig(Body):
+    refused: ClassVar = {"task_budget": "limit the answer with max_tokens"}
+
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    format: OutputFormat | None = None
+
+
+class Edit(Loose):
+    #: templates leave old thinking out by themselves; other edits would change the prompt
+    type: Literal["clear_thinking_20251015"]
+
+
+class ContextManagement(Body):
+    edits: list[Edit] | None = None
+
+
+class CountTokensBody(Body):
+    """POST /v1/messages/count_tokens."""
+
+    refused: ClassVar = {
+        "container": "there is no code execution here",
+        "mcp_servers": "connect MCP servers in your client and send their tools in `tools`",
+    }
+
+    model: str
+    messages: list[Message]
+    system: SystemContent | None = None
+    tools: list[AnyTool] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: ThinkingConfig | None = None
+    output_config: OutputConfig | None = None
+    context_management: ContextManagement | None = None
+    # without effect on an answer
+    cache_control: CacheControl | None = None
+    speed: Literal["standard", "fast"] | None = None
+    user_profile_id: str | None = None
+    workspace_id: str | None = None
+
+
+class MessagesBody(CountTokensBody):
+    """POST /v1/messages."""
+
+    max_tokens: int = Field(ge=1)
+    stream: bool | None = None
+    stop_sequences: list[Annotated[str, Field(min_length=1)]] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    # without effect on an answer
+    metadata: dict[str, Any] | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+    inference_geo: str | None = None
+    diagnostics: dict[str, Any] | None = None
+
+
+# --- the answer
+
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
+
+
+class TextBlock(BaseModel):
+    type: Literal["text"] = "text"
+    text: str
+
+
+class ThinkingBlock(BaseModel):
+    type: Literal["thinking"] = "thinking"
+    thinking: str
+    #: always "": nothing is signed
+    signature: str = ""
+
+
+class ToolUseBlock(BaseModel):
+    type: Literal["tool_use"] = "tool_use"
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+AnswerBlock = Annotated[TextBlock | ThinkingBlock | ToolUseBlock, Field(discriminator="type")]
+
+
+class OutputTokensDetails(BaseModel):
+    thinking_tokens: int
+
+
+class MessageUsage(BaseModel):
+    """input_tokens + cache_read_input_tokens + cache_creation_input_tokens is the whole prompt."""
+
+    input_tokens: int
+    cache_read_input_tokens: int
+    #: always 0: what a prompt adds to the cache is not told apart
+    cache_creation_input_tokens: int = 0
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails | None = None
+    service_tier: Literal["standard"] = "standard"
+
+
+class AnswerMessage(BaseModel):
+    id: str
+    type: Literal["message"] = "message"
+    role: Literal["assistant"] = "assistant"
+    model: str
+    content: list[AnswerBlock]
+    stop_reason: StopReason | None
+    stop_sequence: str | None
+    usage: MessageUsage
+
+
+class TokensCount(BaseModel):
+    input_tokens: int

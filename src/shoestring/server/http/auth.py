@@ -1,0 +1,88 @@
+"""Who may ask: API keys, and the names under which a server on this machine may be reached.
+
+A page in a browser can send requests to a server on the same machine, and with a name of its own that leads there
+(DNS rebinding) even read the answers. So, without keys, only requests that name this machine are served, and none
+that come from another site's page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shoestring.server.errors import ApiError
+from shoestring.server.http.error_responses import send_error
+from shoestring.server.http.exposure import is_loopback
+from shoestring.server.http.settings import Settings
+
+#: Served without a key: the page asks for one itself, watchers ask whether we live.
+OPEN_PATHS = frozenset({"/", "/health", "/health/live", "/health/ready", "/openapi.json", "/favicon.ico"})
+OPEN_PREFIX = "/page/"
+
+
+class AccessControl:
+    """ASGI middleware: 401 without a key that is known, 403 for foreign hosts and origins."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Sequence[str]) -> None:
+        self._app = app
+        self._keys = tuple(key.encode() for key in keys)
+        # Who has a key may come by any name; so may everybody once a network was let in on purpose.
+        self._local_only = not keys and is_loopback(settings.host)
+        self._hosts = frozenset({"localhost", *(host.lower() for host in settings.allow_hosts)})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await send_error(scope, send, refusal)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        headers = Headers(scope=scope)
+        if self._local_only:
+            host, origin = headers.get("host", ""), headers.get("origin")
+            if host and not self._is_ours(host):
+                what = f"this server does not answer to the name {_name(host)!r}: start it with --allow-host, or a key"
+                return ApiError(403, what, "host_not_allowed")
+            if origin is not None and origin != "null" and not self._is_ours(urlsplit(origin).netloc):
+                return ApiError(403, "pages of other sites may not use this server", "origin_not_allowed")
+        path = scope["path"]
+        if not self._keys or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
+            return None
+        given = _given_key(headers)
+        if given is None:
+            what = "an API key is needed: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
+            return ApiError(401, what, "missing_api_key", headers={"WWW-Authenticate": "Bearer"})
+        if not self._known(given.encode("utf-8", "replace")):
+            return ApiError(401, "the API key is not known here", "invalid_api_key")
+        scope.setdefault("state", {})["api_key"] = hashlib.sha256(given.encode("utf-8", "replace")).hexdigest()[:16]
+        return None
+
+    def _known(self, given: bytes) -> bool:
+        """Every key is compared, and each in a time that does not tell how much of it is right."""
+        found = [hmac.compare_digest(given, key) for key in self._keys]
+        return any(found)
+
+    def _is_ours(self, host: str) -> bool:
+        name = _name(host)
+        return name in self._hosts or is_loopback(name)
+
+
+def _given_key(headers: Headers) -> str | None:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    return headers.get("x-api-key") or None
+
+
+def _name(host: str) -> str:
+    """A Host header without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()

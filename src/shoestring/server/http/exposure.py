@@ -1,0 +1,53 @@
+"""Who can reach the server and with which keys, as the settings say. Needs none of the server's packages."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
+
+from shoestring.errors import RequestError
+from shoestring.server.http.settings import Settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to bind is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def all_keys(settings: Settings) -> tuple[str, ...]:
+    """Keys of the settings and of their file. Raises RequestError for a file that cannot be read or has none."""
+    if settings.api_key_file is None:
+        return settings.api_keys
+    path = Path(settings.api_key_file).expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"--api-key-file {path}: {getattr(error, 'strerror', None) or 'no text'}") from None
+    keys = tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
+    if not keys:
+        raise RequestError(f"--api-key-file {path} holds no key: write one a line")
+    return (*settings.api_keys, *keys)
+
+
+def check_exposure(settings: Settings, keys: Sequence[str]) -> None:
+    """Raises RequestError where others could reach a server without a key and nobody has said so aloud."""
+    if keys and settings.no_auth:
+        raise RequestError("--no-auth and --api-key contradict each other: give one of them")
+    if not keys and not settings.no_auth and not is_loopback(settings.host):
+        raise RequestError(
+            f"--host {settings.host} lets other machines in: give --api-key or --api-key-file, or say --no-auth"
+        )
+
+
+def access(settings: Settings, keys: Sequence[str]) -> str:
+    """Who may use the server."""
+    who = "this machine only" if is_loopback(settings.host) else f"whoever reaches {settings.host}"
+    if not keys:
+        return f"{who}, no key"
+    return f"{who}, with " + ("the key" if len(keys) == 1 else f"one of {len(keys)} keys")

@@ -1,0 +1,95 @@
+"""/metrics for Prometheus: what requests took, and the state of the engine when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from shoestring.engine.pools import Demand
+from shoestring.engine.request import Counts
+from shoestring.server.http import dependencies
+from shoestring.server.http.record import Record
+
+router = APIRouter(tags=["server"])
+
+_FIRST_TOKEN = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_GAPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5)
+_WHOLE = (0.1, 0.5, 1, 5, 15, 60, 300, 1800)
+
+
+class Metrics:
+    """Counters and histograms of one server. An observer of records."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._requests = Counter("shoestring_requests", "Requests.", ["endpoint", "status"], registry=registry)
+        self._prompt = Counter("shoestring_prompt_tokens", "Tokens of prompts, cached ones too.", registry=registry)
+        self._cached = Counter("shoestring_cached_tokens", "Prompt tokens not computed again.", registry=registry)
+        self._generated = Counter("shoestring_generated_tokens", "Tokens generated.", registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"shoestring_{name}_seconds", text, buckets=buckets, registry=registry)
+
+        self._first = histogram("time_to_first_token", "From a request's arrival to its first token.", _FIRST_TOKEN)
+        self._gaps = histogram("inter_token", "Between two tokens of an answer.", _GAPS)
+        self._whole = histogram("request", "From a generating request's arrival to its end.", _WHOLE)
+
+    def __call__(self, kept: Record) -> None:
+        self._requests.labels(kept.endpoint, str(kept.status or 499)).inc()
+        if not kept.generates:
+            return
+        self._prompt.inc(kept.prompt_tokens if kept.admitted else 0)
+        self._cached.inc(kept.cached_tokens)
+        self._generated.inc(kept.output_tokens)
+        self._whole.observe(kept.total_seconds)
+        if kept.first_token_seconds is not None:
+            self._first.observe(kept.first_token_seconds)
+        for gap in kept.gaps:
+            self._gaps.observe(gap)
+
+
+class _State(Collector):
+    """Gauges of one moment."""
+
+    def __init__(self, running: int, waiting: int, queue: int, counts: Counts | None) -> None:
+        self._gauges = {
+            "requests_running": ("Requests that the engine works on.", running),
+            "requests_waiting": ("Requests that wait for a place.", waiting),
+            "queue_limit": ("Requests that may wait; more are refused with 429.", queue),
+        }
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        for name, (text, value) in self._gauges.items():
+            yield GaugeMetricFamily(f"shoestring_{name}", text, value=value)
+        counts = self._counts
+        if counts is None:
+            return
+        for kind, text in (
+            ("global_pages", "Pages of keys and values of the whole past."),
+            ("chunk_pages", "Pages of chunk-local layers."),
+            ("slots", "Slots of recurrent state."),
+        ):
+            family = GaugeMetricFamily(f"shoestring_{kind}", text, labels=["state"])
+            states: dict[str, Demand] = {"used": counts.used, "cached": counts.cached, "free": counts.free}
+            for state, demand in states.items():
+                family.add_metric([state], getattr(demand, kind))
+            yield family
+        yield GaugeMetricFamily("shoestring_cache_bytes", "Bytes kept for later requests.", value=counts.cached_bytes)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Counters, histograms and gauges in Prometheus' text format."""
+    service = dependencies.service(request)
+    kept: Metrics = request.app.state.metrics
+    now = CollectorRegistry()
+    now.register(_State(service.running, service.waiting, service.queue, await service.counts()))
+    text = generate_latest(kept.registry) + generate_latest(now)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,118 @@
+"""From Ollama's requests to ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoestring.server.errors import bad_request
+from shoestring.server.ollama import types as api
+from shoestring.server.request import ChatRequest, CompletionRequest, Constraint, GenerationOptions
+from shoestring.server.thinking import ThinkingWish, thinking_wish
+
+#: Ollama's words for fields of Sampling.
+_SAMPLING = {
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repeat_penalty": "repetition_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+}
+
+
+def chat_request(body: api.ChatBody, client: str = "") -> ChatRequest:
+    """A conversation to be answered. Raises ApiError, RequestError."""
+    return _chat(
+        [_message(message) for message in body.messages], [_tool(tool) for tool in body.tools or ()], body, client
+    )
+
+
+def generate_request(body: api.GenerateBody, client: str = "") -> ChatRequest | CompletionRequest:
+    """A prompt to be answered, or with `raw` to be continued. Raises ApiError, RequestError."""
+    if body.raw:
+        if body.system is not None:
+            raise bad_request("raw takes the prompt as it is: system has no place in it", param="system")
+        return CompletionRequest(body.prompt, options(body, client))
+    system = [{"role": "system", "content": body.system}] if body.system else []
+    return _chat([*system, {"role": "user", "content": body.prompt}], [], body, client)
+
+
+def _chat(messages: list[dict[str, Any]], tools: list[dict[str, Any]], body: api.Question, client: str) -> ChatRequest:
+    wish = thinking(body.think)
+    return ChatRequest(
+        messages=tuple(messages),
+        options=options(body, client),
+        tools=tuple(tools),
+        thinking=wish.on,
+        thinking_budget=wish.budget,
+    )
+
+
+def thinking(think: bool | str | None) -> ThinkingWish:
+    """`think`: a switch or an effort; absent: the template's choice, as in Ollama."""
+    if isinstance(think, str):
+        return thinking_wish(effort=think)
+    return thinking_wish(switch=think)
+
+
+def options(body: api.Question, client: str) -> GenerationOptions:
+    """Raises ApiError for options that would be a different sampling than ours."""
+    given = body.options or api.Options()
+    values = given.model_dump()
+    sampling = {ours: values[theirs] for theirs, ours in _SAMPLING.items() if values[theirs] is not None}
+    if given.repeat_last_n == 0:
+        sampling.pop("repetition_penalty", None)
+    elif (given.repeat_last_n or -1) > 0 and given.repeat_penalty not in (None, 1.0):
+        raise bad_request(
+            "options.repeat_last_n is not supported beside repeat_penalty, which counts all tokens: send -1 or 0",
+            param="options",
+        )
+    if given.seed is not None and given.seed >= 0:
+        sampling["seed"] = given.seed
+    if body.logprobs or body.top_logprobs:
+        sampling["logprobs"] = body.top_logprobs or 0
+    stop = (given.stop,) if isinstance(given.stop, str) else tuple(given.stop or ())
+    return GenerationOptions(
+        sampling=sampling,
+        max_tokens=_max_tokens(given.num_predict),
+        stop=tuple(text for text in stop if text),
+        constraint=_constraint(body.format),
+        client=client,
+    )
+
+
+def _max_tokens(num_predict: int | None) -> int | None:
+    """-1 and -2: until the context is full."""
+    return None if num_predict in (None, -1, -2) else num_predict
+
+
+def _constraint(format: str | dict[str, Any] | None) -> Constraint | None:
+    if not format and not isinstance(format, dict):
+        return None
+    return Constraint("json_object") if isinstance(format, str) else Constraint("json_schema", format)
+
+
+def _message(message: api.Message) -> dict[str, Any]:
+    made: dict[str, Any] = {"role": message.role, "content": message.content or ""}
+    if message.thinking is not None:
+        made["reasoning_content"] = message.thinking
+    if message.tool_calls:
+        made["tool_calls"] = [
+            {
+                "id": call.id or f"call_{number}",
+                "type": "function",
+                "function": {"name": call.function.name, "arguments": call.function.arguments},
+            }
+            for number, call in enumerate(message.tool_calls)
+        ]
+    if message.tool_name is not None:
+        made["name"] = message.tool_name
+    if message.tool_call_id is not None:
+        made["tool_call_id"] = message.tool_call_id
+    return made
+
+
+def _tool(tool: api.Tool) -> dict[str, Any]:
+    function = tool.function.model_dump(exclude_none=True)
+    return {"type": "function", "function": {"parameters": {"type": "object", "properties": {}}, **function}}

@@ -1,0 +1,166 @@
+"""From the service's items to Ollama's lines: a stream of JSON objects, or one that is all of them in one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Literal, Protocol
+
+from shoestring.output.events import (
+    Content,
+    FinishReason,
+    Thinking,
+    TokenInfo,
+    ToolCall,
+    ToolCallArguments,
+    ToolCallEnd,
+)
+from shoestring.server.request import Delta, Finished, Started, StreamItem, Usage
+
+_DONE_REASONS: Mapping[FinishReason, str] = {
+    "stop": "stop",
+    "length": "length",
+    "context": "length",
+    "tool_calls": "stop",
+}
+
+Line = dict[str, Any]
+
+
+class TokenTexts(Protocol):
+    """What log-probabilities need of a tokenizer."""
+
+    def token_bytes(self, id: int) -> bytes: ...
+
+
+class Lines:
+    """The lines of one answer. kind: of /api/chat or of /api/generate. clock: ns, for the durations."""
+
+    def __init__(
+        self,
+        model: str,
+        kind: Literal["chat", "generate"],
+        tokens: TokenTexts | None = None,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._model = model
+        self._kind = kind
+        self._tokens = tokens
+        self._clock = clock
+        self._asked = self._started = self._first = clock()
+        self._ended: int | None = None
+        self._answering = False
+        self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
+        self._reason = "stop"
+
+    def take(self, item: StreamItem) -> list[Line]:
+        """The lines that an item of the service amounts to, perhaps none."""
+        match item:
+            case Started():
+                self._started = self._first = self._clock()
+            case Delta():
+                return self._delta(item)
+            case Finished():
+                self._ended = self._clock()
+                self._reason = _DONE_REASONS[item.reason]
+            case Usage():
+                return [self._last(item)]
+        return []
+
+    def _delta(self, delta: Delta) -> list[Line]:
+        if not self._answering:
+            self._answering = True
+            self._first = self._clock()
+        found: list[dict[str, Any]] = []
+        for event in delta.events:
+            match event:
+                case Content(text=text) if text:
+                    found.append({"content": text})
+                case Thinking(text=text) if text:
+                    found.append({"thinking": text})
+                case ToolCall():
+                    self._calls[event.index] = (event, [])
+                case ToolCallArguments():
+                    self._calls[event.index][1].append(event.text)
+                case ToolCallEnd():
+                    found.append({"tool_calls": [self._call(event.index)]})
+        logprobs = [self._logprob(token) for token in delta.tokens if token.logprob is not None and self._tokens]
+        if logprobs and not found:
+            found = [{}]
+        lines = [self.line(message) for message in found]
+        if logprobs:
+            lines[0]["logprobs"] = logprobs
+        return lines
+
+    def _call(self, index: int) -> dict[str, Any]:
+        call, texts = self._calls.pop(index)
+        arguments = json.loads("".join(texts) or "{}")
+        return {"id": call.id, "function": {"index": index, "name": call.name, "arguments": arguments}}
+
+    def _logprob(self, token: TokenInfo) -> dict[str, Any]:
+        top = [self._token(id, logprob) for id, logprob in token.top]
+        return {**self._token(token.id, token.logprob), **({"top_logprobs": top} if top else {})}
+
+    def _token(self, id: int, logprob: float | None) -> dict[str, Any]:
+        assert self._tokens is not None
+        data = self._tokens.token_bytes(id)
+        return {"token": data.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(data)}
+
+    def line(self, message: Mapping[str, Any], **more: Any) -> Line:
+        """One line that adds `message` (content, thinking, tool_calls) to the answer."""
+        line: Line = {"model": self._model, "created_at": now()}
+        if self._kind == "chat":
+            line["message"] = {"role": "assistant", "content": "", **message}
+        else:
+            line["response"] = message.get("content", "")
+            if "thinking" in message:
+                line["thinking"] = message["thinking"]
+        return {**line, "done": False, **more}
+
+    def done(self, reason: str) -> Line:
+        """The last line of an answer for which nothing was computed."""
+        return self.line({}, done=True, done_reason=reason)
+
+    def _last(self, usage: Usage) -> Line:
+        ended = self._ended or self._clock()
+        first = self._first if self._answering else ended
+        return self.line(
+            {},
+            done=True,
+            done_reason=self._reason,
+            total_duration=ended - self._asked,
+            load_duration=self._started - self._asked,
+            prompt_eval_count=usage.prompt_tokens,
+            prompt_eval_duration=first - self._started,
+            eval_count=usage.completion_tokens,
+            eval_duration=ended - first,
+        )
+
+
+def whole(lines: Sequence[Line]) -> Line:
+    """All lines of an answer as one: texts concatenated, calls and log-probabilities listed, the last line's counts."""
+    answer = {**lines[-1], **_together(lines, "response", "thinking", "logprobs")}
+    if "message" in answer:
+        messages = [line["message"] for line in lines]
+        answer["message"] |= _together(messages, "content", "thinking", "tool_calls")
+    return answer
+
+
+def _together(parts: Sequence[Mapping[str, Any]], *fields: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in parts:
+        for field in fields:
+            if field in part:
+                found[field] = found[field] + part[field] if field in found else part[field]
+    return found
+
+
+def now() -> str:
+    """RFC 3339, as Ollama writes times."""
+    return written(datetime.now(timezone.utc))
+
+
+def written(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

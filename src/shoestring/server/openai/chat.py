@@ -1,0 +1,54 @@
+"""/v1/chat/completions."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from shoestring.server.http import dependencies
+from shoestring.server.http.streaming import EventStream, unless_gone
+from shoestring.server.openai.chat_requests import chat_request
+from shoestring.server.openai.chat_types import ChatBody, ChatCompletion
+from shoestring.server.openai.chat_wire import Chunks, Logprobs, completion
+from shoestring.server.service import Service
+
+router = APIRouter(tags=["openai"])
+
+
+@router.post("/v1/chat/completions", response_model=None, responses={200: {"model": ChatCompletion}})
+async def chat_completions(body: ChatBody, request: Request) -> Response:
+    """Answer a conversation; with `stream`, as server-sent events."""
+    service = dependencies.service(request)
+    service.check_model(body.model)
+    stream = await service.chat(chat_request(body, dependencies.client(request)))
+    answers = 1 if body.n is None else body.n
+    logprobs = partial(logprobs_reader, service) if body.logprobs else None
+    head: dict[str, Any] = {
+        "id": f"chatcmpl-{secrets.token_hex(12)}",
+        "object": "chat.completion.chunk" if body.stream else "chat.completion",
+        "created": int(time.time()),
+        "model": service.info.id,
+    }
+    if not body.stream:
+        made = completion(stream, head, answers, logprobs)
+        return JSONResponse(await unless_gone(request, made, source=stream))
+    options = body.stream_options
+    chunks = Chunks(
+        head,
+        answers,
+        include_usage=bool(options and options.include_usage),
+        include_progress=bool(options and options.include_progress),
+        logprobs=logprobs,
+    )
+    return EventStream(chunks.texts(stream), source=stream, limits=service.limits)
+
+
+def logprobs_reader(service: Service) -> Logprobs:
+    tokenizer = service.model.tokenizer
+    hidden = tokenizer.eos_ids | frozenset(tokenizer.thinking or ())
+    return Logprobs(tokenizer.token_bytes, hidden)

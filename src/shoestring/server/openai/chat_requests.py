@@ -1,0 +1,116 @@
+"""From OpenAI's fields to a request of ours. What cannot be honoured is refused by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shoestring.server.constraints import constraint
+from shoestring.server.errors import bad_request
+from shoestring.server.openai.chat_types import ChatBody, ContentPart, Message
+from shoestring.server.openai.sampling_fields import sampling, stop_texts
+from shoestring.server.request import ChatRequest, GenerationOptions, ToolChoice
+from shoestring.server.thinking import ThinkingWish, thinking_wish
+
+#: OpenAI's own limit.
+MOST_TOP_LOGPROBS = 20
+
+
+def chat_request(body: ChatBody, client: str) -> ChatRequest:
+    """Raises ApiError and RequestError for values without a meaning."""
+    wish = _thinking(body)
+    return ChatRequest(
+        tuple(message(m, number) for number, m in enumerate(body.messages)),
+        GenerationOptions(
+            sampling=_sampling(body),
+            max_tokens=most_tokens(body.max_tokens, body.max_completion_tokens),
+            stop=stop_texts(body),
+            n=1 if body.n is None else body.n,
+            ignore_eos=bool(body.ignore_eos),
+            constraint=constraint(body),
+            client=client,
+        ),
+        tools=tuple(body.tools or ()),
+        tool_choice=tool_choice(body.tool_choice),
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        thinking=wish.on,
+        thinking_budget=wish.budget,
+        template_arguments=wish.template_arguments,
+    )
+
+
+def message(given: Message, number: int) -> Mapping[str, Any]:
+    """A message as chat templates expect it."""
+    content = given.content
+    if isinstance(content, list):
+        content = "".join(_text(part, f"messages.{number}.content.{i}") for i, part in enumerate(content))
+    made: dict[str, Any] = {"role": given.role, "content": content or ""}
+    if given.name is not None:
+        made["name"] = given.name
+    thought = given.reasoning_content if given.reasoning_content is not None else given.reasoning
+    if given.role == "assistant" and thought is not None:
+        made["reasoning_content"] = thought
+    if given.tool_calls:
+        made["tool_calls"] = [call.model_dump(exclude_none=True) for call in given.tool_calls]
+    if given.tool_call_id is not None:
+        made["tool_call_id"] = given.tool_call_id
+    return made
+
+
+def _text(part: ContentPart, where: str) -> str:
+    if part.type == "text" and part.text is not None:
+        return part.text
+    if part.type == "refusal" and part.refusal is not None:
+        return part.refusal
+    what = "has no text" if part.type == "text" else f"is of type {part.type!r}: only text is understood yet"
+    raise bad_request(f"{where} {what}", code="unsupported_content", param=where)
+
+
+def _sampling(body: ChatBody) -> dict[str, Any]:
+    made = sampling(body)
+    if body.logprobs:
+        made["logprobs"] = body.top_logprobs or 0
+    top = body.top_logprobs
+    if top is not None and not 0 <= top <= MOST_TOP_LOGPROBS:
+        raise bad_request(f"top_logprobs is {top}: choose a value from 0 to {MOST_TOP_LOGPROBS}", param="top_logprobs")
+    if top and not body.logprobs:
+        raise bad_request("top_logprobs needs logprobs: true", param="top_logprobs")
+    return made
+
+
+def most_tokens(old: int | None, new: int | None) -> int | None:
+    """max_tokens and its newer name."""
+    if old is not None and new is not None and old != new:
+        raise bad_request("max_tokens and max_completion_tokens differ: send one of them", param="max_tokens")
+    return old if new is None else new
+
+
+def tool_choice(given: str | Mapping[str, Any] | None) -> ToolChoice:
+    """LangChain's "any" means "required"."""
+    match given:
+        case None | "auto":
+            return ToolChoice()
+        case "none":
+            return ToolChoice("none")
+        case "required" | "any":
+            return ToolChoice("required")
+        case {"type": "function", "function": {"name": str(name)}}:
+            return ToolChoice("required", name)
+    what = "none, auto, required or {type: 'function', function: {name}}"
+    raise bad_request(f"tool_choice is not understood: send {what}", param="tool_choice")
+
+
+def _thinking(body: ChatBody) -> ThinkingWish:
+    efforts = {body.reasoning_effort, body.reasoning.effort if body.reasoning else None} - {None}
+    if len(efforts) > 1:
+        raise bad_request("reasoning_effort and reasoning.effort differ: send one of them", param="reasoning_effort")
+    nested = body.reasoning.max_tokens if body.reasoning else None
+    switch = body.reasoning.enabled if body.reasoning else None
+    if None not in (switch, body.enable_thinking) and switch != body.enable_thinking:
+        raise bad_request("enable_thinking and reasoning.enabled differ: send one of them", param="enable_thinking")
+    return thinking_wish(
+        effort=next(iter(efforts), None),
+        switch=switch if body.enable_thinking is None else body.enable_thinking,
+        budget=nested if body.thinking_budget is None else body.thinking_budget,
+        template_arguments=body.chat_template_kwargs,
+    )

@@ -1,0 +1,202 @@
+"""Bodies of OpenAI's chat completions, as clients send them. What each field means is chat_requests.py's business."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from shoestring.server.constraints import GUIDED, ConstraintFields
+from shoestring.server.http.fields import Body, Loose
+from shoestring.server.openai.sampling_fields import SamplingFields
+
+
+class ContentPart(Loose):
+    """A part of a message's content; only text is understood yet."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class CalledFunction(Loose):
+    name: str
+    arguments: str | dict[str, Any] = ""
+
+
+class MessageToolCall(Loose):
+    id: str | None = None
+    type: str = "function"
+    function: CalledFunction
+
+
+class Message(Body):
+    """A message of the conversation. Fields that other servers add to theirs are accepted and have no effect."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    refused: ClassVar[Mapping[str, str]] = {
+        "audio": "only text is understood yet",
+        "function_call": "send tool_calls",
+        "prefix": "an answer cannot be begun by the client here",
+        "partial": "an answer cannot be begun by the client here",
+    }
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[MessageToolCall] | None = None
+    tool_call_id: str | None = None
+    #: the thinking of an earlier answer, as it was sent
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class StreamOptions(Loose):
+    include_usage: bool | None = None
+    #: ours: chunks that tell how much of the prompt is computed
+    include_progress: bool | None = None
+
+
+class Reasoning(Body):
+    """OpenRouter's field."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        "exclude": "thinking is sent in a field of its own, which a client may ignore"
+    }
+
+    effort: str | None = None
+    max_tokens: int | None = None
+    enabled: bool | None = None
+    summary: Any = None
+
+
+class ChatBody(SamplingFields, ConstraintFields):
+    """A request for a chat completion."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        "functions": "send tools",
+        "function_call": "send tool_choice",
+        "audio": "only text is answered",
+        "web_search_options": "there is no search here: give the model a tool",
+        "verbosity": "say it in the system message",
+        "min_tokens": "use ignore_eos with max_tokens, or a grammar",
+        "stop_token_ids": "use stop",
+        "best_of": "use n",
+        "use_beam_search": "answers are sampled",
+        **GUIDED,
+        "add_generation_prompt": "the answer is always begun",
+        "continue_final_message": "an answer cannot be begun by the client here",
+        "chat_template": "the checkpoint's template is used",
+    }
+
+    messages: list[Message]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+
+    reasoning_effort: str | None = None
+    reasoning: Reasoning | None = None
+    enable_thinking: bool | None = None
+    thinking_budget: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    # Harmless: they change no answer.
+    user: Any = None
+    metadata: Any = None
+    store: Any = None
+    service_tier: Any = None
+    prompt_cache_key: Any = None
+    prompt_cache_retention: Any = None
+    safety_identifier: Any = None
+    prediction: Any = None
+    modalities: list[Literal["text"]] | None = None
+
+
+# --- what is answered, for OpenAPI
+
+
+class AnswerFunction(Loose):
+    name: str
+    arguments: str
+
+
+class AnswerToolCall(Loose):
+    id: str
+    type: Literal["function"]
+    function: AnswerFunction
+
+
+class AnswerMessage(Loose):
+    role: Literal["assistant"]
+    content: str | None
+    refusal: None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[AnswerToolCall] | None = None
+
+
+class TokenLogprob(Loose):
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[dict[str, Any]]
+
+
+class ChoiceLogprobs(Loose):
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class Choice(Loose):
+    index: int
+    message: AnswerMessage
+    logprobs: ChoiceLogprobs | None
+    finish_reason: Literal["stop", "length", "tool_calls"]
+
+
+class PromptDetails(Loose):
+    cached_tokens: int
+
+
+class CompletionDetails(Loose):
+    reasoning_tokens: int
+
+
+class UsageBody(Loose):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
+
+
+class ChatCompletion(Loose):
+    """An answer that is not streamed."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: UsageBody
+
+
+class ErrorDetail(Loose):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(Loose):
+    error: ErrorDetail

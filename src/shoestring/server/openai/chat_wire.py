@@ -1,0 +1,185 @@
+"""From the service's items to OpenAI's chunks and to one completion, which is assembled from the same pieces."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from shoestring.output.events import Content, Event, Thinking, TokenInfo, ToolCall, ToolCallArguments
+from shoestring.server.http.streaming import event
+from shoestring.server.request import Delta, Finished, Progress, Started, StreamItem, Usage
+
+#: Ours → OpenAI's.
+FINISH_REASONS = {"stop": "stop", "length": "length", "context": "length", "tool_calls": "tool_calls"}
+
+TokenBytes = Callable[[int], bytes]
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.thinking_tokens},
+    }
+
+
+@dataclass
+class Logprobs:
+    """Log-probabilities of the content's tokens. Those of thinking, calls and marks are left out.
+
+    A token whose text is still held back waits for the event that tells what it belongs to.
+    """
+
+    token_bytes: TokenBytes
+    hidden: frozenset[int]
+    _waiting: list[TokenInfo] = field(default_factory=list)
+
+    def push(self, delta: Delta) -> list[dict[str, Any]]:
+        self._waiting += delta.tokens
+        if not delta.events:
+            return []
+        taken, self._waiting = self._waiting, []
+        text = "".join(e.text for e in delta.events if isinstance(e, Content)).encode("utf-8", "replace")
+        if not text:
+            return []
+        taken = [token for token in taken if token.id not in self.hidden and token.logprob is not None]
+        return [self._entry(token) for token in taken[self._trimmed(taken, text) :]]
+
+    def _trimmed(self, tokens: list[TokenInfo], text: bytes) -> int:
+        """How many tokens at the front are no part of the text: white space between thinking and content."""
+        written = [self.token_bytes(token.id) for token in tokens]
+        number = 0
+        while number < len(tokens) and b"".join(written[number + 1 :]).endswith(text):
+            number += 1
+        return number
+
+    def _entry(self, token: TokenInfo) -> dict[str, Any]:
+        top = [self._token(id, logprob) for id, logprob in token.top]
+        return {**self._token(token.id, token.logprob or 0.0), "top_logprobs": top}
+
+    def _token(self, id: int, logprob: float) -> dict[str, Any]:
+        written = self.token_bytes(id)
+        return {"token": written.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(written)}
+
+
+def delta_of(event: Event) -> dict[str, Any]:
+    """OpenAI's delta of an event; empty for what it has no word for."""
+    match event:
+        case Thinking(text):
+            return {"reasoning_content": text, "reasoning": text}
+        case Content(text):
+            return {"content": text}
+        case ToolCall(index, id, name):
+            call = {"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}
+            return {"tool_calls": [call]}
+        case ToolCallArguments(index, text):
+            return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
+        case _:
+            return {}
+
+
+@dataclass
+class Chunks:
+    """A streamed answer. head: fields that every chunk has; logprobs: makes a reader a choice, None: not asked for."""
+
+    head: dict[str, Any]
+    answers: int
+    include_usage: bool
+    include_progress: bool
+    logprobs: Callable[[], Logprobs] | None
+
+    async def texts(self, stream: AsyncIterator[StreamItem]) -> AsyncIterator[str]:
+        """Server-sent events, [DONE] last."""
+        readers = [self.logprobs() for _ in range(self.answers)] if self.logprobs else []
+        started: Started | None = None
+        async for item in stream:
+            match item:
+                case Started():
+                    started = item
+                    first = {"role": "assistant", "content": ""}
+                    yield "".join(self._choice(choice, first) for choice in range(self.answers))
+                case Progress(computed, total):
+                    yield self._progress(computed, total, started)
+                case Delta(choice, events, _):
+                    entries = readers[choice].push(item) if readers else None
+                    deltas = [delta for delta in map(delta_of, events) if delta]
+                    for number, delta in enumerate(deltas):
+                        last = number == len(deltas) - 1
+                        yield self._choice(choice, delta, entries if last else None)
+                case Finished(choice, reason):
+                    yield self._choice(choice, {}, None, FINISH_REASONS[reason])
+                case Usage() if self.include_usage:
+                    yield event({**self.head, "choices": [], "usage": usage_body(item)})
+        yield event("[DONE]")
+
+    def _choice(
+        self, choice: int, delta: dict[str, Any], entries: list[dict[str, Any]] | None = None, reason: str | None = None
+    ) -> str:
+        logprobs = {"content": entries, "refusal": None} if entries else None
+        made = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        return event({**self.head, "choices": [made], **({"usage": None} if self.include_usage else {})})
+
+    def _progress(self, computed: int, total: int, started: Started | None) -> str:
+        comment = f": prefill {computed}/{total}\n\n"
+        if not self.include_progress:
+            return comment
+        cached = started.cached_tokens if started else 0
+        told = {"computed": computed, "prompt_tokens": total, "cached_tokens": cached}
+        return comment + event({**self.head, "choices": [], "prefill": told})
+
+
+@dataclass
+class _Message:
+    """One choice of an answer that is not streamed."""
+
+    thinking: str = ""
+    content: str = ""
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    reason: str = "stop"
+
+    def take(self, events: tuple[Event, ...]) -> None:
+        for one in events:
+            match one:
+                case Thinking(text):
+                    self.thinking += text
+                case Content(text):
+                    self.content += text
+                case ToolCall(_, id, name):
+                    self.calls.append({"id": id, "type": "function", "function": {"name": name, "arguments": ""}})
+                case ToolCallArguments(index, text):
+                    self.calls[index]["function"]["arguments"] += text
+
+    def choice(self, index: int, with_logprobs: bool) -> dict[str, Any]:
+        content = None if self.calls and not self.content else self.content
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        if self.thinking:
+            message |= {"reasoning_content": self.thinking, "reasoning": self.thinking}
+        if self.calls:
+            message["tool_calls"] = self.calls
+        logprobs = {"content": self.entries, "refusal": None} if with_logprobs else None
+        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": self.reason}
+
+
+async def completion(
+    stream: AsyncIterator[StreamItem], head: dict[str, Any], answers: int, logprobs: Callable[[], Logprobs] | None
+) -> dict[str, Any]:
+    """The whole answer, OpenAI's chat.completion."""
+    messages = [_Message() for _ in range(answers)]
+    readers = [logprobs() for _ in range(answers)] if logprobs else []
+    usage: dict[str, Any] = {}
+    async for item in stream:
+        match item:
+            case Delta(choice, events, _):
+                messages[choice].take(events)
+                if readers:
+                    messages[choice].entries += readers[choice].push(item)
+            case Finished(choice, reason):
+                messages[choice].reason = FINISH_REASONS[reason]
+            case Usage():
+                usage = usage_body(item)
+    choices = [message.choice(index, bool(readers)) for index, message in enumerate(messages)]
+    return {**head, "choices": choices, "usage": usage}

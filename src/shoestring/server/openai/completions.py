@@ -1,0 +1,164 @@
+"""OpenAI's older completions API: raw prompts, texts or token ids, one or many, are continued."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from shoestring.server.constraints import constraint
+from shoestring.server.errors import bad_request
+from shoestring.server.http.dependencies import client, service
+from shoestring.server.http.streaming import EventStream, event, unless_gone
+from shoestring.server.openai import completion_types as api
+from shoestring.server.openai.completion_wire import Chunk, Chunks
+from shoestring.server.openai.sampling_fields import sampling, stop_texts
+from shoestring.server.request import CompletionRequest, GenerationOptions, Progress, StreamItem
+from shoestring.server.service import Service, Stream
+
+router = APIRouter(tags=["openai"])
+
+#: OpenAI's own default of max_tokens.
+DEFAULT_TOKENS = 16
+#: prompts of one request that are in the service at once; the others follow
+_AT_ONCE = 8
+
+
+@router.post("/v1/completions", response_model=api.Completion)
+async def create_completion(body: api.CompletionBody, request: Request) -> Any:
+    """Continue one or several prompts; with `stream`, as server-sent events that end with [DONE]."""
+    served = service(request)
+    served.check_model(body.model)
+    requests = completion_requests(body, client(request))
+    tokenizer = served.model.tokenizer
+    chunks = Chunks(
+        f"cmpl-{secrets.token_hex(12)}",
+        served.info.id,
+        requests[0].options.n,
+        echoes=[_text(one.prompt, served) for one in requests] if body.echo else None,
+        tokens=tokenizer if body.logprobs is not None else None,
+    )
+    first = await _open(served, requests[:_AT_ONCE])
+    together = Together(served, first, requests[_AT_ONCE:])
+    if body.stream:
+        usage = body.stream_options is not None and bool(body.stream_options.include_usage)
+        return EventStream(_texts(together, chunks, usage), source=together, limits=served.limits)
+    return await unless_gone(request, _whole(together, chunks), source=together)
+
+
+def completion_requests(body: api.CompletionBody, client: str = "") -> list[CompletionRequest]:
+    """One request a prompt. Raises ApiError."""
+    if body.best_of not in (None, 1, body.n):
+        raise bad_request("best_of is not supported: ask for n answers and choose among them", param="best_of")
+    if body.echo and body.logprobs is not None:
+        what = "echo is not supported together with logprobs: the prompt's log-probabilities are not computed"
+        raise bad_request(what, param="echo")
+    given = sampling(body)
+    if body.logprobs is not None:
+        given["logprobs"] = body.logprobs
+    options = GenerationOptions(
+        sampling=given,
+        max_tokens=DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens,
+        stop=stop_texts(body),
+        n=1 if body.n is None else body.n,
+        ignore_eos=bool(body.ignore_eos),
+        constraint=constraint(body),
+        client=client,
+    )
+    prompts = [prompt if isinstance(prompt, str) else tuple(prompt) for prompt in _prompts(body.prompt)]
+    return [CompletionRequest(prompt, options) for prompt in prompts]
+
+
+def _prompts(prompt: Any) -> list[Any]:
+    return [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
+
+
+def _text(prompt: str | tuple[int, ...], served: Service) -> str:
+    """The prompt as it is echoed; half of a surrogate pair, which has no UTF-8, as U+FFFD."""
+    if not isinstance(prompt, str):
+        return served.model.tokenizer.decode(prompt)
+    return prompt.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+async def _open(served: Service, requests: Sequence[CompletionRequest]) -> list[Stream]:
+    """All or none, so that an error comes before the answer begins."""
+    opened: list[Stream] = []
+    try:
+        for request in requests:
+            opened.append(await served.complete(request))
+    except BaseException:
+        for stream in opened:
+            await stream.aclose()
+        raise
+    return opened
+
+
+class Together:
+    """Items of several streams as they come, with the number of their prompt; as one ends, the next is opened."""
+
+    def __init__(self, served: Service, first: Sequence[Stream], further: Sequence[CompletionRequest]) -> None:
+        self._served = served
+        self._open = dict(enumerate(first))
+        self._waiting = iter(enumerate(further, len(first)))
+        self._news: asyncio.Queue[tuple[int, StreamItem] | Exception | None] = asyncio.Queue(64)
+        self._lanes: list[asyncio.Task[None]] = []
+
+    async def items(self) -> AsyncIterator[tuple[int, StreamItem]]:
+        self._lanes = [asyncio.create_task(self._lane(number)) for number in self._open]
+        running = len(self._lanes)
+        while running:
+            item = await self._news.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                running -= 1
+            else:
+                yield item
+
+    async def _lane(self, number: int) -> None:
+        """Pass on one stream after the other, then None, or the error that ended one."""
+        try:
+            while True:
+                async for item in self._open[number]:
+                    await self._news.put((number, item))
+                following = next(self._waiting, None)
+                if following is None:
+                    break
+                del self._open[number]
+                number = following[0]
+                self._open[number] = await self._served.complete(following[1])
+            await self._news.put(None)
+        except Exception as error:
+            await self._news.put(error)
+
+    async def aclose(self) -> None:
+        """Cancel whatever is not over."""
+        for lane in self._lanes:
+            lane.cancel()
+        if self._lanes:
+            await asyncio.wait(self._lanes)
+        for stream in self._open.values():
+            await stream.aclose()
+
+
+async def _texts(together: Together, chunks: Chunks, usage: bool) -> AsyncIterator[str]:
+    for chunk in chunks.begin():
+        yield event(chunk)
+    async for prompt, item in together.items():
+        if isinstance(item, Progress):
+            yield f": prefill {item.computed}/{item.prompt_tokens}\n\n"
+        for chunk in chunks.take(prompt, item):
+            yield event(chunk)
+    if usage:
+        yield event(chunks.usage_chunk())
+    yield event("[DONE]")
+
+
+async def _whole(together: Together, chunks: Chunks) -> dict[str, Any]:
+    found: list[Chunk] = chunks.begin()
+    async for prompt, item in together.items():
+        found += chunks.take(prompt, item)
+    return chunks.whole(found)

@@ -1,0 +1,71 @@
+"""The sampling fields of OpenAI's two APIs, with those that vLLM and llama.cpp add, as fields of our Sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+
+from shoestring.server.errors import bad_request
+from shoestring.server.http.fields import Body, list_or_text
+
+StopTexts = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[str], Tag("list")],
+    Discriminator(list_or_text),
+]
+
+#: Fields that reach sampling as they are.
+_PLAIN = (
+    "temperature",
+    "top_p",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+
+
+class SamplingFields(Body):
+    """Absent fields follow the checkpoint's defaults."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    #: 0 and -1: among all tokens
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    #: any number of 64 bits, negative ones too
+    seed: int | None = Field(default=None, ge=-(1 << 63), lt=1 << 64)
+    #: token id, as text → added to its logit
+    logit_bias: dict[str, float] | None = None
+    stop: StopTexts | None = None
+    #: answers to one prompt
+    n: int | None = None
+    ignore_eos: bool | None = None
+
+
+def sampling(body: SamplingFields) -> dict[str, Any]:
+    """Fields of engine.sampler.Sampling by name, those that were given. Raises ApiError for a wrong logit_bias."""
+    made = {name: getattr(body, name) for name in _PLAIN if getattr(body, name) is not None}
+    if body.top_k is not None:
+        made["top_k"] = 0 if body.top_k == -1 else body.top_k
+    if body.seed is not None:
+        made["seed"] = body.seed % (1 << 64)
+    if body.logit_bias:
+        made["logit_bias"] = _biases(body.logit_bias)
+    return made
+
+
+def _biases(given: Mapping[str, float]) -> dict[int, float]:
+    for key in given:
+        if not (key.isascii() and key.isdecimal() and len(key) < 10):
+            raise bad_request(f"logit_bias has the key {key!r}: keys are token ids", param="logit_bias")
+    return {int(key): bias for key, bias in given.items()}
+
+
+def stop_texts(body: SamplingFields) -> tuple[str, ...]:
+    """The stop strings: one may be sent alone."""
+    return (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
