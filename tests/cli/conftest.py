@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
 
-from shoestring.cli import chat, perplexity, run_command
+from shoestring.cli.models import chat, perplexity, run_command
 from shoestring.runtime.model import Model
 
 

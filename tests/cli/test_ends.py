@@ -29,7 +29,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_ctrl_c_ends_with_130() -> None:
     code = """if True:
         import sys, time
-        from shoestring.cli import run_command
+        from shoestring.cli.models import run_command
         from shoestring.cli.app import run
         def load(name, **options):
             print("ready", flush=True)
@@ -51,7 +51,7 @@ def test_ctrl_c_inside_of_generated_code_ends_with_130() -> None:
     code = """if True:
         import sys
         from shoestring import cli
-        from shoestring.cli import run_command
+        from shoestring.cli.models import run_command
         def load(name, **options):
             exec("raise KeyboardInterrupt")
         run_command.load_model = load

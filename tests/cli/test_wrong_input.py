@@ -12,8 +12,8 @@ import pytest
 from commands import PYTHON, failed
 from scripted_text import scripted
 
-from shoestring.cli import run_command
 from shoestring.cli.app import run
+from shoestring.cli.models import run_command
 from shoestring.errors import CapacityError, CheckpointError, NumericsError
 from shoestring.runtime.model import Model
 

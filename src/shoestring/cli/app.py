@@ -15,22 +15,11 @@ from typing import Annotated
 import typer
 
 from shoestring import __version__
-from shoestring.cli import (
-    batch,
-    bench,
-    chat,
-    demo,
-    doctor,
-    files,
-    inspect,
-    perplexity,
-    plan,
-    run_command,
-    serve,
-    train_demo,
-    version,
-)
+from shoestring.cli import train_demo, version
+from shoestring.cli.advise import bench, plan
+from shoestring.cli.models import chat, demo, files, inspect, perplexity, run_command
 from shoestring.cli.options import Debug
+from shoestring.cli.serve import batch, doctor, serve
 from shoestring.errors import ShoestringError
 
 #: What typer raises for a wrong command line; it has its own copy of click's classes, or uses click's.

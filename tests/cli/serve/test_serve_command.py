@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shoestring.cli import doctor, extra, serve
+from shoestring.cli import extra
 from shoestring.cli.app import run
+from shoestring.cli.serve import doctor, serve
 from shoestring.server.http.settings import Settings
 from shoestring.server.http.sockets import bind
 

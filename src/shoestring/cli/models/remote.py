@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.chat import PLAIN, Conversation, interrupts
+from shoestring.cli.models.chat import PLAIN, Conversation, interrupts
 from shoestring.cli.progress import Progress
 from shoestring.client import Client, End, Piece
 from shoestring.errors import RequestError

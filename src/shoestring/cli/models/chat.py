@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.models import load_model
-from shoestring.cli.run_command import Result
+from shoestring.cli.find import load_model
+from shoestring.cli.models.run_command import Result
 from shoestring.cli.shared import spread
 from shoestring.errors import CapacityError, RequestError, ShoestringError
 
@@ -58,7 +58,7 @@ def chat(
 ) -> None:
     wanted = generation.arguments()
     if url is not None:
-        from shoestring.cli.remote import RemoteConversation, open_client
+        from shoestring.cli.models.remote import RemoteConversation, open_client
 
         with open_client(url, api_key_env, model) as (client, name):
             RemoteConversation(client, name, system, wanted).hold()
@@ -85,7 +85,7 @@ def choose_model() -> str:
         with suppress(EOFError):
             wanted = input().strip().lower() in ("y", "yes")
         if wanted:
-            from shoestring.cli.files import pull
+            from shoestring.cli.models.files import pull
 
             try:
                 pull(SMALLEST)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from scripted_text import END_THINK, scripted
 
-from shoestring.cli import chat
 from shoestring.cli.app import run
+from shoestring.cli.models import chat
 from shoestring.runtime.model import Model
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.models import load_model
+from shoestring.cli.find import load_model
 from shoestring.cli.progress import Progress
 from shoestring.errors import RequestError
 

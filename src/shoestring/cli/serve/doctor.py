@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from shoestring.cli import options
-from shoestring.cli import serve_options as o
 from shoestring.cli.extra import INSTALL, missing_packages
-from shoestring.cli.models import find
-from shoestring.cli.serve import memory_limits, resolved
+from shoestring.cli.find import find
+from shoestring.cli.serve import settings_options as o
+from shoestring.cli.serve.serve import memory_limits, resolved
 from shoestring.cli.shared import spread
 from shoestring.errors import ShoestringError
 

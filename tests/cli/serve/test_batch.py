@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from shoestring.cli import models
+from shoestring.cli import find
 from shoestring.cli.app import run
-from shoestring.cli.batch import read_lines, repaired
+from shoestring.cli.serve.batch import read_lines, repaired
 from shoestring.errors import RequestError
 from shoestring.testing import scripted_model
 
 
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "load_model", lambda name, **options: scripted_model(context=1024))
+    monkeypatch.setattr(find, "load_model", lambda name, **options: scripted_model(context=1024))
 
 
 def request(id: str, text: str = "hi", **fields: Any) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def test_it_goes_on_after_an_end_at_any_byte(tmp_path: Path) -> None:
 #: A batch that takes its time.
 CHILD = """
 import sys, time
-from shoestring.cli import models
+from shoestring.cli import find
 from shoestring.cli.app import run
 from shoestring.testing import scripted_model
 
@@ -90,7 +90,7 @@ def load(name, **options):
     model.engine.runner.forward = lambda *arguments: (time.sleep(0.01), forward(*arguments))[1]
     return model
 
-models.load_model = load
+find.load_model = load
 sys.exit(run(["batch", *sys.argv[1:]]))
 """
 

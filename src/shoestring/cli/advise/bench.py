@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.models import find, load_model
+from shoestring.cli.find import find, load_model
 from shoestring.cli.progress import Progress, human
 from shoestring.errors import CapacityError, RequestError
 
@@ -66,8 +66,8 @@ def bench(
             raise RequestError(f"{name} is {value}: choose at least 1")
     remote = None
     if url is not None:
-        from shoestring.cli.remote import measured as measured_there
-        from shoestring.cli.remote import open_client, report
+        from shoestring.cli.models.remote import measured as measured_there
+        from shoestring.cli.models.remote import open_client, report
 
         with open_client(url, api_key_env, remote_model) as (client, there):
             remote = measured_there(client, there, prompt, generate, repetitions)

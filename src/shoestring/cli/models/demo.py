@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.models import find, load_model
+from shoestring.cli.find import find, load_model
+from shoestring.cli.models.run_command import Result
 from shoestring.cli.progress import Progress
-from shoestring.cli.run_command import Result
 
 HELP = """Hold a short conversation with each embedded test model, and tell how fast they were and what to run next."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.models import find, load_model
+from shoestring.cli.find import find, load_model
 from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
 
@@ -55,7 +55,7 @@ def run(
         first = [{"role": "system", "content": system}] if system is not None else []
         question = {"messages": [*first, {"role": "user", "content": text}]}
     if reference:
-        from shoestring.cli.reference import answer_by_reference
+        from shoestring.cli.models.reference import answer_by_reference
 
         answer_by_reference(find(model), question, wanted, json=json)
         return

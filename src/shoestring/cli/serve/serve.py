@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from shoestring.cli import options
-from shoestring.cli import serve_options as o
 from shoestring.cli.extra import need_server_packages
-from shoestring.cli.models import find, guard_mapped_files
+from shoestring.cli.find import find, guard_mapped_files
 from shoestring.cli.progress import Progress
+from shoestring.cli.serve import settings_options as o
 from shoestring.cli.shared import spread
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ def resolved(flags: dict[str, Any]) -> Resolved:
 def run(settings: Settings) -> None:
     """Everything that can be refused is refused before the model is loaded."""
     from shoestring import ops
+    from shoestring.cli.serve.banner import banner
     from shoestring.runtime.loading import checked_threads, load, plan
     from shoestring.runtime.memory import weight_bytes
     from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
-    from shoestring.server.banner import banner
     from shoestring.server.facts import served_model
     from shoestring.server.http.exposure import all_keys, check_exposure
     from shoestring.server.http.run import serve as serve_http
@@ -100,7 +100,7 @@ def model_id(settings: Settings, path: Path) -> str:
 def file_facts(opened: Opened) -> dict[str, Any]:
     """What a checkpoint's headers tell of it."""
     from shoestring.checkpoint.summary import summarize
-    from shoestring.server.banner import amount
+    from shoestring.cli.serve.banner import amount
 
     summary = summarize(opened.config, opened.checkpoint, opened.binding)
     sizes: dict[str, int] = {}

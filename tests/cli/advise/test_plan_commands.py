@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import shoestring
+from shoestring.cli.advise.plan import people
 from shoestring.cli.app import run
-from shoestring.cli.plan import people
 from shoestring.planning.candidates.candidates import hub_names
 
 #: an interpreter where the extension, torch and the network are out of reach
@@ -191,7 +191,7 @@ def test_other_names_are_left_alone() -> None:
 def test_what_bench_measures_is_kept_for_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from shoestring.cli import bench
+    from shoestring.cli.advise import bench
 
     monkeypatch.setattr(bench, "measured", lambda name, *rest: {
         "model": name, "prefill_tokens_per_second": 90.0, "decode_tokens_per_second": 7.5, "samples": {},

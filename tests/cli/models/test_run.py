@@ -20,7 +20,7 @@ from shoestring.runtime.model import Model
 @pytest.mark.parametrize("name", ["qwen3.5:35b", "org_m_m-Q4_K_M.gguf", "org/name"])
 def test_a_stores_own_name_is_a_model(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from shoestring import stores
-    from shoestring.cli.models import find
+    from shoestring.cli.find import find
 
     monkeypatch.setattr(stores, "find_checkpoint", lambda wanted: tmp_path if wanted == name else None)
     assert find(name) == tmp_path

@@ -239,7 +239,7 @@ async def _own_client(
     """A client of the application in this process; no socket is opened."""
     import httpx
 
-    from shoestring.cli.models import load_model
+    from shoestring.cli.find import load_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.server.facts import served_model
     from shoestring.server.http.app import create_app

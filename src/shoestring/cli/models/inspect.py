@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.models import find
+from shoestring.cli.find import find
 from shoestring.cli.progress import human
 from shoestring.errors import TokenizerError
 

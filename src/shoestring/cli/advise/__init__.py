@@ -1,0 +1,1 @@
+"""Commands that advise and measure: plan, compare, bench."""

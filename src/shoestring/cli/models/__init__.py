@@ -1,0 +1,1 @@
+"""Commands that use one model: run, chat, inspect, perplexity, demo, pull, list."""
