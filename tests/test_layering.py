@@ -1,6 +1,8 @@
 """The layout of the program, held by its imports: an arrow points only downwards (docs/architecture.md)."""
 
 import ast
+from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,28 @@ def test_imports_point_downwards(path: Path) -> None:
         if imported.split(".")[0] in {"__version__"}:
             continue
         assert layer(imported) <= here, f"{path.name} imports shoestring.{imported}, a layer above its own"
+
+
+def test_no_import_circles() -> None:
+    """Late imports included. Importing a package counts as importing its __init__.py."""
+    names = {module_name(path) for path in MODULES}
+    needs = {}
+    for path in MODULES:
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("shoestring"):
+                package = (node.module or "").removeprefix("shoestring").removeprefix(".")
+                inside = {f"{package}.{alias.name}".removeprefix(".") for alias in node.names}
+                found |= inside & names or {package} & names
+        needs[module_name(path)] = found
+    assert needs["cli.models.chat"] >= {"cli.models.conversation", "cli.models.remote"}
+    list(TopologicalSorter(needs).static_order())  # raises CycleError
+
+
+def test_no_folder_is_a_drawer() -> None:
+    counts = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    crowded = {str(folder.relative_to(PACKAGE)): count for folder, count in counts.items() if count > 15}
+    assert not crowded, "more than 15 Python files directly in a folder: group them"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)

@@ -1,6 +1,6 @@
 """What the engine asks of a model, and the real one: a family's forward pass with its weights and workspace.
 
-`ScriptedRunner` (scripted_runner.py) stands at the same boundary, so that everything above it is tested without kernels.
+`ScriptedRunner` (scripted_runner.py) has the same interface, so that everything above it is tested without kernels.
 """
 
 from __future__ import annotations

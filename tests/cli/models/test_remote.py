@@ -6,10 +6,8 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
 from running import running
 
 from shoestring.cli.app import run

@@ -66,8 +66,9 @@ def bench(
             raise RequestError(f"{name} is {value}: choose at least 1")
     remote = None
     if url is not None:
-        from shoestring.cli.models.remote import measured as measured_there
-        from shoestring.cli.models.remote import open_client, report
+        from shoestring.cli.advise.bench_remote import measured as measured_there
+        from shoestring.cli.advise.bench_remote import report
+        from shoestring.cli.models.remote import open_client
 
         with open_client(url, api_key_env, remote_model) as (client, there):
             remote = measured_there(client, there, prompt, generate, repetitions)

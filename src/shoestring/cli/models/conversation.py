@@ -1,0 +1,215 @@
+"""The loop of a conversation in the terminal: reads a line, asks a responder, prints the answer.
+
+Owns messages, commands and Ctrl-C. Who answers, a model here or a server elsewhere, is a `Responder`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import typer
+
+from shoestring.errors import RequestError, ShoestringError
+
+COMMANDS = """/help          this list
+/clear         begin a new conversation
+/save FILE     write the conversation as JSON
+/load FILE     go on with a conversation that was saved
+/exit          leave (or Ctrl-D)
+Ctrl-C stops an answer; what was said so far stays in the conversation."""
+
+DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+class Answer(Protocol):
+    """An answer while it comes: its text in pieces, each with whether it is thinking."""
+
+    def __iter__(self) -> Iterator[tuple[str, bool]]: ...
+
+    def close(self) -> None:
+        """Stop it. What came so far counts."""
+
+    def line(self) -> str:
+        """Counts and speed, for people."""
+
+    def hint(self) -> str | None:
+        """What the user can do about the way it ended."""
+
+
+class Responder(Protocol):
+    """What answers a conversation."""
+
+    def describe(self) -> str:
+        """One line: what answers."""
+
+    def answer(self, messages: list[dict[str, Any]]) -> Answer:
+        """Begin an answer to `messages`. Raises ShoestringError before the first piece."""
+
+
+class Conversation:
+    """Messages so far, and the loop that reads, answers and prints."""
+
+    def __init__(self, responder: Responder, system: str | None) -> None:
+        self._responder = responder
+        self._beginning = [{"role": "system", "content": system}] if system is not None else []
+        self.messages: list[dict[str, Any]] = list(self._beginning)
+        self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        self._dim = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._stopped = False
+        self._blank = False
+
+    def run(self) -> None:
+        """Until the end of stdin, /exit, or Ctrl-C twice where nothing is being answered."""
+        if self._terminal:
+            with suppress(ImportError):  # line editing and history
+                import readline  # noqa: F401
+            typer.echo(f"{self._responder.describe()}; /help lists commands.", err=True)
+        for line in self._lines():
+            try:
+                if line.startswith("/"):
+                    if not self._command(line):
+                        return
+                elif line.strip():
+                    self._answer(line)
+            except (ShoestringError, OSError) as error:
+                typer.echo(f"error: {explained(error)}", err=True)
+
+    def _lines(self) -> Iterator[str]:
+        interrupted = False
+        while True:
+            try:
+                line = input("> " if self._terminal else "")
+            except EOFError:
+                if self._terminal:
+                    typer.echo()
+                return
+            except KeyboardInterrupt:
+                if interrupted or not self._terminal:
+                    raise
+                interrupted = True
+                typer.echo("\n(Ctrl-C again, Ctrl-D or /exit leaves)", err=True)
+                continue
+            interrupted = False
+            if not self._terminal:
+                typer.echo(f"> {line}")
+            yield line
+
+    def _command(self, line: str) -> bool:
+        """Run a line that begins with a slash; False: leave."""
+        command, _, argument = line.strip().partition(" ")
+        file = Path(argument.strip()).expanduser()
+        match command:
+            case "/help":
+                typer.echo(COMMANDS)
+            case "/clear":
+                self.messages = list(self._beginning)
+                typer.echo("a new conversation", err=True)
+            case "/save" | "/load" if not argument.strip():
+                raise RequestError(f"{command} needs the name of a file")
+            case "/save":
+                save(file, self.messages)
+                typer.echo(f"{len(self.messages)} messages saved in {file}", err=True)
+            case "/load":
+                self.messages = read(file)
+                typer.echo(f"{len(self.messages)} messages from {file}", err=True)
+            case "/exit" | "/quit" | "/bye":
+                return False
+            case _:
+                raise RequestError(f"{command} is no command: /help lists them")
+        return True
+
+    def _answer(self, text: str) -> None:
+        """Ask, print the answer, keep both in the conversation. A question that fails is dropped."""
+        question = [*self.messages, {"role": "user", "content": text}]
+        answer = self._responder.answer(question)
+        content, was_thinking = "", False
+        self._stopped = False
+        with interrupts(self._stop):
+            for piece, thinking in answer:
+                if piece:
+                    was_thinking = self._print(piece, thinking, was_thinking)
+                    content += "" if thinking else piece
+                if self._stopped:
+                    break
+            answer.close()
+        typer.echo(PLAIN if self._dim and was_thinking else "")
+        self.messages = [*question, {"role": "assistant", "content": content.strip()}]
+        typer.echo(f"[{'stopped; ' if self._stopped else ''}{answer.line()}]", err=True)
+        hint = answer.hint()
+        if hint is not None:
+            typer.echo(hint, err=True)
+
+    def _stop(self) -> None:
+        self._stopped = True
+
+    def _print(self, text: str, thinking: bool, was_thinking: bool) -> bool:
+        if thinking != was_thinking:
+            mark = (DIM if thinking else PLAIN) if self._dim else ""
+            typer.echo(mark if thinking else f"{mark}\n", nl=False)
+            self._blank = not thinking
+        if self._blank:  # empty lines between thinking and answer
+            text = text.lstrip("\n")
+            self._blank = not text
+        typer.echo(text, nl=False)
+        sys.stdout.flush()
+        return thinking
+
+
+@contextmanager
+def interrupts(stop: Callable[[], None]) -> Iterator[None]:
+    """Inside, Ctrl-C calls `stop`: the step that runs is finished, so that its work is not lost."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def save(file: Path, messages: list[dict[str, Any]]) -> None:
+    """Write a conversation whole or not at all."""
+    if file.is_dir():
+        raise RequestError(f"{file} is a folder: give the name of a file")
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    except OSError as error:  # it names the passing file
+        raise OSError(error.errno, error.strerror, str(file)) from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            json.dump(messages, out, ensure_ascii=False, indent=1)
+        os.replace(name, file)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """A conversation that was saved. Raises RequestError for anything else."""
+    from shoestring.checkpoint.text.chat_template import checked_messages
+
+    try:
+        messages = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{file} is not a saved conversation ({error})") from None
+    if not isinstance(messages, list):
+        raise RequestError(f"{file} is not a saved conversation: it holds no list of messages")
+    return checked_messages(messages) if messages else []
+
+
+def explained(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
