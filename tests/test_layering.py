@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("hub", "stores", "samples", "catalogue", "planning", "client"),
     ("runtime",),
     ("testing",),
-    ("server", "train"),
+    ("server",),
     ("cli", "__init__", "__main__"),
 )
 

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from shoestring import __version__
-from shoestring.cli import train_demo, version
+from shoestring.cli import version
 from shoestring.cli.advise import bench, plan
 from shoestring.cli.models import chat, demo, files, inspect, perplexity, run_command
 from shoestring.cli.options import Debug
@@ -65,16 +65,15 @@ embedded = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]},
 embedded.callback(invoke_without_command=True)(demo.demo)
 embedded.command("export", help=demo.EXPORT_HELP, short_help="Write demo-qwen3.5 as a folder.")(demo.export)
 app.add_typer(embedded, name="demo", help=demo.HELP, short_help="A short conversation with the embedded model.")
-app.command("train-demo", help=train_demo.HELP, short_help="Train demo-qwen3.5 again.")(train_demo.train_demo)
 app.command("version", help=version.HELP, short_help="Print version and instruction sets.")(version.version)
 
 
-def run(arguments: list[str]) -> int:
-    """Run a command line; returns the exit code."""
+def run(arguments: list[str], program: typer.Typer = app) -> int:
+    """Run a command line of `program`; returns the exit code."""
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug = "--debug" in own
     try:
-        code = app(args=arguments, prog_name="shoestring", standalone_mode=False)
+        code = program(args=arguments, prog_name=program.info.name, standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # typer has met a KeyboardInterrupt
             return _failed("interrupted", KeyboardInterrupt(), 130, debug)

@@ -40,7 +40,7 @@ def ensure_demo(progress: Progress | None = None) -> Path:
         if not trained_path().exists():
             raise CheckpointError(
                 f"{DEMO_NAME} has no trained weights in this installation: use demo-llama4, or make them with "
-                f"`shoestring train-demo` and copy trained.gguf to {trained_path()}"
+                f"`make train-demo` and copy trained.gguf to {trained_path()}"
             )
         from shoestring.checkpoint.formats.gguf import open_gguf
         from shoestring.samples.demo_qwen3_5.join import join

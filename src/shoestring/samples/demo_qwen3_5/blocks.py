@@ -20,7 +20,7 @@ def to_q8_0(values: Float32) -> Bytes:
 
 
 def to_q5_0(values: Float32) -> Bytes:
-    """Blocks of 32 of a row: the widest number is −16 steps. The trainer rounds likewise (train/rounding.py)."""
+    """Blocks of 32 of a row: the widest number is −16 steps. tools/train_demo/rounding.py rounds likewise."""
     blocks = values.reshape(-1, _BLOCK)
     largest, smallest = blocks.max(axis=1, keepdims=True), blocks.min(axis=1, keepdims=True)
     scale = (np.where(largest > -smallest, largest, smallest) / np.float32(-16)).astype(np.float16)

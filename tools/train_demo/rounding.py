@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from shoestring.train.student import Parameters
+from train_demo.student import Parameters
 
 #: What `export` writes as Q5_0, and the axis that its blocks of 32 lie along.
 ROUNDED = {

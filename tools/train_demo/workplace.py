@@ -14,7 +14,7 @@ from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.samples.smollm_as_llama4 import source_path
-from shoestring.train.teacher import Teacher, read_teacher
+from train_demo.teacher import Teacher, read_teacher
 
 _BAR = 20  # characters
 

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from shoestring.reference.dequantize import q5_0
 from shoestring.samples.demo_qwen3_5.blocks import to_q5_0
-from shoestring.train import rounding
+from train_demo import rounding
 
 blocks = arrays.arrays(
     np.float32, (6, 64), elements=st.floats(-50, 50, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)

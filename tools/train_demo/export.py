@@ -20,7 +20,7 @@ from shoestring.errors import CheckpointError
 from shoestring.samples.demo_qwen3_5.blocks import Float32, to_q5_0, to_q8_0
 from shoestring.samples.demo_qwen3_5.join import numbers as multiplied_out
 from shoestring.samples.demo_qwen3_5.layout import EXPERTS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, RANK, ROUTED, USED, WIDE
-from shoestring.train.student import Parameters
+from train_demo.student import Parameters
 
 _ARCHITECTURE = "shoestring-trained"
 #: our name → GGUF name and type of what is carried as it is
@@ -64,7 +64,7 @@ def open_trained(path: Path) -> Checkpoint:
     """Raises CheckpointError when the file is not one of `export`."""
     trained = open_gguf(path)
     if trained.metadata.get("general.architecture") != _ARCHITECTURE:
-        raise CheckpointError(f"{path} is another model: give a trained.gguf, which train-demo writes into its folder")
+        raise CheckpointError(f"{path} is another model: give a trained.gguf, which train_demo writes into its folder")
     return trained
 
 

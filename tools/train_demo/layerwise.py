@@ -12,12 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from shoestring.samples.demo_qwen3_5.layout import FULL_LAYERS, HEAD_DIM, HEADS, HIDDEN
-from shoestring.train.checkpoint import Run, Say
-from shoestring.train.data import Lesson
-from shoestring.train.optimizer import Trained
-from shoestring.train.products import compiled, fast_products
-from shoestring.train.student import Parameters, delta_net
-from shoestring.train.teacher import Teacher, as_tokens, layer, walk
+from train_demo.checkpoint import Run, Say
+from train_demo.data import Lesson
+from train_demo.optimizer import Trained
+from train_demo.products import compiled, fast_products
+from train_demo.student import Parameters, delta_net
+from train_demo.teacher import Teacher, as_tokens, layer, walk
 
 _WIDTH = HEADS * HEAD_DIM
 #: name → (rate, rows of the matrices stacked in it)

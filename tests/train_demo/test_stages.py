@@ -15,10 +15,10 @@ from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
 from shoestring.samples import smollm_as_llama4
-from shoestring.train import checkpoint, convert, data, endtoend, layerwise, products, stages, teacher
-from shoestring.train.checkpoint import Run
-from shoestring.train.student import CHUNK, Parameters
-from shoestring.train.workplace import Workplace
+from train_demo import checkpoint, convert, data, endtoend, layerwise, products, stages, teacher
+from train_demo.checkpoint import Run
+from train_demo.student import CHUNK, Parameters
+from train_demo.workplace import Workplace
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,8 @@ from shoestring.samples.demo_qwen3_5.layout import (
     SHARED,
     WIDE,
 )
-from shoestring.train.student import Parameters, delta_net
-from shoestring.train.teacher import Passed, Teacher, TeacherLayer, rotary, rotate, walk
+from train_demo.student import Parameters, delta_net
+from train_demo.teacher import Passed, Teacher, TeacherLayer, rotary, rotate, walk
 
 _RMS = 0.3  # of q, k and v before the convolution's silu, which bends little there
 _DECAYS = (0.2, 1.0, 4.0)  # how long the heads of a group remember: times what their teacher looks back

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="torch, of the extra train, is not installed")
+pytest.importorskip("torch", reason="torch, of the group train, is not installed")
 
 import torch
 
 from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.errors import CheckpointError
 from shoestring.samples import smollm_as_llama4
-from shoestring.train.teacher import Teacher, read_teacher
+from train_demo.teacher import Teacher, read_teacher
 
 
 @pytest.fixture(scope="session")

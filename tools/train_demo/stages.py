@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from shoestring.errors import CheckpointError
-from shoestring.train import endtoend, layerwise
-from shoestring.train.checkpoint import Run, plot_curves
-from shoestring.train.convert import convert
-from shoestring.train.data import Ids, Lesson, Order, books, mixed, shortened, whole_words, windows, write_chats
-from shoestring.train.export import open_trained, read_trained
-from shoestring.train.student import Parameters
-from shoestring.train.teacher import as_tokens
-from shoestring.train.workplace import Workplace
+from train_demo import endtoend, layerwise
+from train_demo.checkpoint import Run, plot_curves
+from train_demo.convert import convert
+from train_demo.data import Ids, Lesson, Order, books, mixed, shortened, whole_words, windows, write_chats
+from train_demo.export import open_trained, read_trained
+from train_demo.student import Parameters
+from train_demo.teacher import as_tokens
+from train_demo.workplace import Workplace
 
 STAGES = ("layers", "whole", "long")
 _CALIBRATION = 16384  # tokens that the conversion looks at

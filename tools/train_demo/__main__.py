@@ -1,7 +1,11 @@
-"""`shoestring train-demo`: how the weights of demo-qwen3.5 were made, to be run again or further."""
+"""`python -m train_demo`, or `make train-demo`: how the weights of demo-qwen3.5 were made, to be run again or further.
+
+A maintainer's tool, not part of the package: run it from a checkout with `PYTHONPATH=tools`.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,13 +17,13 @@ from shoestring.cli.shared import spread
 from shoestring.errors import CheckpointError, RequestError
 
 if TYPE_CHECKING:
-    from shoestring.train.workplace import Workplace
+    from train_demo.workplace import Workplace
 
 HELP = """Train demo-qwen3.5 again: SmolLM2-135M-Instruct distilled into the Qwen 3.5 architecture.
 
-Two hours on two cores, minutes on a GPU; needs the extra `train` (torch). Stopped at any time it resumes where it was.
-The folder gets the log, the loss curves, checkpoints, and at the end trained.gguf (what the package carries),
-demo-qwen3.5.gguf (the whole model) and a table of what was reached."""
+Two hours on two cores, minutes on a GPU. It needs torch (`pip install --group train`). Stopped at any time it
+resumes where it was. The folder gets the log, the loss curves, checkpoints, and at the
+end trained.gguf (what the package carries), demo-qwen3.5.gguf (the whole model) and a table of what was reached."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,13 @@ def train_demo(
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:
-        raise RequestError("train-demo needs torch: run `pip install 'shoestring[train]'`") from None
-    from shoestring.train import stages
-    from shoestring.train.workplace import open_workplace
+        raise RequestError("train_demo needs torch: run `pip install --group train`") from None
+    from train_demo import stages
+    from train_demo.workplace import open_workplace
 
     if not (folder / "converted.pt").exists():
         if evaluate or export:
-            raise CheckpointError(f"{folder} has no checkpoint: run `shoestring train-demo --corpus DIR` first")
+            raise CheckpointError(f"{folder} has no checkpoint: run `python -m train_demo --corpus DIR` first")
         if corpus is None:
             raise RequestError(
                 "a first run needs --corpus DIR, a folder of books-*.jsonl.xz: one JSON object with a text a line"
@@ -85,8 +89,8 @@ def write(work: Workplace) -> None:
     from shoestring.checkpoint.formats.gguf import open_gguf
     from shoestring.samples.demo_qwen3_5.join import join
     from shoestring.samples.smollm_as_llama4 import source_path
-    from shoestring.train import stages
-    from shoestring.train.export import export
+    from train_demo import stages
+    from train_demo.export import export
 
     stage, layers = stages.latest(work)
     trained, joined = work.folder / "trained.gguf", work.folder / "demo-qwen3.5.gguf"
@@ -98,11 +102,26 @@ def write(work: Workplace) -> None:
 
 def measure(work: Workplace) -> None:
     """The exported file's figures, rounded weights and all."""
-    from shoestring.train import stages
-    from shoestring.train.evaluate import evaluate, read_held_out
-    from shoestring.train.export import open_trained, read_trained
+    from train_demo import stages
+    from train_demo.evaluate import evaluate, read_held_out
+    from train_demo.export import open_trained, read_trained
 
     _, first = stages.latest(work)
     layers = read_trained(open_trained(work.folder / "trained.gguf"), first)
     for line in evaluate(layers, work.teacher, *read_held_out(work.folder)).lines():
         work.say(line)
+
+
+program = typer.Typer(
+    name="train_demo",
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+program.command(help=HELP)(train_demo)
+
+if __name__ == "__main__":
+    from shoestring.cli.app import run
+
+    sys.exit(run(sys.argv[1:], program))

@@ -24,7 +24,7 @@ from shoestring.samples.demo_qwen3_5.layout import (
     ROUTED,
     WIDE,
 )
-from shoestring.train.teacher import attend, rms_norm, rotate
+from train_demo.teacher import attend, rms_norm, rotate
 
 CHUNK = 64  # tokens whose corrections are solved for together
 DELTA_NORM_EPS = 1e-6

@@ -16,9 +16,9 @@ from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
 from shoestring.samples import smollm_as_llama4
-from shoestring.train.data import books, mixed, shortened, whole_words, windows
-from shoestring.train.prompts import SUBJECTS, prompts
-from shoestring.train.questions import QUESTIONS
+from train_demo.data import books, mixed, shortened, whole_words, windows
+from train_demo.prompts import SUBJECTS, prompts
+from train_demo.questions import QUESTIONS
 
 
 def test_forty_questions_of_every_kind() -> None:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from shoestring.errors import CheckpointError
 from shoestring.samples.demo_qwen3_5.layout import EXPERTS, FULL_LAYERS
-from shoestring.train import convert, endtoend, student, teacher
-from shoestring.train.evaluate import expert_shares, hidden, shuffled
-from shoestring.train.export import export, open_trained, read_trained
-from shoestring.train.optimizer import Trained, orthogonal
-from shoestring.train.rounding import ROUNDED, q5_0
-from shoestring.train.student import CHUNK, Parameters
+from train_demo import convert, endtoend, student, teacher
+from train_demo.evaluate import expert_shares, hidden, shuffled
+from train_demo.export import export, open_trained, read_trained
+from train_demo.optimizer import Trained, orthogonal
+from train_demo.rounding import ROUNDED, q5_0
+from train_demo.student import CHUNK, Parameters
 
 
 @pytest.fixture(autouse=True)

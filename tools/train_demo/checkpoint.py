@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from shoestring.train.optimizer import Trained
-from shoestring.train.student import Parameters
+from train_demo.optimizer import Trained
+from train_demo.student import Parameters
 
 EVERY_SECONDS = 240
 

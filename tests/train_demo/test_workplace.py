@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from shoestring.train import checkpoint
-from shoestring.train.workplace import Workplace
+from train_demo import checkpoint
+from train_demo.workplace import Workplace
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shoestring.samples.demo_qwen3_5.layout import ACTIVE, EXPERTS, FULL_LAYERS
-from shoestring.train import student, teacher
-from shoestring.train.data import Chats, Ids, windows
-from shoestring.train.student import Parameters
-from shoestring.train.teacher import Teacher, as_tokens, rms_norm, rotary
+from train_demo import student, teacher
+from train_demo.data import Chats, Ids, windows
+from train_demo.student import Parameters
+from train_demo.teacher import Teacher, as_tokens, rms_norm, rotary
 
 Hidden = Callable[[Tensor], Tensor]
 """Tokens [B, T] → what the head takes, [B, T, H]."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from shoestring.train.questions import QUESTIONS
+from train_demo.questions import QUESTIONS
 
 COUNTRIES = """
 Italy; Spain; Germany; England; Portugal; Greece; Poland; Sweden; Norway; Finland; Denmark; Ireland; Austria;

@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shoestring.samples.demo_qwen3_5.layout import FULL_LAYERS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, WIDE
-from shoestring.train.checkpoint import Run, Say
-from shoestring.train.data import Lesson
-from shoestring.train.layerwise import rate_schedule
-from shoestring.train.optimizer import Trained
-from shoestring.train.products import compiled, fast_products
-from shoestring.train.rounding import rounded
-from shoestring.train.student import layer
-from shoestring.train.teacher import Teacher, as_tokens, normed, rms_norm, rotary, walk
-from shoestring.train.teacher import layer as teacher_layer
+from train_demo.checkpoint import Run, Say
+from train_demo.data import Lesson
+from train_demo.layerwise import rate_schedule
+from train_demo.optimizer import Trained
+from train_demo.products import compiled, fast_products
+from train_demo.rounding import rounded
+from train_demo.student import layer
+from train_demo.teacher import Teacher, as_tokens, normed, rms_norm, rotary, walk
+from train_demo.teacher import layer as teacher_layer
 
 _STREAM, _BALANCE = {"whole": 15.0, "long": 40.0}, 0.05
 _ROWS = 512  # of logits at once

@@ -24,7 +24,7 @@ from shoestring.errors import CheckpointError
 from shoestring.runtime.loading import load
 from shoestring.runtime.model import Model
 from shoestring.samples.smollm_as_llama4 import ensure_demo
-from shoestring.train.prompts import prompts
+from train_demo.prompts import prompts
 
 Ids = npt.NDArray[np.uint16]
 Order = npt.NDArray[np.int64]
