@@ -51,8 +51,8 @@ deep: .venv/installed .venv/test-tools .venv/parity-tools
 
 # The C++ self-test, and the tests of the parsers and of loading over a sanitized extension.
 sanitize: .venv/test-tools
-	bench/sanitized.sh $(TWO) $(addprefix tests/, checkpoint/test_gguf.py checkpoint/test_safetensors.py checkpoint/test_bind.py \
-		checkpoint/test_damaged_files.py models/test_load_weights.py reference kernels/test_quant.py)
+	bench/sanitized.sh $(TWO) $(addprefix tests/, checkpoint/formats checkpoint/names \
+		models/test_load_weights.py reference kernels/test_quant.py)
 
 # An extension in the source tree, for work on the kernels: PYTHONPATH=src .venv/bin/python -m pytest …
 build: .venv/test-tools

@@ -15,7 +15,7 @@ echo "== tests that take minutes"
 # extension, and the time that a large vocabulary takes.
 echo "== every test under the sanitizers"
 bench/sanitized.sh tests --ignore tests/parity --ignore tests/planning --ignore tests/kernels/test_symbols.py --timeout 1800 \
-    --deselect tests/checkpoint/test_tokenizer_vendors.py::test_a_large_vocabulary_loads_quickly
+    --deselect tests/checkpoint/text/test_tokenizer_vendors.py::test_a_large_vocabulary_loads_quickly
 
 echo "== fuzzing, $seconds s a parser"
 "$python" -m pip install --quiet atheris

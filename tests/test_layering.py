@@ -1,6 +1,7 @@
-"""The layout of the program, held by its imports: an arrow points only downwards (docs/architecture.md)."""
+"""The layout of the program: imports point only downwards, as docs/architecture.md draws it."""
 
 import ast
+import re
 from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -9,22 +10,23 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "shoestring"
 
-#: Lower layers never import upper ones. A module stands with the longest prefix that names it.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("checkpoint",),
-    ("ops",),
-    ("models",),
-    ("reference",),
-    ("engine",),
-    ("output",),
-    ("hub", "stores", "samples", "catalogue", "planning", "client"),
-    ("runtime",),
-    ("testing",),
-    ("server",),
-    ("cli", "__init__", "__main__"),
-)
+ARCHITECTURE = PACKAGE.parents[1] / "docs" / "architecture.md"
 
+
+def drawn_layers() -> list[set[str]]:
+    """The drawing of docs/architecture.md, lowest layer first: lines of equal indentation are one layer."""
+    drawing = ARCHITECTURE.read_text(encoding="utf-8").split("```")[1]
+    layers: dict[int, set[str]] = {}
+    for line in drawing.splitlines():
+        names = re.match(r"( *)((?:[a-z0-9_]+(?:/|\.py)(?: |$))+)", line)
+        if names is not None:
+            layer = layers.setdefault(len(names[1]), set())
+            layer.update(name.removesuffix(".py").rstrip("/") for name in names[2].split())
+    return [layers[indentation] for indentation in sorted(layers, reverse=True)]
+
+
+#: Lower layers never import upper ones. The package itself and `python -m` stand above all.
+LAYERS = [*drawn_layers(), {"__init__", "__main__"}]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -41,7 +43,7 @@ def layer(name: str) -> int:
     for number, names in enumerate(LAYERS):
         if top in names:
             return number
-    raise AssertionError(f"shoestring.{name} stands in no layer of tests/test_layering.py")
+    raise AssertionError(f"shoestring.{name} is missing in the drawing of docs/architecture.md")
 
 
 def imports(path: Path) -> set[str]:
@@ -58,6 +60,12 @@ def imports(path: Path) -> set[str]:
             continue
         found |= {name.removeprefix("shoestring.") for name in names if name.startswith("shoestring.")}
     return found - {"_kernels"}
+
+
+def test_the_drawing_names_every_folder() -> None:
+    drawn = [name for layer in LAYERS for name in layer]
+    assert len(drawn) == len(set(drawn))
+    assert set(drawn) == {module_name(path).split(".")[0] for path in MODULES}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)

@@ -5,12 +5,8 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
-
 
 from shoestring.cli.models import chat, perplexity, run_command
 from shoestring.runtime.model import Model

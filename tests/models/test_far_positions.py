@@ -4,14 +4,11 @@ A past of millions of tokens is one page of keys and values that every entry of 
 reference counts that page's positions as often as they stand there.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
 from run_steps import KernelWeights, Span, make_step, new_state, step_logits
 from tiny_models import TINY, TinyModel, llama_config, llama_tensors, qwen_config, qwen_tensors
 

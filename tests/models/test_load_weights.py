@@ -1,13 +1,10 @@
 """From bound sources to kernels' weights: nothing is forgotten, the file's pages are let go, progress adds up."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
 from tiny_models import TINY
 
 from shoestring.checkpoint.config.parse import parse_config

@@ -1,10 +1,6 @@
 """Parity needs torch and transformers (`make parity` installs them); without them there is nothing to collect."""
 
 import importlib.util
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
 
 if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
     collect_ignore_glob = ["test_*.py"]

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 
+import efficiency
 import pytest
+from published_speeds import table
 from rich.console import Console
 
+from shoestring.catalogue.load import builtin_catalogue
+from shoestring.planning.assess import Question
+from shoestring.planning.candidates.candidates import from_row
+from shoestring.planning.compare import compare
+from shoestring.planning.efficiency import METAL, PROCESSOR, SERVED, SPLIT
+from shoestring.planning.hardware.machine import Hardware
+from shoestring.planning.plan import make_plan
+from shoestring.planning.report.text import render_comparison
+
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "bench"))
-
-import efficiency  # noqa: E402
-from published_speeds import table  # noqa: E402
-
-from shoestring.catalogue.load import builtin_catalogue  # noqa: E402
-from shoestring.planning.assess import Question  # noqa: E402
-from shoestring.planning.candidates.candidates import from_row  # noqa: E402
-from shoestring.planning.compare import compare  # noqa: E402
-from shoestring.planning.efficiency import METAL, PROCESSOR, SERVED, SPLIT  # noqa: E402
-from shoestring.planning.hardware.machine import Hardware  # noqa: E402
-from shoestring.planning.plan import make_plan  # noqa: E402
-from shoestring.planning.report.text import render_comparison  # noqa: E402
 
 
 def test_the_table_of_published_speeds_is_what_the_script_prints() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from random_models import llama4, qwen3_5
 
 from shoestring.catalogue.load import FOLDER, builtin_catalogue

@@ -6,17 +6,13 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from questions import RAW, RAW_REPLY, rule
+from running import running
 
 from shoestring.testing import Family, scripted_model
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from running import running
 
 #: LiteLLM and LangChain keep connections and an event loop in caches of their own, which die whenever Python likes:
 #: in a later test, or at the end.

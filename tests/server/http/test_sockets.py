@@ -151,7 +151,7 @@ def test_an_address_that_is_taken_is_told() -> None:
 
 @contextmanager
 def process(seconds: float) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    script = Path(__file__).with_name("serve_scripted.py")
+    script = Path(__file__).parents[1] / "serve_scripted.py"
     command = [sys.executable, str(script), str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
