@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from shoestring import ops
 from shoestring.checkpoint.config.types import Config
 from shoestring.models.families import KernelWeights, forward, head, state_layout
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, KVType, State
-from shoestring.models.step import PageTable, Step
+from shoestring.models.step import Observe, PageTable, Step
 
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
@@ -92,11 +93,27 @@ def page_table(pages: Sequence[tuple[int, ...]], first_pages: Sequence[int]) -> 
     return PageTable(np.array(filled, np.int32), np.array(first_pages, np.int64))
 
 
-def step_logits(weights: KernelWeights, state: State, step: Step) -> Float32:
+class HiddenStates:
+    """Observes forward passes; keeps copies of the hidden states, by layer."""
+
+    def __init__(self) -> None:
+        self._layers: dict[int, list[npt.NDArray[Any]]] = {}
+
+    def __call__(self, layer: int, hidden: npt.NDArray[Any]) -> None:
+        self._layers.setdefault(layer, []).append(hidden.copy())
+
+    @property
+    def stacked(self) -> npt.NDArray[Any]:
+        """All layers, all rows of the steps in turn, [num_hidden_layers + 1, rows, hidden_size]."""
+        assert list(self._layers) == list(range(len(self._layers)))
+        return np.stack([np.concatenate(rows) for rows in self._layers.values()])
+
+
+def step_logits(weights: KernelWeights, state: State, step: Step, observe: Observe | None = None) -> Float32:
     """Logits of all rows of a step, [rows, vocabulary]."""
     workspace = ops.Workspace()
     with workspace:
-        return head(weights, forward(weights, state, step, workspace), workspace).copy()
+        return head(weights, forward(weights, state, step, workspace, observe), workspace).copy()
 
 
 def run(
@@ -105,6 +122,7 @@ def run(
     kv_type: KVType = "f32",
     chunks: Sequence[int] | None = None,
     rotary_positions: Int64 | None = None,
+    observe: Observe | None = None,
 ) -> Float32:
     """Logits of one sequence, [rows, vocabulary]; `chunks`: rows a step (default: all in one), pages shuffled."""
     count = len(tokens)
@@ -123,7 +141,7 @@ def run(
             write_slot=(slot + 1) % SLOTS,
             rotary_positions=None if rotary_positions is None else rotary_positions[rows],
         )
-        logits.append(step_logits(weights, state, make_step(weights.config, span)))
+        logits.append(step_logits(weights, state, make_step(weights.config, span), observe))
         start, slot = rows.stop, (slot + 1) % SLOTS
         if start == count:
             break

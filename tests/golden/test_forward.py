@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_steps import KernelWeights, Span, make_step, new_state, run, step_logits
+from run_steps import HiddenStates, KernelWeights, Span, make_step, new_state, run, step_logits
 from tiny_models import TINY, Tensors, qwen_tensors
 
 from shoestring.checkpoint.config.parse import parse_config
@@ -55,6 +55,25 @@ def test_same_bits_in_any_chunks(name: str, kv_type: str, weights: dict[str, Ker
     whole = run(weights[name], tokens, kv_type)  # type: ignore[arg-type]
     for chunks in ([1] * 150, [7] * 22, [64] * 3, [5, 1, 1, 90, 53]):
         assert np.array_equal(run(weights[name], tokens, kv_type, chunks), whole)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_hidden_states_are_those_of_the_reference(name: str, folders: dict[str, Path]) -> None:
+    """Every layer's, the embeddings first, the normed state that the head reads last; the same bits in any chunks."""
+    checkpoint = open_checkpoint(folders[name])
+    config = parse_config(checkpoint)
+    binding = bind(config, checkpoint)
+    weights, tokens = load_weights(config, binding), TINY[name].tokens()
+    ours, chunked, theirs = HiddenStates(), HiddenStates(), HiddenStates()
+    logits = run(weights, tokens, observe=ours)
+    run(weights, tokens, chunks=[7] * 20, observe=chunked)
+    advance(load_reference(config, binding), new_reference_state(config), tokens.tolist(), observe=theirs)
+    assert ours.stacked.shape == (config.num_hidden_layers + 1, len(tokens), config.hidden_size)
+    assert ours.stacked.dtype == np.float32
+    assert np.array_equal(ours.stacked, chunked.stacked)
+    for layer, (hidden, expected) in enumerate(zip(ours.stacked, theirs.stacked, strict=True)):
+        assert error(hidden, expected) < 2e-5, layer
+    assert np.array_equal(logits, run(weights, tokens))
 
 
 @pytest.mark.parametrize("name", TINY)

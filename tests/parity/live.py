@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 import transformers
 from fp8_folder import to_fp8
-from run_steps import run
+from run_steps import HiddenStates, run
 
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config
@@ -51,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Pair:
-    """Their logits, and what ours are made from."""
+    """Their logits and hidden states, and what ours are made from."""
 
     case: Case
     config: Config
@@ -59,6 +59,8 @@ class Pair:
     tokens: Int64
     positions: Int64
     theirs: Float64
+    #: embeddings, then the output of every layer, the last one normed  [num_hidden_layers + 1, rows, hidden_size]
+    hidden: Float64
 
 
 def randomize(model: torch.nn.Module, seed: int) -> None:
@@ -112,7 +114,7 @@ def build(case: Case, seed: int) -> torch.nn.Module:
 
 
 def make_pair(case: Case, name: str, folder: Path) -> Pair:
-    """Builds, saves, opens; their logits in float64 from the weights as saved."""
+    """Builds, saves, opens; their logits and hidden states in float64 from the weights as saved."""
     seed = case.seed + sum(name.encode())
     model = build(case, seed)
     model.save_pretrained(folder, state_dict={name: p.to(case.dtype) for name, p in model.state_dict().items()})
@@ -127,23 +129,30 @@ def make_pair(case: Case, name: str, folder: Path) -> Pair:
         positions = np.stack([time // 9, time // 3 % 7 + time // 9, time % 5 + time // 9], axis=1)
     with torch.no_grad():
         extra = {"position_ids": torch.from_numpy(positions.T.copy())[:, None]} if case.spread_positions else {}
-        theirs = model(input_ids=torch.from_numpy(tokens)[None], use_cache=False, **extra).logits[0].numpy()
+        output = model(input_ids=torch.from_numpy(tokens)[None], use_cache=False, output_hidden_states=True, **extra)
+    theirs, hidden = output.logits[0].numpy(), torch.cat(output.hidden_states).numpy()
     checkpoint = open_checkpoint(folder)
     config = parse_config(checkpoint)
-    return Pair(case, config, bind(config, checkpoint), tokens, positions, theirs)
+    return Pair(case, config, bind(config, checkpoint), tokens, positions, theirs, hidden)
 
 
 def check_reference(pair: Pair) -> float:
     """Largest difference of the float64 reference over the largest logit."""
     weights = load_reference(pair.config, pair.binding)
-    ours = advance(weights, new_state(pair.config), pair.tokens.tolist(), rotary_positions=pair.positions)
+    hidden = HiddenStates()
+    ours = advance(
+        weights, new_state(pair.config), pair.tokens.tolist(), rotary_positions=pair.positions, observe=hidden
+    )
+    check_hidden_states(hidden, pair, 2e-5)
     return relative(ours, pair.theirs)
 
 
 def check_engine(pair: Pair) -> tuple[float, float]:
     """The same of the engine, at KV f32 and f16; whatever the chunks its bits are the same."""
     weights = load_weights(pair.config, pair.binding)
-    whole = run(weights, pair.tokens, "f32", rotary_positions=pair.positions)
+    hidden = HiddenStates()
+    whole = run(weights, pair.tokens, "f32", rotary_positions=pair.positions, observe=hidden)
+    check_hidden_states(hidden, pair, 1e-4)
     chunks = [*pair.case.chunks, pair.case.rows]
     assert np.array_equal(run(weights, pair.tokens, "f32", chunks, pair.positions), whole)
     check_top1(whole, pair.theirs)
@@ -155,6 +164,13 @@ def relative(ours: npt.NDArray[Any], theirs: Float64) -> float:
     assert ours.shape == theirs.shape
     assert theirs.std() > 0.5
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+def check_hidden_states(ours: HiddenStates, pair: Pair, largest: float) -> None:
+    """Every layer's hidden state is theirs, up to `largest` of the layer's largest number."""
+    for layer, (state, theirs) in enumerate(zip(ours.stacked, pair.hidden, strict=True)):
+        difference = np.abs(state - theirs).max() / np.abs(theirs).max()
+        assert difference < largest, f"hidden state {layer}"
 
 
 def check_top1(ours: npt.NDArray[Any], theirs: Float64) -> None:

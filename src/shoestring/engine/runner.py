@@ -17,7 +17,7 @@ from shoestring.engine.pools import Layout
 from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.models import families
 from shoestring.models.state import State
-from shoestring.models.step import Step
+from shoestring.models.step import Observe, Step
 
 Float32 = npt.NDArray[np.float32]
 Uint32 = npt.NDArray[np.uint32]
@@ -37,8 +37,8 @@ class Runner(Protocol):
     def frame(self) -> AbstractContextManager[object]:
         """Everything that is computed inside is free again afterwards."""
 
-    def forward(self, state: State, step: Step) -> Float32:
-        """[rows, hidden_size]; reads and writes `state`."""
+    def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
+        """[rows, hidden_size]; reads and writes `state`, shows `observe` the hidden state after every layer."""
 
     def head(self, hidden: Float32) -> Float32:
         """Logits of rows of `forward`'s result, [rows, vocab_size]."""
@@ -82,8 +82,8 @@ class FamilyRunner:
     def frame(self) -> AbstractContextManager[object]:
         return self._workspace
 
-    def forward(self, state: State, step: Step) -> Float32:
-        return families.forward(self._weights, state, step, self._workspace)
+    def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
+        return families.forward(self._weights, state, step, self._workspace, observe)
 
     def head(self, hidden: Float32) -> Float32:
         return families.head(self._weights, hidden, self._workspace)

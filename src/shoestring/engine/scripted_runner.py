@@ -19,7 +19,7 @@ from shoestring.engine.pools import Layout
 from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.errors import RequestError
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, State
-from shoestring.models.step import PageTable, Step
+from shoestring.models.step import Observe, PageTable, Step
 
 Float32 = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.integer[Any]]
@@ -68,8 +68,8 @@ class ScriptedRunner:
     def frame(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def forward(self, state: State, step: Step) -> Float32:
-        """[rows, 2]: the span and the position of each row."""
+    def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
+        """[rows, 2]: the span and the position of each row; `observe` sees it as layer 0."""
         rows = len(step.token_ids)
         self.rows += rows
         hidden = np.zeros((rows, 2), np.float32)
@@ -80,6 +80,8 @@ class ScriptedRunner:
             self._seen.append(self._attend(state, step, span, index, step.token_ids[first:end]))
             hidden[first:end, 0], hidden[first:end, 1] = span, index
             self._recur(state, step, span, int(first), int(end))
+        if observe is not None:
+            observe(0, hidden)
         return hidden
 
     def _attend(self, state: State, step: Step, span: int, index: Integers, tokens: Integers) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from shoestring.models import llama4, qwen3_5
 from shoestring.models.constants import RotaryConstants
 from shoestring.models.experts import ExpertLayer
 from shoestring.models.state import LayerState, State
-from shoestring.models.step import Step
+from shoestring.models.step import Observe, Step
 
 M = TypeVar("M")
 A = TypeVar("A")
@@ -47,11 +47,13 @@ def build_weights(
     return llama4.build_weights(config, matrix, vector, experts, rotary)
 
 
-def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace) -> ops.Float32:
+def forward(
+    weights: KernelWeights, state: State, step: Step, ws: ops.Workspace, observe: Observe | None = None
+) -> ops.Float32:
     """The hidden state of every row after the last norm, [rows, hidden_size]; reads and writes `state`."""
     if isinstance(weights, qwen3_5.Weights):
-        return qwen3_5.forward(weights, state, step, ws)
-    return llama4.forward(weights, state, step, ws)
+        return qwen3_5.forward(weights, state, step, ws, observe)
+    return llama4.forward(weights, state, step, ws, observe)
 
 
 def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:

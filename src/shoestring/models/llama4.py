@@ -19,7 +19,7 @@ from shoestring.checkpoint.config.types import Llama4Config
 from shoestring.models.constants import RotaryConstants, inverse_square_root
 from shoestring.models.experts import ExpertLayer, Experts
 from shoestring.models.state import AttentionPages, AttentionState, LayerState, State
-from shoestring.models.step import Step
+from shoestring.models.step import Observe, Step
 
 if TYPE_CHECKING:
     from shoestring._kernels import Matrix
@@ -150,7 +150,9 @@ def state_layout(config: Llama4Config) -> tuple[LayerState, ...]:
 KernelWeights = Weights["Matrix", ops.Float32, Experts]
 
 
-def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace) -> ops.Float32:
+def forward(
+    weights: KernelWeights, state: State, step: Step, ws: ops.Workspace, observe: Observe | None = None
+) -> ops.Float32:
     """The hidden state of every row after the last norm, [R, H]. Reads and writes `state`."""
     c, rotary = weights.config, weights.rotary
     x = ops.embed(ws, weights.embedding, step.token_ids)  # [R, H]
@@ -161,6 +163,8 @@ def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace)
     )
     temperature = ops.attention_temperature(ws, step.index, c.floor_scale, c.attn_scale)  # [R]
     for i, (layer, pool) in enumerate(zip(weights.layers, state.layers, strict=True)):
+        if observe is not None:
+            observe(i, x)
         assert isinstance(pool, AttentionPages)
         with ws:
             h = ops.rms_norm(ws, x, layer.input_norm, c.rms_norm_eps)  # [R, H]
@@ -172,7 +176,10 @@ def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace)
             else:
                 gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [R, I]
                 ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [R, H]
-    return ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
+    hidden = ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
+    if observe is not None:
+        observe(len(weights.layers), hidden)
+    return hidden
 
 
 def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:

@@ -19,7 +19,7 @@ from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.models.constants import RotaryConstants, inverse_square_root
 from shoestring.models.experts import ExpertLayer, Experts
 from shoestring.models.state import AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, LayerState, State
-from shoestring.models.step import Step
+from shoestring.models.step import Observe, Step
 
 if TYPE_CHECKING:
     from shoestring._kernels import Matrix
@@ -201,7 +201,9 @@ def key_head_index(config: Qwen3_5Config) -> ops.Int32:
 KernelWeights = Weights["Matrix", ops.Float32, Experts]
 
 
-def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace) -> ops.Float32:
+def forward(
+    weights: KernelWeights, state: State, step: Step, ws: ops.Workspace, observe: Observe | None = None
+) -> ops.Float32:
     """The hidden state of every row after the last norm, [R, H]. Reads and writes `state`."""
     c, rotary = weights.config, weights.rotary
     x = ops.embed(ws, weights.embedding, step.token_ids)  # [R, H]
@@ -211,6 +213,8 @@ def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace)
         ws, step.rotary_positions, rotary.frequencies, rotary.sections, rotary.factor
     )
     for i, (layer, kept) in enumerate(zip(weights.layers, state.layers, strict=True)):
+        if observe is not None:
+            observe(i, x)
         with ws:
             h = ops.rms_norm(ws, x, layer.input_norm, c.rms_norm_eps)  # [R, H]
             if isinstance(layer.mixer, DeltaNet):
@@ -226,7 +230,10 @@ def forward(weights: KernelWeights, state: State, step: Step, ws: ops.Workspace)
             else:
                 gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [R, I]
                 ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [R, H]
-    return ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
+    hidden = ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
+    if observe is not None:
+        observe(len(weights.layers), hidden)
+    return hidden
 
 
 def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:

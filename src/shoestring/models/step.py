@@ -3,6 +3,7 @@
 Rows of several sequences ride in one step; a span of one token and a span of a thousand take the same path.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,10 @@ import numpy.typing as npt
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
+
+#: Called by a forward pass with a layer's number and the hidden state [rows, hidden_size], valid during the call:
+#: 0 the embeddings, i the residual stream after layer i, the last (num_hidden_layers) after the final norm.
+Observe = Callable[[int, Float32], None]
 
 
 @dataclass(frozen=True)

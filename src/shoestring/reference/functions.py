@@ -3,6 +3,8 @@
 The twin of ops: no workspace, no pages, no spans; one sequence. R rows, N query heads, KV key-value heads, D dims.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +15,7 @@ from shoestring.reference.traps import Traps
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Stored = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Observe = Callable[[int, Array], None]
 
 DELTA_NORM_EPS = 1e-6
 

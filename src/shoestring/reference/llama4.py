@@ -7,7 +7,7 @@ import numpy as np
 from shoestring.checkpoint.config.types import Llama4Config
 from shoestring.models.llama4 import Attention, FeedForward, Mixture, Weights
 from shoestring.reference import functions as f
-from shoestring.reference.functions import Array, Ints, Stored
+from shoestring.reference.functions import Array, Ints, Observe, Stored
 from shoestring.reference.loading import ReferenceExperts
 from shoestring.reference.traps import Traps
 
@@ -33,12 +33,23 @@ def new_state(c: Llama4Config) -> State:
 
 
 def forward(
-    weights: LlamaWeights, state: State, tokens: Ints, index: Ints, rotary_positions: Ints, traps: Traps
+    weights: LlamaWeights,
+    state: State,
+    tokens: Ints,
+    index: Ints,
+    rotary_positions: Ints,
+    traps: Traps,
+    observe: Observe | None = None,
 ) -> Array:
-    """Tokens [R] at places index [R] with rotary positions [R, 3] → hidden [R, H]; advances `state`."""
+    """Tokens [R] at places index [R] with rotary positions [R, 3] → hidden [R, H]; advances `state`.
+
+    observe: called as the engine's is (models/step.py), with float64.
+    """
     c = weights.config
     x = weights.embedding[tokens].astype(np.float64)  # [R, H]
     for i, layer in enumerate(weights.layers):
+        if observe is not None:
+            observe(i, x)
         h = f.rms_norm(x, layer.input_norm, c.rms_norm_eps)  # [R, H]
         x = x + attention(weights, layer.attention, i, state[i], h, index, rotary_positions, traps)
         h = f.rms_norm(x, layer.post_norm, c.rms_norm_eps)  # [R, H]
@@ -46,7 +57,10 @@ def forward(
             x = x + mixture(layer.mlp, c, weights.experts, i, h, traps)
         else:
             x = x + feed_forward(layer.mlp, h)
-    return f.rms_norm(x, weights.norm, c.rms_norm_eps)
+    hidden = f.rms_norm(x, weights.norm, c.rms_norm_eps)  # [R, H]
+    if observe is not None:
+        observe(len(weights.layers), hidden)
+    return hidden
 
 
 def feed_forward(w: FeedForward[Stored], h: Array) -> Array:

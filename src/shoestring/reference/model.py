@@ -10,7 +10,7 @@ from shoestring.checkpoint.config.types import Config, Qwen3_5Config
 from shoestring.checkpoint.names.bind import Binding
 from shoestring.models import qwen3_5 as qwen3_5_model
 from shoestring.reference import llama4, qwen3_5
-from shoestring.reference.functions import Array, Ints, linear
+from shoestring.reference.functions import Array, Ints, Observe, linear
 from shoestring.reference.loading import ReferenceWeights, load_weights
 from shoestring.reference.traps import NO_TRAPS, Traps
 
@@ -29,18 +29,20 @@ def advance(
     start: int = 0,
     rotary_positions: Ints | None = None,
     traps: Traps = NO_TRAPS,
+    observe: Observe | None = None,
 ) -> Array:
     """Tokens at places start, start + 1, … → their logits [R, V]; advances `state`.
 
     rotary_positions [R, 3]: those of the rotary embedding where they differ from the places.
+    observe: called with each layer's number and hidden state [R, H], counted as in models/step.py.
     """
     ids = np.asarray(tokens, np.int64)
     index = start + np.arange(len(ids), dtype=np.int64)
     positions = np.repeat(index[:, None], 3, axis=1) if rotary_positions is None else rotary_positions
     if isinstance(weights, qwen3_5_model.Weights):
-        hidden = qwen3_5.forward(weights, state, ids, index, positions, traps)  # type: ignore[arg-type]
+        hidden = qwen3_5.forward(weights, state, ids, index, positions, traps, observe)  # type: ignore[arg-type]
     else:
-        hidden = llama4.forward(weights, state, ids, index, positions, traps)  # type: ignore[arg-type]
+        hidden = llama4.forward(weights, state, ids, index, positions, traps, observe)  # type: ignore[arg-type]
     return linear(hidden, weights.head)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.models.qwen3_5 import Attention, DeltaNet, FeedForward, Mixture, Weights, key_head_index
 from shoestring.reference import functions as f
-from shoestring.reference.functions import Array, Ints, Stored
+from shoestring.reference.functions import Array, Ints, Observe, Stored
 from shoestring.reference.loading import ReferenceExperts
 from shoestring.reference.traps import Traps
 
@@ -48,12 +48,23 @@ def new_state(c: Qwen3_5Config) -> State:
 
 
 def forward(
-    weights: QwenWeights, state: State, tokens: Ints, index: Ints, rotary_positions: Ints, traps: Traps
+    weights: QwenWeights,
+    state: State,
+    tokens: Ints,
+    index: Ints,
+    rotary_positions: Ints,
+    traps: Traps,
+    observe: Observe | None = None,
 ) -> Array:
-    """Tokens [R] at places index [R] with rotary positions [R, 3] → hidden [R, H]; advances `state`."""
+    """Tokens [R] at places index [R] with rotary positions [R, 3] → hidden [R, H]; advances `state`.
+
+    observe: called as the engine's is (models/step.py), with float64.
+    """
     c = weights.config
     x = weights.embedding[tokens].astype(np.float64)  # [R, H]
     for i, layer in enumerate(weights.layers):
+        if observe is not None:
+            observe(i, x)
         h = f.rms_norm(x, plus_one(layer.input_norm, traps), c.rms_norm_eps)  # [R, H]
         kept = state[i]
         if isinstance(layer.mixer, DeltaNet):
@@ -67,7 +78,10 @@ def forward(
             x = x + mixture(layer.mlp, c, weights.experts, i, h, traps)
         else:
             x = x + feed_forward(layer.mlp, h)
-    return f.rms_norm(x, plus_one(weights.norm, traps), c.rms_norm_eps)
+    hidden = f.rms_norm(x, plus_one(weights.norm, traps), c.rms_norm_eps)  # [R, H]
+    if observe is not None:
+        observe(len(weights.layers), hidden)
+    return hidden
 
 
 def plus_one(weight: Array, traps: Traps) -> Array:
