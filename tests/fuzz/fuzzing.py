@@ -12,6 +12,7 @@ from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.errors import CheckpointError
+from shoestring.models.shapes import wanted_shapes
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "checkpoint"))
 
@@ -38,7 +39,8 @@ def scratch() -> Path:
 def answer_or_refuse(path: Path) -> None:
     try:
         checkpoint = open_checkpoint(path)
-        bind(parse_config(checkpoint), checkpoint)
+        config = parse_config(checkpoint)
+        bind(config, checkpoint, wanted_shapes(config))
     except CheckpointError:
         pass
 

@@ -9,12 +9,16 @@ import numpy.typing as npt
 
 from shoestring import ops
 from shoestring.checkpoint.config.types import Config
+from shoestring.models.experts import Experts
 from shoestring.models.families import KernelWeights, forward, head, state_layout
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, KVType, State
 from shoestring.models.step import Observe, PageTable, Step
 
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
+
+#: what `load_weights` returns
+Loaded = tuple[KernelWeights, Experts]
 
 SLOTS = 3
 
@@ -109,15 +113,16 @@ class HiddenStates:
         return np.stack([np.concatenate(rows) for rows in self._layers.values()])
 
 
-def step_logits(weights: KernelWeights, state: State, step: Step, observe: Observe | None = None) -> Float32:
+def step_logits(loaded: Loaded, state: State, step: Step, observe: Observe | None = None) -> Float32:
     """Logits of all rows of a step, [rows, vocabulary]."""
     workspace = ops.Workspace()
+    weights, experts = loaded
     with workspace:
-        return head(weights, forward(weights, state, step, workspace, observe), workspace).copy()
+        return head(weights, forward(weights, experts, state, step, workspace, observe), workspace).copy()
 
 
 def run(
-    weights: KernelWeights,
+    loaded: Loaded,
     tokens: Int64,
     kv_type: KVType = "f32",
     chunks: Sequence[int] | None = None,
@@ -125,9 +130,9 @@ def run(
     observe: Observe | None = None,
 ) -> Float32:
     """Logits of one sequence, [rows, vocabulary]; `chunks`: rows a step (default: all in one), pages shuffled."""
-    count = len(tokens)
+    config, count = loaded[0].config, len(tokens)
     num_pages = -(-count // PAGE_TOKENS)
-    state = new_state(weights.config, num_pages + 2, kv_type)
+    state = new_state(config, num_pages + 2, kv_type)
     shuffled = np.random.default_rng(count).permutation(num_pages + 2)[:num_pages]
     pages = tuple(shuffled.tolist())
     logits, start, slot = [], 0, -1
@@ -141,7 +146,7 @@ def run(
             write_slot=(slot + 1) % SLOTS,
             rotary_positions=None if rotary_positions is None else rotary_positions[rows],
         )
-        logits.append(step_logits(weights, state, make_step(weights.config, span), observe))
+        logits.append(step_logits(loaded, state, make_step(config, span), observe))
         start, slot = rows.stop, (slot + 1) % SLOTS
         if start == count:
             break

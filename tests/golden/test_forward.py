@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_steps import HiddenStates, KernelWeights, Span, make_step, new_state, run, step_logits
+from run_steps import HiddenStates, Loaded, Span, make_step, new_state, run, step_logits
 from tiny_models import TINY, Tensors, qwen_tensors
 
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
+from shoestring.models.shapes import wanted_shapes
 from shoestring.models.weights import load_weights
 from shoestring.reference.loading import load_weights as load_reference
 from shoestring.reference.model import advance
@@ -26,12 +27,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def weights(folders: dict[str, Path]) -> dict[str, KernelWeights]:
+def weights(folders: dict[str, Path]) -> dict[str, Loaded]:
     loaded = {}
     for name, folder in folders.items():
         checkpoint = open_checkpoint(folder)
         config = parse_config(checkpoint)
-        loaded[name] = load_weights(config, bind(config, checkpoint))
+        loaded[name] = load_weights(config, bind(config, checkpoint, wanted_shapes(config)))
     return loaded
 
 
@@ -40,7 +41,7 @@ def error(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_agrees_with_transformers(name: str, weights: dict[str, KernelWeights]) -> None:
+def test_agrees_with_transformers(name: str, weights: dict[str, Loaded]) -> None:
     model = TINY[name]
     golden = np.load(HERE / f"{name}.npz")["logits"]
     assert error(run(weights[name], model.tokens(), "f32", None, model.rotary_positions()), golden) < 2e-5
@@ -49,7 +50,7 @@ def test_agrees_with_transformers(name: str, weights: dict[str, KernelWeights]) 
 
 @pytest.mark.parametrize("kv_type", ["f32", "f16"])
 @pytest.mark.parametrize("name", TINY)
-def test_same_bits_in_any_chunks(name: str, kv_type: str, weights: dict[str, KernelWeights]) -> None:
+def test_same_bits_in_any_chunks(name: str, kv_type: str, weights: dict[str, Loaded]) -> None:
     """150 tokens, over pages and attention chunks, in steps of 1, 7, 64 and mixed."""
     tokens = np.tile(TINY[name].tokens(), 4)[:150]
     whole = run(weights[name], tokens, kv_type)  # type: ignore[arg-type]
@@ -62,7 +63,7 @@ def test_hidden_states_are_those_of_the_reference(name: str, folders: dict[str, 
     """Every layer's, the embeddings first, the normed state that the head reads last; the same bits in any chunks."""
     checkpoint = open_checkpoint(folders[name])
     config = parse_config(checkpoint)
-    binding = bind(config, checkpoint)
+    binding = bind(config, checkpoint, wanted_shapes(config))
     weights, tokens = load_weights(config, binding), TINY[name].tokens()
     ours, chunked, theirs = HiddenStates(), HiddenStates(), HiddenStates()
     logits = run(weights, tokens, observe=ours)
@@ -77,40 +78,40 @@ def test_hidden_states_are_those_of_the_reference(name: str, folders: dict[str, 
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_same_bits_in_a_batch(name: str, weights: dict[str, KernelWeights]) -> None:
+def test_same_bits_in_a_batch(name: str, weights: dict[str, Loaded]) -> None:
     """Three sequences of 1, 30 and 70 tokens in one step, then a token each: as if each were alone."""
     w = weights[name]
     tokens = [np.tile(TINY[name].tokens(), 2)[i : i + n + 1] for i, n in enumerate((1, 30, 70))]
     alone = [run(w, t, "f32", [len(t) - 1, 1]) for t in tokens]
-    state = new_state(w.config, 6, "f32", slots=6)
+    state = new_state(w[0].config, 6, "f32", slots=6)
     pages = [(4,), (0,), (5, 2)]
     first = [Span(t[:-1], 0, page, write_slot=i) for i, (t, page) in enumerate(zip(tokens, pages, strict=True))]
-    prompt = np.split(step_logits(w, state, make_step(w.config, *first)), [1, 31])
+    prompt = np.split(step_logits(w, state, make_step(w[0].config, *first)), [1, 31])
     then = [
         Span(t[-1:], len(t) - 1, page, read_slot=i, write_slot=i + 3)
         for i, (t, page) in enumerate(zip(tokens, pages, strict=True))
     ]
-    last = step_logits(w, state, make_step(w.config, *then[::-1]))[::-1]
+    last = step_logits(w, state, make_step(w[0].config, *then[::-1]))[::-1]
     for i in range(3):
         assert np.array_equal(prompt[i], alone[i][:-1])
         assert np.array_equal(last[i], alone[i][-1])
 
 
 @pytest.mark.parametrize("name", ["qwen-dense", "qwen-mixture"])
-def test_a_snapshot_resumes(name: str, weights: dict[str, KernelWeights]) -> None:
+def test_a_snapshot_resumes(name: str, weights: dict[str, Loaded]) -> None:
     """State stored after rows 8 and 20 of a step is the state of a sequence that ended there."""
     w, tokens = weights[name], TINY[name].tokens()
     whole = run(w, tokens)
-    state = new_state(w.config, 3, "f32", slots=4)
+    state = new_state(w[0].config, 3, "f32", slots=4)
     span = Span(tokens[:30], 0, (1,), write_slot=0, snapshots=((8, 1), (20, 3)))
-    assert np.array_equal(step_logits(w, state, make_step(w.config, span)), whole[:30])
+    assert np.array_equal(step_logits(w, state, make_step(w[0].config, span)), whole[:30])
     for row, slot in ((20, 3), (8, 1)):
         rest = Span(tokens[row + 1 :], row + 1, (1,), read_slot=slot, write_slot=2)
-        assert np.array_equal(step_logits(w, state, make_step(w.config, rest)), whole[row + 1 :])
+        assert np.array_equal(step_logits(w, state, make_step(w[0].config, rest)), whole[row + 1 :])
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_rows_may_be_embeddings(name: str, weights: dict[str, KernelWeights]) -> None:
+def test_rows_may_be_embeddings(name: str, weights: dict[str, Loaded]) -> None:
     """A row given as its embedding is the row of its token."""
     w, model = weights[name], TINY[name]
     tokens = model.tokens()
@@ -118,8 +119,8 @@ def test_rows_may_be_embeddings(name: str, weights: dict[str, KernelWeights]) ->
     given = np.array([0, 3, 4, 39])
     masked = tokens.copy()
     masked[given] = -1
-    step = make_step(w.config, Span(masked, 0, (0,)), embeddings=np.ascontiguousarray(table[tokens[given]]))
-    assert np.array_equal(step_logits(w, new_state(w.config, 1, "f32"), step), run(w, tokens))
+    step = make_step(w[0].config, Span(masked, 0, (0,)), embeddings=np.ascontiguousarray(table[tokens[given]]))
+    assert np.array_equal(step_logits(w, new_state(w[0].config, 1, "f32"), step), run(w, tokens))
 
 
 @pytest.mark.parametrize("name", ["qwen-mixture", "llama-scout"])
@@ -136,7 +137,7 @@ def test_ties_of_the_router_go_to_the_lowest(name: str, tmp_path: Path) -> None:
 
     checkpoint = open_checkpoint(replace(model, tensors=tied).write(tmp_path))
     config = parse_config(checkpoint)
-    binding = bind(config, checkpoint)
+    binding = bind(config, checkpoint, wanted_shapes(config))
     ours = run(load_weights(config, binding), model.tokens())
     reference = advance(load_reference(config, binding), new_reference_state(config), model.tokens().tolist())
     assert error(ours, reference) < 2e-5
@@ -174,7 +175,7 @@ def test_value_heads_in_either_order(name: str, tmp_path: Path) -> None:
         folder.mkdir()
         checkpoint = open_checkpoint(replace(model, tensors=tensors).write(folder))
         config = replace(parse_config(checkpoint), value_head_order=order)  # type: ignore[arg-type]
-        binding = bind(config, checkpoint)
+        binding = bind(config, checkpoint, wanted_shapes(config))
         logits.append(run(load_weights(config, binding), tokens))
         reference = advance(load_reference(config, binding), new_reference_state(config), tokens.tolist())
         assert error(logits[-1], reference) < 2e-5

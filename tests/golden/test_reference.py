@@ -11,7 +11,8 @@ from tiny_models import TINY
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
-from shoestring.reference.loading import ReferenceWeights, load_weights
+from shoestring.models.shapes import wanted_shapes
+from shoestring.reference.loading import Loaded, load_weights
 from shoestring.reference.model import advance, generate, logits, new_state
 from shoestring.reference.traps import NO_TRAPS, Traps
 
@@ -25,26 +26,26 @@ def golden(name: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReferenceWeights]:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
     loaded = {}
     for name, model in TINY.items():
         checkpoint = open_checkpoint(model.write(tmp_path_factory.mktemp(name)))
         config = parse_config(checkpoint)
-        loaded[name] = load_weights(config, bind(config, checkpoint))
+        loaded[name] = load_weights(config, bind(config, checkpoint, wanted_shapes(config)))
     return loaded
 
 
-def error(name: str, weights: ReferenceWeights, traps: Traps = NO_TRAPS) -> float:
+def error(name: str, weights: Loaded, traps: Traps = NO_TRAPS) -> float:
     """Largest difference over largest logit."""
     model = TINY[name]
-    state = new_state(weights.config)
+    state = new_state(weights[0].config)
     ours = advance(weights, state, model.tokens(), rotary_positions=model.rotary_positions(), traps=traps)
     theirs = golden(name)
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_agrees_with_transformers(name: str, weights: dict[str, ReferenceWeights]) -> None:
+def test_agrees_with_transformers(name: str, weights: dict[str, Loaded]) -> None:
     assert error(name, weights[name]) < 2e-6
 
 
@@ -74,7 +75,7 @@ TRAPS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "trap"), TRAPS, ids=lambda value: str(value))
-def test_a_mistake_shows(name: str, trap: dict[str, Any], weights: dict[str, ReferenceWeights]) -> None:
+def test_a_mistake_shows(name: str, trap: dict[str, Any], weights: dict[str, Loaded]) -> None:
     assert error(name, weights[name], Traps(**trap)) > 10 * PARITY
 
 
@@ -84,9 +85,9 @@ def test_every_trap_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", ["qwen-mixture", "llama-scout"])
-def test_ties_of_the_router_go_to_the_lowest(name: str, weights: dict[str, ReferenceWeights]) -> None:
+def test_ties_of_the_router_go_to_the_lowest(name: str, weights: dict[str, Loaded]) -> None:
     """All experts score alike, so the choice is the tie's alone; both families say: the lowest index."""
-    w = weights[name]
+    w, experts = weights[name]
     layers = []
     for layer in w.layers:
         router = np.repeat(layer.mlp.router[:1], len(layer.mlp.router), axis=0)  # type: ignore[union-attr]
@@ -99,20 +100,21 @@ def test_ties_of_the_router_go_to_the_lowest(name: str, weights: dict[str, Refer
 
         def fetch(self, layer: int, expert: int) -> Any:
             assert expert < w.config.num_experts_per_tok
-            return w.experts.fetch(layer, expert)
+            return experts.fetch(layer, expert)
 
-    right = advance(replace(tied, experts=Lowest()), new_state(w.config), tokens)  # type: ignore[arg-type]
-    trapped = advance(tied, new_state(w.config), tokens, traps=Traps(ties_to_highest=True))
+    right = advance((tied, Lowest()), new_state(w.config), tokens)  # type: ignore[arg-type]
+    trapped = advance((tied, experts), new_state(w.config), tokens, traps=Traps(ties_to_highest=True))
     assert np.abs(right - trapped).max() > 10 * PARITY * np.abs(right).max()
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_token_by_token_is_the_same(name: str, weights: dict[str, ReferenceWeights]) -> None:
+def test_token_by_token_is_the_same(name: str, weights: dict[str, Loaded]) -> None:
     """State carries everything: one token at a time gives what the whole sequence gives."""
     w, model = weights[name], TINY[name]
+    config = w[0].config
     tokens, positions = model.tokens(), model.rotary_positions()
-    whole = advance(w, new_state(w.config), tokens, rotary_positions=positions)
-    state = new_state(w.config)
+    whole = advance(w, new_state(config), tokens, rotary_positions=positions)
+    state = new_state(config)
     rows = [advance(w, state, [t], i, positions[i : i + 1])[0] for i, t in enumerate(tokens.tolist())]
     assert np.abs(np.stack(rows) - whole).max() < 1e-11 * np.abs(whole).max()
 
@@ -121,7 +123,7 @@ def test_generate_is_greedy_by_default(tmp_path: Path) -> None:
     """Each token is the largest logit after all tokens before it."""
     checkpoint = open_checkpoint(TINY["llama-scout"].write(tmp_path))
     config = parse_config(checkpoint)
-    binding = bind(config, checkpoint)
+    binding = bind(config, checkpoint, wanted_shapes(config))
     tokens = [1, 2, 3]
     stream = generate(config, binding, tokens)
     for _ in range(4):

@@ -54,7 +54,8 @@ def run_attention(case: AttentionCase, threads: int = 1, pieces: tuple[int, ...]
         if first > low:
             past = np.arange(low, first, dtype=np.int64)
             starts = np.array([0, len(past)], np.int32)
-            ops.store_keys_values(keys, values, k[: len(past)], v[: len(past)], *table, starts, past)
+            before = ops.Past(keys, values, *table, starts, past, np.full(len(past), low, np.int64))
+            ops.store_keys_values(before, k[: len(past)], v[: len(past)])
         done, turn = 0, 0
         while done < rows:
             step = min(rows - done, pieces[turn % len(pieces)] if pieces else rows)
@@ -63,12 +64,10 @@ def run_attention(case: AttentionCase, threads: int = 1, pieces: tuple[int, ...]
             visible = index - index % chunk if chunk else np.full(step, low, np.int64)
             starts = np.array([0, step], np.int32)
             new = slice(int(index[0]) - low, int(index[-1]) + 1 - low)
-            ops.store_keys_values(keys, values, k[new], v[new], *table, starts, index)
+            seen = ops.Past(keys, values, *table, starts, index, visible)
+            ops.store_keys_values(seen, k[new], v[new])
             with ws:
-                part = ops.attention(
-                    ws, q[done : done + step], keys, values, *table, starts, index, visible, case.head_dim**-0.5
-                )
-                out.append(part.copy())
+                out.append(ops.attention(ws, q[done : done + step], seen, case.head_dim**-0.5).copy())
             done += step
     return np.concatenate(out)
 

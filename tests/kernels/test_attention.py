@@ -94,9 +94,9 @@ def test_stored_numbers_are_rounded_to_nearest_even() -> None:
     keys = np.zeros((2, 1, D, PAGE_TOKENS), np.float16)
     values = np.zeros((2, 1, PAGE_TOKENS, D), np.float16)
     index = np.arange(62, 65, dtype=np.int64)
-    ops.store_keys_values(
-        keys, values, v, v, np.array([[1, 0]], np.int32), np.zeros(1, np.int64), np.array([0, 3], np.int32), index
-    )
+    pages, starts = np.array([[1, 0]], np.int32), np.array([0, 3], np.int32)
+    past = ops.Past(keys, values, pages, np.zeros(1, np.int64), starts, index, np.zeros(rows, np.int64))
+    ops.store_keys_values(past, v, v)
     with np.errstate(over="ignore"):
         wanted = v[:, 0].astype(np.float16)
     stored = np.stack([values[1, 0, 62], values[1, 0, 63], values[0, 0, 0]])
@@ -111,10 +111,9 @@ def test_numbers_that_are_not_finite_do_no_harm(number: float) -> None:
     pools = np.full((2, 10, 2, 16, 64), number, np.float32)
     pages, starts = np.arange(10, dtype=np.int32)[None], np.array([0, 5], np.int32)
     index = np.arange(600, 605, dtype=np.int64)
-    ops.attention(
-        ops.Workspace(), q, pools[0], pools[1].reshape(10, 2, 64, 16), pages, np.zeros(1, np.int64), starts, index,
-        np.zeros(5, np.int64), 0.25,
-    )  # fmt: skip
+    values = pools[1].reshape(10, 2, 64, 16)
+    past = ops.Past(pools[0], values, pages, np.zeros(1, np.int64), starts, index, np.zeros(5, np.int64))
+    ops.attention(ops.Workspace(), q, past, 0.25)
     assert np.isfinite(run_attention(case)).all()
 
 
@@ -129,9 +128,10 @@ def test_what_does_not_fit_is_refused() -> None:
             "span_starts": np.array([0, 2], np.int32),
             "index": np.array([63, 64], np.int64),
             "first_visible": np.zeros(2, np.int64),
-            "scale": 1.0,
         }
-        ops.attention(ops.Workspace(), **{**arguments, **changed})  # type: ignore[arg-type]
+        arguments |= changed
+        q = arguments.pop("q")
+        ops.attention(ops.Workspace(), q, ops.Past(**arguments), 1.0)  # type: ignore[arg-type]
 
     attend()
     wrong: list[dict[str, object]] = [

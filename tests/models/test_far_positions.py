@@ -9,17 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_steps import KernelWeights, Span, make_step, new_state, step_logits
+from run_steps import Loaded, Span, make_step, new_state, step_logits
 from tiny_models import TINY, TinyModel, llama_config, llama_tensors, qwen_config, qwen_tensors
 
 from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
+from shoestring.models.shapes import wanted_shapes
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, DeltaNetSlots, State
 from shoestring.models.weights import load_weights
 from shoestring.reference import functions, llama4, qwen3_5
 from shoestring.reference.functions import Array, Ints
-from shoestring.reference.loading import ReferenceWeights
+from shoestring.reference.loading import Loaded as LoadedReference
 from shoestring.reference.loading import load_weights as load_reference
 from shoestring.reference.model import advance
 from shoestring.reference.model import new_state as new_reference_state
@@ -27,10 +29,10 @@ from shoestring.reference.model import new_state as new_reference_state
 TOKENS = TINY["qwen-dense"].tokens()[:5]
 
 
-def both(model: TinyModel, folder: Path) -> tuple[KernelWeights, ReferenceWeights]:
+def both(model: TinyModel, folder: Path) -> tuple[Loaded, LoadedReference]:
     checkpoint = open_checkpoint(model.write(folder))
     config = parse_config(checkpoint)
-    binding = bind(config, checkpoint)
+    binding = bind(config, checkpoint, wanted_shapes(config))
     return load_weights(config, binding), load_reference(config, binding)
 
 
@@ -60,12 +62,12 @@ def weighted_attention(
     return out
 
 
-def reference_state(w: ReferenceWeights, state: State, start: int, local: dict[int, tuple[int, list[int]]]) -> list:
+def reference_state(config: Config, state: State, start: int, local: dict[int, tuple[int, list[int]]]) -> list:
     """The same past for the reference: a shared page and what lies in the last one, or a chunk's own pages.
 
     local: layer → (first place of the chunk, its pages).
     """
-    kept = new_reference_state(w.config)
+    kept = new_reference_state(config)
     for i, layer in enumerate(state.layers):
         if isinstance(layer, DeltaNetSlots):
             kept[i] = qwen3_5.Memory(layer.convolution[0].astype(float), layer.memory[0].astype(float))
@@ -80,7 +82,7 @@ def reference_state(w: ReferenceWeights, state: State, start: int, local: dict[i
             tail = np.arange(start // PAGE_TOKENS * PAGE_TOKENS, start)
             places = np.concatenate([np.arange(PAGE_TOKENS), tail])
             page = np.concatenate([np.zeros(PAGE_TOKENS, int), np.ones(len(tail), int)])
-        module = qwen3_5 if w.config.family == "qwen3_5" else llama4
+        module = qwen3_5 if config.family == "qwen3_5" else llama4
         kept[i] = module.KeysValues(keys[page, places % PAGE_TOKENS], values[page, places % PAGE_TOKENS], places)
     return kept
 
@@ -99,13 +101,13 @@ def test_qwen_at_a_million(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     }
     model = TinyModel(qwen_config(rope_parameters=rope, max_position_embeddings=1_048_576), qwen_tensors)
     weights, reference = both(model, tmp_path)
-    start = 1_000_000
-    state = new_state(weights.config, 3, "f32")
+    config, start = weights[0].config, 1_000_000
+    state = new_state(config, 3, "f32")
     fill(state, 1)
-    kept = reference_state(reference, state, start, {})
+    kept = reference_state(config, state, start, {})
     pages = (*[0] * (start // PAGE_TOKENS), 1, 2)
     span = Span(TOKENS, start, pages, read_slot=0, write_slot=1)
-    ours = step_logits(weights, state, make_step(weights.config, span))
+    ours = step_logits(weights, state, make_step(config, span))
     monkeypatch.setattr(functions, "attention", lambda *args: weighted_attention(*args, start))
     assert error(ours, advance(reference, kept, TOKENS.tolist(), start)) < 1e-4
 
@@ -129,15 +131,16 @@ def test_llama_at_ten_million(offset: int, tmp_path: Path, monkeypatch: pytest.M
         max_position_embeddings=10_485_760,
     )
     weights, reference = both(TinyModel(scout, llama_tensors), tmp_path)
+    config = weights[0].config
     chunk_begin = 10_000_000 // 8192 * 8192
     start = chunk_begin + offset
     chunk_pages = list(range(3, 3 + 8192 // PAGE_TOKENS + 1))
-    state = new_state(weights.config, 4 + 8192 // PAGE_TOKENS, "f32")
+    state = new_state(config, 4 + 8192 // PAGE_TOKENS, "f32")
     fill(state, 2)
-    local = {i: (chunk_begin, chunk_pages) for i, chunked in enumerate(weights.config.chunked_layers) if chunked}
-    kept = reference_state(reference, state, start, local)
+    local = {i: (chunk_begin, chunk_pages) for i, chunked in enumerate(config.chunked_layers) if chunked}
+    kept = reference_state(config, state, start, local)
     pages = (*[0] * (start // PAGE_TOKENS), 1, 2)
-    step = make_step(weights.config, Span(TOKENS, start, pages, read_slot=0, write_slot=1))
+    step = make_step(config, Span(TOKENS, start, pages, read_slot=0, write_slot=1))
     table = replace(step.chunk_pages, pages=np.array([chunk_pages], np.int32))
     assert table.first_page.tolist() == [chunk_begin // PAGE_TOKENS]
     ours = step_logits(weights, state, replace(step, chunk_pages=table))

@@ -15,6 +15,7 @@ from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.names.bind import Binding, bind
 from shoestring.checkpoint.open import open_checkpoint
+from shoestring.models.shapes import wanted_shapes
 from shoestring.models.weights import load_weights
 from shoestring.reference.loading import load_weights as load_reference
 from shoestring.reference.model import advance, new_state
@@ -133,7 +134,7 @@ def make_pair(case: Case, name: str, folder: Path) -> Pair:
     theirs, hidden = output.logits[0].numpy(), torch.cat(output.hidden_states).numpy()
     checkpoint = open_checkpoint(folder)
     config = parse_config(checkpoint)
-    return Pair(case, config, bind(config, checkpoint), tokens, positions, theirs, hidden)
+    return Pair(case, config, bind(config, checkpoint, wanted_shapes(config)), tokens, positions, theirs, hidden)
 
 
 def check_reference(pair: Pair) -> float:

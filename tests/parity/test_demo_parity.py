@@ -22,6 +22,7 @@ from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint, Tensor
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
+from shoestring.models.shapes import wanted_shapes
 from shoestring.models.weights import load_weights
 from shoestring.reference import model as reference
 from shoestring.reference.dequantize import BLOCKS, dequantize
@@ -125,7 +126,7 @@ def test_the_conversion_computes_what_the_original_does(
 ) -> None:
     checkpoint = open_checkpoint(floats)
     config = parse_config(checkpoint)
-    weights = reference.load_weights(config, bind(config, checkpoint))
+    weights = reference.load_weights(config, bind(config, checkpoint, wanted_shapes(config)))
     for ids, expected in zip(conversations[:2], theirs, strict=False):
         ours = reference.advance(weights, reference.new_state(config), ids)
         assert relative(ours, expected) < 1e-5
@@ -135,7 +136,7 @@ def test_the_conversion_computes_what_the_original_does(
 def test_the_engine_on_float_weights(floats: Path, conversations: list[list[int]], theirs: list[Array]) -> None:
     checkpoint = open_checkpoint(floats)
     config = parse_config(checkpoint)
-    weights = load_weights(config, bind(config, checkpoint))
+    weights = load_weights(config, bind(config, checkpoint, wanted_shapes(config)))
     for ids, expected in zip(conversations, theirs, strict=True):
         ours = run(weights, np.asarray(ids), "f32")
         assert relative(ours, expected) <= 1e-4

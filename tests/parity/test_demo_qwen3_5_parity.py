@@ -16,6 +16,7 @@ from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.errors import CheckpointError
+from shoestring.models.shapes import wanted_shapes
 from shoestring.models.weights import load_weights
 from shoestring.runtime.perplexity import log_softmax_at
 from shoestring.samples import demo_qwen3_5
@@ -46,7 +47,7 @@ def test_the_exported_folder_says_what_transformers_says(tmp_path: Path) -> None
     with torch.no_grad():
         theirs = theirs_model.double().eval()(torch.from_numpy(ids)[None], use_cache=False).logits[0].numpy()
     config = parse_config(folder)
-    weights = load_weights(config, bind(config, folder))
+    weights = load_weights(config, bind(config, folder, wanted_shapes(config)))
     ours = run(weights, ids, "f32")
     difference = relative(ours, theirs)
     print(f"largest difference over the largest logit: {difference:.2e}")

@@ -21,6 +21,7 @@ import shoestring
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
+from shoestring.models.shapes import wanted_shapes
 from shoestring.reference.model import logits as reference_logits
 from shoestring.reference.traps import NO_TRAPS, Traps
 from shoestring.samples.synthetic import write_synthetic
@@ -63,7 +64,7 @@ def tokens() -> npt.NDArray[np.int32]:
 def reference(path: Path, traps: Traps = NO_TRAPS) -> npt.NDArray[np.float64]:
     checkpoint = open_checkpoint(path)
     config = parse_config(checkpoint)
-    return reference_logits(config, bind(config, checkpoint), tokens().tolist(), traps)
+    return reference_logits(config, bind(config, checkpoint, wanted_shapes(config)), tokens().tolist(), traps)
 
 
 @pytest.mark.parametrize("mix", ["Q4_K_M", "Q6_K", "Q8_0", "Q4_0"])

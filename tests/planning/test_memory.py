@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.engine.pools import Layout, allocate_state
 from shoestring.models.families import state_layout
+from shoestring.models.shapes import wanted_shapes
 from shoestring.models.sizes import parameters
 from shoestring.models.state import AttentionPages
-from shoestring.models.weights import wanted_shapes
 from shoestring.planning.candidates.candidates import Candidate, from_row
 from shoestring.planning.candidates.formats import BLOCKS, TYPES, bits, gguf_type, sizes, tensor_bytes
 from shoestring.planning.candidates.resolve import resolve
@@ -81,11 +81,9 @@ def test_towers_are_as_large_as_timm_counts_them(name: str, millions: float) -> 
 
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda c: c.id)
 def test_text_is_what_the_engine_binds(candidate: Candidate) -> None:
-    bound = wanted_shapes(candidate.config)
-    assert count(text_shapes(candidate.config)) == sum(
-        rows * columns for rows, columns, _ in bound.values() if rows > 1
-    ) + sum(columns for rows, columns, _ in bound.values() if rows == 1)
-    assert count(text_shapes(candidate.config)) == parameters(candidate.config).total == candidate.text.total
+    wanted = sum(shape.rows * shape.columns * shape.count for shape in wanted_shapes(candidate.config).values())
+    assert count(text_shapes(candidate.config)) == wanted
+    assert parameters(candidate.config).total == candidate.text.total == wanted
 
 
 def test_a_model_without_the_parts_has_none() -> None:

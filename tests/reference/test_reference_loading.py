@@ -36,7 +36,7 @@ def test_a_transposed_slice(kind: str) -> None:
 def test_rows_of_blocks(kind: str, size: int, block: int) -> None:
     """Rows 2 and 3 of a stack."""
     data = np.random.default_rng(1).integers(0, 100, (5, 2 * size), dtype=np.uint8)
-    source = Source(tensor(data, kind, (5, 2 * block)), 2, 2 * block, 2 * 2 * size, 2 * size, 0, "dense")
+    source = Source(tensor(data, kind, (5, 2 * block)), 2, 2 * block, 2 * 2 * size, 2 * size, 0, "feed_forward")
     assert np.array_equal(stored_numbers(source), dequantize(data[2:4], kind))
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names.bind import bind
+from shoestring.models.shapes import wanted_shapes
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.reference.model import logits
 checkpoint = open_checkpoint(Path(sys.argv[1]))
 config = parse_config(checkpoint)
-np.save(sys.argv[2], logits(config, bind(config, checkpoint), [3, 1, 4, 1, 5]))
+np.save(sys.argv[2], logits(config, bind(config, checkpoint, wanted_shapes(config)), [3, 1, 4, 1, 5]))
 assert not {"torch", "transformers", "scipy", "gguf"} & sys.modules.keys()
 """
 

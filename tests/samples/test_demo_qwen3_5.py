@@ -21,6 +21,7 @@ from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError
+from shoestring.models.shapes import wanted_shapes
 from shoestring.reference.dequantize import q4_1, q5_0, q8_0
 from shoestring.samples import demo_qwen3_5, smollm_as_llama4
 from shoestring.samples.demo_qwen3_5 import hugging_face, layout
@@ -156,7 +157,7 @@ def test_every_tensor_is_bound(joined: Checkpoint) -> None:
     assert isinstance(config, Qwen3_5Config)
     assert config.layer_types.count("full_attention") == 7
     assert (config.num_experts, config.num_experts_per_tok, config.rotary.dims) == (4, 2, 64)
-    assert bind(config, joined).ignored == ()
+    assert bind(config, joined, wanted_shapes(config)).ignored == ()
 
 
 def test_what_is_frozen_is_moved(source: Checkpoint, joined: Checkpoint) -> None:
@@ -226,7 +227,9 @@ def test_the_folder_holds_the_same_numbers(joined: Checkpoint, tmp_path: Path) -
     folder = open_checkpoint(tmp_path / "folder")
     config = parse_config(folder)
     assert isinstance(config, Qwen3_5Config)
-    ours, theirs = bind(parse_config(joined), joined), bind(config, folder)
+    joined_config = parse_config(joined)
+    ours = bind(joined_config, joined, wanted_shapes(joined_config))
+    theirs = bind(config, folder, wanted_shapes(config))
     assert set(ours.sources) == set(theirs.sources)
     assert theirs.ignored == ()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shoestring.checkpoint.config.types import Config, Llama4Config
 from shoestring.checkpoint.names.bind import Binding, Source
-from shoestring.checkpoint.names.tables import Part
+from shoestring.checkpoint.names.parts import Part
 from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint
 
 #: Bytes of an element that is widened at load.

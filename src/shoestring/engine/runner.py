@@ -16,6 +16,7 @@ from shoestring import ops
 from shoestring.engine.pools import Layout
 from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.models import families
+from shoestring.models.experts import Experts
 from shoestring.models.state import State
 from shoestring.models.step import Observe, Step
 
@@ -64,9 +65,10 @@ class Runner(Protocol):
 class FamilyRunner:
     """Weights of either family, and the arena that their steps compute in."""
 
-    def __init__(self, weights: families.KernelWeights, sampled_vocabulary: int) -> None:
+    def __init__(self, weights: families.KernelWeights, experts: Experts, sampled_vocabulary: int) -> None:
         """sampled_vocabulary: ids from there on have no token and are never sampled."""
         self._weights = weights
+        self._experts = experts
         self._workspace = ops.Workspace()
         self._sampled_vocabulary = min(sampled_vocabulary, weights.config.vocab_size)
         self._layout = Layout(families.state_layout(weights.config))
@@ -83,7 +85,7 @@ class FamilyRunner:
         return self._workspace
 
     def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
-        return families.forward(self._weights, state, step, self._workspace, observe)
+        return families.forward(self._weights, self._experts, state, step, self._workspace, observe)
 
     def head(self, hidden: Float32) -> Float32:
         return families.head(self._weights, hidden, self._workspace)

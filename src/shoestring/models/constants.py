@@ -7,7 +7,6 @@ what little arithmetic remains is exact or in software, rounded once.
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +70,6 @@ def rotary_sections(rotary: Rotary) -> Int32:
     return sections
 
 
-@cache
 def inverse_square_root(n: int) -> float:
     """1 / sqrt(n), in decimal software arithmetic: the same double on every machine."""
     return float(Decimal(n) ** Decimal("-0.5"))

@@ -9,13 +9,12 @@ from shoestring import ops
 from shoestring.checkpoint.config.types import Config, Qwen3_5Config
 from shoestring.models import llama4, qwen3_5
 from shoestring.models.constants import RotaryConstants
-from shoestring.models.experts import ExpertLayer
+from shoestring.models.experts import ExpertLayer, Experts
 from shoestring.models.state import LayerState, State
 from shoestring.models.step import Observe, Step
 
 M = TypeVar("M")
 A = TypeVar("A")
-X = TypeVar("X")
 
 KernelWeights = qwen3_5.KernelWeights | llama4.KernelWeights
 
@@ -38,22 +37,26 @@ def build_weights(
     config: Config,
     matrix: Callable[[str, int, int], M],
     vector: Callable[..., A],
-    experts: X,
     rotary: RotaryConstants,
-) -> qwen3_5.Weights[M, A, X] | llama4.Weights[M, A, X]:
+) -> qwen3_5.Weights[M, A] | llama4.Weights[M, A]:
     """The family's weights. `matrix(name, rows, columns)` and `vector(name, *shape)` deliver them by our names."""
     if isinstance(config, Qwen3_5Config):
-        return qwen3_5.build_weights(config, matrix, vector, experts, rotary)
-    return llama4.build_weights(config, matrix, vector, experts, rotary)
+        return qwen3_5.build_weights(config, matrix, vector, rotary)
+    return llama4.build_weights(config, matrix, vector, rotary)
 
 
 def forward(
-    weights: KernelWeights, state: State, step: Step, ws: ops.Workspace, observe: Observe | None = None
+    weights: KernelWeights,
+    experts: Experts,
+    state: State,
+    step: Step,
+    ws: ops.Workspace,
+    observe: Observe | None = None,
 ) -> ops.Float32:
     """The hidden state of every row after the last norm, [rows, hidden_size]; reads and writes `state`."""
     if isinstance(weights, qwen3_5.Weights):
-        return qwen3_5.forward(weights, state, step, ws, observe)
-    return llama4.forward(weights, state, step, ws, observe)
+        return qwen3_5.forward(weights, experts, state, step, ws, observe)
+    return llama4.forward(weights, experts, state, step, ws, observe)
 
 
 def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:

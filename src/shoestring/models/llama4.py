@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 A = TypeVar("A")
-X = TypeVar("X")
 
 
 # --- weights ---------------------------------------------------------------------------------------------------
@@ -49,7 +48,7 @@ class FeedForward(Generic[M]):
 
 @dataclass(frozen=True)
 class Mixture(Generic[M]):
-    """Routed experts live in Weights.experts."""
+    """What every token meets; the routed experts come from `Experts`."""
 
     router: M  # [E, H]
     shared: FeedForward[M]
@@ -64,23 +63,22 @@ class Layer(Generic[M, A]):
 
 
 @dataclass(frozen=True)
-class Weights(Generic[M, A, X]):
+class Weights(Generic[M, A]):
     config: Llama4Config
     rotary: RotaryConstants
+    attention_scale: float  # 1 / sqrt(D)
     embedding: M  # [V, H]
     layers: tuple[Layer[M, A], ...]
     norm: A  # [H]
     head: M  # [V, H]; the embedding itself where tied
-    experts: X
 
 
 def build_weights(
     config: Llama4Config,
     matrix: Callable[[str, int, int], M],
     vector: Callable[..., A],
-    experts: X,
     rotary: RotaryConstants,
-) -> Weights[M, A, X]:
+) -> Weights[M, A]:
     """All weights by our names. `matrix(name, rows, columns)` and `vector(name, *shape)` deliver them."""
     c = config
     H, D, N, KV = c.hidden_size, c.head_dim, c.num_attention_heads, c.num_key_value_heads
@@ -120,7 +118,7 @@ def build_weights(
         )
     norm = vector("norm", H)
     head = embedding if c.tie_word_embeddings else matrix("head", c.vocab_size, H)
-    return Weights(config, rotary, embedding, tuple(layers), norm, head, experts)
+    return Weights(config, rotary, inverse_square_root(D), embedding, tuple(layers), norm, head)
 
 
 def expert_layers(config: Llama4Config) -> tuple[ExpertLayer, ...]:
@@ -147,11 +145,16 @@ def state_layout(config: Llama4Config) -> tuple[LayerState, ...]:
 
 # --- forward ---------------------------------------------------------------------------------------------------
 
-KernelWeights = Weights["Matrix", ops.Float32, Experts]
+KernelWeights = Weights["Matrix", ops.Float32]
 
 
 def forward(
-    weights: KernelWeights, state: State, step: Step, ws: ops.Workspace, observe: Observe | None = None
+    weights: KernelWeights,
+    experts: Experts,
+    state: State,
+    step: Step,
+    ws: ops.Workspace,
+    observe: Observe | None = None,
 ) -> ops.Float32:
     """The hidden state of every row after the last norm, [R, H]. Reads and writes `state`."""
     c, rotary = weights.config, weights.rotary
@@ -162,17 +165,23 @@ def forward(
         ws, step.rotary_positions, rotary.frequencies, rotary.sections, rotary.factor
     )
     temperature = ops.attention_temperature(ws, step.index, c.floor_scale, c.attn_scale)  # [R]
+    everything = np.zeros(len(x), dtype=np.int64)  # [R]: first visible positions
+    own_chunk = step.index - step.index % c.attention_chunk_size  # [R]
     for i, (layer, pool) in enumerate(zip(weights.layers, state.layers, strict=True)):
         if observe is not None:
             observe(i, x)
         assert isinstance(pool, AttentionPages)
         with ws:
             h = ops.rms_norm(ws, x, layer.input_norm, c.rms_norm_eps)  # [R, H]
-            ops.add(x, attention(layer.attention, c, i, pool, step, ws, h, cos, sin, temperature))  # [R, H]
+            table, first = (step.chunk_pages, own_chunk) if c.chunked_layers[i] else (step.global_pages, everything)
+            past = ops.Past(pool.keys, pool.values, table.pages, table.first_page, step.span_starts, step.index, first)
+            ops.add(x, attention(weights, layer.attention, i, past, ws, h, cos, sin, temperature))  # [R, H]
         with ws:
             h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
             if isinstance(layer.mlp, Mixture):
-                mixture(layer.mlp, c, weights.experts, i, ws, h, x)
+                routed, shared = mixture(layer.mlp, c, experts, i, ws, h)  # each [R, H]
+                ops.add(x, routed)  # [R, H]
+                ops.add(x, shared)  # [R, H]
             else:
                 gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [R, I]
                 ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [R, H]
@@ -188,18 +197,18 @@ def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.
 
 
 def attention(
+    weights: KernelWeights,
     w: Attention[Matrix],
-    c: Llama4Config,
     layer: int,
-    pool: AttentionPages,
-    step: Step,
+    past: ops.Past,
     ws: ops.Workspace,
     h: ops.Float32,
     cos: ops.Float32,
     sin: ops.Float32,
     temperature: ops.Float32,
 ) -> ops.Float32:
-    """h [R, H] → [R, H]; stores keys and values of the rows, then attends to what the layer lets it see."""
+    """h [R, H] → [R, H]; stores keys and values of the rows, then attends to the past."""
+    c = weights.config
     R, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
     q, k, v = ops.matmuls(ws, h, (w.query, w.key, w.value))  # [R, N·D], [R, KV·D], [R, KV·D]
     q, k, v = q.reshape(R, N, D), k.reshape(R, KV, D), v.reshape(R, KV, D)
@@ -211,15 +220,8 @@ def attention(
             k = ops.rms_norm(ws, k, None, c.rms_norm_eps)  # [R, KV, D]
     elif c.attn_temperature_tuning:
         ops.scale_rows(q, temperature)
-    if c.chunked_layers[layer]:
-        table, first_visible = step.chunk_pages, step.index - step.index % c.attention_chunk_size  # [R]
-    else:
-        table, first_visible = step.global_pages, np.zeros(R, dtype=np.int64)  # [R]
-    ops.store_keys_values(pool.keys, pool.values, k, v, table.pages, table.first_page, step.span_starts, step.index)
-    scale = inverse_square_root(D)
-    o = ops.attention(  # [R, N, D]
-        ws, q, pool.keys, pool.values, table.pages, table.first_page, step.span_starts, step.index, first_visible, scale
-    )
+    ops.store_keys_values(past, k, v)
+    o = ops.attention(ws, q, past, weights.attention_scale)  # [R, N, D]
     return ops.matmul(ws, o.reshape(R, N * D), w.output)  # [R, H]
 
 
@@ -230,11 +232,14 @@ def mixture(
     layer: int,
     ws: ops.Workspace,
     h: ops.Float32,
-    x: ops.Float32,
-) -> None:
-    """Adds to x [R, H] the shared expert and the routed experts of h [R, H]; a router's weight scales the input."""
+) -> tuple[ops.Float32, ops.Float32]:
+    """h [R, H] → routed experts and shared expert, each [R, H], to be added in this order.
+
+    A router's weight scales its expert's input.
+    """
     scores, gate, up = ops.matmuls(ws, h, (w.router, w.shared.gate, w.shared.up))  # [R, E], [R, I], [R, I]
     ids, weights = ops.route_sigmoid(ws, scores, c.num_experts_per_tok)  # each [R, k]
     table = experts.fetch(layer, ids)
-    ops.add(x, ops.experts(ws, h, ids, weights, table, scale_input=True))  # [R, H]
-    ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down))  # [R, H]
+    routed = ops.experts(ws, h, ids, weights, table, scale_input=True)  # [R, H]
+    shared = ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down)  # [R, H]
+    return routed, shared

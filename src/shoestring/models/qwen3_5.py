@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 A = TypeVar("A")
-X = TypeVar("X")
 
 
 # --- weights ---------------------------------------------------------------------------------------------------
@@ -68,7 +67,7 @@ class FeedForward(Generic[M]):
 
 @dataclass(frozen=True)
 class Mixture(Generic[M]):
-    """Routed experts live in Weights.experts."""
+    """What every token meets; the routed experts come from `Experts`."""
 
     router: M  # [E, H]
     shared_gate: M  # [1, H]
@@ -84,23 +83,23 @@ class Layer(Generic[M, A]):
 
 
 @dataclass(frozen=True)
-class Weights(Generic[M, A, X]):
+class Weights(Generic[M, A]):
     config: Qwen3_5Config
     rotary: RotaryConstants
+    attention_scale: float  # 1 / sqrt(D)
+    key_head_index: ops.Int32  # [VH]: the key head that each value head reads
     embedding: M  # [V, H]
     layers: tuple[Layer[M, A], ...]
     norm: A  # [H]
     head: M  # [V, H]; the embedding itself where tied
-    experts: X
 
 
 def build_weights(
     config: Qwen3_5Config,
     matrix: Callable[[str, int, int], M],
     vector: Callable[..., A],
-    experts: X,
     rotary: RotaryConstants,
-) -> Weights[M, A, X]:
+) -> Weights[M, A]:
     """All weights by our names. `matrix(name, rows, columns)` and `vector(name, *shape)` deliver them."""
     c = config
     H, D = c.hidden_size, c.head_dim
@@ -160,7 +159,7 @@ def build_weights(
         )
     norm = vector("norm", H)
     head = embedding if c.tie_word_embeddings else matrix("head", c.vocab_size, H)
-    return Weights(config, rotary, embedding, tuple(layers), norm, head, experts)
+    return Weights(config, rotary, inverse_square_root(D), key_head_index(c), embedding, tuple(layers), norm, head)
 
 
 def expert_layers(config: Qwen3_5Config) -> tuple[ExpertLayer, ...]:
@@ -198,11 +197,16 @@ def key_head_index(config: Qwen3_5Config) -> ops.Int32:
 
 # --- forward ---------------------------------------------------------------------------------------------------
 
-KernelWeights = Weights["Matrix", ops.Float32, Experts]
+KernelWeights = Weights["Matrix", ops.Float32]
 
 
 def forward(
-    weights: KernelWeights, state: State, step: Step, ws: ops.Workspace, observe: Observe | None = None
+    weights: KernelWeights,
+    experts: Experts,
+    state: State,
+    step: Step,
+    ws: ops.Workspace,
+    observe: Observe | None = None,
 ) -> ops.Float32:
     """The hidden state of every row after the last norm, [R, H]. Reads and writes `state`."""
     c, rotary = weights.config, weights.rotary
@@ -212,6 +216,7 @@ def forward(
     cos, sin = ops.rotary_table(  # each [R, dims/2]
         ws, step.rotary_positions, rotary.frequencies, rotary.sections, rotary.factor
     )
+    first_visible = np.zeros(len(x), dtype=np.int64)  # [R]: everything
     for i, (layer, kept) in enumerate(zip(weights.layers, state.layers, strict=True)):
         if observe is not None:
             observe(i, x)
@@ -219,14 +224,25 @@ def forward(
             h = ops.rms_norm(ws, x, layer.input_norm, c.rms_norm_eps)  # [R, H]
             if isinstance(layer.mixer, DeltaNet):
                 assert isinstance(kept, DeltaNetSlots)
-                ops.add(x, delta_net(layer.mixer, c, kept, step, ws, h))  # [R, H]
+                ops.add(x, delta_net(weights, layer.mixer, kept, step, ws, h))  # [R, H]
             else:
                 assert isinstance(kept, AttentionPages)
-                ops.add(x, attention(layer.mixer, c, kept, step, ws, h, cos, sin))  # [R, H]
+                past = ops.Past(
+                    kept.keys,
+                    kept.values,
+                    step.global_pages.pages,
+                    step.global_pages.first_page,
+                    step.span_starts,
+                    step.index,
+                    first_visible,
+                )
+                ops.add(x, attention(weights, layer.mixer, past, ws, h, cos, sin))  # [R, H]
         with ws:
             h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
             if isinstance(layer.mlp, Mixture):
-                mixture(layer.mlp, c, weights.experts, i, ws, h, x)
+                routed, shared, shared_gate = mixture(layer.mlp, c, experts, i, ws, h)  # [R, H], [R, H], [R, 1]
+                ops.add(x, routed)  # [R, H]
+                ops.add_gated(x, shared, shared_gate)  # [R, H]
             else:
                 gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [R, I]
                 ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [R, H]
@@ -242,51 +258,46 @@ def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.
 
 
 def delta_net(
+    weights: KernelWeights,
     w: DeltaNet[Matrix, ops.Float32],
-    c: Qwen3_5Config,
     slots: DeltaNetSlots,
     step: Step,
     ws: ops.Workspace,
     h: ops.Float32,
 ) -> ops.Float32:
     """h [R, H] → [R, H]; reads and writes slots."""
+    c = weights.config
     spans = (step.span_starts, step.read_slots, step.write_slots, step.snapshots)
     qkv, z, a, b = ops.matmuls(ws, h, (w.qkv, w.z, w.a, w.b))  # [R, 2K+W], [R, W], [R, VH], [R, VH]
     qkv = ops.causal_convolution(ws, qkv, w.convolution, slots.convolution, *spans)  # [R, 2K+W]
+    # A head's memory S, token by token: S ← g S + k δᵀ with δ = β (v − g Sᵀk), o = Sᵀq.
     o = ops.delta_rule(  # [R, VH, VD]
-        ws, qkv, a, b, w.decay, w.dt_bias, key_head_index(c), c.linear_num_key_heads, slots.memory, *spans
+        ws, qkv, a, b, w.decay, w.dt_bias, weights.key_head_index, c.linear_num_key_heads, slots.memory, *spans
     )
     o = ops.gated_rms_norm(ws, o, w.norm, z, c.rms_norm_eps)  # [R, VH, VD]
     return ops.matmul(ws, o.reshape(z.shape), w.output)  # [R, H]
 
 
 def attention(
+    weights: KernelWeights,
     w: Attention[Matrix, ops.Float32],
-    c: Qwen3_5Config,
-    pool: AttentionPages,
-    step: Step,
+    past: ops.Past,
     ws: ops.Workspace,
     h: ops.Float32,
     cos: ops.Float32,
     sin: ops.Float32,
 ) -> ops.Float32:
-    """h [R, H] → [R, H]; stores keys and values of the rows, then attends to all that came before."""
+    """h [R, H] → [R, H]; stores keys and values of the rows, then attends to the past."""
+    c = weights.config
     R, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
-    pages, first_page = step.global_pages.pages, step.global_pages.first_page
     query_gate, k, v = ops.matmuls(ws, h, (w.query_gate, w.key, w.value))  # [R, N·2·D], [R, KV·D], [R, KV·D]
     q, gate = ops.split_query_gate(ws, query_gate, N)  # each [R, N, D]
     q = ops.rms_norm(ws, q, w.query_norm, c.rms_norm_eps)  # [R, N, D]
     k = ops.rms_norm(ws, k.reshape(R, KV, D), w.key_norm, c.rms_norm_eps)  # [R, KV, D]
     ops.rotate(q, cos, sin, interleaved=False)
     ops.rotate(k, cos, sin, interleaved=False)
-    ops.store_keys_values(
-        pool.keys, pool.values, k, v.reshape(R, KV, D), pages, first_page, step.span_starts, step.index
-    )
-    first_visible = np.zeros(R, dtype=np.int64)
-    scale = inverse_square_root(D)
-    o = ops.attention(  # [R, N, D]
-        ws, q, pool.keys, pool.values, pages, first_page, step.span_starts, step.index, first_visible, scale
-    )
+    ops.store_keys_values(past, k, v.reshape(R, KV, D))
+    o = ops.attention(ws, q, past, weights.attention_scale)  # [R, N, D]
     ops.sigmoid_gate(o, gate)
     return ops.matmul(ws, o.reshape(R, N * D), w.output)  # [R, H]
 
@@ -298,13 +309,13 @@ def mixture(
     layer: int,
     ws: ops.Workspace,
     h: ops.Float32,
-    x: ops.Float32,
-) -> None:
-    """Adds to x [R, H] the routed experts and the gated shared expert of h [R, H]."""
+) -> tuple[ops.Float32, ops.Float32, ops.Float32]:
+    """h [R, H] → routed experts [R, H], shared expert [R, H] and its gate [R, 1], to be added in this order."""
     scores, shared_gate, gate, up = ops.matmuls(  # [R, E], [R, 1], [R, I], [R, I]
         ws, h, (w.router, w.shared_gate, w.shared.gate, w.shared.up)
     )
     ids, weights = ops.route_softmax(ws, scores, c.num_experts_per_tok)  # each [R, k]
     table = experts.fetch(layer, ids)
-    ops.add(x, ops.experts(ws, h, ids, weights, table, scale_input=False))  # [R, H]
-    ops.add_gated(x, ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down), shared_gate)  # [R, H]
+    routed = ops.experts(ws, h, ids, weights, table, scale_input=False)  # [R, H]
+    shared = ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down)  # [R, H]
+    return routed, shared, shared_gate

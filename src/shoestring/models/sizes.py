@@ -6,15 +6,10 @@ Counted over the very function that builds the weights and the very layout that 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from shoestring.checkpoint.config.types import Config
-from shoestring.models.constants import RotaryConstants
-from shoestring.models.families import build_weights, expert_layers, state_layout
+from shoestring.models.families import state_layout
+from shoestring.models.shapes import wanted_shapes
 from shoestring.models.state import AttentionState, DeltaNetState, KVType, LayerState
-
-#: For those who build weights only to see names and shapes.
-NO_ROTARY = RotaryConstants(np.zeros(0, np.float64), np.zeros(0, np.int32), 1.0)
 
 
 @dataclass(frozen=True)
@@ -26,23 +21,16 @@ class Parameters:
 
 
 def parameters(config: Config) -> Parameters:
-    """Counted over build_weights and expert_layers."""
-    dense = 0
-
-    def count(name: str, *shape: int) -> int:
-        nonlocal dense
-        size = 1
-        for length in shape:
-            size *= length
-        dense += size
-        return size
-
-    weights = build_weights(config, count, count, None, NO_ROTARY)
-    chosen = config.num_experts_per_tok
-    routed = sum(3 * layer.num_experts * layer.intermediate_size * layer.hidden_size for layer in expert_layers(config))
-    active = sum(3 * chosen * layer.intermediate_size * layer.hidden_size for layer in expert_layers(config))
-    looked_up = 0 if config.tie_word_embeddings else weights.embedding
-    return Parameters(total=dense + routed, active=dense - looked_up + active)
+    """Counted over the shapes that the model wants. An untied embedding is looked up, not multiplied."""
+    total = active = 0
+    for name, shape in wanted_shapes(config).items():
+        size = shape.rows * shape.columns
+        total += size * shape.count
+        if ".experts." in name:
+            active += size * config.num_experts_per_tok
+        elif name != "embedding" or config.tie_word_embeddings:
+            active += size
+    return Parameters(total, active)
 
 
 def flops_per_token(config: Config, context: int) -> int:

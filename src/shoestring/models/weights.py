@@ -5,7 +5,6 @@ Owns the way from `Binding` to `Weights`; names and layouts are those of checkpo
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +14,13 @@ import numpy as np
 
 from shoestring import ops
 from shoestring.checkpoint.config.types import Config
+from shoestring.checkpoint.formats.mapping import release_pages
 from shoestring.checkpoint.names.bind import Binding, Source
-from shoestring.checkpoint.tensors import TENSOR_TYPES, Tensor
-from shoestring.errors import CheckpointError
+from shoestring.checkpoint.tensors import TENSOR_TYPES
 from shoestring.models.constants import rotary_constants
-from shoestring.models.experts import ResidentExperts
+from shoestring.models.experts import Experts, ResidentExperts
 from shoestring.models.families import KernelWeights, build_weights, expert_layers
-from shoestring.models.sizes import NO_ROTARY
+from shoestring.models.shapes import wanted_shapes
 
 if TYPE_CHECKING:
     from shoestring._kernels import ExpertTable, Matrix
@@ -32,31 +31,26 @@ Progress = Callable[[int, int], None]
 
 def load_weights(
     config: Config, binding: Binding, progress: Progress | None = None, threads: int | None = None
-) -> KernelWeights:
-    """Packs all sources of `binding`, `threads` at a time (default: one a processor).
-
-    Errors: CheckpointError where a source's shape is not the config's.
-    """
-    shapes = wanted_shapes(config)
-    for name, (rows, columns, _) in shapes.items():
-        check_shape(name, binding.sources[name], rows, columns)
+) -> tuple[KernelWeights, Experts]:
+    """Packs all sources of `binding`, `threads` at a time (default: one a processor)."""
+    vectors_wanted = {name for name, shape in wanted_shapes(config).items() if not shape.is_matrix}
     matrices: dict[str, Matrix] = {}
     vectors: dict[str, ops.Float32] = {}
 
     def load(name: str) -> int:
         source = binding.sources[name]
-        if shapes[name][2]:
-            matrices[name] = load_matrix(source)
-        else:
+        if name in vectors_wanted:
             vectors[name] = load_float32(source)
+        else:
+            matrices[name] = load_matrix(source)
         return stored_bytes(source)
 
     # In the order of the files, so that a disk reads ahead.
-    names = sorted(shapes, key=lambda n: (str(binding.sources[n].tensor.file), absolute_offset(binding.sources[n])))
-    total, done = sum(stored_bytes(binding.sources[name]) for name in names), 0
+    sources = sorted(binding.sources.items(), key=lambda item: (str(item[1].tensor.file), absolute_offset(item[1])))
+    total, done = sum(stored_bytes(source) for _, source in sources), 0
     executor = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="load")
     try:
-        for finished in executor.map(load, names):
+        for finished in executor.map(load, [name for name, _ in sources]):
             done += finished
             if progress is not None:
                 progress(done, total)
@@ -74,36 +68,8 @@ def load_weights(
         each = [f"layers.{layer.layer}.experts.{e}" for e in range(layer.num_experts)]
         gate, up, down = ([matrices[f"{name}.{part}"] for name in each] for part in ("gate", "up", "down"))
         tables[layer.layer] = ops.expert_table(gate, up, down)
-    return build_weights(config, matrix, vector, ResidentExperts(tables), rotary_constants(config.rotary))
-
-
-def wanted_shapes(config: Config) -> dict[str, tuple[int, int, bool]]:
-    """All weights of a config by our names: rows, columns, and whether it is a matrix; a vector has one row."""
-    shapes: dict[str, tuple[int, int, bool]] = {}
-
-    def matrix(name: str, rows: int, columns: int) -> None:
-        shapes[name] = (rows, columns, True)
-
-    def vector(name: str, *shape: int) -> None:
-        shapes[name] = (shape[0] if len(shape) == 2 else 1, shape[-1], False)
-
-    build_weights(config, matrix, vector, None, NO_ROTARY)
-    for layer in expert_layers(config):
-        for e in range(layer.num_experts):
-            name = f"layers.{layer.layer}.experts.{e}"
-            matrix(f"{name}.gate", layer.intermediate_size, layer.hidden_size)
-            matrix(f"{name}.up", layer.intermediate_size, layer.hidden_size)
-            matrix(f"{name}.down", layer.hidden_size, layer.intermediate_size)
-    return shapes
-
-
-def check_shape(name: str, source: Source, rows: int, columns: int) -> None:
-    if (source.rows, source.columns) != (rows, columns):
-        raise CheckpointError(
-            f"{source.tensor.file}: tensor {source.tensor.name} gives {name} the shape "
-            f"[{source.rows}, {source.columns}] where the config asks for [{rows}, {columns}]; "
-            "the file and its config do not belong together"
-        )
+    weights = build_weights(config, matrix, vector, rotary_constants(config.rotary))
+    return weights, ResidentExperts(tables)
 
 
 def load_matrix(source: Source) -> Matrix:
@@ -134,7 +100,7 @@ def load_matrix(source: Source) -> Matrix:
 def load_float32(source: Source) -> ops.Float32:
     """The numbers of a source, [rows, columns], its fold applied; the file's pages are dropped behind it."""
     numbers = folded(unfolded(source), source)
-    release_pages(source.tensor, *region(source))
+    release_pages(source.tensor.data, *region(source))
     return numbers
 
 
@@ -192,25 +158,3 @@ def region(source: Source) -> tuple[int, int]:
     else:
         row = (source.columns - 1) * source.column_stride + storage.block_bytes
     return source.offset, source.offset + (source.rows - 1) * source.row_stride + row
-
-
-def release_pages(tensor: Tensor, start: int, end: int) -> None:
-    """Tells the kernel that bytes `start` to `end` of a mapped tensor will not be read again soon.
-
-    Whole pages, neighbours' parts of them included: what is still needed comes back from the page cache.
-    """
-    mapping = mapping_of(tensor.data)
-    if mapping is None or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    base = np.frombuffer(mapping, dtype=np.uint8)
-    begin = tensor.data.ctypes.data - base.ctypes.data
-    first = (begin + start) // mmap.PAGESIZE * mmap.PAGESIZE
-    mapping.madvise(mmap.MADV_DONTNEED, first, min(begin + end, len(mapping)) - first)
-
-
-def mapping_of(array: ops.Array) -> mmap.mmap | None:
-    """The mapping that an array is a view of, if it is one."""
-    owner: object = array
-    while owner is not None and not isinstance(owner, mmap.mmap):
-        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
-    return owner

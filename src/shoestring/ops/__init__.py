@@ -58,6 +58,7 @@ from shoestring.ops.rows import (
     swiglu,
 )
 from shoestring.ops.sequence import (
+    Past,
     attention,
     causal_convolution,
     delta_rule,
@@ -75,6 +76,7 @@ __all__ = [
     "Float64",
     "Int32",
     "Int64",
+    "Past",
     "Workspace",
     "add",
     "add_gated",

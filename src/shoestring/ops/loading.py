@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from mmap import mmap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shoestring.checkpoint.formats.mapping import mapping_of
 from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES
 from shoestring.errors import CheckpointError
 from shoestring.ops import extension
@@ -32,7 +32,8 @@ def pack(
     if columns % block_size:
         raise CheckpointError(f"{columns} columns of type {tensor_type}: not a multiple of its block of {block_size}")
     try:
-        return _kernels.pack(data, tensor_type, rows, columns, offset, row_stride, column_stride, _is_mapped(data))
+        drop_pages = mapping_of(data) is not None
+        return _kernels.pack(data, tensor_type, rows, columns, offset, row_stride, column_stride, drop_pages)
     except ValueError as error:
         raise CheckpointError(f"a {rows} × {columns} matrix of type {tensor_type}: {error}") from None
 
@@ -68,16 +69,6 @@ def _block_size(tensor_type: str) -> int:
     if tensor_type not in WEIGHT_TYPES:
         raise CheckpointError(f"type {tensor_type}: the kernels compute with {', '.join(WEIGHT_TYPES)}")
     return TENSOR_TYPES[tensor_type].block_size
-
-
-def _is_mapped(data: Bytes) -> bool:
-    """Whether the bytes are a read-only mapping of a file, whose pages can be dropped and come back."""
-    owner: Any = data
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    if isinstance(owner, memoryview):
-        owner = owner.obj
-    return isinstance(owner, mmap) and not data.flags.writeable
 
 
 def add_one(vector: Float32) -> Float32:

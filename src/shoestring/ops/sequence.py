@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shoestring.ops import extension
@@ -14,38 +15,35 @@ else:
     _kernels = extension.Unloaded(globals())
 
 
-def store_keys_values(
-    keys: Array,
-    values: Array,
-    k: Float32,
-    v: Float32,
-    pages: Int32,
-    first_page: Int64,
-    span_starts: Int32,
-    index: Int64,
-) -> None:
-    """Rounds k, v [rows, kv_heads, D] to the pools' type and stores them at their positions (step.PageTable)."""
-    _kernels.store_keys_values(keys, values, k, v, pages, first_page, span_starts, index)
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Keys and values of one layer, and the positions of them that the rows of a step see.
+
+    Position p of span s lies in page `pages[s, p // PAGE_TOKENS - first_page[s]]` at p % PAGE_TOKENS.
+    """
+
+    keys: Array  # [pages, kv_heads, D, PAGE_TOKENS] float16 or float32
+    values: Array  # [pages, kv_heads, PAGE_TOKENS, D], like keys
+    pages: Int32  # [spans, entries]
+    first_page: Int64  # [spans]
+    span_starts: Int32  # [spans + 1]
+    index: Int64  # [rows]: each row's own position, the last that it sees
+    first_visible: Int64  # [rows]: the first position that it sees
 
 
-def attention(
-    ws: Workspace,
-    q: Float32,
-    keys: Array,
-    values: Array,
-    pages: Int32,
-    first_page: Int64,
-    span_starts: Int32,
-    index: Int64,
-    first_visible: Int64,
-    scale: float,
-) -> Float32:
-    """softmax(scale · q · kᵀ) v over positions first_visible[r] … index[r]; q [rows, heads, D] → the same.
+def store_keys_values(past: Past, k: Float32, v: Float32) -> None:
+    """Rounds k, v [rows, kv_heads, D] to the pools' type and stores them at the rows' positions."""
+    p = past
+    _kernels.store_keys_values(p.keys, p.values, k, v, p.pages, p.first_page, p.span_starts, p.index)
+
+
+def attention(ws: Workspace, q: Float32, past: Past, scale: float) -> Float32:
+    """softmax(scale · q · kᵀ) v over what each row sees of the past; q [rows, heads, D] → the same.
 
     Query head h reads key-value head h // (heads / kv_heads).
     """
-    out = ws.floats(*q.shape)
-    _kernels.attention(q, keys, values, pages, first_page, span_starts, index, first_visible, scale, out)
+    p, out = past, ws.floats(*q.shape)
+    _kernels.attention(q, p.keys, p.values, p.pages, p.first_page, p.span_starts, p.index, p.first_visible, scale, out)
     return out
 
 

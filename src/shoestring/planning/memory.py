@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from shoestring.checkpoint.names.parts import PARTS, Part
 from shoestring.models.families import state_layout
 from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
 from shoestring.models.state import AttentionState, DeltaNetState, KVType, LayerState
 from shoestring.planning.candidates.candidates import Candidate
 from shoestring.planning.candidates.formats import GGUF_TYPES, Sizes, is_gguf, sizes
-from shoestring.planning.candidates.shapes import Part
 from shoestring.planning.hardware.machine import Hardware
 
 #: activations, logits and what kernels need between steps
@@ -147,8 +147,6 @@ def need(candidate: Candidate, type_: str, context: int, users: int, kv_type: KV
 def sizes_of(candidate: Candidate, type_: str) -> Sizes:
     """Bytes by part; those of the file itself where a file was looked at and no other type is asked for."""
     if candidate.stored and type_ == AS_STORED:
-        from shoestring.planning.candidates.shapes import PARTS
-
         stored = dict(candidate.stored)
         return Sizes(type_, tuple((part, stored[part]) for part in PARTS if stored.get(part)))
     return sizes(candidate.shapes, type_, candidate.config.num_hidden_layers)

@@ -11,7 +11,7 @@ from shoestring.reference.functions import Array, Ints, Observe, Stored
 from shoestring.reference.loading import ReferenceExperts
 from shoestring.reference.traps import Traps
 
-LlamaWeights = Weights[Stored, Array, ReferenceExperts]
+LlamaWeights = Weights[Stored, Array]
 
 
 @dataclass
@@ -34,6 +34,7 @@ def new_state(c: Llama4Config) -> State:
 
 def forward(
     weights: LlamaWeights,
+    experts: ReferenceExperts,
     state: State,
     tokens: Ints,
     index: Ints,
@@ -54,7 +55,7 @@ def forward(
         x = x + attention(weights, layer.attention, i, state[i], h, index, rotary_positions, traps)
         h = f.rms_norm(x, layer.post_norm, c.rms_norm_eps)  # [R, H]
         if isinstance(layer.mlp, Mixture):
-            x = x + mixture(layer.mlp, c, weights.experts, i, h, traps)
+            x = x + mixture(layer.mlp, c, experts, i, h, traps)
         else:
             x = x + feed_forward(layer.mlp, h)
     hidden = f.rms_norm(x, weights.norm, c.rms_norm_eps)  # [R, H]

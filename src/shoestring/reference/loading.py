@@ -34,11 +34,12 @@ class ReferenceExperts:
         return gate, up, down
 
 
-ReferenceWeights = qwen3_5.Weights[Stored, Array, ReferenceExperts] | llama4.Weights[Stored, Array, ReferenceExperts]
+ReferenceWeights = qwen3_5.Weights[Stored, Array] | llama4.Weights[Stored, Array]
+Loaded = tuple[ReferenceWeights, ReferenceExperts]
 
 
-def load_weights(config: Config, binding: Binding) -> ReferenceWeights:
-    """All weights but the routed experts, read now."""
+def load_weights(config: Config, binding: Binding) -> Loaded:
+    """All weights but the routed experts are read now."""
 
     def matrix(name: str, rows: int, columns: int) -> Stored:
         return stored_numbers(binding.sources[name])
@@ -46,7 +47,8 @@ def load_weights(config: Config, binding: Binding) -> ReferenceWeights:
     def vector(name: str, *shape: int) -> Array:
         return numbers(binding.sources[name]).reshape(shape)
 
-    return build_weights(config, matrix, vector, ReferenceExperts(binding), rotary_constants(config.rotary))
+    weights = build_weights(config, matrix, vector, rotary_constants(config.rotary))
+    return weights, ReferenceExperts(binding)
 
 
 def stored_numbers(source: Source) -> npt.NDArray[np.float32]:

@@ -11,7 +11,7 @@ from shoestring.checkpoint.names.bind import Binding
 from shoestring.models import qwen3_5 as qwen3_5_model
 from shoestring.reference import llama4, qwen3_5
 from shoestring.reference.functions import Array, Ints, Observe, linear
-from shoestring.reference.loading import ReferenceWeights, load_weights
+from shoestring.reference.loading import Loaded, load_weights
 from shoestring.reference.traps import NO_TRAPS, Traps
 
 State = qwen3_5.State | llama4.State
@@ -23,7 +23,7 @@ def new_state(config: Config) -> State:
 
 
 def advance(
-    weights: ReferenceWeights,
+    loaded: Loaded,
     state: State,
     tokens: Sequence[int],
     start: int = 0,
@@ -36,13 +36,14 @@ def advance(
     rotary_positions [R, 3]: those of the rotary embedding where they differ from the places.
     observe: called with each layer's number and hidden state [R, H], counted as in models/step.py.
     """
+    weights, experts = loaded
     ids = np.asarray(tokens, np.int64)
     index = start + np.arange(len(ids), dtype=np.int64)
     positions = np.repeat(index[:, None], 3, axis=1) if rotary_positions is None else rotary_positions
     if isinstance(weights, qwen3_5_model.Weights):
-        hidden = qwen3_5.forward(weights, state, ids, index, positions, traps, observe)  # type: ignore[arg-type]
+        hidden = qwen3_5.forward(weights, experts, state, ids, index, positions, traps, observe)  # type: ignore[arg-type]
     else:
-        hidden = llama4.forward(weights, state, ids, index, positions, traps, observe)  # type: ignore[arg-type]
+        hidden = llama4.forward(weights, experts, state, ids, index, positions, traps, observe)  # type: ignore[arg-type]
     return linear(hidden, weights.head)
 
 
@@ -55,10 +56,10 @@ def generate(
     config: Config, binding: Binding, tokens: Sequence[int], pick: Callable[[Array], int] | None = None
 ) -> Iterator[int]:
     """One token after another, for ever; `pick` chooses from logits [V] (default: the largest, lowest index)."""
-    weights, state = load_weights(config, binding), new_state(config)
+    loaded, state = load_weights(config, binding), new_state(config)
     place, new = 0, list(tokens)
     while True:
-        last = advance(weights, state, new, place)[-1]
+        last = advance(loaded, state, new, place)[-1]
         place += len(new)
         new = [int(np.argmax(last)) if pick is None else pick(last)]
         yield new[0]

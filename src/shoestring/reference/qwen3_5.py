@@ -11,7 +11,7 @@ from shoestring.reference.functions import Array, Ints, Observe, Stored
 from shoestring.reference.loading import ReferenceExperts
 from shoestring.reference.traps import Traps
 
-QwenWeights = Weights[Stored, Array, ReferenceExperts]
+QwenWeights = Weights[Stored, Array]
 
 
 @dataclass
@@ -49,6 +49,7 @@ def new_state(c: Qwen3_5Config) -> State:
 
 def forward(
     weights: QwenWeights,
+    experts: ReferenceExperts,
     state: State,
     tokens: Ints,
     index: Ints,
@@ -75,7 +76,7 @@ def forward(
             x = x + attention(weights, layer.mixer, kept, h, index, rotary_positions, traps)
         h = f.rms_norm(x, plus_one(layer.post_norm, traps), c.rms_norm_eps)  # [R, H]
         if isinstance(layer.mlp, Mixture):
-            x = x + mixture(layer.mlp, c, weights.experts, i, h, traps)
+            x = x + mixture(layer.mlp, c, experts, i, h, traps)
         else:
             x = x + feed_forward(layer.mlp, h)
     hidden = f.rms_norm(x, plus_one(weights.norm, traps), c.rms_norm_eps)  # [R, H]

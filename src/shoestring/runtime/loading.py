@@ -105,11 +105,11 @@ def load(
             if progress is not None:
                 progress(done, total)
 
-        weights = load_weights(opened.config, opened.binding, advanced, count)
+        weights, experts = load_weights(opened.config, opened.binding, advanced, count)
         tokenizer, template = text.result()
     check_unchanged(opened.checkpoint)
     engine = Engine(
-        FamilyRunner(weights, tokenizer.vocab_size),
+        FamilyRunner(weights, experts, tokenizer.vocab_size),
         context=planned.context,
         kv_type=kv_type,
         sequences=planned.sequences,

@@ -12,6 +12,7 @@ from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.engine.pools import Layout
 from shoestring.models.families import state_layout
+from shoestring.models.shapes import wanted_shapes
 
 
 @dataclass(frozen=True)
@@ -31,4 +32,4 @@ def open_model(path: str | os.PathLike[str]) -> Opened:
     """Open a file or folder and account for every tensor. Raises CheckpointError."""
     checkpoint = open_checkpoint(path)
     config = parse_config(checkpoint)
-    return Opened(checkpoint, config, bind(config, checkpoint))
+    return Opened(checkpoint, config, bind(config, checkpoint, wanted_shapes(config)))

@@ -25,6 +25,7 @@ from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.errors import CheckpointError
+from shoestring.models.shapes import wanted_shapes
 
 #: More than any of the small files here needs; a size that a header claims is far above.
 _MEMORY = 32 << 20
@@ -66,7 +67,8 @@ def assert_opens_or_refuses(path: Path) -> None:
     tracemalloc.start()
     try:
         checkpoint = open_checkpoint(path)
-        binding = bind(parse_config(checkpoint), checkpoint)
+        config = parse_config(checkpoint)
+        binding = bind(config, checkpoint, wanted_shapes(config))
         for source in binding.sources.values():
             # What is bound lies inside its tensor: kernels read it without asking again.
             last = source.offset + (source.rows - 1) * source.row_stride
@@ -166,10 +168,12 @@ def test_the_undamaged_files_open(tmp_path, kind):
     """Without this the tests above could pass by refusing everything."""
     (tmp_path / "m.gguf").write_bytes(_GGUF[kind][0])
     checkpoint = open_checkpoint(tmp_path / "m.gguf")
-    assert bind(parse_config(checkpoint), checkpoint).sources
+    config = parse_config(checkpoint)
+    assert bind(config, checkpoint, wanted_shapes(config)).sources
     folder = tmp_path / "folder"
     folder.mkdir()
     for name, content in _FOLDERS[kind].items():
         (folder / name).write_bytes(content)
     checkpoint = open_checkpoint(folder)
-    assert bind(parse_config(checkpoint), checkpoint).sources
+    config = parse_config(checkpoint)
+    assert bind(config, checkpoint, wanted_shapes(config)).sources

@@ -25,6 +25,7 @@ from shoestring.checkpoint.names.bind import Source, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.summary import sources_nbytes, summarize
 from shoestring.errors import CheckpointError
+from shoestring.models.shapes import wanted_shapes
 
 _FLOATS = {"F32": np.float32, "F16": np.float16}
 
@@ -45,7 +46,7 @@ def numbers(source: Source):
 def load(path):
     checkpoint = open_checkpoint(path)
     config = parse_config(checkpoint)
-    return checkpoint, config, bind(config, checkpoint)
+    return checkpoint, config, bind(config, checkpoint, wanted_shapes(config))
 
 
 def assert_all_found(model, binding):

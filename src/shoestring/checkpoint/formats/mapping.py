@@ -1,6 +1,6 @@
-"""Maps a file for reading: its bytes as a numpy view, and who it was when it was mapped.
+"""Maps a file for reading: its bytes as a numpy view, and its identity (device, inode, size, mtime) at that time.
 
-Owns opening and mapping, nothing of what is inside. The map stays valid when the file is unlinked.
+Owns opening, mapping and dropping pages, nothing of what is inside. The map stays valid when the file is unlinked.
 """
 
 from __future__ import annotations
@@ -56,6 +56,28 @@ def map_file(path: Path) -> MappedFile:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error})") from error
     return MappedFile(path, np.frombuffer(mapped, np.uint8), identity(status))
+
+
+def mapping_of(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
+    """The mapped file that the bytes are a read-only view of, if they are one."""
+    owner: object = data
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
+    return None if data.flags.writeable else owner
+
+
+def release_pages(data: npt.NDArray[np.uint8], start: int, end: int) -> None:
+    """Advise the kernel to drop the pages of bytes `start` to `end` of a mapped tensor from this process.
+
+    Whole pages, their neighbours' bytes included: later reads bring them back from the page cache.
+    """
+    mapping = mapping_of(data)
+    if mapping is None or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    base = np.frombuffer(mapping, dtype=np.uint8)
+    begin = data.ctypes.data - base.ctypes.data
+    first = (begin + start) // mmap.PAGESIZE * mmap.PAGESIZE
+    mapping.madvise(mmap.MADV_DONTNEED, first, min(begin + end, len(mapping)) - first)
 
 
 def identity(status: os.stat_result) -> Identity:

@@ -1,27 +1,18 @@
 """The one door for foreign names and layouts: foreign tensor → (our field, slice, fold).
 
 Owns the check that every tensor of a file is used with the right type and shape, or listed with the reason why
-not; the tables of foreign names are in `tables`. Our names are those that `models/*.py` bind:
-
-both families   embedding [V,H] · head [V,H] (absent when tied) · norm [H]
-                layers.N.input_norm [H] · layers.N.post_norm [H]
-                layers.N.mlp.{gate,up} [I,H] · layers.N.mlp.down [H,I]                      dense layers
-                layers.N.router [E,H] · layers.N.shared.{gate,up,down} · layers.N.experts.E.{gate,up,down}
-Qwen 3.5        layers.N.shared_gate [1,H]
-                layers.N.attention.query_gate [heads·2·D,H] (a head: query D rows, then gate D rows)
-                layers.N.attention.{key,value} [KV·D,H] · .output [H,heads·D] · .{query,key}_norm [D]
-                layers.N.delta.qkv [2K+V,H] · .z [V,H] · .a [VH,H] · .b [VH,H] · .output [H,V]
-                layers.N.delta.convolution [2K+V,width] · .decay [VH] (−exp(A_log)) · .dt_bias [VH] · .norm [VD]
-Llama 4         layers.N.attention.{query,key,value} · .output
+not. The tables of foreign names are in `tables`; our names and their shapes are those of `build_weights` in the
+model files, handed in by the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from shoestring.checkpoint.config.llama4 import ROPE_FREQUENCIES
 from shoestring.checkpoint.config.types import Config, Qwen3_5Config
+from shoestring.checkpoint.names.parts import Part, part_of
 from shoestring.checkpoint.names.tables import (
     FUSED_ROWS,
     GGUF_EXPERTS,
@@ -35,11 +26,8 @@ from shoestring.checkpoint.names.tables import (
     QWEN_MODEL,
     ExpertNames,
     Fold,
-    Part,
     Row,
-    has_experts,
     layer_rows,
-    sizes,
 )
 from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES, Checkpoint, Tensor
 from shoestring.errors import CheckpointError
@@ -52,6 +40,19 @@ SCALE_SUFFIX = "_scale_inv"
 _FAULTS_SHOWN = 12
 #: A config of another size than the file: no use in going on.
 _MOST_FAULTS = 10_000
+
+
+@dataclass(frozen=True)
+class WeightShape:
+    """A weight as a model wants it: `count` matrices [rows, columns], or a vector, which is never quantized.
+
+    A vector has one row; the weights of a convolution are a vector a channel, [channels, width].
+    """
+
+    rows: int
+    columns: int
+    is_matrix: bool = True
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,22 +85,23 @@ class Binding:
     ignored: tuple[tuple[str, str], ...]
 
 
-def bind(config: Config, checkpoint: Checkpoint) -> Binding:
+def bind(config: Config, checkpoint: Checkpoint, shapes: Mapping[str, WeightShape]) -> Binding:
     """Find the tensor of each of our names, and account for every tensor of the file.
 
+    shapes: what the model wants (`models/shapes.py`); "layers.N.experts.gate" stands for the gates of all experts.
     Raises one CheckpointError with all that is missing, left over, of a wrong shape or a type that we do not compute
     with.
     """
-    binder = _Binder(config, checkpoint)
+    binder = _Binder(config, checkpoint, shapes)
     if checkpoint.format == "gguf":
         prefix, head = "", HEAD.gguf
     else:
         prefix, head_prefix = _prefixes(config, checkpoint)
         head = head_prefix + HEAD.hugging_face
     for row in QWEN_MODEL if isinstance(config, Qwen3_5Config) else LLAMA_MODEL:
-        binder.row(row, row.ours, prefix + binder.foreign(row))
+        binder.row(row.ours, prefix + binder.foreign(row), row.fold)
     if not config.tie_word_embeddings:
-        binder.row(HEAD, HEAD.ours, head)
+        binder.row(HEAD.ours, head)
     elif head in checkpoint.tensors:
         binder.ignore(head, "the head is tied to the embedding")
     for layer in range(config.num_hidden_layers):
@@ -126,13 +128,13 @@ class _Binder:
 
     config: Config
     checkpoint: Checkpoint
+    shapes: Mapping[str, WeightShape]
     sources: dict[str, Source] = field(default_factory=dict)
     ignored: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.sizes = sizes(self.config)
         self.is_gguf = self.checkpoint.format == "gguf"
 
     def foreign(self, row: Row) -> str:
@@ -149,50 +151,52 @@ class _Binder:
             self.stacked_rows(together, f"layers.{layer}.", block + GGUF_FUSED_QKV)
         for row in rows:
             if row not in together:
-                self.row(row, f"layers.{layer}.{row.ours}", block + self.foreign(row))
-        if has_experts(self.config, layer):
+                self.row(f"layers.{layer}.{row.ours}", block + self.foreign(row), row.fold)
+        if f"layers.{layer}.experts.gate" in self.shapes:
             self.experts(f"layers.{layer}.experts.", block)
 
-    def row(self, row: Row, ours: str, foreign: str) -> None:
-        """A matrix or vector that is a whole tensor."""
-        shape = tuple(self.sizes[letter] for letter in row.shape.split())
-        in_file = (shape[0], 1, shape[1]) if row.ours == "delta.convolution" and not self.is_gguf else shape
+    def row(self, ours: str, foreign: str, fold: Fold = "none") -> None:
+        """A matrix or vector that is a whole tensor; `fold`: of the values in Hugging Face checkpoints."""
+        self.whole(ours, foreign, self.shapes[ours], "none" if self.is_gguf else fold)
+
+    def whole(self, ours: str, foreign: str, shape: WeightShape, fold: Fold = "none") -> None:
+        rows, columns, is_matrix = shape.rows, shape.columns, shape.is_matrix
+        in_file: tuple[int, ...] = (rows, columns)
+        if not is_matrix:
+            in_file = (columns,) if rows == 1 else (rows, columns) if self.is_gguf else (rows, 1, columns)
         tensor = self.tensor(foreign, in_file)
         if tensor is None:
             return
-        rows, columns = (1, *shape)[-2:]
-        vector = len(shape) == 1 or row.ours == "delta.convolution"
         scale = None
-        if tensor.type == "F8_E4M3" and not vector and not self.is_gguf:
+        if tensor.type == "F8_E4M3" and is_matrix and not self.is_gguf:
             scale = self.scale(tensor, rows, columns)
             if scale is None:
                 return
-        elif not self.type_fits(tensor, vector):
+        elif not self.type_fits(tensor, floats_only=not is_matrix):
             return
-        fold: Fold = "none" if self.is_gguf else row.fold
-        self.sources[ours] = _region(tensor, rows, columns, row.part, scale=scale, fold=fold)
+        self.sources[ours] = _region(tensor, rows, columns, part_of(ours), scale=scale, fold=fold)
 
     def stacked_rows(self, rows: Iterable[Row], ours: str, foreign: str) -> None:
         """Matrices of one width whose rows follow each other in one tensor."""
-        counts = {row: self.sizes[row.shape.split()[0]] for row in rows}
-        columns = self.sizes["H"]
-        tensor = self.tensor(foreign, (sum(counts.values()), columns))
+        shapes = {ours + row.ours: self.shapes[ours + row.ours] for row in rows}
+        columns = next(iter(shapes.values())).columns
+        tensor = self.tensor(foreign, (sum(shape.rows for shape in shapes.values()), columns))
         if tensor is None or not self.type_fits(tensor):
             return
         start = 0
-        for row, count in counts.items():
-            self.sources[ours + row.ours] = _region(tensor, count, columns, row.part, first_row=start)
-            start += count
+        for name, shape in shapes.items():
+            self.sources[name] = _region(tensor, shape.rows, columns, part_of(name), first_row=start)
+            start += shape.rows
 
     def experts(self, ours: str, block: str) -> None:
         """Routed experts as a file has them: one by one, gate over up in one stack, or a stack each."""
         names = self.expert_names()
-        e, h, m = self.sizes["E"], self.sizes["H"], self.sizes["M"]
+        gate = self.shapes[ours + "gate"]
+        e, h, m = gate.count, gate.columns, gate.rows
         if names.single is not None and block + names.single[0].format(e=0) in self.checkpoint.tensors:
             for expert in range(e):
-                for which, name, shape in zip(("gate", "up", "down"), names.single, ("M H", "M H", "H M"), strict=True):
-                    row = Row("expert", shape, "routed_experts", "", name)
-                    self.row(row, f"{ours}{expert}.{which}", block + name.format(e=expert))
+                for which, name in zip(("gate", "up", "down"), names.single, strict=True):
+                    self.whole(f"{ours}{expert}.{which}", block + name.format(e=expert), self.shapes[ours + which])
             return
         if block + names.gate_up in self.checkpoint.tensors:
             gate_up = self.stack(block + names.gate_up, e, 2 * m, h, names.transposed)

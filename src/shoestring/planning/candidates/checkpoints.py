@@ -11,9 +11,11 @@ from typing import Any
 
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names.bind import bind
+from shoestring.checkpoint.names.parts import Part
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.summary import summarize
 from shoestring.errors import RequestError
+from shoestring.models.shapes import wanted_shapes
 from shoestring.models.sizes import parameters
 from shoestring.planning.candidates.candidates import Candidate, config_of
 from shoestring.planning.candidates.shapes import all_shapes, text_shapes
@@ -21,23 +23,15 @@ from shoestring.planning.candidates.shapes import all_shapes, text_shapes
 TIMEOUT_SECONDS = 10
 LARGEST_CONFIG = 16 * 2**20
 
-#: part of a bound checkpoint → part of a plan
-PARTS = {
-    "embeddings": "embeddings", "head": "embeddings", "attention": "attention", "delta_net": "delta_net",
-    "router": "router", "shared_experts": "shared_experts", "routed_experts": "routed_experts",
-    "dense": "feed_forward", "norms": "norms",
-}  # fmt: skip
-
 
 def from_path(path: Path) -> Candidate:
     """A checkpoint on this machine, with its bytes as stored. Raises CheckpointError as opening it does."""
     checkpoint = open_checkpoint(path)
     config = parse_config(checkpoint)
-    summary = summarize(config, checkpoint, bind(config, checkpoint))
+    summary = summarize(config, checkpoint, bind(config, checkpoint, wanted_shapes(config)))
     by_part: dict[str, int] = {}
     for (part, _), size in summary.source_bytes.items():
-        name = PARTS[part]
-        by_part[name] = by_part.get(name, 0) + size
+        by_part[part] = by_part.get(part, 0) + size
     multimodal = checkpoint.format == "safetensors"
     shapes = all_shapes(config, checkpoint.metadata) if multimodal else text_shapes(config)
     return Candidate(path.name, path.name, config, shapes, parameters(config), None, str(path), tuple(by_part.items()))
@@ -103,9 +97,9 @@ def _hub_bytes(name: str) -> tuple[tuple[str, int], ...]:
     return tuple(by_part.items())
 
 
-def hub_part(tensor: str) -> str:
+def hub_part(tensor: str) -> Part:
     """The part of a tensor by its Hugging Face name."""
-    rules = (
+    rules: tuple[tuple[str, Part], ...] = (
         ("mtp.", "mtp"), ("visual.", "vision"), ("vision_", "vision"), ("multi_modal_projector", "vision"),
         ("embed_tokens", "embeddings"), ("lm_head", "embeddings"), ("linear_attn", "delta_net"),
         ("self_attn", "attention"), ("shared_expert", "shared_experts"), (".experts.", "routed_experts"),

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from shoestring.checkpoint.names.parts import PARTS, Part
 from shoestring.errors import RequestError
-from shoestring.planning.candidates.shapes import PARTS, Part, Shape
+from shoestring.planning.candidates.shapes import Shape
 
 #: GGUF block formats: elements and bytes of a block (ggml-common.h)
 BLOCKS: dict[str, tuple[int, int]] = {

@@ -8,24 +8,14 @@ types.py's business.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from shoestring.checkpoint.config.types import Config, Qwen3_5Config
+from shoestring.checkpoint.names.parts import Part, part_of
 from shoestring.errors import CheckpointError
-from shoestring.models.families import build_weights, expert_layers
-from shoestring.models.sizes import NO_ROTARY
-
-Part = Literal[
-    "embeddings", "attention", "delta_net", "feed_forward", "shared_experts", "routed_experts", "router", "norms",
-    "vision", "mtp",
-]  # fmt: skip
-PARTS: tuple[Part, ...] = (
-    "embeddings", "attention", "delta_net", "feed_forward", "shared_experts", "routed_experts", "router", "norms",
-    "vision", "mtp",
-)  # fmt: skip
+from shoestring.models.shapes import wanted_shapes
 
 
 @dataclass(frozen=True)
@@ -49,44 +39,13 @@ class Shape:
 
 
 def text_shapes(config: Config) -> tuple[Shape, ...]:
-    """The text model's tensors, from build_weights and expert_layers. Experts: three entries a layer."""
-    shapes: list[Shape] = []
-
-    def matrix(name: str, rows: int, columns: int) -> None:
-        shapes.append(_named(name, rows, columns, True))
-
-    def vector(name: str, *shape: int) -> None:
-        shapes.append(_named(name, math.prod(shape[:-1]), shape[-1], False))
-
-    build_weights(config, matrix, vector, None, NO_ROTARY)
-    for layer in expert_layers(config):
-        h, i, e = layer.hidden_size, layer.intermediate_size, layer.num_experts
-        for role, rows, columns in (("gate", i, h), ("up", i, h), ("down", h, i)):
-            shapes.append(Shape("routed_experts", role, rows, columns, e, layer=layer.layer))
+    """The text model's tensors, as the engine wants them. Experts: three entries a layer."""
+    shapes = []
+    for name, shape in wanted_shapes(config).items():
+        pieces = name.split(".")
+        layer = int(pieces[1]) if pieces[0] == "layers" else -1
+        shapes.append(Shape(part_of(name), pieces[-1], shape.rows, shape.columns, shape.count, shape.is_matrix, layer))
     return tuple(shapes)
-
-
-def _named(name: str, rows: int, columns: int, matrix: bool) -> Shape:
-    pieces = name.split(".")
-    layer = int(pieces[1]) if pieces[0] == "layers" else -1
-    part: Part
-    if pieces[0] in ("embedding", "head"):
-        part = "embeddings"
-    elif "delta" in pieces:
-        part = "delta_net"
-    elif "attention" in pieces:
-        part = "attention"
-    elif "mlp" in pieces:
-        part = "feed_forward"
-    elif "shared" in pieces:
-        part = "shared_experts"
-    elif pieces[-1] in ("router", "shared_gate"):
-        part = "router"
-    elif pieces[-1].endswith("norm"):
-        part = "norms"
-    else:
-        raise AssertionError(f"{name} belongs to no part")
-    return Shape(part, pieces[-1], rows, columns, 1, matrix, layer)
 
 
 def mtp_shapes(config: Config) -> tuple[Shape, ...]:
