@@ -15,8 +15,7 @@ ON_THE_WAY = sorted(
     [
         *(PACKAGE / "models").glob("*.py"),
         *(PACKAGE / "ops").glob("*.py"),
-        PACKAGE / "engine" / "engine.py",
-        PACKAGE / "engine" / "batch.py",
+        *(PACKAGE / "engine" / f"{name}.py" for name in ("engine", "batch", "runner", "draw", "sampler")),
     ]
 )
 

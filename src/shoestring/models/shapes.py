@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from shoestring.checkpoint.config.types import Config
@@ -22,7 +20,8 @@ def wanted_shapes(config: Config) -> dict[str, WeightShape]:
         shapes[name] = WeightShape(rows, columns)
 
     def vector(name: str, *shape: int) -> None:
-        shapes[name] = WeightShape(math.prod(shape[:-1]), shape[-1], is_matrix=False)
+        rows, columns = (1, *shape)[-2:]
+        shapes[name] = WeightShape(rows, columns, is_matrix=False)
 
     build_weights(config, matrix, vector, _NO_ROTARY)
     for layer in expert_layers(config):

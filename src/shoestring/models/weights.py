@@ -1,13 +1,11 @@
-"""Weights for the kernels: every bound source packed once, in parallel, its file pages dropped behind it.
+"""Weights for the kernels: every bound source packed once, its file pages dropped behind it.
 
 Owns the way from `Binding` to `Weights`; names and layouts are those of checkpoint/names, packed forms the kernels'.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +16,7 @@ from shoestring.checkpoint.formats.mapping import release_pages
 from shoestring.checkpoint.names.bind import Binding, Source
 from shoestring.checkpoint.tensors import TENSOR_TYPES
 from shoestring.models.constants import rotary_constants
-from shoestring.models.experts import Experts, ResidentExperts
+from shoestring.models.experts import ResidentExperts
 from shoestring.models.families import KernelWeights, build_weights, expert_layers
 from shoestring.models.shapes import wanted_shapes
 
@@ -30,32 +28,23 @@ Progress = Callable[[int, int], None]
 
 
 def load_weights(
-    config: Config, binding: Binding, progress: Progress | None = None, threads: int | None = None
-) -> tuple[KernelWeights, Experts]:
-    """Packs all sources of `binding`, `threads` at a time (default: one a processor)."""
-    vectors_wanted = {name for name, shape in wanted_shapes(config).items() if not shape.is_matrix}
+    config: Config, binding: Binding, progress: Progress | None = None
+) -> tuple[KernelWeights, ResidentExperts]:
+    """Packs all sources of `binding`, one after another: each uses all threads of the kernels."""
+    is_vector = {name: not shape.is_matrix for name, shape in wanted_shapes(config).items()}
     matrices: dict[str, Matrix] = {}
     vectors: dict[str, ops.Float32] = {}
-
-    def load(name: str) -> int:
-        source = binding.sources[name]
-        if name in vectors_wanted:
-            vectors[name] = load_float32(source)
-        else:
-            matrices[name] = load_matrix(source)
-        return stored_bytes(source)
-
     # In the order of the files, so that a disk reads ahead.
     sources = sorted(binding.sources.items(), key=lambda item: (str(item[1].tensor.file), absolute_offset(item[1])))
     total, done = sum(stored_bytes(source) for _, source in sources), 0
-    executor = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="load")
-    try:
-        for finished in executor.map(load, [name for name, _ in sources]):
-            done += finished
-            if progress is not None:
-                progress(done, total)
-    finally:
-        executor.shutdown(cancel_futures=True)
+    for name, source in sources:
+        if is_vector.get(name):  # an expert's matrices have no shapes of their own
+            vectors[name] = load_float32(source)
+        else:
+            matrices[name] = load_matrix(source)
+        done += stored_bytes(source)
+        if progress is not None:
+            progress(done, total)
 
     def matrix(name: str, rows: int, columns: int) -> Matrix:
         return matrices[name]

@@ -1,4 +1,8 @@
-"""Qwen 3.5 (text) in plain numpy float64: one sequence, read downwards. Slow, and outside the law of one answer."""
+"""Qwen 3.5 (text) in plain numpy float64: one sequence, read downwards. Slow, and outside the law of one answer.
+
+Shares with the engine: the structure and names of the weights (`Weights`, `build_weights`), `key_head_index` and the
+rotary sections. A mistake there is invisible to this reference; tests/parity compares with transformers.
+"""
 
 from dataclasses import dataclass
 

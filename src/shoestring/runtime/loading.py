@@ -105,7 +105,7 @@ def load(
             if progress is not None:
                 progress(done, total)
 
-        weights, experts = load_weights(opened.config, opened.binding, advanced, count)
+        weights, experts = load_weights(opened.config, opened.binding, advanced)
         tokenizer, template = text.result()
     check_unchanged(opened.checkpoint)
     engine = Engine(
