@@ -1,9 +1,9 @@
 """Llama 4 (text): attention inside aligned chunks with rotary positions, every so often a global layer without.
 
-Owns the family's weights, state layout and forward pass, told in this order. Reads no files, renames
-nothing, shards nothing. Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D
-dims, I feed-forward width, E experts, k experts a token. `M` is a matrix and `A` an array of whoever
-computes: kernels here, numpy in `reference`.
+Owns the family's weights, state layout and forward pass, in this order. Reads no files, renames nothing, shards
+nothing. Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D
+dims, I feed-forward width, E experts, k experts a token. `M` is the type of a matrix,
+`A` of an array: the kernels' here, numpy's in `reference`.
 """
 
 from __future__ import annotations

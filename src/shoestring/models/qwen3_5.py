@@ -1,9 +1,9 @@
 """Qwen 3.5 (text): gated delta-net layers, a gated full-attention layer every so often, dense or mixture.
 
-Owns the family's weights, state layout and forward pass, told in this order. Reads no files, renames
-nothing, shards nothing. Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D
+Owns the family's weights, state layout and forward pass, in this order. Reads no files, renames nothing, shards
+nothing. Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D
 dims, K = key heads · key dim, W = value heads (VH) · value dim (VD), I feed-forward width, E experts,
-k experts a token. `M` is a matrix and `A` an array of whoever computes: kernels here, numpy in `reference`.
+k experts a token. `M` is the type of a matrix, `A` of an array: the kernels' here, numpy's in `reference`.
 """
 
 from __future__ import annotations
@@ -216,25 +216,19 @@ def forward(
     cos, sin = ops.rotary_table(  # each [R, dims/2]
         ws, step.rotary_positions, rotary.frequencies, rotary.sections, rotary.factor
     )
-    first_visible = np.zeros(len(x), dtype=np.int64)  # [R]: everything
-    for i, (layer, kept) in enumerate(zip(weights.layers, state.layers, strict=True)):
+    table, first_visible = step.global_pages, np.zeros(len(x), dtype=np.int64)  # [R]
+    for i, (layer, cache) in enumerate(zip(weights.layers, state.layers, strict=True)):
         if observe is not None:
             observe(i, x)
         with ws:
             h = ops.rms_norm(ws, x, layer.input_norm, c.rms_norm_eps)  # [R, H]
             if isinstance(layer.mixer, DeltaNet):
-                assert isinstance(kept, DeltaNetSlots)
-                ops.add(x, delta_net(weights, layer.mixer, kept, step, ws, h))  # [R, H]
+                assert isinstance(cache, DeltaNetSlots)
+                ops.add(x, delta_net(weights, layer.mixer, cache, step, ws, h))  # [R, H]
             else:
-                assert isinstance(kept, AttentionPages)
+                assert isinstance(cache, AttentionPages)
                 past = ops.Past(
-                    kept.keys,
-                    kept.values,
-                    step.global_pages.pages,
-                    step.global_pages.first_page,
-                    step.span_starts,
-                    step.index,
-                    first_visible,
+                    cache.keys, cache.values, table.pages, table.first_page, step.span_starts, step.index, first_visible
                 )
                 ops.add(x, attention(weights, layer.mixer, past, ws, h, cos, sin))  # [R, H]
         with ws:

@@ -90,7 +90,7 @@ def attention(
     weights: LlamaWeights,
     w: Attention[Stored],
     layer: int,
-    kept: KeysValues,
+    cache: KeysValues,
     h: Array,
     index: Ints,
     rotary_positions: Ints,
@@ -109,9 +109,9 @@ def attention(
             q, k = f.rms_norm(q, 1.0, eps), f.rms_norm(k, 1.0, eps)
     elif c.attn_temperature_tuning and not traps.temperature_ignored:
         q = q * temperature(c, index)[:, None, None]
-    kept.keys, kept.values = np.concatenate([kept.keys, k]), np.concatenate([kept.values, v])
-    kept.index = np.concatenate([kept.index, index])
-    o = f.attention(q, kept.keys, kept.values, index, kept.index, first_visible(c, layer, index, traps), D**-0.5)
+    cache.keys, cache.values = np.concatenate([cache.keys, k]), np.concatenate([cache.values, v])
+    cache.index = np.concatenate([cache.index, index])
+    o = f.attention(q, cache.keys, cache.values, index, cache.index, first_visible(c, layer, index, traps), D**-0.5)
     return f.linear(o.reshape(R, N * D), w.output)
 
 

@@ -71,13 +71,13 @@ def forward(
         if observe is not None:
             observe(i, x)
         h = f.rms_norm(x, plus_one(layer.input_norm, traps), c.rms_norm_eps)  # [R, H]
-        kept = state[i]
+        cache = state[i]
         if isinstance(layer.mixer, DeltaNet):
-            assert isinstance(kept, Memory)
-            x = x + delta_net(layer.mixer, c, kept, h, traps)
+            assert isinstance(cache, Memory)
+            x = x + delta_net(layer.mixer, c, cache, h, traps)
         else:
-            assert isinstance(kept, KeysValues)
-            x = x + attention(weights, layer.mixer, kept, h, index, rotary_positions, traps)
+            assert isinstance(cache, KeysValues)
+            x = x + attention(weights, layer.mixer, cache, h, index, rotary_positions, traps)
         h = f.rms_norm(x, plus_one(layer.post_norm, traps), c.rms_norm_eps)  # [R, H]
         if isinstance(layer.mlp, Mixture):
             x = x + mixture(layer.mlp, c, experts, i, h, traps)
@@ -98,11 +98,11 @@ def feed_forward(w: FeedForward[Stored], h: Array) -> Array:
     return f.linear(f.silu(f.linear(h, w.gate)) * f.linear(h, w.up), w.down)
 
 
-def delta_net(w: DeltaNet[Stored, Array], c: Qwen3_5Config, kept: Memory, h: Array, traps: Traps) -> Array:
+def delta_net(w: DeltaNet[Stored, Array], c: Qwen3_5Config, cache: Memory, h: Array, traps: Traps) -> Array:
     """h [R, H] → [R, H]."""
     R, KH, KD = len(h), c.linear_num_key_heads, c.linear_key_head_dim
     VH, VD = c.linear_num_value_heads, c.linear_value_head_dim
-    qkv, kept.convolution = f.causal_convolution(f.linear(h, w.qkv), w.convolution, kept.convolution)
+    qkv, cache.convolution = f.causal_convolution(f.linear(h, w.qkv), w.convolution, cache.convolution)
     q, k, v = np.split(qkv, [KH * KD, 2 * KH * KD], axis=1)
     source = key_head_index(c)
     if traps.value_heads_swapped:
@@ -111,7 +111,7 @@ def delta_net(w: DeltaNet[Stored, Array], c: Qwen3_5Config, kept: Memory, h: Arr
     q, k, v = q.reshape(R, KH, KD)[:, source], k.reshape(R, KH, KD)[:, source], v.reshape(R, VH, VD)
     g = w.decay * f.softplus(f.linear(h, w.a) + w.dt_bias)  # [R, VH]
     beta = f.sigmoid(f.linear(h, w.b))  # [R, VH]
-    o, kept.memory = f.delta_rule(q, k, v, g, beta, kept.memory, traps)  # [R, VH, VD]
+    o, cache.memory = f.delta_rule(q, k, v, g, beta, cache.memory, traps)  # [R, VH, VD]
     z = f.linear(h, w.z).reshape(R, VH, VD)
     o = f.rms_norm(o, w.norm + (1 if traps.gated_norm_plus_one else 0), c.rms_norm_eps) * f.silu(z)
     return f.linear(o.reshape(R, VH * VD), w.output)
@@ -120,7 +120,7 @@ def delta_net(w: DeltaNet[Stored, Array], c: Qwen3_5Config, kept: Memory, h: Arr
 def attention(
     weights: QwenWeights,
     w: Attention[Stored, Array],
-    kept: KeysValues,
+    cache: KeysValues,
     h: Array,
     index: Ints,
     rotary_positions: Ints,
@@ -140,10 +140,10 @@ def attention(
     k = f.rms_norm(k, plus_one(w.key_norm, traps), eps)
     q = f.rotate(q, rotary_positions, weights.rotary, interleaved=False, traps=traps)
     k = f.rotate(k, rotary_positions, weights.rotary, interleaved=False, traps=traps)
-    kept.keys, kept.values = np.concatenate([kept.keys, k]), np.concatenate([kept.values, v])
-    kept.index = np.concatenate([kept.index, index])
+    cache.keys, cache.values = np.concatenate([cache.keys, k]), np.concatenate([cache.values, v])
+    cache.index = np.concatenate([cache.index, index])
     everything = np.zeros(R, np.int64)
-    o = f.attention(q, kept.keys, kept.values, index, kept.index, everything, D**-0.5) * f.sigmoid(gate)
+    o = f.attention(q, cache.keys, cache.values, index, cache.index, everything, D**-0.5) * f.sigmoid(gate)
     return f.linear(o.reshape(R, N * D), w.output)
 
 
