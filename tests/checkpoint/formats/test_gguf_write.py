@@ -24,6 +24,7 @@ METADATA: dict[str, Any] = {
     "a.u32": 7,
     "a.i64": -7,
     "a.f32": 0.5,
+    "a.f64": np.float64(0.1),
     "a.u64": np.uint64(1 << 40),
     "a.strings": ["x", "", "é"],
     "a.ints": [3, -1, 2],
@@ -51,6 +52,7 @@ def test_read_back_by_the_gguf_package(tmp_path: Path) -> None:
     assert types["a.u32"] == "UINT32"
     assert types["a.i64"] == "INT64"
     assert types["a.u64"] == "UINT64"
+    assert (types["a.f32"], types["a.f64"]) == ("FLOAT32", "FLOAT64")
     assert types["a.ints"] == "INT32"
     assert types["a.floats"] == "FLOAT32"
     assert types["a.bools"] == "BOOL"

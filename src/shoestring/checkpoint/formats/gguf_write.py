@@ -90,11 +90,7 @@ def _written_beside(path: Path, total: int) -> Iterator[BinaryIO]:
     """A file beside `path` that takes its name when the block ends well, and vanishes otherwise."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        missing = total - shutil.disk_usage(path.parent).free
-        if missing > 0:
-            raise CapacityError(
-                f"{path} needs {total} bytes and its disk has {missing} too few: free some space, then try again"
-            )
+        check_disk(path, total)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
         raise _explained(path, error) from error
@@ -110,6 +106,15 @@ def _written_beside(path: Path, total: int) -> Iterator[BinaryIO]:
         # After the rename there is nothing of that name; after a failure or Ctrl-C there is.
         with contextlib.suppress(OSError):
             os.unlink(name)
+
+
+def check_disk(path: Path, total: int) -> None:
+    """Raises CapacityError when the disk of `path` has less than `total` bytes free."""
+    missing = total - shutil.disk_usage(path.parent).free
+    if missing > 0:
+        raise CapacityError(
+            f"{path} needs {total} bytes and its disk has {missing} too few: free some space, then try again"
+        )
 
 
 def _explained(path: Path, error: OSError) -> ShoestringError:
@@ -155,7 +160,7 @@ def _typed(key: str, value: Any) -> bytes:
         scalar: np.generic = np.bool_(value)
     elif isinstance(value, int):
         scalar = np.uint32(value) if 0 <= value < 1 << 32 else np.int64(value)
-    elif isinstance(value, float):
+    elif type(value) is float:  # and no numpy.float64, which is a subclass
         scalar = np.float32(value)
     else:
         scalar = value
