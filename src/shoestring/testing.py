@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shoestring.checkpoint.text.chat_template import ChatTemplate
-from shoestring.checkpoint.text.tokenizer import Tokenizer
+from shoestring.checkpoint.text.tokenizer import Tokenizer, byte_characters
 from shoestring.engine.engine import Engine
 from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import RequestError
@@ -161,7 +161,7 @@ def scripted_tokenizer(family: Family) -> Tokenizer:
     keys: dict[str, Any] = {
         "model": "gpt2",
         "pre": words.pre,
-        "tokens": [*_byte_characters(), *texts],
+        "tokens": [*byte_characters(), *texts],
         "token_type": [1] * _BYTES + [3 if special else 4 for _, special in words.added],
         "merges": [],
         "eos_token_id": _BYTES + texts.index(words.end),
@@ -172,13 +172,6 @@ def scripted_tokenizer(family: Family) -> Tokenizer:
     if words.call_end != words.end:
         keys["eom_token_id"] = _BYTES + texts.index(words.call_end)
     return Tokenizer.from_gguf({f"tokenizer.ggml.{key}": value for key, value in keys.items()}, "the scripted model")
-
-
-def _byte_characters() -> list[str]:
-    """GPT-2's printable stand-in of each byte: id and byte are the same number."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    spare = iter(range(0x100, 0x200))
-    return [chr(byte if byte in printable else next(spare)) for byte in range(_BYTES)]
 
 
 def _rule(replies: Mapping[str, Reply | str] | Rule | None) -> Rule:

@@ -1,1 +1,1 @@
-"""Configs: the dataclasses of both families, and the parsers of config.json and GGUF metadata."""
+"""Configs: the dataclasses of both families, and the tables by which they are read and written."""

@@ -1,7 +1,7 @@
-"""Reads the fields of a foreign config one by one, and knows at the end which nobody read.
+"""Reads the fields of a foreign config one by one, and refuses those that nothing read.
 
-Owns types, ranges and the rule of unknown fields: what is neither read nor listed as ignorable is an error, unless
-it is switched off (null, false, 0, empty) and so cannot change the answer.
+Owns types, ranges and the rule of unknown fields: a field that is neither read nor listed as ignored is an error,
+unless it is switched off (null, false, 0, empty) and so cannot change the answer.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ from typing import Any
 from shoestring.checkpoint.tensors import shown
 from shoestring.errors import CheckpointError
 
+#: Keys that change no answer, by the reason: {reason: "key key …"}.
+Ignored = Mapping[str, str]
+
 #: Default of a field that must be there.
 REQUIRED: Any = object()
+#: Beginning of the GGUF keys that are our own: they stand in no architecture's section.
+OWN = "shoestring."
 
 #: Bounds of every count in a config: far above any model, far below what could overflow or be allocated in vain.
 LARGEST_COUNT = 1 << 31
@@ -25,7 +30,7 @@ MOST_EXPERTS = 1 << 16
 
 @dataclass
 class Fields:
-    """The fields of one JSON object or GGUF section. `where` is the file, `prefix` is put before names in errors."""
+    """The fields of one JSON object or GGUF section. `where` is the file; errors put `prefix` before foreign keys."""
 
     where: str
     values: Mapping[str, Any]
@@ -36,18 +41,21 @@ class Fields:
         return self.values.get(key) is not None
 
     def raw(self, key: str, default: Any = REQUIRED) -> Any:
-        """The value as it is. A null counts as absent."""
+        """The value, unchecked. A null counts as absent."""
         self.read.add(key)
         value = self.values.get(key)
         if value is not None:
             return value
         if default is REQUIRED:
-            raise CheckpointError(f"{self.where}: {self.prefix}{key} is missing: the file is incomplete")
+            raise CheckpointError(f"{self.where}: {self.name(key)} is missing: the file is incomplete")
         return default
 
+    def name(self, key: str) -> str:
+        """The key as the file has it."""
+        return key if key.startswith(OWN) else self.prefix + key
+
     def error(self, key: str, value: Any, wanted: str) -> CheckpointError:
-        told = shown(repr(value))
-        return CheckpointError(f"{self.where}: {self.prefix}{key} is {told}, {wanted}")
+        return CheckpointError(f"{self.where}: {self.name(key)} is {shown(repr(value))}, {wanted}")
 
     def integer(self, key: str, default: Any = REQUIRED, least: int = 1, most: int = LARGEST_COUNT) -> int:
         value = self.raw(key, default)
@@ -77,9 +85,9 @@ class Fields:
             raise self.error(key, value, f"a list of integers from 0 to {most} is needed")
         return tuple(int(n) for n in value)
 
-    def same_for_all_layers(self, key: str, default: Any = REQUIRED) -> int:
+    def same_for_all_layers(self, key: str) -> int:
         """A count that a GGUF file may give once or once a layer, where all must be equal."""
-        value = self.raw(key, default)
+        value = self.raw(key)
         if isinstance(value, list) and value and all(n == value[0] for n in value):
             value = value[0]
         if type(value) is not int or not 1 <= value <= LARGEST_COUNT:
@@ -98,48 +106,37 @@ class Fields:
             raise self.error(key, value, "an object is needed")
         return Fields(self.where, value, f"{self.prefix}{key}.")
 
-    def finish(self, ignorable: Mapping[str, str]) -> None:
-        """Refuse what nobody read, what is not listed, and what is not switched off."""
+    def finish(self, *ignored: Ignored) -> None:
+        """Refuse fields that are not read, not listed and not switched off."""
+        listed = {key for reasons in ignored for keys in reasons.values() for key in keys.split()}
         unknown = [
             key
             for key, value in self.values.items()
-            if key not in self.read and key not in ignorable and value not in (None, False, 0, "", [], {})
+            if key not in self.read and key not in listed and value not in (None, False, 0, "", [], {})
         ]
         if unknown:
-            names = ", ".join(shown(self.prefix + key) for key in unknown[:8])
+            names = ", ".join(shown(self.name(key)) for key in unknown[:8])
             raise CheckpointError(
                 f"{self.where}: unknown fields could change the answer: {names}: this version cannot run the model"
             )
 
 
 #: Fields of any config.json that no arithmetic of a text model follows.
-IGNORED_EVERYWHERE: Mapping[str, str] = {
-    "architectures": "the class that transformers loads; model_type decides",
-    "model_type": "decided the parser",
-    "transformers_version": "who wrote the file",
-    "_name_or_path": "where the file was",
-    "torch_dtype": "the type of each tensor is in its header",
-    "dtype": "the type of each tensor is in its header",
-    "use_cache": "a cache is always used",
-    "initializer_range": "training",
-    "attention_dropout": "training",
-    "router_aux_loss_coef": "training",
-    "router_jitter_noise": "training",
-    "output_router_logits": "training",
-    "bos_token_id": "read by the tokenizer",
-    "eos_token_id": "read by the tokenizer",
-    "pad_token_id": "read by the tokenizer",
-    "return_dict": "how transformers returns results",
-    "output_hidden_states": "how transformers returns results",
-    "output_attentions": "how transformers returns results",
-    "chunk_size_feed_forward": "does not change results",
-    "problem_type": "classification only",
-    "id2label": "classification only",
-    "label2id": "classification only",
-    "language": "documentation",
-    "vision_config": "images are not read yet",
-    "unsloth_fixed": "documentation of a re-upload",
-    "unsloth_version": "documentation of a re-upload",
+IGNORED_EVERYWHERE: Ignored = {
+    "the class that transformers loads; model_type decides": "architectures",
+    "decided the parser": "model_type",
+    "who wrote the file": "transformers_version",
+    "where the file was": "_name_or_path",
+    "the type of each tensor is in its header": "torch_dtype dtype",
+    "a cache is always used": "use_cache",
+    "training": "initializer_range attention_dropout router_aux_loss_coef router_jitter_noise output_router_logits",
+    "read by the tokenizer": "bos_token_id eos_token_id pad_token_id",
+    "how transformers returns results": "return_dict output_hidden_states output_attentions",
+    "does not change results": "chunk_size_feed_forward",
+    "classification only": "problem_type id2label label2id",
+    "documentation": "language",
+    "images are not read yet": "vision_config",
+    "documentation of a re-upload": "unsloth_fixed unsloth_version",
 }
 
 
@@ -159,10 +156,9 @@ def check_quantization(fields: Fields) -> str | None:
     config.expect("scale_fmt", "float")
     config.finish(
         {
-            "modules_to_not_convert": "each tensor's header says its type",
-            "ignored_layers": "each tensor's header says its type",
-            "dequantize": "weights are widened at load in any case",
-            "quant_library": "who wrote the file",
+            "each tensor's header says its type": "modules_to_not_convert ignored_layers",
+            "weights are widened at load in any case": "dequantize",
+            "who wrote the file": "quant_library",
         }
     )
     return "weights in FP8 blocks are widened to float32 at load, four bytes for each of theirs"

@@ -1,15 +1,25 @@
-"""A checkpoint's config, whichever family and format: the choice of the parser.
+"""A config from a checkpoint's metadata, and metadata from a config, by the family's table.
 
-The fields of a file are read in `qwen3_5` and `llama4`. Every field is read, listed there as ignored
-with a reason, or an error.
+Every field of a file is read, listed in the table's file as ignored with a reason, or an error.
 """
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
+import numpy as np
+
 from shoestring.checkpoint.config import llama4, qwen3_5
-from shoestring.checkpoint.config.types import GGUF_ARCHITECTURES, MODEL_TYPES, Config
+from shoestring.checkpoint.config.fields import IGNORED_EVERYWHERE, OWN, Fields, check_quantization
+from shoestring.checkpoint.config.table import Reading, read_rows, write_rows
+from shoestring.checkpoint.config.types import GGUF_ARCHITECTURES, MODEL_TYPES, Config, Qwen3_5Config
 from shoestring.checkpoint.tensors import Checkpoint, shown
 from shoestring.errors import CheckpointError
+
+_MULTIPLES = (
+    ("num_attention_heads", "num_key_value_heads"),
+    ("linear_num_value_heads", "linear_num_key_heads"),
+)
 
 
 def parse_config(checkpoint: Checkpoint) -> Config:
@@ -17,20 +27,69 @@ def parse_config(checkpoint: Checkpoint) -> Config:
 
     Raises CheckpointError for another family, by name, and for a field that is absent, wrong or unknown.
     """
-    key, known = (
-        ("general.architecture", GGUF_ARCHITECTURES) if checkpoint.format == "gguf" else ("model_type", MODEL_TYPES)
-    )
+    is_gguf = checkpoint.format == "gguf"
+    key, known = ("general.architecture", GGUF_ARCHITECTURES) if is_gguf else ("model_type", MODEL_TYPES)
     name = checkpoint.metadata.get(key)
-    where = checkpoint.path if checkpoint.format == "gguf" else checkpoint.path / "config.json"
+    where = str(checkpoint.path if is_gguf else checkpoint.path / "config.json")
     if not isinstance(name, str) or name not in known:
-        told = f"{key} is {shown(repr(name))}" if name is not None else f"there is no {key}"
-        raise CheckpointError(f"{where}: {told}: models of {', '.join(known)} are run")
-    match checkpoint.format, name.startswith("qwen"):
-        case "gguf", True:
-            return qwen3_5.from_gguf(checkpoint)
-        case "gguf", False:
-            return llama4.from_gguf(checkpoint)
-        case _, True:
-            return qwen3_5.from_hugging_face(checkpoint)
-        case _:
-            return llama4.from_hugging_face(checkpoint)
+        problem = f"{key} is {shown(repr(name))}" if name is not None else f"there is no {key}"
+        raise CheckpointError(f"{where}: {problem}: models of {', '.join(known)} are run")
+    family = qwen3_5.FAMILY if name.startswith("qwen") else llama4.FAMILY
+    reading = _gguf_fields(checkpoint, where, name) if is_gguf else _hugging_face_fields(checkpoint, where, name)
+    for constant, allowed in (family.constant_gguf if is_gguf else family.constant_text).items():
+        reading.fields.expect(constant, *allowed)
+    read_rows(family.rows_of(name), reading)
+    fields, outer = reading.fields, reading.outer
+    if is_gguf:
+        fields.finish(family.ignored_gguf)
+    elif fields is outer:
+        fields.finish(IGNORED_EVERYWHERE, family.ignored_outer, family.ignored_text)
+    else:
+        fields.finish(IGNORED_EVERYWHERE, family.ignored_text)
+        outer.finish(IGNORED_EVERYWHERE, family.ignored_outer)
+    config = family.config(**reading.values, notes=tuple(reading.notes))
+    values = vars(config)
+    for name, divisor in _MULTIPLES:
+        if values.get(name, 0) % values.get(divisor, 1):
+            raise CheckpointError(f"{where}: {name} {values[name]} is no multiple of {divisor} {values[divisor]}")
+    active, total = "num_experts_per_tok", "num_experts" if "num_experts" in values else "num_local_experts"
+    if values[active] > values[total]:
+        raise CheckpointError(f"{where}: {active} {values[active]} exceeds {total} {values[total]}")
+    return config
+
+
+def write_config(config: Config, format: Literal["gguf", "safetensors"]) -> dict[str, Any]:
+    """What `parse_config` reads the same config from: GGUF metadata for `write_gguf`, or a text-only config.json.
+
+    Only what describes the model: no tokenizer, no types of tensors. GGUF needs two more tensors to say it all:
+    `output.weight` where the head is not tied, and `rope_freqs.weight` where `frequency_divisors` has some.
+    The order of value heads belongs to the format.
+
+    Raises RequestError for what config.json has no field for.
+    """
+    is_gguf = format == "gguf"
+    family = qwen3_5.FAMILY if isinstance(config, Qwen3_5Config) else llama4.FAMILY
+    architecture, model_type, transformers_class = family.names(config)
+    fields = write_rows(family.rows_of(architecture), vars(config), config, is_gguf)
+    if is_gguf:
+        prefix = architecture + "."
+        foreign = {prefix + key: value for key, value in fields.items() if not key.startswith(OWN)}
+        # Converters write float32; of our own numbers every bit is kept.
+        own = {k: np.float64(v) if isinstance(v, float) else v for k, v in fields.items() if k.startswith(OWN)}
+        return {"general.architecture": architecture, **foreign, **own}
+    constants = {key: allowed[0] for key, allowed in family.constant_text.items()}
+    return {"architectures": [transformers_class], "model_type": model_type, **constants, **fields}
+
+
+def _gguf_fields(checkpoint: Checkpoint, where: str, architecture: str) -> Reading:
+    prefix = architecture + "."
+    values = {k.removeprefix(prefix): v for k, v in checkpoint.metadata.items() if k.startswith((prefix, OWN))}
+    fields = Fields(where, values, prefix)
+    return Reading(checkpoint, fields, fields)
+
+
+def _hugging_face_fields(checkpoint: Checkpoint, where: str, model_type: str) -> Reading:
+    outer = Fields(where, checkpoint.metadata)
+    note = check_quantization(outer)
+    text = outer if model_type.endswith("_text") else outer.section("text_config")
+    return Reading(checkpoint, outer, text, notes=[note] if note else [])

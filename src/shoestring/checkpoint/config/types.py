@@ -34,7 +34,7 @@ class Rotary:
     frequency_divisors: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Qwen3_5Config:
     """Qwen 3.5 text model, dense (`num_experts` 0) or mixture of experts."""
 
@@ -54,14 +54,15 @@ class Qwen3_5Config:
     linear_value_head_dim: int
     linear_conv_kernel_dim: int
     #: dense feed-forward width; 0 in a mixture
-    intermediate_size: int
-    num_experts: int
-    num_experts_per_tok: int
-    moe_intermediate_size: int
-    shared_expert_intermediate_size: int
+    intermediate_size: int = 0
+    #: of a mixture; 0 in a dense model
+    num_experts: int = 0
+    num_experts_per_tok: int = 0
+    moe_intermediate_size: int = 0
+    shared_expert_intermediate_size: int = 0
     tie_word_embeddings: bool
     max_position_embeddings: int
-    mtp_num_hidden_layers: int
+    mtp_num_hidden_layers: int = 0
     #: value head j reads key head j // (values/keys) ("grouped", Hugging Face) or j % keys ("tiled", GGUF)
     value_head_order: Literal["grouped", "tiled"]
 
@@ -74,7 +75,7 @@ class Qwen3_5Config:
         return self.num_experts > 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Llama4Config:
     """Llama 4 text model: Scout (every layer a mixture), Maverick (every second)."""
 
@@ -95,8 +96,8 @@ class Llama4Config:
     moe_layers: tuple[bool, ...]
     use_qk_norm: bool
     attn_temperature_tuning: bool
-    floor_scale: int
-    attn_scale: float
+    floor_scale: int = 8192
+    attn_scale: float = 0.1
     #: width of a dense layer
     intermediate_size_mlp: int
     #: width of an expert and of the shared expert

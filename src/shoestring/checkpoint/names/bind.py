@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from shoestring.checkpoint.config.llama4 import ROPE_FREQUENCIES
+from shoestring.checkpoint.config.rotary import ROPE_FREQUENCIES
 from shoestring.checkpoint.config.types import Config, Qwen3_5Config
 from shoestring.checkpoint.names.parts import Part, part_of
 from shoestring.checkpoint.names.tables import (

@@ -49,14 +49,14 @@ THINKING_TEXTS = ("<think>", "</think>")
 _THINKING = (THINKING_TEXTS, ("<|reasoning_thinking_start|>", "<|reasoning_thinking_end|>"))
 
 
-def _byte_characters() -> tuple[str, ...]:
+def byte_characters() -> tuple[str, ...]:
     """The printable character that stands for each byte in a byte-level vocabulary (GPT-2's table)."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     spare = iter(range(0x100, 0x200))
     return tuple(chr(byte if byte in printable else next(spare)) for byte in range(256))
 
 
-_BYTE_OF = {character: byte for byte, character in enumerate(_byte_characters())}
+_BYTE_OF = {character: byte for byte, character in enumerate(byte_characters())}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shoestring.checkpoint.formats.gguf_write import Progress
 from shoestring.errors import CheckpointError
+from shoestring.samples.smollm import cached_path, source_path
 
 DEMO_NAME = "demo-qwen3.5"
 
@@ -24,9 +25,7 @@ def trained_path() -> Path:
 
 def demo_path() -> Path:
     """Where the joined model lies, or will lie after `ensure_demo`."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("shoestring", appauthor=False)) / f"{DEMO_NAME}-r{_REVISION}.gguf"
+    return cached_path(DEMO_NAME, _REVISION)
 
 
 def ensure_demo(progress: Progress | None = None) -> Path:
@@ -44,7 +43,6 @@ def ensure_demo(progress: Progress | None = None) -> Path:
             )
         from shoestring.checkpoint.formats.gguf import open_gguf
         from shoestring.samples.demo_qwen3_5.join import join
-        from shoestring.samples.smollm_as_llama4 import source_path
 
         join(open_gguf(source_path(DEMO_NAME)), open_gguf(trained_path()), path, progress)
     return path

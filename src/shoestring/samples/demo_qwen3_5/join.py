@@ -11,9 +11,8 @@ Everything is elementwise or a copy, so the file is the same wherever it is writ
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, Progress, w
 from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor
 from shoestring.errors import CheckpointError
 from shoestring.reference.dequantize import dequantize
+from shoestring.samples import smollm
 from shoestring.samples.demo_qwen3_5.blocks import Bytes, Float32, doubled_q4_1, to_q8_0
 from shoestring.samples.demo_qwen3_5.layout import (
     EXPERTS,
@@ -33,26 +33,20 @@ from shoestring.samples.demo_qwen3_5.layout import (
     RANK,
     ROUTED,
     SHARED,
-    SIZES,
     USED,
     WIDE,
-    metadata,
+    config,
 )
-from shoestring.samples.smollm_as_llama4 import PIP_COMMAND
 
 
 def join(source: Checkpoint, trained: Checkpoint, path: Path, progress: Progress | None = None) -> None:
     """Write the whole model. Raises CheckpointError when `source` is not the file that the training started from."""
-    for key, expected in {"general.architecture": "llama", **SIZES}.items():
-        if source.metadata.get(key) != expected:
-            raise CheckpointError(
-                f"{source.path}: {key} is {source.metadata.get(key)!r}, not {expected!r}: run `{PIP_COMMAND}`"
-            )
-    outgoing = [_copy(source.tensors[name]) for name in ("token_embd.weight", "output_norm.weight")]
+    smollm.check(source)
+    outgoing = [smollm.copied(source.tensors[name]) for name in ("token_embd.weight", "output_norm.weight")]
     for layer in range(LAYERS):
         block = f"blk.{layer}."
         outgoing += [
-            _copy(tensor)
+            smollm.copied(tensor)
             for tensor in trained.tensors.values()
             if tensor.name.startswith(block) and tensor.name.endswith((".weight", ".bias", ".ssm_a"))
         ]
@@ -60,7 +54,11 @@ def join(source: Checkpoint, trained: Checkpoint, path: Path, progress: Progress
             outgoing += _full_attention(trained, block)
         outgoing += _shared(source, block)
         outgoing += _routed(source, trained, block)
-    write_gguf(path, metadata(dict(source.metadata)), outgoing, progress)
+    name = "SmolLM2-135M-Instruct distilled into the Qwen 3.5 architecture"
+    description = "The machinery of Qwen 3.5 with weights of SmolLM2 and a short training; not Qwen's"
+    metadata = smollm.metadata(source, config(source.metadata), name, description)
+    del metadata["qwen35moe.vocab_size"]  # the list of tokens says it, and the second revision has no such key
+    write_gguf(path, metadata, outgoing, progress)
 
 
 def _full_attention(trained: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
@@ -77,37 +75,39 @@ def _full_attention(trained: Checkpoint, block: str) -> Iterable[OutgoingTensor]
     def with_gates() -> Iterable[Bytes]:
         yield np.concatenate([heads(query, HEADS, USED), heads(gate, HEADS, HEAD_DIM)], axis=1)
 
-    yield _tensor(f"{block}attn_q.weight", query.type, (2 * HEADS * WIDE, HIDDEN), with_gates)
+    yield OutgoingTensor(f"{block}attn_q.weight", query.type, (2 * HEADS * WIDE, HIDDEN), with_gates)
     shape = (KV_HEADS * WIDE, HIDDEN)
-    yield _tensor(f"{block}attn_k.weight", key.type, shape, lambda: [heads(key, KV_HEADS, USED)])
-    yield _tensor(f"{block}attn_v.weight", value.type, shape, lambda: [heads(value, KV_HEADS, HEAD_DIM)])
+    yield OutgoingTensor(f"{block}attn_k.weight", key.type, shape, lambda: [heads(key, KV_HEADS, USED)])
+    yield OutgoingTensor(f"{block}attn_v.weight", value.type, shape, lambda: [heads(value, KV_HEADS, HEAD_DIM)])
     columns = output.data.reshape(HIDDEN, HEADS, -1)
     half = columns.shape[2]  # bytes of HEAD_DIM numbers
     padded = np.pad(columns, ((0, 0), (0, 0), (0, half * (WIDE - HEAD_DIM) // HEAD_DIM)))
-    yield _tensor(f"{block}attn_output.weight", output.type, (HIDDEN, HEADS * WIDE), lambda: [padded])
+    yield OutgoingTensor(f"{block}attn_output.weight", output.type, (HIDDEN, HEADS * WIDE), lambda: [padded])
 
 
 def _shared(source: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
     gate, up, down = (source.tensors[f"{block}ffn_{part}.weight"] for part in ("gate", "up", "down"))
     for name, tensor in (("gate", gate), ("up", up)):
         rows = tensor.data.reshape(SHARED + ROUTED, -1)[:SHARED]
-        yield _tensor(f"{block}ffn_{name}_shexp.weight", tensor.type, (SHARED, HIDDEN), functools.partial(list, [rows]))
+        yield OutgoingTensor(
+            f"{block}ffn_{name}_shexp.weight", tensor.type, (SHARED, HIDDEN), functools.partial(list, [rows])
+        )
     if down.type != "Q4_1":
-        raise CheckpointError(f"{source.path}: {down.name} has type {down.type}, not Q4_1: run `{PIP_COMMAND}`")
+        raise CheckpointError(f"{source.path}: {down.name} has type {down.type}, not Q4_1: run `{smollm.PIP_COMMAND}`")
     size = TENSOR_TYPES[down.type].block_size
     blocks = down.data.reshape(HIDDEN, (SHARED + ROUTED) // size, -1)[:, : SHARED // size]
-    yield _tensor(f"{block}ffn_down_shexp.weight", down.type, (HIDDEN, SHARED), lambda: [doubled_q4_1(blocks)])
+    yield OutgoingTensor(f"{block}ffn_down_shexp.weight", down.type, (HIDDEN, SHARED), lambda: [doubled_q4_1(blocks)])
 
 
 def _routed(source: Checkpoint, trained: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
     for kind, part in enumerate(("gate", "up")):
-        yield _tensor(
+        yield OutgoingTensor(
             f"{block}ffn_{part}_exps.weight",
             "Q8_0",
             (EXPERTS, ROUTED, HIDDEN),
             functools.partial(_gate_or_up, source, trained, block, kind, part),
         )
-    yield _tensor(
+    yield OutgoingTensor(
         f"{block}ffn_down_exps.weight", "Q8_0", (EXPERTS, HIDDEN, ROUTED), lambda: _down(source, trained, block)
     )
 
@@ -141,11 +141,3 @@ def numbers(tensor: Tensor) -> Float32:
     if tensor.type == "F32":
         return np.asarray(tensor.data.view("<f4").reshape(tensor.shape))
     return dequantize(tensor.data.reshape(tensor.shape[0], -1), tensor.type).reshape(tensor.shape)
-
-
-def _copy(tensor: Tensor) -> OutgoingTensor:
-    return _tensor(tensor.name, tensor.type, tensor.shape, lambda: [tensor.data])
-
-
-def _tensor(name: str, tensor_type: str, shape: tuple[int, ...], chunks: Callable[[], Iterable[Any]]) -> OutgoingTensor:
-    return OutgoingTensor(name, tensor_type, shape, chunks)

@@ -1,15 +1,15 @@
-"""Sizes of demo-qwen3.5, and the metadata of its GGUF file. The trainer and the join agree by this file."""
+"""Sizes and config of demo-qwen3.5. The trainer and the join agree by this file."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from shoestring.checkpoint.config.types import Qwen3_5Config, Rotary
+from shoestring.samples import smollm
 
-LAYERS, HIDDEN = 30, 576
-HEADS, KV_HEADS = 9, 3
+LAYERS, HIDDEN, HEADS, KV_HEADS = smollm.LAYERS, smollm.HIDDEN, smollm.HEADS, smollm.KV_HEADS
 #: Dims of a head in SmolLM2 and of a delta-net head; the first of a full-attention head, which rotate.
-HEAD_DIM = 64
+HEAD_DIM = smollm.HEAD_DIM
 #: Dims of a full-attention head. Of the others, which do not rotate, one makes the norms of q and k constant.
 WIDE = 128
 USED = HEAD_DIM + 1
@@ -22,46 +22,29 @@ EXPERTS, ACTIVE = 4, 2
 #: Rank of what tells one expert from another.
 RANK = 8
 
-SIZES = {
-    "llama.block_count": LAYERS,
-    "llama.embedding_length": HIDDEN,
-    "llama.feed_forward_length": SHARED + ROUTED,
-    "llama.attention.head_count": HEADS,
-    "llama.attention.head_count_kv": KV_HEADS,
-}
 
-
-def metadata(old: dict[str, Any]) -> dict[str, Any]:
-    """llama.cpp's keys for a Qwen 3.5 mixture; tokenizer, chat template and licence are those of `old`."""
-    kept = {k: v for k, v in old.items() if k.startswith(("general.", "tokenizer."))}
-    own = {
-        "block_count": LAYERS,
-        "context_length": old["llama.context_length"],
-        "embedding_length": HIDDEN,
-        "attention.head_count": HEADS,
-        "attention.head_count_kv": KV_HEADS,
-        "attention.key_length": WIDE,
-        "attention.value_length": WIDE,
-        "attention.layer_norm_rms_epsilon": np.float32(old["llama.attention.layer_norm_rms_epsilon"]),
-        "attention.recurrent_layers": [i not in FULL_LAYERS for i in range(LAYERS)],
-        "full_attention_interval": FULL_LAYERS[0] + 1,
-        "rope.freq_base": np.float32(old["llama.rope.freq_base"]),
-        "rope.dimension_count": HEAD_DIM,
-        "rope.dimension_sections": [11, 11, 10, 0],
-        "ssm.conv_kernel": CONVOLUTION,
-        "ssm.state_size": HEAD_DIM,
-        "ssm.group_count": HEADS,
-        "ssm.time_step_rank": HEADS,
-        "ssm.inner_size": HEADS * HEAD_DIM,
-        "expert_count": EXPERTS,
-        "expert_used_count": ACTIVE,
-        "expert_feed_forward_length": ROUTED,
-        "expert_shared_feed_forward_length": SHARED,
-    }
-    return {
-        **kept,
-        "general.architecture": "qwen35moe",
-        "general.name": "SmolLM2-135M-Instruct distilled into the Qwen 3.5 architecture",
-        "general.description": "The machinery of Qwen 3.5 with weights of SmolLM2 and a short training; not Qwen's",
-        **{f"qwen35moe.{key}": value for key, value in own.items()},
-    }
+def config(old: dict[str, Any]) -> Qwen3_5Config:
+    """Of a model made of SmolLM2, whose metadata is `old`."""
+    return Qwen3_5Config(
+        vocab_size=old["llama.vocab_size"],
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        layer_types=tuple("full_attention" if i in FULL_LAYERS else "linear_attention" for i in range(LAYERS)),
+        num_attention_heads=HEADS,
+        num_key_value_heads=KV_HEADS,
+        head_dim=WIDE,
+        rotary=Rotary(dims=HEAD_DIM, theta=old["llama.rope.freq_base"], sections=(11, 11, 10)),
+        rms_norm_eps=old["llama.attention.layer_norm_rms_epsilon"],
+        linear_num_key_heads=HEADS,
+        linear_num_value_heads=HEADS,
+        linear_key_head_dim=HEAD_DIM,
+        linear_value_head_dim=HEAD_DIM,
+        linear_conv_kernel_dim=CONVOLUTION,
+        num_experts=EXPERTS,
+        num_experts_per_tok=ACTIVE,
+        moe_intermediate_size=ROUTED,
+        shared_expert_intermediate_size=SHARED,
+        tie_word_embeddings=True,
+        max_position_embeddings=old["llama.context_length"],
+        value_head_order="tiled",
+    )

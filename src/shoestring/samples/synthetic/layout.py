@@ -5,13 +5,12 @@ Owns names, shapes (outermost first) and the sense of each tensor's random conte
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
+from shoestring.checkpoint.config.parse import write_config
+from shoestring.checkpoint.config.rotary import frequency_divisors
 from shoestring.checkpoint.config.types import Config, Llama4Config, Qwen3_5Config
 from shoestring.errors import RequestError
 from shoestring.samples.synthetic.vocabulary import vocabulary
@@ -37,32 +36,16 @@ def layout(config: Config) -> list[Slot]:
 
 def metadata(config: Config) -> dict[str, Any]:
     """All metadata but the file type."""
-    if isinstance(config, Llama4Config):
-        name, own = "llama4", _llama4_metadata(config)
-    else:
-        name, own = ("qwen35moe" if config.is_mixture else "qwen35"), _qwen3_5_metadata(config)
-    common = {
-        "block_count": config.num_hidden_layers,
-        "context_length": config.max_position_embeddings,
-        "embedding_length": config.hidden_size,
-        "attention.head_count": config.num_attention_heads,
-        "attention.head_count_kv": config.num_key_value_heads,
-        "attention.key_length": config.head_dim,
-        "attention.value_length": config.head_dim,
-        "attention.layer_norm_rms_epsilon": np.float32(config.rms_norm_eps),
-        "rope.dimension_count": config.rotary.dims,
-        "rope.freq_base": np.float32(config.rotary.theta),
-        "vocab_size": config.vocab_size,
-    }
-    rest = {key: value for key, value in own.items() if key.startswith("shoestring.")}
+    if isinstance(config, Qwen3_5Config):
+        config = replace(config, mtp_num_hidden_layers=0)  # the file has no tensors for them
+    keys = write_config(config, "gguf")
+    name = keys["general.architecture"]
     return {
-        "general.architecture": name,
+        **keys,
         "general.type": "model",
         "general.name": f"synthetic {name}",
         "general.quantization_version": 2,
-        **{f"{name}.{key}": value for key, value in (common | own).items() if key not in rest},
-        **rest,
-        **vocabulary("llama4" if name == "llama4" else "qwen35", config.vocab_size),
+        **vocabulary(name.removesuffix("moe"), config.vocab_size),
     }
 
 
@@ -128,7 +111,7 @@ def _qwen3_5(config: Qwen3_5Config) -> Iterator[Slot]:
 def _llama4(config: Llama4Config) -> Iterator[Slot]:
     hidden, dim = config.hidden_size, config.head_dim
     yield from _ends(config)
-    if divisors := _frequency_divisors(config):
+    if divisors := frequency_divisors(config.rotary):
         yield Slot("rope_freqs.weight", (len(divisors),), "values", values=divisors)
     for number, mixture in enumerate(config.moe_layers):
         n = f"blk.{number}."
@@ -144,79 +127,3 @@ def _llama4(config: Llama4Config) -> Iterator[Slot]:
             yield from _mlp(n, "_shexp", hidden, config.intermediate_size)
         else:
             yield from _mlp(n, "", hidden, config.intermediate_size_mlp)
-
-
-def _frequency_divisors(config: Llama4Config) -> tuple[float, ...]:
-    """What llama3 scaling divides each rotary frequency by."""
-    rotary = config.rotary
-    if rotary.frequency_divisors or rotary.scaling != "llama3":
-        return rotary.frequency_divisors
-    divisors = []
-    for i in range(rotary.dims // 2):
-        turns = rotary.original_context * rotary.theta ** (-2 * i / rotary.dims) / (2 * math.pi)
-        low, high = rotary.low_frequency_factor, rotary.high_frequency_factor
-        if turns > high:
-            divisors.append(1.0)
-        elif turns < low:
-            divisors.append(rotary.factor)
-        else:
-            share = (turns - low) / (high - low)
-            divisors.append(1 / ((1 - share) / rotary.factor + share))
-    return tuple(divisors)
-
-
-def _qwen3_5_metadata(config: Qwen3_5Config) -> dict[str, Any]:
-    rotary = config.rotary
-    keys: dict[str, Any] = {
-        "attention.recurrent_layers": [kind == "linear_attention" for kind in config.layer_types],
-        "rope.dimension_sections": [*(rotary.sections or (rotary.dims // 2, 0, 0)), 0],
-        "ssm.conv_kernel": config.linear_conv_kernel_dim,
-        "ssm.state_size": config.linear_key_head_dim,
-        "ssm.group_count": config.linear_num_key_heads,
-        "ssm.time_step_rank": config.linear_num_value_heads,
-        "ssm.inner_size": config.linear_num_value_heads * config.linear_value_head_dim,
-    }
-    if "full_attention" in config.layer_types:
-        keys["full_attention_interval"] = config.layer_types.index("full_attention") + 1
-    if rotary.scaling == "yarn":
-        keys["rope.scaling.type"] = "yarn"
-        keys["rope.scaling.factor"] = np.float32(rotary.factor)
-        keys["rope.scaling.original_context_length"] = rotary.original_context
-    if config.is_mixture:
-        keys["expert_count"] = config.num_experts
-        keys["expert_used_count"] = config.num_experts_per_tok
-        keys["expert_feed_forward_length"] = config.moe_intermediate_size
-        keys["expert_shared_feed_forward_length"] = config.shared_expert_intermediate_size
-    else:
-        keys["feed_forward_length"] = config.intermediate_size
-    return keys
-
-
-def _llama4_metadata(config: Llama4Config) -> dict[str, Any]:
-    """Keys of the converter; where a config leaves Llama 4's published constants, keys of our own."""
-    layers = config.num_hidden_layers
-    step = config.moe_layers.index(True) + 1 if any(config.moe_layers) else 0
-    keys: dict[str, Any] = {
-        "feed_forward_length": config.intermediate_size_mlp,
-        "expert_feed_forward_length": config.intermediate_size,
-        "expert_count": config.num_local_experts,
-        "expert_used_count": config.num_experts_per_tok,
-        "interleave_moe_layer_step": step,
-    }
-    if config.use_qk_norm != (config.num_local_experts != 128):
-        keys["shoestring.llama4.use_qk_norm"] = config.use_qk_norm
-    if config.rope_layers != tuple((i + 1) % 4 != 0 for i in range(layers)):
-        keys["shoestring.llama4.no_rope_layers"] = [int(rope) for rope in config.rope_layers]
-    if config.chunked_layers != config.rope_layers:
-        keys["shoestring.llama4.chunked_layers"] = [int(chunked) for chunked in config.chunked_layers]
-    if config.moe_layers != tuple(step > 0 and (i + 1) % step == 0 for i in range(layers)):
-        keys["shoestring.llama4.moe_layers"] = [i for i, mixture in enumerate(config.moe_layers) if mixture]
-    if config.attention_chunk_size != 8192:
-        keys["shoestring.llama4.attention_chunk_size"] = config.attention_chunk_size
-    if not config.attn_temperature_tuning:
-        keys["shoestring.llama4.attn_temperature_tuning"] = False
-    if config.floor_scale != 8192:
-        keys["shoestring.llama4.floor_scale"] = config.floor_scale
-    if config.attn_scale != 0.1:
-        keys["shoestring.llama4.attn_scale"] = np.float64(config.attn_scale)
-    return keys

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from shoestring.checkpoint.text.tokenizer import byte_characters
+
 _MERGES = ("Ġ t", "h e", "i n", "e r", "a n", "Ġ a", "o n", "r e", "n d", "Ġt he", "in g", "Ġa nd")
 _MARKERS = {
     "qwen35": ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
@@ -15,22 +17,9 @@ _MARKERS = {
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 
 
-def byte_letters() -> list[str]:
-    """The printable letter that stands for each byte in byte-level vocabularies (GPT-2's table)."""
-    printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    letters, shifted = [], 0
-    for byte in range(256):
-        if byte in printable:
-            letters.append(chr(byte))
-        else:
-            letters.append(chr(256 + shifted))
-            shifted += 1
-    return letters
-
-
 def vocabulary(pre: str, size: int) -> dict[str, Any]:
     """Metadata of a tokenizer with `size` tokens; below about 270 there is no room for one, and it is "none"."""
-    words = [*byte_letters(), *(merge.replace(" ", "") for merge in _MERGES)]
+    words = [*byte_characters(), *(merge.replace(" ", "") for merge in _MERGES)]
     markers = _MARKERS[pre]
     used = len(words) + len(markers)
     if size < used:

@@ -1,0 +1,156 @@
+"""What a table of config fields is made of: a row a field, a cell a format, and how a value is read and written.
+
+Owns the nouns and the forms that both families use. The tables are in `qwen3_5`, `llama4` and `rotary`; `parse`
+reads and writes by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from shoestring.checkpoint.config.fields import LARGEST_COUNT, MOST_EXPERTS, MOST_LAYERS, REQUIRED, Fields, Ignored
+from shoestring.checkpoint.config.types import Config
+from shoestring.checkpoint.tensors import Checkpoint
+
+
+@dataclass
+class Reading:
+    """A checkpoint whose config is being read."""
+
+    checkpoint: Checkpoint
+    #: what encloses `fields` in config.json; the same object in GGUF files and text-only folders
+    outer: Fields
+    fields: Fields
+    #: the rows read so far, by our names
+    values: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.checkpoint.format == "gguf"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a value stands in a file.
+
+    read(reading, key, value where absent) → the checked value. write(config, is_gguf, key) → all keys that say it;
+    None: the key and the value, left out of GGUF where a reader assumes that value anyway.
+    """
+
+    read: Callable[[Reading, str, Any], Any]
+    write: Callable[[Any, bool, str], Mapping[str, Any]] | None = None
+
+
+class Key(NamedTuple):
+    """A key that may be absent, and what it then means: a value, or a function of the rows read before."""
+
+    name: str
+    absent: Any = REQUIRED
+
+    def assumed(self, values: Mapping[str, Any]) -> Any:
+        return self.absent(values) if callable(self.absent) else self.absent
+
+
+@dataclass(frozen=True)
+class Row:
+    """One field. A cell that is a plain string is a key that must be there; "": the format has no key for it."""
+
+    ours: str
+    hugging_face: str | Key
+    gguf: str | Key
+    form: Form
+
+    def cell(self, is_gguf: bool) -> Key:
+        cell = self.gguf if is_gguf else self.hugging_face
+        return cell if isinstance(cell, Key) else Key(cell)
+
+
+def read_rows(rows: tuple[Row, ...], reading: Reading) -> None:
+    """Fill `reading.values`, in the order of the rows. Raises CheckpointError for a value that is absent or wrong."""
+    for row in rows:
+        cell = row.cell(reading.is_gguf)
+        reading.values[row.ours] = row.form.read(reading, cell.name, cell.assumed(reading.values))
+
+
+def write_rows(rows: tuple[Row, ...], values: Mapping[str, Any], config: Config, is_gguf: bool) -> dict[str, Any]:
+    """The keys that say `values`, a part of `config`."""
+    keys: dict[str, Any] = {}
+    for row in rows:
+        cell = row.cell(is_gguf)
+        if cell.name and row.form.write is not None:
+            keys |= row.form.write(config, is_gguf, cell.name)
+        elif cell.name and not (is_gguf and values[row.ours] == cell.assumed(values)):
+            keys[cell.name] = values[row.ours]
+    return keys
+
+
+@dataclass(frozen=True)
+class Family:
+    """The table of a family, and what else its files may contain."""
+
+    config: Callable[..., Config]
+    #: GGUF architecture, model_type and class in transformers, for the files that we write; mixtures have "moe"
+    names: Callable[[Any], tuple[str, str, str]]
+    rows: tuple[Row, ...]
+    #: fields that have one value, or several of one meaning, in every model of the family
+    constant_text: Mapping[str, tuple[Any, ...]]
+    constant_gguf: Mapping[str, tuple[Any, ...]]
+    #: beside IGNORED_EVERYWHERE
+    ignored_outer: Ignored
+    ignored_text: Ignored
+    ignored_gguf: Ignored
+    #: more rows of one kind of model
+    dense: tuple[Row, ...] = ()
+    mixture: tuple[Row, ...] = ()
+
+    def rows_of(self, name: str) -> tuple[Row, ...]:
+        """All rows of a model with this architecture or model_type."""
+        return self.rows + (self.mixture if "moe" in name else self.dense)
+
+
+def count(least: int = 1, most: int = LARGEST_COUNT) -> Form:
+    return Form(lambda reading, key, absent: reading.fields.integer(key, absent, least, most))
+
+
+def _read_per_layer(reading: Reading, key: str, absent: Any) -> int:
+    """GGUF may have the count once a layer, where all must be equal."""
+    return reading.fields.same_for_all_layers(key) if reading.is_gguf else reading.fields.integer(key, absent)
+
+
+def _read_vocabulary(reading: Reading, key: str, absent: Any) -> int:
+    """GGUF counts the vocabulary by its list of tokens, padded to the rows of the embedding."""
+    tokens = reading.checkpoint.metadata.get("tokenizer.ggml.tokens") if reading.is_gguf else None
+    if isinstance(tokens, list) and tokens:
+        reading.fields.expect(key, len(tokens))
+        return len(tokens)
+    return reading.fields.integer(key, absent)
+
+
+def _read_head_dim(reading: Reading, key: str, absent: Any) -> int:
+    head_dim = reading.fields.integer(key, absent)
+    if reading.is_gguf:
+        reading.fields.expect("attention.value_length", head_dim)
+    return head_dim
+
+
+def _write_head_dim(config: Config, is_gguf: bool, key: str) -> Mapping[str, Any]:
+    return dict.fromkeys((key, "attention.value_length") if is_gguf else (key,), config.head_dim)
+
+
+def _read_tied(reading: Reading, key: str, absent: Any) -> bool:
+    """Of a multimodal config.json only the outer field counts, as in the reference. GGUF has a tensor or not."""
+    return "output.weight" not in reading.checkpoint.tensors if reading.is_gguf else reading.outer.boolean(key, absent)
+
+
+COUNT = count()
+LAYERS = count(most=MOST_LAYERS)
+EXPERTS = count(most=MOST_EXPERTS)
+PER_LAYER = Form(_read_per_layer)
+NUMBER = Form(lambda reading, key, absent: reading.fields.number(key, absent))
+FLAG = Form(lambda reading, key, absent: reading.fields.boolean(key, absent))
+VOCABULARY = Form(_read_vocabulary)
+HEAD_DIM = Form(_read_head_dim, _write_head_dim)
+TIED = Form(_read_tied)
