@@ -12,15 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from safetensors import serialize_file
 
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Qwen3_5Config
+from shoestring.checkpoint.formats import gguf_write
 from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.errors import CheckpointError, RequestError
+from shoestring.errors import CapacityError, CheckpointError, RequestError, ShoestringError
 from shoestring.models.shapes import wanted_shapes
 from shoestring.reference.dequantize import q4_1, q5_0, q8_0
 from shoestring.samples import demo_qwen3_5, smollm_as_llama4
@@ -223,7 +225,11 @@ def test_without_trained_weights_it_says_so(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_folder_holds_the_same_numbers(joined: Checkpoint, tmp_path: Path) -> None:
-    hugging_face.export(joined, tmp_path / "folder")
+    seen: list[tuple[int, int]] = []
+    hugging_face.export(joined, tmp_path / "folder", lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+    assert len({path.stat().st_mode for path in (tmp_path / "folder").iterdir()}) == 1
     folder = open_checkpoint(tmp_path / "folder")
     config = parse_config(folder)
     assert isinstance(config, Qwen3_5Config)
@@ -254,6 +260,25 @@ def test_the_folder_holds_the_same_numbers(joined: Checkpoint, tmp_path: Path) -
     )
     with pytest.raises(RequestError, match="is not an empty folder"):
         hugging_face.export(joined, tmp_path / "folder")
+
+
+def test_a_full_disk_is_said_before_anything_is_written(
+    joined: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_write.shutil, "disk_usage", lambda _: gguf_write.shutil._ntuple_diskusage(9, 9, 1))
+    with pytest.raises(CapacityError, match=r"model\.safetensors needs \d+ bytes and its disk has \d+ too few"):
+        hugging_face.export(joined, tmp_path / "folder")
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_failed_write_leaves_no_weights(joined: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(tensors: object, path: Path, metadata: object) -> None:
+        serialize_file({}, path / "no folder", metadata=None)
+
+    monkeypatch.setattr(hugging_face, "serialize_file", fails)
+    with pytest.raises(ShoestringError, match=r"model\.safetensors cannot be written .*: choose a folder"):
+        hugging_face.export(joined, tmp_path / "folder")
+    assert list((tmp_path / "folder").iterdir()) == []
 
 
 def test_only_this_model_is_exported(source: Checkpoint, tmp_path: Path) -> None:

@@ -7,23 +7,25 @@ Matrices are bfloat16. All else is float32: of norms as small as SmolLM2's (0.02
 from __future__ import annotations
 
 import json
-import struct
+import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, TensorSpec, serialize_file
 
-from shoestring.checkpoint.config.parse import parse_config
+from shoestring.checkpoint.config.parse import parse_config, write_config
 from shoestring.checkpoint.config.types import Qwen3_5Config
-from shoestring.checkpoint.formats.gguf_write import Progress
+from shoestring.checkpoint.formats.gguf_write import Progress, check_disk
 from shoestring.checkpoint.names.tables import layer_rows
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.errors import CheckpointError, RequestError
+from shoestring.errors import CheckpointError, RequestError, ShoestringError
 from shoestring.samples.demo_qwen3_5.blocks import Bytes, Float32
 from shoestring.samples.demo_qwen3_5.join import numbers
 
-_PREFIX = "model."
+_SPECIAL_TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
 
 
 def export(model: Checkpoint, folder: Path, progress: Progress | None = None) -> None:
@@ -38,86 +40,27 @@ def export(model: Checkpoint, folder: Path, progress: Progress | None = None) ->
         raise RequestError(f"{folder} exists and is not an empty folder: choose another")
     folder.mkdir(parents=True, exist_ok=True)
     _write_safetensors(folder / "model.safetensors", model, config, progress)
-    _write_json(folder / "config.json", config_json(config))
+    _write_json(folder / "config.json", {**write_config(config, "safetensors"), "dtype": "float32", **_SPECIAL_TOKENS})
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")  # the library makes it private
     _write_tokenizer(folder, model)
 
 
-def config_json(c: Qwen3_5Config) -> dict[str, Any]:
-    """As transformers' Qwen3_5MoeForCausalLM has it."""
-    return {
-        "architectures": ["Qwen3_5MoeForCausalLM"],
-        "model_type": "qwen3_5_moe_text",
-        "dtype": "float32",
-        "vocab_size": c.vocab_size,
-        "hidden_size": c.hidden_size,
-        "num_hidden_layers": c.num_hidden_layers,
-        "layer_types": list(c.layer_types),
-        "num_attention_heads": c.num_attention_heads,
-        "num_key_value_heads": c.num_key_value_heads,
-        "head_dim": c.head_dim,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "rms_norm_eps": c.rms_norm_eps,
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": c.rotary.theta,
-            "partial_rotary_factor": c.rotary.dims / c.head_dim,
-            "mrope_section": list(c.rotary.sections),
-            "mrope_interleaved": True,
-        },
-        "linear_num_key_heads": c.linear_num_key_heads,
-        "linear_num_value_heads": c.linear_num_value_heads,
-        "linear_key_head_dim": c.linear_key_head_dim,
-        "linear_value_head_dim": c.linear_value_head_dim,
-        "linear_conv_kernel_dim": c.linear_conv_kernel_dim,
-        "num_experts": c.num_experts,
-        "num_experts_per_tok": c.num_experts_per_tok,
-        "moe_intermediate_size": c.moe_intermediate_size,
-        "shared_expert_intermediate_size": c.shared_expert_intermediate_size,
-        "max_position_embeddings": c.max_position_embeddings,
-        "tie_word_embeddings": True,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "pad_token_id": 2,
-    }
-
-
-def _arrays(model: Checkpoint, c: Qwen3_5Config) -> Iterator[tuple[str, tuple[int, ...], Any]]:
-    """Name, shape and a function that makes the numbers, of every tensor of the folder."""
-
-    def whole(name: str) -> Any:
-        return lambda: numbers(model.tensors[name])
-
-    yield _PREFIX + "embed_tokens.weight", (c.vocab_size, c.hidden_size), whole("token_embd.weight")
-    yield _PREFIX + "norm.weight", (c.hidden_size,), lambda: numbers(model.tensors["output_norm.weight"]) - 1
+def _arrays(model: Checkpoint, c: Qwen3_5Config) -> Iterator[tuple[str, Float32]]:
+    """Every tensor of the folder."""
+    yield "model.embed_tokens.weight", numbers(model.tensors["token_embd.weight"])
+    yield "model.norm.weight", numbers(model.tensors["output_norm.weight"]) - 1
     for layer in range(c.num_hidden_layers):
-        ours, theirs = f"blk.{layer}.", f"{_PREFIX}layers.{layer}."
+        ours, theirs = f"blk.{layer}.", f"model.layers.{layer}."
         for row in layer_rows(c, layer):
-            tensor = model.tensors[ours + row.gguf]
-            shape = tensor.shape
+            values = unfolded(numbers(model.tensors[ours + row.gguf]), row.fold)
             if row.ours == "shared_gate":
-                shape = (1, c.hidden_size)
+                values = values[None]
             elif row.ours == "delta.convolution":
-                shape = (shape[0], 1, shape[1])
-            yield theirs + row.hugging_face, shape, lambda tensor=tensor, fold=row.fold: unfolded(numbers(tensor), fold)
-        e, m, h = c.num_experts, c.moe_intermediate_size, c.hidden_size
-        yield (
-            theirs + "mlp.experts.gate_up_proj",
-            (e, 2 * m, h),
-            lambda ours=ours: np.concatenate(
-                [_experts(model, f"{ours}ffn_{part}_exps.weight") for part in ("gate", "up")], axis=1
-            ),
-        )
-        yield (
-            theirs + "mlp.experts.down_proj",
-            (e, h, m),
-            lambda ours=ours: _experts(model, f"{ours}ffn_down_exps.weight"),
-        )
-
-
-def _experts(model: Checkpoint, name: str) -> Float32:
-    return numbers(model.tensors[name])
+                values = values[:, None]
+            yield theirs + row.hugging_face, values
+        gate, up, down = (numbers(model.tensors[f"{ours}ffn_{part}_exps.weight"]) for part in ("gate", "up", "down"))
+        yield theirs + "mlp.experts.gate_up_proj", np.concatenate([gate, up], axis=1)
+        yield theirs + "mlp.experts.down_proj", down
 
 
 def unfolded(values: Float32, fold: str) -> Float32:
@@ -136,32 +79,27 @@ def to_bf16(values: Float32) -> Bytes:
     return np.asarray(((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16).view(np.uint8))
 
 
-def _is_matrix(shape: tuple[int, ...]) -> bool:
-    """Or a stack of matrices; a convolution [channels, 1, taps] is none."""
-    return len(shape) > 1 and shape[-2] > 1
-
-
 def _write_safetensors(path: Path, model: Checkpoint, c: Qwen3_5Config, progress: Progress | None) -> None:
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    arrays = list(_arrays(model, c))
-    offset = 0
-    for name, shape, _ in arrays:
-        size = (2 if _is_matrix(shape) else 4) * int(np.prod(shape))
-        kind = "BF16" if _is_matrix(shape) else "F32"
-        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    done = 0
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for name, shape, make in arrays:
-            values = make()
-            if values.size != int(np.prod(shape)):
-                raise CheckpointError(f"{model.path}: {name} has another size than {list(shape)}")
-            done += file.write(to_bf16(values).data if _is_matrix(shape) else values.astype("<f4").tobytes())
-            if progress is not None:
-                progress(done, offset)
+    """Whole or not at all: the library writes beside `path` and renames."""
+    floats = sum(math.prod(t.shape) for t in model.tensors.values() if len(t.shape) == 1 or "conv1d" in t.name)
+    total = 2 * floats + 2 * sum(math.prod(t.shape) for t in model.tensors.values())
+    check_disk(path, total)
+    tensors, data, done = {}, [], 0  # `data` owns the bytes that `tensors` points to
+    for name, values in _arrays(model, c):
+        # A matrix or a stack of them; a convolution [channels, 1, taps] is none.
+        is_matrix = values.ndim > 1 and values.shape[-2] > 1
+        data.append(to_bf16(values) if is_matrix else np.ascontiguousarray(values, "<f4"))
+        address, size = data[-1].ctypes.data, data[-1].nbytes
+        kind = "bfloat16" if is_matrix else "float32"
+        tensors[name] = TensorSpec(dtype=kind, shape=list(values.shape), data_ptr=address, data_len=size)
+        done += size
+        if progress is not None:
+            progress(done, total)
+    try:
+        serialize_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        check_disk(path, total)
+        raise ShoestringError(f"{path} cannot be written ({error}): choose a folder that is writable") from error
 
 
 def _write_tokenizer(folder: Path, model: Checkpoint) -> None:
@@ -194,7 +132,7 @@ def _write_tokenizer(folder: Path, model: Checkpoint) -> None:
             "chat_template": old["tokenizer.chat_template"],
         },
     )
-    _write_json(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2})
+    _write_json(folder / "generation_config.json", _SPECIAL_TOKENS)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
