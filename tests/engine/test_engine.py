@@ -46,7 +46,7 @@ def answers(engine: Engine, prompts: Sequence[Sequence[int]], count: int, **opti
         for delivery in news:
             if delivery.error is not None:
                 raise delivery.error
-            found[delivery.number].append(delivery.sampled.token)
+            found[delivery.number].append(delivery.sampled.id)
     assert engine.idle
     engine.check()
     return [found[n] for n in numbers]
@@ -141,7 +141,7 @@ def test_requests_go_on_while_others_score() -> None:
     engine.score(prompt(2, 300), lambda first, logits: None, chunk=10)
     found = []
     while news := engine.deliveries([number]):
-        found += [d.sampled.token for d in news]
+        found += [d.sampled.id for d in news]
     assert found == expected(prompt(1, 10), 5)
 
 
@@ -155,7 +155,7 @@ def test_the_reason_of_the_end() -> None:
     assert last.position == 19
     number = engine.generate(start, GREEDY, stop_ids=[following[3]])
     news = [d for batch in iter(lambda: engine.deliveries([number]), []) for d in batch]
-    assert [d.sampled.token for d in news] == following[: following.index(following[3]) + 1]
+    assert [d.sampled.id for d in news] == following[: following.index(following[3]) + 1]
     assert news[-1].finish_reason == "stop"
 
 
@@ -185,7 +185,7 @@ def test_a_cancelled_request_frees_its_place() -> None:
     second = engine.generate(prompt(2, 30), GREEDY, max_tokens=3)
     engine.deliveries([first])
     engine.cancel(first)
-    assert [d.sampled.token for d in engine.deliveries([second])] == expected(prompt(2, 30), 1)
+    assert [d.sampled.id for d in engine.deliveries([second])] == expected(prompt(2, 30), 1)
     engine.cancel(second)
     assert engine.idle
     engine.check()

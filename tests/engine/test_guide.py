@@ -67,7 +67,7 @@ def test_forced_tokens_follow_and_are_computed_with_the_next_step() -> None:
     number = engine.generate(start, GREEDY, max_tokens=6, guide=guide)
     news = run(engine, [number])[number]
     following = expected([*start, first, 3, 4, 5], 2)
-    assert [d.sampled.token for d in news] == [first, 3, 4, 5, *following]
+    assert [d.sampled.id for d in news] == [first, 3, 4, 5, *following]
     assert [d.forced for d in news] == [False, True, True, True, False, False]
     assert [d.position for d in news] == list(range(20, 26))
     assert guide.accepted == [first, *following]
@@ -97,7 +97,7 @@ def test_a_context_filled_by_forced_tokens_ends_there() -> None:
 def test_only_what_is_allowed_is_sampled() -> None:
     engine = make()
     number = engine.generate(prompt(1, 20), GREEDY, max_tokens=3, guide=Script(allow=[[7, 33], None, [49]]))
-    found = [d.sampled.token for d in run(engine, [number])[number]]
+    found = [d.sampled.id for d in run(engine, [number])[number]]
     assert found[0] in (7, 33)
     assert found[2] == 49
 
@@ -109,8 +109,8 @@ def test_a_failing_guide_ends_its_own_request_only(guide: Script) -> None:
     bad = engine.generate(start, GREEDY, max_tokens=5, guide=guide)
     good = engine.generate(other, GREEDY, max_tokens=5)
     found = run(engine, [bad, good])
-    assert [d.sampled.token for d in found[good]] == expected(other, 5)
-    assert [d.sampled.token for d in found[bad]] == [expected(start, 1)[0], -1]
+    assert [d.sampled.id for d in found[good]] == expected(other, 5)
+    assert [d.sampled.id for d in found[bad]] == [expected(start, 1)[0], -1]
     assert isinstance(found[bad][-1].error, RequestError if guide.allow else RuntimeError)
     assert found[bad][-1].last
     assert engine.status(bad).state == "over"

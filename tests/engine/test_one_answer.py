@@ -157,7 +157,7 @@ def reported(engine: Engine, numbers: list[int]) -> dict[int, Reported]:
         for delivery in engine.collect():
             assert delivery.error is None
             sampled = delivery.sampled
-            found[delivery.number].append((sampled.token, sampled.logprob, sampled.top, delivery.forced))
+            found[delivery.number].append((sampled.id, sampled.logprob, sampled.top, delivery.forced))
     return found
 
 
@@ -219,7 +219,7 @@ def test_sharing_in_flight(family: str, seed: int, files: dict[tuple[str, str], 
             engine.step()
         for delivery in engine.collect():
             sampled = delivery.sampled
-            found[delivery.number].append((sampled.token, sampled.logprob, sampled.top, delivery.forced))
+            found[delivery.number].append((sampled.id, sampled.logprob, sampled.top, delivery.forced))
     for number, rest in reported(engine, [*found]).items():
         found[number] += rest
     for number, (prompt, index, guided) in asked.items():

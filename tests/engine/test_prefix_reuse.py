@@ -15,7 +15,7 @@ STRIDE = 128
 
 
 def tokens_of(news: list[Delivery]) -> list[int]:
-    return [delivery.sampled.token for delivery in news]
+    return [delivery.sampled.id for delivery in news]
 
 
 def ask(engine: Engine, tokens: list[int], count: int = 10, boundaries: tuple[int, ...] = ()) -> tuple[list[int], int]:
@@ -189,7 +189,7 @@ def test_clients_come_and_go_and_every_answer_is_its_own(data: st.DataObject) ->
         engine.step()
         engine.check()
         for delivery in engine.collect():
-            found[delivery.number].append(delivery.sampled.token)
+            found[delivery.number].append(delivery.sampled.id)
     for number, news in run(engine, [*found]).items():
         found[number] += tokens_of(news)
     for number, (tokens, count) in asked.items():

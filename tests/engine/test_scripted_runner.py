@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoestring.output.events import Content, TokenInfo, ToolCall, ToolCallArguments
+from shoestring.output.events import Content, ToolCall, ToolCallArguments
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
 from shoestring.runtime.model import Model
@@ -95,7 +95,7 @@ def test_calls_are_written_as_the_family_writes_them(family: Family, syntax: Cal
     )
     while machine.finish_reason is None:
         for delivery in model.engine.deliveries([number]):
-            events += machine.push(TokenInfo(delivery.sampled.token), delivery.finish_reason)
+            events += machine.push(delivery.sampled, delivery.finish_reason)
     assert machine.finish_reason == "tool_calls"
     assert [e.name for e in events if isinstance(e, ToolCall)] == ["look"]
     assert json.loads("".join(e.text for e in events if isinstance(e, ToolCallArguments))) == ARGUMENTS

@@ -11,7 +11,9 @@ from typing import Any
 import small_vocabulary
 
 from shoestring.checkpoint.text.tokenizer import Tokenizer
-from shoestring.output.events import Content, Event, FinishReason, Thinking, TokenInfo, ToolCall, ToolCallArguments
+from shoestring.engine.request import FinishReason
+from shoestring.engine.sampler import Sampled
+from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments
 from shoestring.output.form import Form, form_of
 from shoestring.output.machine import OutputMachine
 
@@ -122,7 +124,7 @@ def run(
     machine = OutputMachine(form, inside_thinking=inside_thinking)
     events: list[Event] = []
     for place, token in enumerate(tokens):
-        events += machine.push(TokenInfo(token), reason if place == len(tokens) - 1 else None)
+        events += machine.push(Sampled(token), reason if place == len(tokens) - 1 else None)
         if machine.finish_reason is not None:
             break
     return assemble(events, machine.finish_reason), machine

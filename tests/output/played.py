@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from assembled import Assembled, assemble
 
-from shoestring.output.events import Event, TokenInfo
+from shoestring.engine.sampler import Sampled
+from shoestring.output.events import Event
 from shoestring.output.form import Form
 from shoestring.output.machine import OutputMachine
 
@@ -40,7 +41,7 @@ def play(form: Form, choose: Choose, *, inside_thinking: bool = False, most: int
         played.tokens.append(token)
         played.forced.append(forced)
         over = "stop" if token in form.hidden_ids else "length" if len(played.tokens) >= most else None
-        events.extend(machine.push(TokenInfo(token), over))  # type: ignore[arg-type]
+        events.extend(machine.push(Sampled(token), over))  # type: ignore[arg-type]
         return machine.finish_reason is not None
 
     while True:

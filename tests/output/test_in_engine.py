@@ -10,9 +10,9 @@ import pytest
 from assembled import STRICT_TOOL, Assembled, assemble
 
 from shoestring.engine.engine import Engine
-from shoestring.engine.sampler import Sampling
+from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.engine.scripted_runner import ScriptedRunner
-from shoestring.output.events import Event, TokenInfo
+from shoestring.output.events import Event
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
 from shoestring.output.request import Constraint, ToolChoice
@@ -56,9 +56,9 @@ def answers(
         engine.step()
         for delivery in engine.collect():
             assert delivery.error is None
-            token = delivery.sampled.token
+            token = delivery.sampled.id
             tokens[delivery.number].append(token)
-            events[delivery.number] += machines[delivery.number].push(TokenInfo(token), delivery.finish_reason)
+            events[delivery.number] += machines[delivery.number].push(Sampled(token), delivery.finish_reason)
     return [(tokens[n], assemble(events[n], machine.finish_reason)) for n, machine in machines.items()]
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_text import END_THINK, ByteTokenizer, scripted
 
+from shoestring.engine.sampler import Sampled
 from shoestring.errors import CapacityError, RequestError
-from shoestring.output.events import TokenInfo
 from shoestring.output.form import form_of
 from shoestring.output.pieces import Answer
 from shoestring.output.stops import StopStrings
@@ -183,7 +183,7 @@ def test_stop_strings_show_what_precedes_the_first(text: str, stops: list[str], 
 @given(st.text(max_size=20))
 def test_broken_utf8_is_never_shown(text: str) -> None:
     answer = Answer(0, form_of(ByteTokenizer(), "qwen3_5", chat=False))
-    shown = [piece.text for byte in text.encode() for piece in answer.push(TokenInfo(byte), None)]
+    shown = [piece.text for byte in text.encode() for piece in answer.push(Sampled(byte), None)]
     assert "".join(shown) == text
 
 

@@ -18,7 +18,7 @@ def draw(runner: Runner, request: Request, logits: Float32) -> list[Sampled]:
             sampling = sampling.without_penalties()
         allowed = guide.allowed()
     sampled = runner.sample(logits, sampling, tokens, request.prompt_length, request.index, allowed)
-    forced = () if guide is None else guide.accept(sampled.token)
+    forced = () if guide is None else guide.accept(sampled.id)
     return [sampled, *map(Sampled, forced)]
 
 
@@ -27,7 +27,7 @@ def deliveries(number: int, request: Request, drawn: list[Sampled], context: int
     news = []
     for i, sampled in enumerate(drawn):
         position = len(request.sequence.tokens) + i
-        reason = _reason(request, sampled.token, position, context)
+        reason = _reason(request, sampled.id, position, context)
         news.append(Delivery(number, position, sampled, reason, forced=i > 0))
         if reason is not None:
             break

@@ -342,7 +342,7 @@ class Engine:
                 self._fail(number, error)
                 continue
             for delivery in deliveries(number, request, drawn, self.context):
-                self._ledger.extend(number, delivery.sampled.token)
+                self._ledger.extend(number, delivery.sampled.id)
                 self._news.append(delivery)
                 if delivery.finish_reason is not None:
                     self._finish(number)

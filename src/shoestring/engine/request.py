@@ -16,8 +16,9 @@ from shoestring.engine.sequence import Sequence
 
 Float32 = npt.NDArray[np.float32]
 
-#: Why a request ended: a stop token, its max_tokens, the context.
-FinishReason = Literal["stop", "length", "context"]
+#: Why an answer ended. "stop": a stop token or stop string; "length": max_tokens; "context": the context is full;
+#: "tool_calls": at least one complete call (output/ says so, the engine knows no calls).
+FinishReason = Literal["stop", "length", "context", "tool_calls"]
 
 #: Called with the position of the first row and logits [rows, vocab_size], valid during the call.
 Receive = Callable[[int, Float32], None]

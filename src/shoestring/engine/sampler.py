@@ -1,4 +1,4 @@
-"""What a caller may ask of sampling, where its defaults come from, and the one call of the kernel.
+"""What a caller may ask of sampling, and what it gets.
 
 Owns the parameters and their check; the arithmetic (penalties, filters, softmax, the counter-based draw) is
 kernels/sampling.h, so that sampled tokens too are the same bits everywhere.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from shoestring.errors import RequestError
 
@@ -72,43 +71,11 @@ _RANGES = (
     ("repetition_penalty", 0.0, 10.0),
 )
 
-#: What the vendors recommend (Qwen 3.5's model cards; Llama 4's generation_config.json).
-RECOMMENDED: Mapping[tuple[str, bool], Sampling] = {
-    ("qwen3_5", True): Sampling(temperature=1.0, top_p=0.95, top_k=20, presence_penalty=1.5),
-    ("qwen3_5", False): Sampling(temperature=0.7, top_p=0.8, top_k=20, presence_penalty=1.5),
-    ("llama4", True): Sampling(temperature=0.6, top_p=0.9),
-    ("llama4", False): Sampling(temperature=0.6, top_p=0.9),
-}
-
-_FROM_FILE: Mapping[str, Callable[[Any], Any]] = {
-    "temperature": float,
-    "top_k": int,
-    "top_p": float,
-    "min_p": float,
-    "repetition_penalty": float,
-    "presence_penalty": float,
-    "frequency_penalty": float,
-}
-
-
-def default_sampling(family: str, thinking: bool, generation_config: Mapping[str, Any]) -> Sampling:
-    """The checkpoint's generation_config.json where it says something, else the vendor's recommendation."""
-    given: dict[str, Any] = {}
-    for name, kind in _FROM_FILE.items():
-        value = generation_config.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            given[name] = kind(value)
-    if generation_config.get("do_sample") is False:
-        given["temperature"] = 0.0
-    if given:
-        return Sampling(**given)
-    return RECOMMENDED[family, thinking]
-
 
 @dataclass(frozen=True)
 class Sampled:
-    """A token that was drawn at `position`, with log-probabilities where they were asked for."""
+    """A token of an answer. logprob, top: (id, log-probability), likeliest first; where the request has `logprobs`."""
 
-    token: int
+    id: int
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()

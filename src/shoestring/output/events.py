@@ -6,11 +6,6 @@ The texts of one kind concatenate to the whole; a tool call's argument texts con
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-#: "stop": a stop token or stop string; "length": max_tokens; "context": the context is full; "tool_calls": the
-#: answer ended with at least one complete call.
-FinishReason = Literal["stop", "length", "context", "tool_calls"]
 
 
 @dataclass(frozen=True)
@@ -52,12 +47,3 @@ class ToolCallEnd:
 
 
 Event = Thinking | Content | ToolCall | ToolCallArguments | ToolCallEnd
-
-
-@dataclass(frozen=True)
-class TokenInfo:
-    """A sampled token; `logprob` and `top` (id, log-probability), likeliest first, where logprobs were asked for."""
-
-    id: int
-    logprob: float | None = None
-    top: tuple[tuple[int, float], ...] = ()

@@ -17,7 +17,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from shoestring.output.events import Event, FinishReason, TokenInfo
+from shoestring.engine.request import FinishReason
+from shoestring.engine.sampler import Sampled
+from shoestring.output.events import Event
 from shoestring.output.form import Form
 from shoestring.output.parser import Parser
 
@@ -154,7 +156,7 @@ class OutputMachine:
 
     # ---- the answer
 
-    def push(self, token: TokenInfo, reason: FinishReason | None) -> tuple[Event, ...]:
+    def push(self, token: Sampled, reason: FinishReason | None) -> tuple[Event, ...]:
         """What a delivered token adds; with a reason, also all that was held back. Nothing once it is over."""
         if self.finish_reason is not None:
             return ()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shoestring.output.events import Content, FinishReason, Thinking, TokenInfo
+from shoestring.engine.request import FinishReason
+from shoestring.engine.sampler import Sampled
+from shoestring.output.events import Content, Thinking
 from shoestring.output.form import Form
 from shoestring.output.machine import OutputMachine
 
@@ -18,7 +20,7 @@ class Piece:
     text: str
     #: the text belongs to the model's thinking
     thinking: bool
-    tokens: tuple[TokenInfo, ...]
+    tokens: tuple[Sampled, ...]
     finish_reason: FinishReason | None = None
 
 
@@ -33,7 +35,7 @@ class Answer:
     def finished(self) -> bool:
         return self.machine.finish_reason is not None
 
-    def push(self, token: TokenInfo, reason: FinishReason | None) -> list[Piece]:
+    def push(self, token: Sampled, reason: FinishReason | None) -> list[Piece]:
         """What a token adds: one piece, or two where thinking ends within it. The last has the token."""
         thinking = self.machine.thinking
         parts: list[tuple[str, bool]] = []

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.engine.engine import Engine
-from shoestring.engine.sampler import Sampling, default_sampling
+from shoestring.engine.sampler import Sampling
 from shoestring.errors import RequestError
-from shoestring.output.events import TokenInfo
 from shoestring.output.form import form_of
 from shoestring.output.pieces import Answer, Piece
 from shoestring.output.syntax import Vocabulary
 from shoestring.runtime import perplexity as perplexities
+from shoestring.runtime.default_sampling import default_sampling
 
 Float32 = npt.NDArray[np.float32]
 Message = Mapping[str, Any]
@@ -268,8 +268,7 @@ class Model:
                     answer, sampled = answers[delivery.number], delivery.sampled
                     if answer.finished:
                         continue
-                    token = TokenInfo(sampled.token, sampled.logprob, sampled.top)
-                    pieces = answer.push(token, delivery.finish_reason)
+                    pieces = answer.push(sampled, delivery.finish_reason)
                     if answer.finished:
                         self.engine.cancel(delivery.number)
                     yield from pieces

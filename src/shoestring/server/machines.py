@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shoestring.engine.engine import Delivery
-from shoestring.output.events import TokenInfo
 from shoestring.output.form import Form, form_of
 from shoestring.output.machine import OutputMachine
 from shoestring.runtime.model import Model, Prompt
@@ -54,8 +53,7 @@ def _form(model: Model, request: ChatRequest | CompletionRequest) -> Form:
 def taken(machine: OutputMachine, choice: int, delivery: Delivery) -> tuple[Delta, Finished | None]:
     """What a token adds to answer `choice`, and why it is the last that counts, if it is."""
     sampled = delivery.sampled
-    token = TokenInfo(sampled.token, sampled.logprob, sampled.top)
-    events = machine.push(token, delivery.finish_reason)
+    events = machine.push(sampled, delivery.finish_reason)
     reason = machine.finish_reason
     finished = None if reason is None else Finished(choice, reason, machine.stop_sequence)
-    return Delta(choice, events, (token,)), finished
+    return Delta(choice, events, (sampled,)), finished

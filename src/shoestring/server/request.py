@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shoestring.output.events import Event, FinishReason, TokenInfo
+from shoestring.engine.request import FinishReason
+from shoestring.engine.sampler import Sampled
+from shoestring.output.events import Event
 from shoestring.output.request import Constraint as Constraint
 from shoestring.output.request import ToolChoice as ToolChoice
 
@@ -79,7 +81,7 @@ class Delta:
 
     choice: int
     events: tuple[Event, ...]
-    tokens: tuple[TokenInfo, ...]
+    tokens: tuple[Sampled, ...]
 
 
 @dataclass(frozen=True)

@@ -78,13 +78,6 @@ class Service:
         """From now on requests are refused with 503; those that run go on."""
         self._closing = True
 
-    async def drain(self, timeout_seconds: float) -> bool:
-        """Wait until nothing runs; False: some still do after so long."""
-        until = time.monotonic() + timeout_seconds
-        while self.busy and time.monotonic() < until:
-            await asyncio.sleep(0.02)
-        return not self.busy
-
     @property
     def busy(self) -> bool:
         return bool(self._tickets or self._prepared)

@@ -17,12 +17,13 @@ import typer
 
 from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer
-from shoestring.engine.sampler import Sampling, default_sampling
+from shoestring.engine.request import FinishReason
+from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.errors import CapacityError, RequestError
-from shoestring.output.events import FinishReason, TokenInfo
 from shoestring.output.form import form_of
 from shoestring.output.pieces import Answer, Piece
 from shoestring.reference.model import generate
+from shoestring.runtime.default_sampling import default_sampling
 from shoestring.runtime.opening import open_model
 
 NOTICE = "reference: plain numpy float64, slow, and outside of the promise of equal bits"
@@ -56,7 +57,7 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], wanted: Mapping
     pieces: list[Piece] = []
     for count, token in enumerate(generate(opened.config, opened.binding, tokens, pick), start=1):
         reason: FinishReason | None = "stop" if token in ends else "length" if count == most else None
-        new = answer.push(TokenInfo(token), reason)
+        new = answer.push(Sampled(token), reason)
         pieces += new
         if not json:
             typer.echo("".join(piece.text for piece in new), nl=False)

@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shoestring.output.events import Content, Event, FinishReason, Thinking, ToolCall, ToolCallArguments, ToolCallEnd
+from shoestring.engine.request import FinishReason
+from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments, ToolCallEnd
 from shoestring.server.anthropic import types as api
 from shoestring.server.request import Delta, Finished, Progress, Started, StreamItem, Usage
 

@@ -8,15 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Literal, Protocol
 
-from shoestring.output.events import (
-    Content,
-    FinishReason,
-    Thinking,
-    TokenInfo,
-    ToolCall,
-    ToolCallArguments,
-    ToolCallEnd,
-)
+from shoestring.engine.request import FinishReason
+from shoestring.engine.sampler import Sampled
+from shoestring.output.events import Content, Thinking, ToolCall, ToolCallArguments, ToolCallEnd
 from shoestring.server.request import Delta, Finished, Started, StreamItem, Usage
 
 _DONE_REASONS: Mapping[FinishReason, str] = {
@@ -99,7 +93,7 @@ class Lines:
         arguments = json.loads("".join(texts) or "{}")
         return {"id": call.id, "function": {"index": index, "name": call.name, "arguments": arguments}}
 
-    def _logprob(self, token: TokenInfo) -> dict[str, Any]:
+    def _logprob(self, token: Sampled) -> dict[str, Any]:
         top = [self._token(id, logprob) for id, logprob in token.top]
         return {**self._token(token.id, token.logprob), **({"top_logprobs": top} if top else {})}
 

@@ -189,14 +189,3 @@ class ChatCompletion(Loose):
     model: str
     choices: list[Choice]
     usage: UsageBody
-
-
-class ErrorDetail(Loose):
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorBody(Loose):
-    error: ErrorDetail

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shoestring.output.events import Content, Event, Thinking, TokenInfo, ToolCall, ToolCallArguments
+from shoestring.engine.sampler import Sampled
+from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments
 from shoestring.server.http.streaming import event
 from shoestring.server.request import Delta, Finished, Progress, Started, StreamItem, Usage
 
@@ -35,7 +36,7 @@ class Logprobs:
 
     token_bytes: TokenBytes
     hidden: frozenset[int]
-    _waiting: list[TokenInfo] = field(default_factory=list)
+    _waiting: list[Sampled] = field(default_factory=list)
 
     def push(self, delta: Delta) -> list[dict[str, Any]]:
         self._waiting += delta.tokens
@@ -48,7 +49,7 @@ class Logprobs:
         taken = [token for token in taken if token.id not in self.hidden and token.logprob is not None]
         return [self._entry(token) for token in taken[self._trimmed(taken, text) :]]
 
-    def _trimmed(self, tokens: list[TokenInfo], text: bytes) -> int:
+    def _trimmed(self, tokens: list[Sampled], text: bytes) -> int:
         """How many tokens at the front are no part of the text: white space between thinking and content."""
         written = [self.token_bytes(token.id) for token in tokens]
         number = 0
@@ -56,7 +57,7 @@ class Logprobs:
             number += 1
         return number
 
-    def _entry(self, token: TokenInfo) -> dict[str, Any]:
+    def _entry(self, token: Sampled) -> dict[str, Any]:
         top = [self._token(id, logprob) for id, logprob in token.top]
         return {**self._token(token.id, token.logprob or 0.0), "top_logprobs": top}
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from shoestring.output.events import Content, FinishReason, Thinking, TokenInfo
+from shoestring.engine.request import FinishReason
+from shoestring.engine.sampler import Sampled
+from shoestring.output.events import Content, Thinking
 from shoestring.server.request import Delta, Finished, Started, StreamItem
 
 _FINISH: Mapping[FinishReason, Literal["stop", "length"]] = {
@@ -92,7 +94,7 @@ class Chunks:
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
         return {**self._head, "choices": [choice]}
 
-    def _logprobs(self, prompt: int, index: int, tokens: Sequence[TokenInfo]) -> dict[str, list[Any]] | None:
+    def _logprobs(self, prompt: int, index: int, tokens: Sequence[Sampled]) -> dict[str, list[Any]] | None:
         if self._tokens is None or not tokens:
             return None
         place = self._places.setdefault(index, _Place(len(self._echoes[prompt]) if self._echoes else 0))
