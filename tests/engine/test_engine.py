@@ -198,8 +198,8 @@ class Failing(ScriptedRunner):
         super().__init__(successor, vocab_size=VOCABULARY, chunk_size=100)
         self.countdown, self.error = fail_at, error
 
-    def forward(self, state: Any, step: Any) -> Any:
-        hidden = super().forward(state, step)
+    def forward(self, state: Any, step: Any, observe: Any = None) -> Any:
+        hidden = super().forward(state, step, observe)
         self.countdown -= 1
         if self.error is None and self.countdown <= 0:
             return np.full_like(hidden, np.nan)

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.engine.batch import build_step, runs
-from shoestring.engine.draw import deliveries, draw, failure, not_finite
+from shoestring.engine.draw import deliveries, draw, end, not_finite
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
 from shoestring.engine.pools import STRIDE, Demand, allocate_state, cache_room, copy_page
-from shoestring.engine.request import Counts, Receive, Request, Status
+from shoestring.engine.request import Counts, Generation, ObserveRows, Receive, Request, Scoring, Status
 from shoestring.engine.request import Delivery as Delivery
 from shoestring.engine.request import FinishReason as FinishReason
 from shoestring.engine.runner import Runner
@@ -30,7 +30,7 @@ from shoestring.engine.sequence import Sequence
 from shoestring.engine.tree import Tree
 from shoestring.errors import CapacityError, RequestError
 from shoestring.models.state import KVType
-from shoestring.models.step import Step
+from shoestring.models.step import Observe, Step
 
 Float32 = npt.NDArray[np.float32]
 
@@ -105,11 +105,13 @@ class Engine:
         index: int = 0,
         guide: Guide | None = None,
         client: str = "",
+        scoring: Scoring | None = None,
     ) -> int:
         """Submit a prompt; `collect` or `deliveries` brings what follows it. Returns the request's number.
 
         boundaries: positions where a later request may branch off. index: which answer to one prompt this is.
-        guide: says what may be sampled and what must follow. client: between clients the engine is fair.
+        guide: says what may be sampled and what must follow. client: between clients the engine is fair. scoring:
+        of the prompt, complete before the first token comes.
         `cancel` the number when you are done with it, also after its end.
         Raises CapacityError for a prompt longer than the context, RequestError for an empty one.
         """
@@ -123,17 +125,12 @@ class Engine:
             raise RequestError(f"max_tokens is {max_tokens}: choose at least 1")
         self._check_bias(sampling)
         most = room if max_tokens is None else min(max_tokens, room)
+        work = Generation(sampling.seeded(), most, index, frozenset(stop_ids), guide, scoring)
         # The state just before the prompt's last token lets the same prompt, or a longer one, go on from there.
-        request = Request(
-            Sequence(tokens, boundaries=(*boundaries, len(tokens) - 1)),
-            len(tokens),
-            sampling=sampling.seeded(),
-            most_tokens=most,
-            index=index,
-            stop_ids=frozenset(stop_ids),
-            guide=guide,
-        )
-        return self._submit(request, len(tokens) + most, len(tokens) - 1, chunk, client)
+        last = len(tokens) - 1
+        sequence = Sequence(tokens, boundaries=(*boundaries, last))
+        limit = last if scoring is None else self._first_row(scoring, len(tokens))
+        return self._submit(sequence, work, len(tokens) + most, limit, chunk, client)
 
     def collect(self) -> list[Delivery]:
         """The news of all requests since the last call, in the order in which they came."""
@@ -152,28 +149,47 @@ class Engine:
                 return []
             self.step()
 
+    def submit_scoring(
+        self, tokens: Tokens[int], scoring: Scoring, *, chunk: int | None = None, client: str = ""
+    ) -> int:
+        """Run the tokens up to the last of `scoring.rows`; the last news of it has no token.
+
+        Returns the request's number. Raises as `generate` does.
+        """
+        self._check(tokens, chunk)
+        limit = self._first_row(scoring, len(tokens))
+        upto = len(tokens) if scoring.observe is not None else scoring.rows[-1] + 1
+        return self._submit(Sequence(tokens[:upto]), scoring, upto, limit, chunk, client)
+
     def score(
-        self, tokens: Tokens[int], receive: Receive, *, rows: Tokens[int] | None = None, chunk: int | None = None
+        self,
+        tokens: Tokens[int],
+        receive: Receive,
+        *,
+        rows: Tokens[int] | None = None,
+        chunk: int | None = None,
+        observe: ObserveRows | None = None,
     ) -> None:
         """Run the tokens and hand the logits of `rows` (ascending positions, default all) to `receive`.
 
-        At most HEAD_ROWS at a time, ascending. Other requests go on meanwhile. Raises as `generate` does, and
-        NumericsError when a logit is not finite.
+        At most HEAD_ROWS at a time, ascending. observe: sees the hidden states of all tokens. Other requests go on
+        meanwhile. Raises as `generate` does, and NumericsError when a logit is not finite.
         """
-        self._check(tokens, chunk)
-        wanted = tuple(range(len(tokens))) if rows is None else tuple(sorted(set(rows)))
-        if not wanted or wanted[0] < 0 or wanted[-1] >= len(tokens):
-            raise RequestError(f"rows must lie between 0 and {len(tokens) - 1}, the last token's")
-        upto = tokens[: wanted[-1] + 1]
-        request = Request(Sequence(upto), len(upto), receive=receive, rows=wanted)
-        number = self._submit(request, len(upto), wanted[0], chunk, "")
+        wanted = range(len(tokens)) if rows is None else sorted(set(rows))
+        number = self.submit_scoring(tokens, Scoring(tuple(wanted), receive, observe), chunk=chunk)
         try:
-            while number in self._requests:
-                self.step()
+            for delivery in self.deliveries([number]):
+                if delivery.error is not None:
+                    raise delivery.error
         finally:
             self.cancel(number)
-        if request.error is not None:
-            raise request.error
+
+    def _first_row(self, scoring: Scoring, tokens: int) -> int:
+        """The first row that is to be computed. Raises RequestError for rows out of range."""
+        rows = scoring.rows
+        if not rows or rows[0] < 0 or rows[-1] >= tokens:
+            raise RequestError(f"rows must lie between 0 and {tokens - 1}, the last token's")
+        return rows[0] if scoring.observe is None else 0
 
     def cancel(self, number: int) -> None:
         """Forget a request and its news; what it computed may serve a later one. Harmless when it is over."""
@@ -214,10 +230,7 @@ class Engine:
 
     def _fail(self, number: int, error: Exception, *, keep: bool = True) -> None:
         """The request is over; other requests go on."""
-        request = self._requests[number]
-        request.error = error
-        if request.receive is None:
-            self._news.append(failure(number, request, error))
+        self._news.append(end(number, self._requests[number], error))
         self._finish(number, keep=keep)
 
     def _check(self, tokens: Tokens[int], chunk: int | None) -> None:
@@ -240,12 +253,14 @@ class Engine:
                     f"logit_bias names token {token}, the vocabulary ends at {self.runner.vocab_size - 1}"
                 )
 
-    def _submit(self, request: Request, longest: int, limit: int, chunk: int | None, client: str) -> int:
+    def _submit(
+        self, sequence: Sequence, work: Generation | Scoring, longest: int, limit: int, chunk: int | None, client: str
+    ) -> int:
         number = self._next
         demand = self.runner.layout.demand(longest)
-        self._ledger.submit(number, request.sequence, demand, limit, chunk, client)
+        self._ledger.submit(number, sequence, demand, limit, chunk, client)
         self._next += 1
-        self._requests[number] = request
+        self._requests[number] = Request(sequence, len(sequence.tokens), work)
         return number
 
     # --- the loop ----------------------------------------------------------------------------------------------
@@ -272,7 +287,7 @@ class Engine:
             began = time.perf_counter()
             step = build_step([(self._requests[span.number].sequence, span.rows) for span in spans])
             with self.runner.frame():
-                hidden = self.runner.forward(self._state, step)
+                hidden = self.runner.forward(self._state, step, self._observer(spans, step))
                 self._deliver(spans, step, hidden)
             self.scheduler.measured(answers, rows, time.perf_counter() - began)
         except BaseException as error:
@@ -300,48 +315,66 @@ class Engine:
 
     def _deliver(self, spans: tuple[Span, ...], step: Step, hidden: Float32) -> None:
         """Hand out the logits of a step, sample, and move every sequence on."""
-        asking: list[tuple[int, int]] = []
+        asking: list[tuple[int, Generation, int]] = []
         for span, first in zip(spans, step.span_starts.tolist(), strict=False):
-            request = self._requests[span.number]
-            if request.receive is not None and not self._score(request, hidden[first : first + span.rows]):
-                self._fail(span.number, not_finite(), keep=False)
+            request, behind = self._requests[span.number], first + span.rows
+            try:
+                self._score(request, hidden[first:behind])
+            except Exception as error:  # a logit is not finite, or what receives the logits fails
+                self._fail(span.number, error, keep=False)
                 continue
             self._ledger.computed(span)
             self._computed_tokens += span.rows
             if self.scheduler.remaining(span.number) == 0:
-                if request.sampling is None:
+                if isinstance(request.work, Scoring):
+                    self._news.append(end(span.number, request))
                     self._finish(span.number)
                 else:
-                    asking.append((span.number, first + span.rows - 1))
+                    asking.append((span.number, request.work, behind - 1))
         if asking:
-            self._sample([number for number, _ in asking], self.runner.head(hidden[[row for _, row in asking]]))
+            self._sample(asking, self.runner.head(hidden[[row for _, _, row in asking]]))
 
-    def _score(self, request: Request, hidden: Float32) -> bool:
-        """Hand out the rows that were asked for; whether they are finite."""
-        assert request.receive is not None
-        begin = request.sequence.computed
-        rows = [row - begin for row in request.rows if begin <= row < begin + len(hidden)]
+    def _observer(self, spans: tuple[Span, ...], step: Step) -> Observe | None:
+        """What shows the rows of each span to the request that observes them; None: no request does."""
+        places = []
+        for span, first in zip(spans, step.span_starts.tolist(), strict=False):
+            request = self._requests[span.number]
+            if request.scoring is not None and request.scoring.observe is not None:
+                place = slice(first, first + span.rows)
+                places.append((request.scoring.observe, request.sequence.computed, place))
+
+        def observe(layer: int, hidden: Float32) -> None:
+            for show, position, place in places:
+                show(layer, position, hidden[place])
+
+        return observe if places else None
+
+    def _score(self, request: Request, hidden: Float32) -> None:
+        """Hand out the logits that the request scores. Raises NumericsError."""
+        scoring, begin = request.scoring, request.sequence.computed
+        if scoring is None:
+            return
+        rows = [row - begin for row in scoring.rows if begin <= row < begin + len(hidden)]
         for run in runs(rows, HEAD_ROWS):
             with self.runner.frame():
                 logits = self.runner.head(hidden[run.start : run.stop])
                 if not self.runner.is_finite(logits):
-                    return False
-                request.receive(begin + run.start, logits)
-        return True
+                    raise not_finite()
+                scoring.receive(begin + run.start, logits)
 
-    def _sample(self, numbers: list[int], logits: Float32) -> None:
+    def _sample(self, asking: list[tuple[int, Generation, int]], logits: Float32) -> None:
         finite = self.runner.is_finite(logits)
-        for row, number in enumerate(numbers):
+        for row, (number, work, _) in enumerate(asking):
             request = self._requests[number]
             if not finite and not self.runner.is_finite(logits[row : row + 1]):
                 self._fail(number, not_finite(), keep=False)
                 continue
             try:
-                drawn = draw(self.runner, request, logits[row])
+                drawn = draw(self.runner, request, work, logits[row])
             except Exception as error:  # of the guide, or none is allowed: this request's alone
                 self._fail(number, error)
                 continue
-            for delivery in deliveries(number, request, drawn, self.context):
+            for delivery in deliveries(number, request, work, drawn, self.context):
                 self._ledger.extend(number, delivery.sampled.id)
                 self._news.append(delivery)
                 if delivery.finish_reason is not None:

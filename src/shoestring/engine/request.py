@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -22,14 +22,17 @@ FinishReason = Literal["stop", "length", "context", "tool_calls"]
 
 #: Called with the position of the first row and logits [rows, vocab_size], valid during the call.
 Receive = Callable[[int, Float32], None]
+#: Called with a layer (models/step.py, Observe), the position of the first row and hidden states
+#: [rows, hidden_size], valid during the call.
+ObserveRows = Callable[[int, int, Float32], None]
 
 
 @dataclass(frozen=True)
 class Delivery:
     """A token of request `number`, its place in the sequence, and why it is the last one, if it is.
 
-    forced: the guide put it there, it was not sampled. error: the request failed and is over; there is no token
-    then (`sampled` holds −1), and other requests go on.
+    forced: the guide put it there, it was not sampled. error: the request failed and is over; other requests go on.
+    Where there is no token, because the request failed or only scored its tokens, `sampled.id` is −1.
     """
 
     number: int
@@ -75,20 +78,37 @@ class Counts:
     computed_tokens: int
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """Hand out the logits of `rows` (ascending positions), and show the hidden states of all rows to `observe`."""
+
+    rows: tuple[int, ...]
+    receive: Receive
+    observe: ObserveRows | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Sample up to `most_tokens` tokens behind the prompt. prompt: score the prompt on the way."""
+
+    sampling: Sampling
+    most_tokens: int
+    index: int = 0
+    stop_ids: frozenset[int] = frozenset()
+    guide: Guide | None = None
+    prompt: Scoring | None = None
+
+
 @dataclass
 class Request:
     """One request while it waits or runs, and its counters afterwards."""
 
     sequence: Sequence
     prompt_length: int
+    work: Generation | Scoring
     cached_tokens: int = 0
-    # to generate:
-    sampling: Sampling | None = None
-    most_tokens: int = 0
-    index: int = 0
-    stop_ids: frozenset[int] = field(default_factory=frozenset)
-    guide: Guide | None = None
-    # to score:
-    receive: Receive | None = None
-    rows: tuple[int, ...] = ()
-    error: Exception | None = None
+
+    @property
+    def scoring(self) -> Scoring | None:
+        """What it scores: all of it, or the prompt of a generation."""
+        return self.work if isinstance(self.work, Scoring) else self.work.prompt
