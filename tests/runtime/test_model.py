@@ -15,7 +15,8 @@ from scripted_text import END_THINK, ByteTokenizer, scripted
 from shoestring.engine.sampler import Sampled
 from shoestring.errors import CapacityError, RequestError
 from shoestring.output.form import form_of
-from shoestring.output.pieces import Answer
+from shoestring.output.machine import OutputMachine
+from shoestring.output.pieces import Pieces
 from shoestring.output.stops import StopStrings
 
 
@@ -86,7 +87,7 @@ def test_an_iterator_that_is_closed_frees_its_place() -> None:
     model = scripted({"hi": b"a long answer"})
     pieces = model.generate(["hi", "hi"])
     next(pieces)
-    pieces.close()  # type: ignore[attr-defined]
+    pieces.close()
     assert model.engine.idle
     model.engine.check()
     assert said(model, "hi") == "a long answer"
@@ -182,8 +183,8 @@ def test_stop_strings_show_what_precedes_the_first(text: str, stops: list[str], 
 
 @given(st.text(max_size=20))
 def test_broken_utf8_is_never_shown(text: str) -> None:
-    answer = Answer(0, form_of(ByteTokenizer(), "qwen3_5", chat=False))
-    shown = [piece.text for byte in text.encode() for piece in answer.push(Sampled(byte), None)]
+    machine, maker = OutputMachine(form_of(ByteTokenizer(), "qwen3_5", chat=False)), Pieces(0)
+    shown = [piece.text for byte in text.encode() for piece in maker.take(machine.push(Sampled(byte), None), ())]
     assert "".join(shown) == text
 
 

@@ -11,8 +11,8 @@ import pytest
 from shoestring.errors import NumericsError
 from shoestring.output.events import Content, Thinking, ToolCall, ToolCallArguments
 from shoestring.runtime.model import Model
+from shoestring.runtime.prompt import chat_prompt
 from shoestring.server.errors import ApiError
-from shoestring.server.prompts import chat_prompt
 from shoestring.server.request import (
     ChatRequest,
     CompletionRequest,
@@ -267,7 +267,7 @@ def test_boundaries_stand_before_every_message_and_behind_the_last(family: Famil
     def rendered(count: int, opened: bool = False) -> tuple[int, ...]:
         return tuple(model.template.render(messages[:count], add_generation_prompt=opened).token_ids)
 
-    prompt = chat_prompt(model, ChatRequest(tuple(messages)))
+    prompt = chat_prompt(model.template, ChatRequest(tuple(messages)))
     assert prompt.tokens == rendered(4, opened=True)
     for count in (2, 4):  # the template refuses conversations without a user
         assert len(rendered(count)) in prompt.boundaries
@@ -275,7 +275,7 @@ def test_boundaries_stand_before_every_message_and_behind_the_last(family: Famil
     # before system (llama4 writes a beginning of text), user, assistant and user, and behind all
     assert len(prompt.boundaries) == (4 if family == "qwen3_5" else 5)
     # an edit of the last user message shares everything before it
-    edited = chat_prompt(model, ChatRequest((*messages[:3], {"role": "user", "content": "other"})))
+    edited = chat_prompt(model.template, ChatRequest((*messages[:3], {"role": "user", "content": "other"})))
     shared = next(i for i, (a, b) in enumerate(zip(prompt.tokens, edited.tokens, strict=False)) if a != b)
     assert max(b for b in prompt.boundaries if b <= shared) == max(b for b in edited.boundaries if b <= shared)
     assert max(b for b in prompt.boundaries if b <= shared) > len(rendered(2))

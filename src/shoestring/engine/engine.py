@@ -197,6 +197,12 @@ class Engine:
         self._over.pop(number, None)
         self._news = [delivery for delivery in self._news if delivery.number != number]
 
+    def close(self) -> None:
+        """Free weights and state. All requests are over, and there can be no others."""
+        for number in [*self._requests]:
+            self.cancel(number)
+        del self.runner, self._state
+
     def status(self, number: int) -> Status:
         """How far a request is; of one that was cancelled or never there: over, without numbers."""
         request = self._requests.get(number) or self._over.get(number)

@@ -35,6 +35,10 @@ class Runner(Protocol):
     def vocab_size(self) -> int:
         """Width of a row of logits."""
 
+    @property
+    def layers(self) -> int:
+        """Layers, and so the number of the last hidden state that `forward` shows."""
+
     def frame(self) -> AbstractContextManager[object]:
         """Everything that is computed inside is free again afterwards."""
 
@@ -80,6 +84,10 @@ class FamilyRunner:
     @property
     def vocab_size(self) -> int:
         return self._weights.config.vocab_size
+
+    @property
+    def layers(self) -> int:
+        return len(self._weights.layers)
 
     def frame(self) -> AbstractContextManager[object]:
         return self._workspace

@@ -65,6 +65,10 @@ class ScriptedRunner:
     def vocab_size(self) -> int:
         return self._vocab_size
 
+    @property
+    def layers(self) -> int:
+        return 0
+
     def frame(self) -> AbstractContextManager[object]:
         return nullcontext()
 

@@ -1,14 +1,13 @@
 """Model: a loaded checkpoint with its tokenizer, template and engine; what `shoestring.load` returns.
 
-Owns the Python API: logits, generate, perplexity. Everything below it knows tokens only.
+Owns the Python API. `submit` is the one way into the engine: `generate`, the command line and the server use it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,61 +15,23 @@ import numpy.typing as npt
 from shoestring.engine.engine import Engine
 from shoestring.engine.sampler import Sampling
 from shoestring.errors import RequestError
-from shoestring.output.form import form_of
-from shoestring.output.pieces import Answer, Piece
-from shoestring.output.syntax import Vocabulary
+from shoestring.output.form import Form, form_of
+from shoestring.output.request import Constraint, ToolChoice
 from shoestring.runtime import perplexity as perplexities
+from shoestring.runtime.answers import Answers
 from shoestring.runtime.default_sampling import default_sampling
+from shoestring.runtime.prompt import Prompt, Template, Tokenizer, chat_prompt, raw_prompt, text_tokens
+from shoestring.runtime.request import ChatRequest, GenerationOptions, Message, Request, requests_of
+from shoestring.runtime.stream import Stream
 
 Float32 = npt.NDArray[np.float32]
-Message = Mapping[str, Any]
-
-
-class Tokenizer(Vocabulary, Protocol):
-    """What a model asks of a tokenizer (checkpoint/text/tokenizer.py), beside what the output does."""
-
-    @property
-    def bos_id(self) -> int | None: ...
-    @property
-    def add_bos(self) -> bool: ...
-
-
-class Rendered(Protocol):
-    """A rendered conversation (checkpoint/text/chat_template.py)."""
-
-    @property
-    def token_ids(self) -> tuple[int, ...]: ...
-    @property
-    def inside_thinking(self) -> bool: ...
-
-
-class Template(Protocol):
-    """What a model asks of a chat template."""
-
-    def render(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Message] | None = None,
-        enable_thinking: bool | None = None,
-        add_generation_prompt: bool = True,
-        **kwargs: Any,
-    ) -> Rendered: ...
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """Tokens to go on from, where later requests may branch off, and whether the answer begins in thinking."""
-
-    tokens: tuple[int, ...]
-    boundaries: tuple[int, ...] = ()
-    chat: bool = False
-    inside_thinking: bool = False
+Ids = Sequence[int] | npt.NDArray[np.integer]
 
 
 class Model:
     """A model ready to answer. Not thread-safe; several answers at once are a batch of `generate`.
 
-    family: "qwen3_5" or "llama4". check: called before each use, raises CheckpointError when the files changed.
+    As a context manager it is closed at the end of the block.
     """
 
     def __init__(
@@ -83,12 +44,42 @@ class Model:
         generation_config: Mapping[str, Any] | None = None,
         check: Callable[[], None] | None = None,
     ) -> None:
-        self.engine = engine
+        """family: "qwen3_5" or "llama4". check: called before each use, raises when the files have changed."""
+        self._engine: Engine | None = engine
         self.tokenizer = tokenizer
         self.template = template
         self.family = family
         self._generation_config = generation_config or {}
-        self.check = check or (lambda: None)
+        self._check = check
+
+    @property
+    def engine(self) -> Engine:
+        """Raises RequestError when the model is closed."""
+        self._check_open()
+        assert self._engine is not None
+        return self._engine
+
+    def _check_open(self) -> None:
+        if self._engine is None:
+            raise RequestError("the model is closed: load it again")
+
+    def check(self) -> None:
+        """Raises CheckpointError when the model's files have changed, RequestError when it is closed."""
+        self._check_open()
+        if self._check is not None:
+            self._check()
+
+    def close(self) -> None:
+        """Free weights and state. Answers that are not over end; any further use raises RequestError."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = self._check = None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @property
     def context(self) -> int:
@@ -100,14 +91,27 @@ class Model:
         """Width of a row of logits."""
         return self.engine.runner.vocab_size
 
-    # --- logits ------------------------------------------------------------------------------------------------
+    # --- text --------------------------------------------------------------------------------------------------
 
-    def logits(
-        self,
-        tokens: Sequence[int] | npt.NDArray[np.integer],
-        rows: Sequence[int] | None = None,
-        chunk: int | None = None,
-    ) -> Float32:
+    def encode(self, text: str, *, add_bos: bool = True, allow_special: bool = False) -> list[int]:
+        """Token ids of a text, as `generate` computes it.
+
+        add_bos: behind the beginning-of-text token, where the model's texts have one. allow_special: what looks
+        like a special token is one, else it is text.
+        """
+        self._check_open()
+        if not add_bos:
+            return self.tokenizer.encode(text, allow_special=allow_special)
+        return text_tokens(self.tokenizer, text, allow_special=allow_special)
+
+    def decode(self, tokens: Ids, *, skip_special: bool = False) -> str:
+        """Text of token ids; bytes that are no UTF-8 become U+FFFD. skip_special: leave special tokens out."""
+        self._check_open()
+        return self.tokenizer.decode([int(token) for token in tokens], skip_special=skip_special)
+
+    # --- numbers -----------------------------------------------------------------------------------------------
+
+    def logits(self, tokens: Ids, rows: Sequence[int] | None = None, chunk: int | None = None) -> Float32:
         """Logits that follow the tokens at positions `rows` (default: all, in ascending order).
 
         Returns float32 [rows, vocab_size]; negative rows count from the end. chunk: rows computed in one step
@@ -116,19 +120,44 @@ class Model:
         """
         self.check()
         ids = [int(token) for token in tokens]
-        wanted = list(range(len(ids))) if rows is None else [int(row) + len(ids) * (row < 0) for row in rows]
-        place = {row: i for i, row in enumerate(wanted)}
-        out = np.empty((len(wanted), self.vocab_size), np.float32)
+        positions = list(range(len(ids))) if rows is None else [int(row) + len(ids) * (row < 0) for row in rows]
+        place = {row: i for i, row in enumerate(positions)}
+        out = np.empty((len(positions), self.vocab_size), np.float32)
 
         def receive(first: int, logits: Float32) -> None:
             for i, row in enumerate(logits):
                 out[place[first + i]] = row
 
-        self.engine.score(ids, receive, rows=wanted, chunk=chunk)
-        for i, row in enumerate(wanted):  # a row that was asked for twice
+        self.engine.score(ids, receive, rows=positions, chunk=chunk)
+        for i, row in enumerate(positions):  # a row that was asked for twice
             if place[row] != i:
                 out[i] = out[place[row]]
         return out
+
+    def hidden_states(self, tokens: Ids, layers: Sequence[int] | None = None, chunk: int | None = None) -> Float32:
+        """Hidden states of every token at `layers` (default: all), counted as transformers does.
+
+        0 is the embeddings, i the residual stream after layer i, the last (the number of layers) comes after the
+        final norm, so that the head makes logits of it; negative numbers count from the end.
+        Returns float32 [layers, tokens, hidden_size]; no bit depends on `chunk`. Raises as `logits` does.
+        """
+        self.check()
+        ids = [int(token) for token in tokens]
+        found: dict[int, Float32] = {}
+        numbers = None if layers is None else [int(layer) for layer in layers]
+        last = self.engine.runner.layers
+        for number in numbers or ():
+            if not -last - 1 <= number <= last:
+                raise RequestError(f"layer {number} does not exist: choose from 0 (embeddings) to {last} (final norm)")
+        order = list(range(last + 1)) if numbers is None else [number % (last + 1) for number in numbers]
+
+        def observe(layer: int, first: int, hidden: Float32) -> None:
+            if layer in order:
+                rows = found.setdefault(layer, np.empty((len(ids), hidden.shape[1]), np.float32))
+                rows[first : first + len(hidden)] = hidden
+
+        self.engine.score(ids, lambda first, logits: None, rows=[len(ids) - 1], chunk=chunk, observe=observe)
+        return np.stack([found[layer] for layer in order])
 
     def perplexity(
         self, text: str, context: int = perplexities.WINDOW, progress: Callable[[int, int], None] | None = None
@@ -140,46 +169,24 @@ class Model:
         """
         self.check()
         bos = self.tokenizer.bos_id if self.tokenizer.add_bos else None
-        tokens = self.tokenizer.encode(text)
-        if bos is not None:
-            tokens = [bos, *tokens]
-        return perplexities.perplexity(self.engine, tokens, window=context, bos=bos, progress=progress)
+        return perplexities.perplexity(self.engine, self.encode(text), window=context, bos=bos, progress=progress)
 
-    # --- generate ----------------------------------------------------------------------------------------------
+    # --- answers -----------------------------------------------------------------------------------------------
 
     def prompt(
         self,
         prompt: str | Sequence[int] | None = None,
         messages: Sequence[Message] | None = None,
         *,
-        tools: Sequence[Message] | None = None,
+        tools: Sequence[Message] = (),
         thinking: bool | None = None,
     ) -> Prompt:
-        """The tokens of a raw prompt (with its beginning-of-text token) or of a conversation.
+        """The tokens that `generate` would answer: of a raw prompt, or of a conversation.
 
-        thinking: whether the model shall think first, where its template knows that; None: the template's choice.
         Raises RequestError for both or none of prompt and messages, or an unknown role.
         """
-        if (prompt is None) == (messages is None):
-            raise RequestError("give either a prompt or messages")
-        if messages is not None:
-            return self._conversation(messages, tools, thinking)
-        if not isinstance(prompt, str):
-            assert prompt is not None
-            return Prompt(tuple(int(token) for token in prompt))
-        tokens = self.tokenizer.encode(prompt)
-        if self.tokenizer.add_bos and self.tokenizer.bos_id is not None:
-            tokens = [self.tokenizer.bos_id, *tokens]
-        return Prompt(tuple(tokens))
-
-    def _conversation(
-        self, messages: Sequence[Message], tools: Sequence[Message] | None, thinking: bool | None
-    ) -> Prompt:
-        rendered = self.template.render(messages, tools, thinking)
-        whole = self.template.render(messages, tools, thinking, add_generation_prompt=False).token_ids
-        # Where the next turn branches off: behind the last message, before what opens the answer.
-        end = next((i for i, (a, b) in enumerate(zip(whole, rendered.token_ids, strict=False)) if a != b), len(whole))
-        return Prompt(tuple(rendered.token_ids), (end,), chat=True, inside_thinking=rendered.inside_thinking)
+        (request,) = requests_of(prompt, messages, GenerationOptions(), tools=tuple(tools), thinking=thinking)
+        return self.prompt_of(request)
 
     def default_sampling(self, *, thinking: bool) -> Sampling:
         """generation_config.json of the checkpoint, else what the vendor recommends."""
@@ -190,111 +197,115 @@ class Model:
         prompt: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]] | None = None,
         messages: Sequence[Message] | Sequence[Sequence[Message]] | None = None,
         *,
-        tools: Sequence[Message] | None = None,
+        tools: Sequence[Message] = (),
+        tool_choice: ToolChoice | str = "auto",
+        parallel_tool_calls: bool = True,
         thinking: bool | None = None,
+        thinking_budget: int | None = None,
+        constraint: Constraint | None = None,
+        n: int = 1,
         max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
         stop_ids: Sequence[int] = (),
         ignore_eos: bool = False,
         chunk: int | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        presence_penalty: float | None = None,
-        frequency_penalty: float | None = None,
-        repetition_penalty: float | None = None,
-        logit_bias: Mapping[int, float] | None = None,
-        seed: int | None = None,
-        logprobs: int | None = None,
-    ) -> Iterator[Piece]:
+        **sampling: Any,
+    ) -> Stream:
         """Answer one prompt (text or token ids), one conversation, or a list of either: a batch.
 
-        Pieces come as they are computed, those of a batch interleaved; `piece.index` tells whose they are, and an
-        answer's last piece has a finish_reason. An answer's tokens depend on its own prompt, options and seed
-        alone, whatever else is in the batch. Closing the iterator ends all answers.
+        Pieces come as they are computed, those of a batch interleaved: `piece.index` says of which prompt,
+        `piece.choice` which of its `n` answers; an answer's last piece has a finish_reason. An answer's tokens depend
+        on its own prompt, options and seed alone, whatever else is in the batch.
 
-        max_tokens: default until the context is full. stop: the answer ends before any of these strings.
-        stop_ids: token ids that end it, beside the model's own (unless ignore_eos). Options left None follow
-        `default_sampling`; the others are explained at `Sampling`.
+        tools: in OpenAI's shape; complete calls come as `piece.calls`. tool_choice: "auto", "none", "required", or
+        ToolChoice("required", NAME). thinking: whether the model thinks first; None: its template's choice.
+        thinking_budget: most tokens of it. constraint: the form of the content. max_tokens: default until the context
+        is full. stop: the answer ends before any of these strings. stop_ids: token ids that end it, beside the
+        model's own (unless ignore_eos). sampling: fields of Sampling (temperature, seed, logprobs, …); those left out
+        or None follow `default_sampling`.
 
         Errors are raised at the call, not at the first piece: RequestError, CapacityError, CheckpointError.
         """
         self.check()
-        prompts = [self.prompt(p, m, tools=tools, thinking=thinking) for p, m in batch(prompt, messages)]
-        options: dict[str, Any] = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "min_p": min_p,
-            "presence_penalty": presence_penalty,
-            "frequency_penalty": frequency_penalty,
-            "repetition_penalty": repetition_penalty,
-            "logit_bias": logit_bias,
-            "seed": seed,
-            "logprobs": logprobs,
-        }
-        given = {name: value for name, value in options.items() if value is not None}
-        stops = (stop,) if isinstance(stop, str) else tuple(stop)
-        ends = frozenset(stop_ids) | (frozenset() if ignore_eos else self.tokenizer.eos_ids)
-        answers: dict[int, Answer] = {}
+        options = GenerationOptions(
+            sampling,
+            max_tokens=max_tokens,
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            stop_ids=frozenset(stop_ids),
+            n=n,
+            ignore_eos=ignore_eos,
+            constraint=constraint,
+            chunk=chunk,
+        )
+        requests = requests_of(
+            prompt,
+            messages,
+            options,
+            tools=tuple(tools or ()),
+            tool_choice=_tool_choice(tool_choice),
+            parallel_tool_calls=parallel_tool_calls,
+            thinking=thinking,
+            thinking_budget=thinking_budget,
+        )
+        prompts, form = [self.prompt_of(request) for request in requests], self.form_of(requests[0])
+        batch: list[Answers] = []
         try:
-            for index, one in enumerate(prompts):
-                sampling = dataclasses.replace(self.default_sampling(thinking=one.inside_thinking), **given)
-                number = self.engine.generate(
-                    one.tokens,
-                    sampling,
-                    max_tokens=max_tokens,
-                    stop_ids=ends,
-                    boundaries=one.boundaries,
-                    chunk=chunk,
-                )
-                form = form_of(self.tokenizer, self.family, chat=one.chat, stops=stops, hidden_ids=ends)
-                answers[number] = Answer(index, form, one.inside_thinking)
+            for one in prompts:
+                batch.append(self.submit(one, options, form))
         except BaseException:
-            self._cancel(answers)
+            for answers in batch:
+                answers.close()
             raise
-        return self._pieces(answers)
+        return Stream(lambda: self.engine, batch)
 
-    def _pieces(self, answers: dict[int, Answer]) -> Iterator[Piece]:
-        try:
-            while not all(answer.finished for answer in answers.values()):
-                news = self.engine.deliveries(list(answers))
-                if not news:
-                    raise RequestError("the answer was given up, because another request failed in the same step")
-                for delivery in news:
-                    if delivery.error is not None:
-                        raise delivery.error
-                    answer, sampled = answers[delivery.number], delivery.sampled
-                    if answer.finished:
-                        continue
-                    pieces = answer.push(sampled, delivery.finish_reason)
-                    if answer.finished:
-                        self.engine.cancel(delivery.number)
-                    yield from pieces
-        finally:
-            self._cancel(answers)
+    def prompt_of(self, request: Request) -> Prompt:
+        """A request's prompt. Any thread may call this. Raises RequestError, TokenizerError."""
+        if isinstance(request, ChatRequest):
+            return chat_prompt(self.template, request)
+        return raw_prompt(self.tokenizer, request.prompt)
 
-    def _cancel(self, answers: Mapping[int, Answer]) -> None:
-        for number in answers:
-            self.engine.cancel(number)
+    def form_of(self, request: Request) -> Form:
+        """The form of a request's answers. Any thread may call this. Raises RequestError."""
+        options = request.options
+        chat: dict[str, Any] = {"chat": False}
+        if isinstance(request, ChatRequest):
+            chat = {
+                "tools": request.tools,
+                "tool_choice": request.tool_choice,
+                "parallel_tool_calls": request.parallel_tool_calls,
+                "thinking_budget": request.thinking_budget,
+            }
+        ends = options.stop_ids | (frozenset() if options.ignore_eos else self.tokenizer.eos_ids)
+        return form_of(
+            self.tokenizer,
+            self.family,
+            constraint=options.constraint,
+            stops=options.stop,
+            hidden_ids=ends,
+            # A token that is forced has no log-probability; the answer is the same.
+            force=options.sampling.get("logprobs") is None,
+            **chat,
+        )
+
+    def submit(self, prompt: Prompt, options: GenerationOptions, form: Form) -> Answers:
+        """Give a prompt to the engine. Its `deliveries` go to the answers' `take`, `close` ends them.
+
+        Only the thread that steps the engine may call this. Raises CapacityError, RequestError, CheckpointError;
+        then nothing is left in the engine.
+        """
+        self.check()
+        chosen = {name: value for name, value in options.sampling.items() if value is not None}
+        sampling = dataclasses.replace(self.default_sampling(thinking=prompt.inside_thinking), **chosen).seeded()
+        if options.n < 1:
+            raise RequestError(f"n is {options.n}: choose at least 1")
+        if options.prompt_logprobs and max(prompt.tokens) >= self.tokenizer.vocab_size:
+            raise RequestError(f"token {max(prompt.tokens)} cannot be scored: the vocabulary has no such token")
+        return Answers(self.engine, prompt, sampling, options, form)
 
 
-def batch(prompt: Any, messages: Any) -> list[tuple[str | Sequence[int] | None, Sequence[Message] | None]]:
-    """One prompt or conversation as a list of one, a list of them as it is."""
-    if prompt is not None and messages is not None:
-        raise RequestError("give either a prompt or messages, not both")
-    if messages is not None:
-        if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
-            raise RequestError("messages must be a list of messages, or a list of such lists")
-        if isinstance(messages[0], Mapping):
-            return [(None, messages)]
-        return [(None, conversation) for conversation in messages]
-    if isinstance(prompt, str):
-        return [(prompt, None)]
-    items = prompt.tolist() if isinstance(prompt, np.ndarray) else prompt
-    if not isinstance(items, Sequence) or not items:
-        raise RequestError("the prompt must be a text, a list of token ids, or a list of either")
-    if isinstance(items[0], int | np.integer):
-        return [(items, None)]
-    return [(item, None) for item in items]
+def _tool_choice(choice: ToolChoice | str) -> ToolChoice:
+    if isinstance(choice, ToolChoice):
+        return choice
+    if choice not in ("auto", "none", "required"):
+        raise RequestError(f'tool_choice is {choice!r}: choose "auto", "none", "required" or ToolChoice(…)')
+    return ToolChoice(choice)  # type: ignore[arg-type]

@@ -8,25 +8,24 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from shoestring.engine.engine import Delivery, Engine
-from shoestring.engine.request import Counts
+from shoestring.engine.request import Counts, Delivery
+from shoestring.runtime.answers import Answers, Delta, Finished
+from shoestring.runtime.model import Model
 from shoestring.server.errors import ApiError, from_exception, shutting_down
-from shoestring.server.machines import taken
-from shoestring.server.request import Progress, Started, StreamItem, Usage
+from shoestring.server.request import Progress, Started, StreamItem
 from shoestring.server.ticket import End, Ticket
 
 
 class EngineThread:
     """Owns the engine from `start` to `stop`."""
 
-    def __init__(self, engine: Engine, check: Callable[[], None] = lambda: None) -> None:
-        """check: called before a request is taken, raises when the model's files have changed."""
-        self._engine = engine
-        self._check = check
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._engine = model.engine
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._owners: dict[int, tuple[Ticket, int]] = {}
+        self._owners: dict[int, Ticket] = {}
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         #: steps run so far
         self.steps = 0
@@ -68,7 +67,7 @@ class EngineThread:
             self.steps += 1
             self._dispatch()
         self._refuse_rest()
-        for ticket in dict.fromkeys(ticket for ticket, _ in self._owners.values()):
+        for ticket in self._tickets():
             self._end(ticket, shutting_down())
 
     def _read_inbox(self) -> bool:
@@ -93,25 +92,15 @@ class EngineThread:
         if ticket.over:
             return
         try:
-            self._check()
-            for choice, machine in enumerate(ticket.machines):
-                number = self._engine.generate(
-                    ticket.prompt.tokens,
-                    ticket.sampling,
-                    max_tokens=ticket.max_tokens,
-                    stop_ids=ticket.stop_ids,
-                    boundaries=ticket.prompt.boundaries,
-                    index=choice,
-                    guide=machine,
-                    client=ticket.client,
-                )
-                ticket.numbers.append(number)
-                ticket.unfinished.add(choice)
-                self._owners[number] = (ticket, choice)
+            ticket.answers = self._model.submit(ticket.prompt, ticket.options, ticket.form)
+            self._owners |= dict.fromkeys(ticket.answers.numbers, ticket)
             ticket.accept()
         except Exception as error:
             ticket.accept(from_exception(error))
             self._end(ticket, None)
+
+    def _tickets(self) -> Iterable[Ticket]:
+        return dict.fromkeys(self._owners.values())
 
     def _cancel(self, ticket: Ticket) -> None:
         if not ticket.over:
@@ -121,17 +110,16 @@ class EngineThread:
     def _end(self, ticket: Ticket, end: End) -> None:
         ticket.over = True
         ticket.accept(end)
-        for number in ticket.numbers:
-            self._engine.cancel(number)
-            self._owners.pop(number, None)
+        if ticket.answers is not None:
+            ticket.answers.close()
+        self._owners = {number: owner for number, owner in self._owners.items() if owner is not ticket}
         ticket.send([end])
 
     def _failed(self, error: Exception) -> None:
         """End the requests that the failed step has dropped; where it dropped none, all of them."""
         told = self._told(error)
-        tickets = list(dict.fromkeys(ticket for ticket, _ in self._owners.values()))
-        lost = [ticket for ticket in tickets if any(self._is_lost(ticket, choice) for choice in ticket.unfinished)]
-        for ticket in lost or tickets:
+        tickets = list(self._tickets())
+        for ticket in [t for t in tickets if t.answers and t.answers.is_lost()] or tickets:
             self._end(ticket, told)
 
     def _told(self, error: Exception) -> ApiError:
@@ -139,38 +127,37 @@ class EngineThread:
         told = from_exception(error)
         return told if told.status >= 500 else ApiError(500, told.message, "step_failed")
 
-    def _is_lost(self, ticket: Ticket, choice: int) -> bool:
-        return self._engine.status(ticket.numbers[choice]).state == "over"
-
     def _dispatch(self) -> None:
         now = time.perf_counter()
         news: dict[Ticket, list[Delivery]] = {}
         for delivery in self._engine.collect():
-            owner = self._owners.get(delivery.number)
-            if owner is not None:
-                news.setdefault(owner[0], []).append(delivery)
-        for ticket in dict.fromkeys(ticket for ticket, _ in self._owners.values()):
-            items: list[StreamItem | End] = self._progress(ticket, now)
+            if delivery.number in self._owners:
+                news.setdefault(self._owners[delivery.number], []).append(delivery)
+        for ticket in self._tickets():
+            answers = ticket.answers
+            assert answers is not None
+            items: list[StreamItem | End] = self._progress(ticket, answers, now)
             try:
                 for delivery in news.get(ticket, ()):
-                    items += self._deliver(ticket, delivery, now)
+                    found = answers.take(delivery)
+                    self._record(ticket, found, now)
+                    items += found
             except Exception as error:
                 ticket.send(items)
                 self._end(ticket, self._told(error))
                 continue
             ticket.send(items)
-            if not ticket.unfinished and not ticket.over:
+            if not answers.numbers:
                 self._end(ticket, None)
 
-    def _progress(self, ticket: Ticket, now: float) -> list[StreamItem | End]:
+    def _progress(self, ticket: Ticket, answers: Answers, now: float) -> list[StreamItem | End]:
         """That a request has begun, and how much of its prompt is computed."""
-        status = self._engine.status(ticket.numbers[0])
+        status = self._engine.status(answers.numbers[0])
         items: list[StreamItem | End] = []
         if status.state == "waiting":
             return items
         if not ticket.started:
             ticket.started = True
-            ticket.cached_tokens = status.cached_tokens
             ticket.record.admitted = now
             ticket.record.cached_tokens += status.cached_tokens
             items.append(Started(len(ticket.prompt.tokens), status.cached_tokens))
@@ -180,28 +167,17 @@ class EngineThread:
             items.append(Progress(computed, len(ticket.prompt.tokens)))
         return items
 
-    def _deliver(self, ticket: Ticket, delivery: Delivery, now: float) -> list[StreamItem | End]:
-        _, choice = self._owners[delivery.number]
-        if choice not in ticket.unfinished:
-            return []
-        if delivery.error is not None:
-            raise delivery.error
+    def _record(self, ticket: Ticket, items: Iterable[StreamItem], now: float) -> None:
+        """Times, tokens and ends, for the log and the metrics."""
         record = ticket.record
-        ticket.output_tokens += 1
-        record.output_tokens += 1
-        record.first_token = record.first_token or now
-        record.last_token = now
-        if choice in ticket.latest:
-            record.gaps.append(now - ticket.latest[choice])
-        ticket.latest[choice] = now
-        delta, finished = taken(ticket.machines[choice], choice, delivery)
-        items: list[StreamItem | End] = [delta]
-        if finished is not None:
-            items.append(finished)
-            record.finish = f"{record.finish}+{finished.reason}" if record.finish else finished.reason
-            ticket.unfinished.discard(choice)
-            self._engine.cancel(delivery.number)
-            if not ticket.unfinished:
-                thinking = sum(machine.thinking_tokens for machine in ticket.machines)
-                items.append(Usage(len(ticket.prompt.tokens), ticket.cached_tokens, ticket.output_tokens, thinking))
-        return items
+        for item in items:
+            match item:
+                case Delta(choice):
+                    record.output_tokens += 1
+                    record.first_token = record.first_token or now
+                    record.last_token = now
+                    if choice in ticket.latest:
+                        record.gaps.append(now - ticket.latest[choice])
+                    ticket.latest[choice] = now
+                case Finished(_, reason):
+                    record.finish = f"{record.finish}+{reason}" if record.finish else reason

@@ -7,7 +7,6 @@ is closed cancels its request.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import importlib.util
 import time
 from collections import deque
@@ -16,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from shoestring.engine.request import Counts
-from shoestring.engine.sampler import Sampling
 from shoestring.errors import ShoestringError
-from shoestring.runtime.model import Model, Prompt
-from shoestring.server import prompts
+from shoestring.runtime.model import Model
+from shoestring.runtime.prompt import Prompt
 from shoestring.server.engine_thread import EngineThread
 from shoestring.server.errors import (
     bad_request,
@@ -32,7 +30,6 @@ from shoestring.server.errors import (
 from shoestring.server.facts import ServedModel, served_model
 from shoestring.server.http import record
 from shoestring.server.limits import Limits
-from shoestring.server.machines import output_machines, stop_ids
 from shoestring.server.request import ChatRequest, CompletionRequest, GenerationOptions, StreamItem
 from shoestring.server.ticket import Ticket
 from shoestring.server.tools import check_tools
@@ -52,7 +49,7 @@ class Service:
         self.limits = limits or Limits()
         #: most requests that wait
         self.queue = queue
-        self._engine = EngineThread(model.engine, model.check)
+        self._engine = EngineThread(model)
         self._preparing = ThreadPoolExecutor(4, thread_name_prefix="prepare")
         self._tickets: set[Ticket] = set()
         #: requests that are being prepared; they count as waiting
@@ -145,20 +142,20 @@ class Service:
     async def count_tokens(self, request: ChatRequest) -> int:
         """Tokens of the prompt that `chat` would make. Raises ApiError."""
         check_tools(request, self.limits)
-        prompt = await self._prepare(prompts.chat_prompt, self.model, request)
+        prompt = await self._prepare(self.model.prompt_of, request)
         return len(prompt.tokens)
 
     async def render(self, request: ChatRequest) -> Prompt:
         """The prompt that `chat` would make. Raises ApiError."""
         check_tools(request, self.limits)
-        prompt: Prompt = await self._prepare(prompts.chat_prompt, self.model, request)
+        prompt: Prompt = await self._prepare(self.model.prompt_of, request)
         return prompt
 
     def _check_options(self, options: GenerationOptions) -> None:
         limits = self.limits
         if not 1 <= options.n <= limits.answers:
             raise bad_request(f"n is {options.n}: choose a value from 1 to {limits.answers}", param="n")
-        if options.max_tokens is not None and options.max_tokens < 1:
+        if options.max_tokens is not None and options.max_tokens < (0 if options.prompt_logprobs else 1):
             raise bad_request(f"max_tokens is {options.max_tokens}: choose at least 1", param="max_tokens")
         if len(options.stop) > limits.stop_strings:
             raise bad_request(
@@ -204,36 +201,19 @@ class Service:
         loop: asyncio.AbstractEventLoop,
         accepted: asyncio.Future[None],
     ) -> Ticket:
-        make: Any = prompts.chat_prompt if isinstance(request, ChatRequest) else prompts.completion_prompt
-        prompt: Prompt = make(self.model, request)
+        prompt, form = self.model.prompt_of(request), self.model.form_of(request)
         self._check_length(len(prompt.tokens), request.options.max_tokens)
-        options = request.options
         kept.generates = True
         kept.prompt_tokens += len(prompt.tokens)
-        return Ticket(
-            prompt,
-            self._sampling(options, prompt),
-            options.max_tokens,
-            stop_ids(self.model, request),
-            options.client,
-            output_machines(self.model, prompt, request),
-            kept,
-            loop,
-            accepted,
-        )
+        return Ticket(prompt, request.options, form, kept, loop, accepted)
 
     def _check_length(self, tokens: int, max_tokens: int | None) -> None:
         context = self.model.context
-        if tokens >= context:
+        if tokens >= context and not (tokens == context and max_tokens == 0):
             raise context_exceeded(
                 f"the prompt has {tokens} tokens and the context {context}, which the answer needs a part of: "
                 "shorten the conversation, or serve with a larger --context"
             )
-
-    def _sampling(self, options: GenerationOptions, prompt: Prompt) -> Sampling:
-        default = self.model.default_sampling(thinking=prompt.inside_thinking)
-        given = {name: value for name, value in options.sampling.items() if value is not None}
-        return dataclasses.replace(default, **given).seeded()
 
     def _retry_after(self) -> int:
         """Seconds until a place may be free: what recent requests took, shared among those that run."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from shoestring.engine.sampler import Sampling
-from shoestring.output.machine import OutputMachine
-from shoestring.runtime.model import Prompt
+from shoestring.output.form import Form
+from shoestring.runtime.answers import Answers
+from shoestring.runtime.prompt import Prompt
+from shoestring.runtime.request import GenerationOptions
 from shoestring.server.http.record import Record
 from shoestring.server.request import StreamItem
 
@@ -20,24 +21,17 @@ class Ticket:
     """The prompt and options of a request, ready for the engine, and the way back to its client."""
 
     prompt: Prompt
-    sampling: Sampling
-    max_tokens: int | None
-    stop_ids: frozenset[int]
-    client: str
-    machines: tuple[OutputMachine, ...]
+    options: GenerationOptions
+    form: Form
     record: Record
     loop: asyncio.AbstractEventLoop
     #: the engine has taken it, or says why not
     accepted: asyncio.Future[None]
     items: asyncio.Queue[StreamItem | End] = field(default_factory=asyncio.Queue)
     # --- the engine thread's own
-    #: the engine's numbers of the answers, by choice
-    numbers: list[int] = field(default_factory=list)
-    unfinished: set[int] = field(default_factory=set)
+    answers: Answers | None = None
     started: bool = False
     computed: int = -1
-    cached_tokens: int = 0
-    output_tokens: int = 0
     #: when each choice's latest token came
     latest: dict[int, float] = field(default_factory=dict)
     over: bool = False

@@ -106,20 +106,19 @@ class ModelAnswer:
     def __init__(self, model: Model, messages: list[dict[str, Any]], wanted: dict[str, Any]) -> None:
         asked = time.perf_counter()
         try:
-            prompt = model.prompt(messages=messages, thinking=wanted.get("thinking"))
-            self._pieces = model.generate(messages=messages, **wanted)
+            self.stream = model.generate(messages=messages, **wanted)
         except CapacityError as error:
             raise CapacityError(f"{error}; /clear begins a new conversation") from error
         self._context = model.context
-        self._result = Result(len(prompt.tokens), asked)
+        self._result = Result(self.stream.usage.prompt_tokens, asked)
 
     def __iter__(self) -> Iterator[tuple[str, bool]]:
-        for piece in self._pieces:
+        for piece in self.stream:
             self._result.add(piece)
             yield piece.text, piece.thinking
 
     def close(self) -> None:
-        self._pieces.close()  # type: ignore[attr-defined]
+        self.stream.close()
 
     def line(self) -> str:
         return self._result.line()

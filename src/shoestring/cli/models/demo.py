@@ -78,8 +78,9 @@ def conversation(name: str, threads: int | None) -> str:
         typer.echo(f"\n> {question}")
         messages.append({"role": "user", "content": question})
         asked = time.perf_counter()
-        result = Result(len(model.prompt(messages=messages).tokens), asked)
-        for piece in model.generate(messages=messages, temperature=0, max_tokens=MOST_TOKENS):
+        stream = model.generate(messages=messages, temperature=0, max_tokens=MOST_TOKENS)
+        result = Result(stream.usage.prompt_tokens, asked)
+        for piece in stream:
             result.add(piece)
             typer.echo(piece.text, nl=False)
             sys.stdout.flush()

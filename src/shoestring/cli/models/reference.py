@@ -19,12 +19,15 @@ from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.engine.request import FinishReason
 from shoestring.engine.sampler import Sampled, Sampling
-from shoestring.errors import CapacityError, RequestError
+from shoestring.errors import CapacityError
 from shoestring.output.form import form_of
-from shoestring.output.pieces import Answer, Piece
+from shoestring.output.machine import OutputMachine
+from shoestring.output.pieces import Piece, Pieces
 from shoestring.reference.model import generate
 from shoestring.runtime.default_sampling import default_sampling
 from shoestring.runtime.opening import open_model
+from shoestring.runtime.prompt import chat_prompt, raw_prompt
+from shoestring.runtime.request import ChatRequest
 
 NOTICE = "reference: plain numpy float64, slow, and outside of the promise of equal bits"
 
@@ -36,33 +39,29 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], wanted: Mapping
     tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)
     if "messages" in question:
         template = ChatTemplate.from_checkpoint(opened.checkpoint, tokenizer, opened.config.family)
-        rendered = template.render(question["messages"], None, wanted["thinking"])
-        tokens, thinking = list(rendered.token_ids), rendered.inside_thinking
+        prompt = chat_prompt(template, ChatRequest(tuple(question["messages"]), thinking=wanted["thinking"]))
     else:
-        tokens, thinking = tokenizer.encode(question["prompt"]), False
-        if tokenizer.add_bos and tokenizer.bos_id is not None:
-            tokens = [tokenizer.bos_id, *tokens]
-    if not tokens:
-        raise RequestError("the prompt is empty: give at least one token")
+        prompt = raw_prompt(tokenizer, question["prompt"])
+    tokens, thinking = list(prompt.tokens), prompt.inside_thinking
     room = opened.config.max_position_embeddings - len(tokens)
     if room < 1:
         raise CapacityError(f"the prompt's {len(tokens)} tokens fill the model's context: shorten it")
     most = min(room, wanted["max_tokens"] or room)
     sampling = options(opened.config.family, thinking, opened.checkpoint.generation_config, wanted)
     pick = Picker(sampling, tokenizer.vocab_size, tokens)
-    chat = "messages" in question
     ends = tokenizer.eos_ids | set(wanted["stop_ids"])
-    form = form_of(tokenizer, opened.config.family, chat=chat, stops=wanted["stop"], hidden_ids=ends)
-    answer = Answer(0, form, thinking)
+    form = form_of(tokenizer, opened.config.family, chat=prompt.chat, stops=wanted["stop"], hidden_ids=ends)
+    machine, maker = OutputMachine(form, inside_thinking=thinking), Pieces(0, thinking=thinking)
     pieces: list[Piece] = []
     for count, token in enumerate(generate(opened.config, opened.binding, tokens, pick), start=1):
         reason: FinishReason | None = "stop" if token in ends else "length" if count == most else None
-        new = answer.push(Sampled(token), reason)
+        sampled = Sampled(token)
+        new = maker.take(machine.push(sampled, reason), (sampled,), machine.finish_reason)
         pieces += new
         if not json:
             typer.echo("".join(piece.text for piece in new), nl=False)
             sys.stdout.flush()
-        if answer.finished:
+        if machine.finish_reason is not None:
             break
     if not json:
         typer.echo()

@@ -63,9 +63,9 @@ def run(
     loaded = load_model(model, threads=threads, kv_type=kv_type, context=context)
     loading = time.perf_counter() - loading
     asked = time.perf_counter()
-    prompt_tokens = len(loaded.prompt(**question, thinking=generation.thinking).tokens)
-    result = Result(prompt_tokens, asked)
-    for piece in loaded.generate(**question, **wanted):
+    stream = loaded.generate(**question, **wanted)
+    result = Result(stream.usage.prompt_tokens, asked)
+    for piece in stream:
         result.add(piece)
         if not json:
             typer.echo(piece.text, nl=False)

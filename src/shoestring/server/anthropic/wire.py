@@ -56,6 +56,7 @@ class MessageEvents:
                 return self._close()
             case Usage():
                 return self._end(item)
+        return []
 
     def _start(self, item: Started) -> dict[str, Any]:
         self._prompt["input_tokens"] = item.prompt_tokens - item.cached_tokens

@@ -1,0 +1,110 @@
+"""From a request to the tokens of its prompt, and to the places where later requests may branch off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shoestring.errors import RequestError
+from shoestring.output.syntax import Vocabulary
+from shoestring.runtime.request import ChatRequest, Message
+
+
+class Tokenizer(Vocabulary, Protocol):
+    """What a model needs of a tokenizer (checkpoint/text/tokenizer.py), beside what the output does."""
+
+    @property
+    def bos_id(self) -> int | None: ...
+    @property
+    def add_bos(self) -> bool: ...
+
+
+class Rendered(Protocol):
+    """A rendered conversation (checkpoint/text/chat_template.py)."""
+
+    @property
+    def token_ids(self) -> tuple[int, ...]: ...
+    @property
+    def inside_thinking(self) -> bool: ...
+
+
+class Template(Protocol):
+    """What a model needs of a chat template."""
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Message] | None = None,
+        enable_thinking: bool | None = None,
+        add_generation_prompt: bool = True,
+        **kwargs: Any,
+    ) -> Rendered: ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The tokens to go on from, where later requests may branch off, and whether the answer begins in thinking."""
+
+    tokens: tuple[int, ...]
+    boundaries: tuple[int, ...] = ()
+    chat: bool = False
+    inside_thinking: bool = False
+
+
+def text_tokens(tokenizer: Tokenizer, text: str, *, allow_special: bool = False) -> list[int]:
+    """Ids of a text, behind the beginning-of-text token where the model's texts have one."""
+    tokens = tokenizer.encode(text, allow_special=allow_special)
+    return [tokenizer.bos_id, *tokens] if tokenizer.add_bos and tokenizer.bos_id is not None else tokens
+
+
+def raw_prompt(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> Prompt:
+    """A text with its beginning-of-text token, or token ids unchanged. Raises RequestError when it is empty."""
+    if not prompt:
+        raise RequestError("the prompt is empty: give at least one token")
+    return Prompt(tuple(text_tokens(tokenizer, prompt) if isinstance(prompt, str) else prompt))
+
+
+def chat_prompt(template: Template, request: ChatRequest) -> Prompt:
+    """The conversation as its template writes it, ready for the answer. Raises RequestError, TokenizerError.
+
+    Boundaries: before every message, so at the end of system and tools and before the last user message too; and
+    behind the last message, where the next turn goes on. Templates rewrite what precedes an answer (old thinking
+    goes), never what precedes a message that stays.
+    """
+    reserved = {"messages", "tools", "add_generation_prompt", "enable_thinking"} & set(request.template_arguments)
+    if reserved:
+        raise RequestError(f"chat_template_kwargs may not set {', '.join(sorted(reserved))}")
+    # A tool_choice of "none" hides the tools: a model that does not see them does not call them.
+    tools = request.tools if request.tool_choice.mode != "none" else ()
+    messages = [_with_known_role(message) for message in request.messages]
+
+    def render(opened: bool) -> Rendered:
+        return template.render(
+            messages, tools or None, request.thinking, add_generation_prompt=opened, **request.template_arguments
+        )
+
+    whole = render(True)
+    tokens = tuple(whole.token_ids)
+    end = _common(tokens, render(False).token_ids)
+    return Prompt(tokens, boundaries(tokens, end), chat=True, inside_thinking=whole.inside_thinking)
+
+
+def boundaries(tokens: Sequence[int], end: int) -> tuple[int, ...]:
+    """Before each message, and `end`, behind the last. The token there opens the answer, as it opened each message:
+    an added token of the template, which users cannot write."""
+    if end >= len(tokens):
+        return (end,)
+    opener = tokens[end]
+    return (*(at for at in range(1, end) if tokens[at] == opener), end)
+
+
+def _with_known_role(message: Message) -> Message:
+    """OpenAI's newer "developer" is what templates call "system"."""
+    is_developer = isinstance(message, dict) and message.get("role") == "developer"
+    return {**message, "role": "system"} if is_developer else message
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

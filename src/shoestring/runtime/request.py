@@ -1,0 +1,87 @@
+"""What a model is asked: a conversation or a raw prompt, and how to answer it. Free of any API's spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from shoestring.errors import RequestError
+from shoestring.output.request import Constraint, ToolChoice
+
+Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """What chat and raw completion share. Names left out of `sampling` follow the checkpoint's defaults."""
+
+    #: fields of engine.sampler.Sampling by name
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    #: None: until the context is full. 0: no answer, only prompt_logprobs
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    #: tokens that end an answer, beside the model's own
+    stop_ids: frozenset[int] = frozenset()
+    #: answers to one prompt
+    n: int = 1
+    ignore_eos: bool = False
+    constraint: Constraint | None = None
+    #: report the log-probabilities of the prompt's tokens too
+    prompt_logprobs: bool = False
+    #: rows of the prompt in one step; no bit depends on it
+    chunk: int | None = None
+    #: between clients the engine is fair: the API key, else the address
+    client: str = ""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A conversation in the shape that chat templates expect (OpenAI's), to be answered."""
+
+    messages: tuple[Message, ...]
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+    #: {"type": "function", "function": {"name", "description", "parameters", "strict"}}
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)
+    parallel_tool_calls: bool = True
+    #: None: the template's choice
+    thinking: bool | None = None
+    #: most tokens of thinking; None: no limit
+    thinking_budget: int | None = None
+    #: further variables of the chat template
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CompletionRequest:
+    """A raw prompt, text or token ids, to be continued."""
+
+    prompt: str | tuple[int, ...]
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+
+
+Request = ChatRequest | CompletionRequest
+
+
+def requests_of(prompt: Any, messages: Any, options: GenerationOptions, **chat: Any) -> list[Request]:
+    """One prompt (text or token ids) or conversation, or a list of either: one request each. chat: of ChatRequest.
+
+    Raises RequestError for both, none, or neither of these shapes.
+    """
+    if prompt is not None and messages is not None:
+        raise RequestError("give either a prompt or messages, not both")
+    if messages is not None:
+        if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+            raise RequestError("messages must be a list of messages, or a list of such lists")
+        conversations = [messages] if isinstance(messages[0], Mapping) else messages
+        return [ChatRequest(tuple(conversation), options, **chat) for conversation in conversations]
+    if isinstance(prompt, str):
+        return [CompletionRequest(prompt, options)]
+    items = prompt.tolist() if isinstance(prompt, np.ndarray) else prompt
+    if not isinstance(items, Sequence) or not items:
+        raise RequestError("the prompt must be a text, a list of token ids, or a list of either")
+    prompts = [items] if isinstance(items[0], int | np.integer) else items
+    return [CompletionRequest(p if isinstance(p, str) else tuple(int(id) for id in p), options) for p in prompts]

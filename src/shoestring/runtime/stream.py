@@ -1,0 +1,80 @@
+"""Stream: the pieces of one or many answers, read in the caller's own thread by stepping the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from shoestring.engine.engine import Engine
+from shoestring.errors import RequestError
+from shoestring.output.pieces import Piece, Pieces
+from shoestring.runtime.answers import AnswerItem, Answers, Delta, Finished, Usage
+
+
+class Stream:
+    """An iterator of Pieces, those of several answers interleaved as they are computed.
+
+    The next piece is computed when it is asked for. `close`, the end of a `with` block, or dropping the stream ends
+    all its answers; other streams of the model go on.
+    """
+
+    def __init__(self, engine: Callable[[], Engine], batch: Sequence[Answers]) -> None:
+        """engine: the model's; raises when the model is closed."""
+        self._engine = engine
+        self._batch = batch
+        self._open = {number: index for index, answers in enumerate(batch) for number in answers.numbers}
+        self._pieces: deque[Piece] = deque()
+        self._makers: dict[tuple[int, int], Pieces] = {}
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Piece:
+        while not self._pieces:
+            if not any(answers.numbers for answers in self._batch):
+                raise StopIteration
+            try:
+                self._advance()
+            except BaseException:
+                self.close()
+                raise
+        return self._pieces.popleft()
+
+    def _advance(self) -> None:
+        news = self._engine().deliveries([number for answers in self._batch for number in answers.numbers])
+        if not news:
+            raise RequestError("the answer was given up, because another request failed in the same step")
+        for delivery in news:
+            index = self._open[delivery.number]
+            for item in self._batch[index].take(delivery):
+                self._add(index, item)
+
+    def _add(self, index: int, item: AnswerItem) -> None:
+        match item:
+            case Delta(choice, events, tokens):
+                thinking = self._batch[index].prompt.inside_thinking
+                maker = self._makers.setdefault((index, choice), Pieces(index, choice, thinking=thinking))
+                self._pieces.extend(maker.take(events, tokens))
+            case Finished(_, reason):  # follows the delta of the answer's last token
+                self._pieces[-1] = dataclasses.replace(self._pieces[-1], finish_reason=reason)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far, over all prompts and answers; cached: what came from earlier requests."""
+        totals = zip(*(dataclasses.astuple(answers.usage) for answers in self._batch), strict=True)
+        return Usage(*map(sum, totals))
+
+    def close(self) -> None:
+        """End all answers. Harmless when they are over."""
+        for answers in self._batch:
+            answers.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
