@@ -14,19 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shoestring.engine.sampler import Sampling as Sampling
+    from shoestring.output.pieces import Call as Call
     from shoestring.output.pieces import Piece as Piece
+    from shoestring.output.request import Constraint as Constraint
+    from shoestring.output.request import ToolChoice as ToolChoice
     from shoestring.planning.plan import plan as plan
     from shoestring.runtime.loading import load as load
     from shoestring.runtime.model import Model as Model
 
 __version__ = "0.1.0"
 
-__all__ = ["Model", "Piece", "Sampling", "__version__", "load", "plan"]
+__all__ = ["Call", "Constraint", "Model", "Piece", "Sampling", "ToolChoice", "__version__", "load", "plan"]
 
 _HOMES = {
+    "Call": "shoestring.output.pieces",
+    "Constraint": "shoestring.output.request",
     "Model": "shoestring.runtime.model",
     "Piece": "shoestring.output.pieces",
     "Sampling": "shoestring.engine.sampler",
+    "ToolChoice": "shoestring.output.request",
     "load": "shoestring.runtime.loading",
     "plan": "shoestring.planning.plan",
 }

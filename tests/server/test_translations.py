@@ -63,7 +63,7 @@ def test_logprobs_tell_tokens_and_their_places(client: TestClient) -> None:
     ("fields", "says"),
     [
         ({"prompt": "a", "suffix": "b"}, "suffix"),
-        ({"prompt": "a", "echo": True, "logprobs": 1}, "echo"),
+        ({"prompt": "a", "max_tokens": 0, "logprobs": 1}, "max_tokens"),
         ({"prompt": "a", "best_of": 3}, "best_of"),
         ({"prompt": "a", "prompt_logprobs": 1}, "prompt_logprobs"),
         ({"prompt": ""}, "empty"),

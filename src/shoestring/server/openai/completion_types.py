@@ -36,7 +36,7 @@ class CompletionBody(SamplingFields, ConstraintFields):
     """POST /v1/completions."""
 
     refused: ClassVar[Mapping[str, str]] = {
-        "prompt_logprobs": "the prompt's log-probabilities are not computed",
+        "prompt_logprobs": "use echo with logprobs",
         "use_beam_search": "answers are sampled",
         "min_tokens": "use ignore_eos with max_tokens, or a grammar",
         "stop_token_ids": "use stop",
@@ -67,11 +67,14 @@ class CompletionBody(SamplingFields, ConstraintFields):
 
 
 class Logprobs(BaseModel):
-    """Of the tokens of one choice. A token that is no UTF-8 by itself is written bytes:\\x…"""
+    """Of the tokens of one choice. A token that is no UTF-8 by itself is written bytes:\\x…
+
+    A prompt's first token has none. top_logprobs: of the likeliest tokens, and of the token itself.
+    """
 
     tokens: list[str]
     token_logprobs: list[float | None]
-    top_logprobs: list[dict[str, float]]
+    top_logprobs: list[dict[str, float] | None]
     #: characters of the text in front of each token
     text_offset: list[int]
 

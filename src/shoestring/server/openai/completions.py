@@ -38,8 +38,9 @@ async def create_completion(body: api.CompletionBody, request: Request) -> Any:
         f"cmpl-{secrets.token_hex(12)}",
         served.info.id,
         requests[0].options.n,
-        echoes=[_text(one.prompt, served) for one in requests] if body.echo else None,
+        echoes=[_text(one.prompt, served) for one in requests] if body.echo and body.logprobs is None else None,
         tokens=tokenizer if body.logprobs is not None else None,
+        added=int(isinstance(requests[0].prompt, str) and tokenizer.add_bos and tokenizer.bos_id is not None),
     )
     first = await _open(served, requests[:_AT_ONCE])
     together = Together(served, first, requests[_AT_ONCE:])
@@ -53,9 +54,8 @@ def completion_requests(body: api.CompletionBody, client: str = "") -> list[Comp
     """One request a prompt. Raises ApiError."""
     if body.best_of not in (None, 1, body.n):
         raise bad_request("best_of is not supported: ask for n answers and choose among them", param="best_of")
-    if body.echo and body.logprobs is not None:
-        what = "echo is not supported together with logprobs: the prompt's log-probabilities are not computed"
-        raise bad_request(what, param="echo")
+    if body.max_tokens == 0 and not body.echo:
+        raise bad_request("max_tokens is 0: choose at least 1, or echo the prompt", param="max_tokens")
     given = sampling(body)
     if body.logprobs is not None:
         given["logprobs"] = body.logprobs
@@ -66,6 +66,7 @@ def completion_requests(body: api.CompletionBody, client: str = "") -> list[Comp
         n=1 if body.n is None else body.n,
         ignore_eos=bool(body.ignore_eos),
         constraint=constraint(body),
+        prompt_logprobs=bool(body.echo) and (body.logprobs is not None or body.max_tokens == 0),
         client=client,
     )
     prompts = [prompt if isinstance(prompt, str) else tuple(prompt) for prompt in _prompts(body.prompt)]
