@@ -20,6 +20,7 @@ from shoestring.runtime.perplexity import log_softmax_at
 from shoestring.server.http.app import create_app
 from shoestring.server.service import Service
 
+
 def ids(length: int, seed: int) -> list[int]:
     """Of the synthetic vocabulary's bytes and words; logits beyond it have no token."""
     return [token % 256 for token in tokens(length, seed)]

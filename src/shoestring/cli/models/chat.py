@@ -110,21 +110,21 @@ class ModelAnswer:
         except CapacityError as error:
             raise CapacityError(f"{error}; /clear begins a new conversation") from error
         self._context = model.context
-        self._result = Result(self.stream.usage.prompt_tokens, asked)
+        self.result = Result(self.stream.usage.prompt_tokens, asked)
 
     def __iter__(self) -> Iterator[tuple[str, bool]]:
         for piece in self.stream:
-            self._result.add(piece)
+            self.result.add(piece)
             yield piece.text, piece.thinking
 
     def close(self) -> None:
         self.stream.close()
 
     def line(self) -> str:
-        return self._result.line()
+        return self.result.line()
 
     def hint(self) -> str | None:
-        if not self._result.pieces or self._result.pieces[-1].finish_reason != "context":
+        if not self.result.pieces or self.result.pieces[-1].finish_reason != "context":
             return None
         return (
             f"the context of {self._context} tokens is full: /clear begins a new conversation, "
