@@ -1,4 +1,4 @@
-"""One way into the engine: Python, `chat` and HTTP give a conversation the same tokens and resume at the same places."""
+"""One way into the engine: by Python, `chat` and HTTP a conversation gets the same tokens and cache hits."""
 
 from __future__ import annotations
 

@@ -22,15 +22,11 @@ def find(name: str) -> Path:
 
     An embedded model, a path, a Hub name, a store's own name, or a short name of the catalogue, in this order.
     """
-    from shoestring.samples import demo_qwen3_5, smollm_as_llama4
+    from shoestring.samples.embedded import EMBEDDED
 
-    embedded = {
-        smollm_as_llama4.DEMO_NAME: smollm_as_llama4.ensure_demo,
-        demo_qwen3_5.DEMO_NAME: demo_qwen3_5.ensure_demo,
-    }
-    if name in embedded:
+    if name in EMBEDDED:
         with Progress(f"writing {name}") as progress:
-            return embedded[name](progress)
+            return EMBEDDED[name](progress)
     path = Path(name).expanduser()
     if path.exists():
         return path
@@ -49,8 +45,7 @@ def find(name: str) -> Path:
         if _HUB_NAME.fullmatch(name):
             raise CheckpointError(missing)
     raise CheckpointError(
-        f"{name or repr(name)} does not exist: "
-        f"give a .gguf file, a folder, a Hub name, {smollm_as_llama4.DEMO_NAME} or {demo_qwen3_5.DEMO_NAME}"
+        f"{name or repr(name)} does not exist: give a .gguf file, a folder, a Hub name, {' or '.join(EMBEDDED)}"
     )
 
 

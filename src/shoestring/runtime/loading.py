@@ -25,6 +25,7 @@ from shoestring.runtime.memory import (
 )
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
+from shoestring.samples.embedded import EMBEDDED
 
 if TYPE_CHECKING:
     from shoestring.checkpoint.text.chat_template import ChatTemplate
@@ -77,7 +78,7 @@ def load(
     parallel: int | None = None,
     cache_memory: int | Literal["share"] | None = None,
 ) -> Model:
-    """Load a checkpoint: a GGUF file (the first of a split one) or a Hugging Face folder.
+    """Load a checkpoint: a GGUF file (the first of a split one), a Hugging Face folder, or an embedded model's name.
 
     threads: default one a physical core. kv_type: "f16" or "f32", how keys and values are kept; part of the
     answer's identity. context: most tokens of a sequence; default: as many as the model and the free memory
@@ -91,7 +92,7 @@ def load(
     if kv_type not in ("f16", "f32"):
         raise RequestError(f"kv_type is {kv_type!r}: choose f16 or f32")
     count = physical_cores() if threads is None else checked_threads(threads)
-    opened = open_model(path)
+    opened = open_model(EMBEDDED[str(path)](None) if str(path) in EMBEDDED else path)
     planned = plan(
         opened, kv_type=kv_type, context=context, memory=memory, parallel=parallel, cache_memory=cache_memory
     )

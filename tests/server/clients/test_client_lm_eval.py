@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def demo() -> Model:
 
 
 @pytest.fixture
-def samples(demo: Model, tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
+def samples(demo: Model, tmp_path: Path) -> list[dict[str, Any]]:
     """The harness's record of each question, and what it asked and got for each choice."""
     from shoestring.server.http.app import create_app
     from shoestring.server.service import Service
@@ -82,7 +81,7 @@ def samples(demo: Model, tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
         result = subprocess.run(command, env={**os.environ, **offline}, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     (found,) = (tmp_path / "out").rglob("samples_facts_*.jsonl")
-    yield [json.loads(line) for line in found.read_text().splitlines()]
+    return [json.loads(line) for line in found.read_text().splitlines()]
 
 
 def test_the_harness_gets_the_models_log_likelihoods(demo: Model, samples: list[dict[str, Any]]) -> None:

@@ -1,0 +1,14 @@
+"""The embedded models by name, wherever a model is named: each function writes the file once and returns its path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from shoestring.checkpoint.formats.gguf_write import Progress
+from shoestring.samples import demo_qwen3_5, smollm_as_llama4
+
+EMBEDDED: Mapping[str, Callable[[Progress | None], Path]] = {
+    smollm_as_llama4.DEMO_NAME: smollm_as_llama4.ensure_demo,
+    demo_qwen3_5.DEMO_NAME: demo_qwen3_5.ensure_demo,
+}
