@@ -226,7 +226,6 @@ class Model:
 
         Errors are raised at the call, not at the first piece: RequestError, CapacityError, CheckpointError.
         """
-        self.check()
         options = GenerationOptions(
             sampling,
             max_tokens=max_tokens,
