@@ -22,6 +22,13 @@ struct ExpertTable {
     int64_t nbytes = 0;
 };
 
+// FORMATS as tuples: name, columns of a block, its bytes in a file, bytes of 16 rows' blocks packed.
+nb::list weight_formats() {
+    nb::list formats;
+    for (const WeightFormat& f : FORMATS) formats.append(nb::make_tuple(f.name, f.block, f.file_bytes, f.packed_bytes));
+    return formats;
+}
+
 WeightType weight_type(std::string_view name) {
     for (int i = 0; i < NUM_WEIGHT_TYPES; ++i) {
         if (name == FORMATS[i].name) return static_cast<WeightType>(i);
@@ -201,6 +208,7 @@ void bind_matmul(nb::module_& module) {
         .def_prop_ro("nbytes", [](const ExpertTable& t) { return t.nbytes; })
         .def_prop_ro("hidden_size", [](const ExpertTable& t) { return t.views[0].gate.columns; })
         .def("__len__", [](const ExpertTable& t) { return t.views.size(); });
+    module.def("weight_formats", weight_formats);
     module.def("pack", pack, "data"_a, "tensor_type"_a, "rows"_a, "columns"_a, "offset"_a, "row_stride"_a,
                "column_stride"_a, "drop_pages"_a, nb::rv_policy::take_ownership);
     module.def("to_float32", to_float32);

@@ -1,6 +1,7 @@
 #include "matrix.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <mutex>
 #include <new>
@@ -39,7 +40,8 @@ size_t open_slab_used = 0;
 
 PackedBytes allocate_packed(size_t bytes) {
     const size_t size = round_up(bytes == 0 ? 1 : bytes, 64);
-    if (size > SLAB_BYTES / 4) return {map_slab(round_up(size, HUGE_PAGE)), bytes};
+    // No huge page at the end: it would be 4 % of a matrix of 50 MB that nobody counts.
+    if (size > SLAB_BYTES / 4) return {map_slab(round_up(size, static_cast<size_t>(sysconf(_SC_PAGESIZE)))), bytes};
     std::lock_guard lock(slab_mutex);
     std::shared_ptr<uint8_t> slab = open_slab.lock();
     if (slab == nullptr || open_slab_used + size > SLAB_BYTES) {

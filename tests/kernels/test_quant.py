@@ -8,7 +8,7 @@ import pytest
 from gguf import GGMLQuantizationType, quants
 from matrix_cases import MatrixCase, blocks, numbers, pack, strides
 
-from shoestring import ops
+from shoestring import _kernels, ops
 from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES
 from shoestring.errors import CheckpointError
 
@@ -33,9 +33,25 @@ def test_packing_loses_nothing(weight_type: str, shape: tuple[int, int]) -> None
 
 
 @pytest.mark.parametrize("weight_type", WEIGHT_TYPES)
-def test_packed_bytes_are_the_files_and_three_percent(weight_type: str) -> None:
-    case = MatrixCase(weight_type, 64, 1024)
-    assert pack(case).nbytes <= 1.03 * blocks(case).nbytes
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_packed_bytes_are_counted_without_packing(weight_type: str, shape: tuple[int, int]) -> None:
+    case = MatrixCase(weight_type, *shape)
+    assert ops.packed_bytes(weight_type, *shape) == pack(case).nbytes
+    whole_groups = blocks(MatrixCase(weight_type, -(-case.rows // 16) * 16, case.columns)).nbytes
+    assert whole_groups <= pack(case).nbytes <= 1.03 * whole_groups
+
+
+@pytest.mark.parametrize("weight_type", FLOATS)
+@pytest.mark.parametrize("columns", [1, 2, 63, 65])
+def test_odd_columns_are_counted(weight_type: str, columns: int) -> None:
+    assert ops.packed_bytes(weight_type, 21, columns) == pack(MatrixCase(weight_type, 21, columns)).nbytes
+
+
+def test_the_table_of_types_is_the_kernels() -> None:
+    ours = [TENSOR_TYPES[name] for name in WEIGHT_TYPES]
+    assert _kernels.weight_formats() == [(t.name, t.block_size, t.block_bytes, t.packed_bytes) for t in ours]
+    with pytest.raises(CheckpointError, match="F8_E4M3"):
+        ops.packed_bytes("F8_E4M3", 16, 256)
 
 
 @pytest.mark.parametrize("weight_type", FLOATS)

@@ -13,33 +13,38 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class TensorType:
-    """A storage type: `block_size` consecutive elements of a row occupy `block_bytes` bytes."""
+    """A storage type: `block_size` consecutive elements of a row occupy `block_bytes` bytes.
+
+    packed_bytes: what the blocks of 16 rows occupy in the kernels' form (FORMATS of kernels/weights.h; a test compares
+    the two); 0 for a type that the kernels do not compute with.
+    """
 
     name: str
     block_size: int
     block_bytes: int
+    packed_bytes: int = 0
 
 
-#: Every type that a checkpoint may hold and that we can name; those that the kernels compute with are
-#: `WEIGHT_TYPES`. Block formats are those of ggml's `ggml-common.h`.
+#: Every type that a checkpoint may hold and that we can name. Block formats are those of ggml's `ggml-common.h`.
 TENSOR_TYPES: dict[str, TensorType] = {
     t.name: t
     for t in (
-        TensorType("F32", 1, 4),
-        TensorType("F16", 1, 2),
-        TensorType("BF16", 1, 2),
+        TensorType("F32", 1, 4, 64),
+        TensorType("F16", 1, 2, 32),
+        TensorType("BF16", 1, 2, 32),
+        TensorType("Q8_0", 32, 34, 544),
+        TensorType("Q4_0", 32, 18, 288),
+        TensorType("Q4_1", 32, 20, 320),
+        TensorType("Q5_0", 32, 22, 352),
+        TensorType("Q4_K", 256, 144, 2368),
+        TensorType("Q5_K", 256, 176, 2880),
+        TensorType("Q6_K", 256, 210, 3360),
         TensorType("F8_E4M3", 1, 1),
-        TensorType("Q4_0", 32, 18),
-        TensorType("Q4_1", 32, 20),
-        TensorType("Q5_0", 32, 22),
-        TensorType("Q8_0", 32, 34),
-        TensorType("Q4_K", 256, 144),
-        TensorType("Q5_K", 256, 176),
-        TensorType("Q6_K", 256, 210),
     )
 }
 
-WEIGHT_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K")
+#: Those that the kernels compute with, in their order.
+WEIGHT_TYPES = tuple(name for name, t in TENSOR_TYPES.items() if t.packed_bytes)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,21 @@ else:
     _kernels = extension.Unloaded(globals())
 
 
+#: Rows that are packed together; a matrix takes whole groups of them.
+GROUP_ROWS = 16
+
+
+def packed_bytes(tensor_type: str, rows: int, columns: int) -> int:
+    """`Matrix.nbytes` of what pack returns; needs no compiled code.
+
+    Raises CheckpointError for a type that the kernels lack.
+    """
+    block_size = _block_size(tensor_type)
+    if tensor_type == "BF16":
+        columns += columns % 2  # packed in pairs of columns
+    return -(-rows // GROUP_ROWS) * (columns // block_size) * TENSOR_TYPES[tensor_type].packed_bytes
+
+
 def pack(
     data: Bytes, tensor_type: str, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
 ) -> Matrix:
