@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shoestring.checkpoint.config.types import Config, Llama4Config
@@ -60,8 +59,3 @@ def source_bytes(source: Source) -> int:
     kind = TENSOR_TYPES[source.tensor.type]
     own = source.rows * (source.columns // kind.block_size) * kind.block_bytes
     return own + (source.scale.nbytes if source.scale is not None else 0)
-
-
-def sources_nbytes(sources: Iterable[Source]) -> int:
-    """Bytes of several sources together."""
-    return sum(map(source_bytes, sources))

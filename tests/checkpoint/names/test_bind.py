@@ -23,7 +23,7 @@ from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names import tables
 from shoestring.checkpoint.names.bind import Source, bind
 from shoestring.checkpoint.open import open_checkpoint
-from shoestring.checkpoint.summary import sources_nbytes, summarize
+from shoestring.checkpoint.summary import source_bytes, summarize
 from shoestring.errors import CheckpointError
 from shoestring.models.shapes import wanted_shapes
 
@@ -298,7 +298,7 @@ def test_summary_counts_the_weights(tmp_path, kind):
     assert summary.parameters_active == summary.parameters_total - idle
     assert (
         summary.total_bytes
-        == sources_nbytes(binding.sources.values())
+        == sum(map(source_bytes, binding.sources.values()))
         == sum(t.nbytes for t in checkpoint.tensors.values())
     )
     assert summary.widened_bytes == summary.ignored_bytes == 0
