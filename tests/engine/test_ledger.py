@@ -11,11 +11,11 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from shoestring.engine.ledger import Ledger
-from shoestring.engine.pools import Demand
 from shoestring.engine.prefix import common_prefix, match
 from shoestring.engine.scheduler import Scheduler
 from shoestring.engine.sequence import Sequence, thinned
 from shoestring.engine.tree import Tree
+from shoestring.models.layout import Demand
 from shoestring.models.state import PAGE_TOKENS, AttentionState
 
 GARBAGE = -1

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shoestring.engine.pools import Demand
 from shoestring.engine.scheduler import FIRST_ROWS, WAIT_SECONDS, Scheduler, Span
 from shoestring.errors import CapacityError
+from shoestring.models.layout import Demand
 
 CAPACITY = Demand(10, 6, 4)
 CLIENTS = ("ann", "bob", "cat")

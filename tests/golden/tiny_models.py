@@ -272,12 +272,13 @@ TINY = {
 }
 
 
-def write_safetensors(path: Path, tensors: Tensors) -> None:
-    """Header length, JSON header, data."""
+def write_safetensors(path: Path, tensors: dict[str, npt.NDArray[Any]]) -> None:
+    """Header length, JSON header, data; bytes are FP8, the rest float32."""
     header, offset = {}, 0
     for name, array in tensors.items():
         end = offset + array.nbytes
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [offset, end]}
+        kind = "F8_E4M3" if array.dtype == np.uint8 else "F32"
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
     with path.open("wb") as file:

@@ -7,7 +7,8 @@ import pytest
 from shoestring.checkpoint.config.types import Config, Llama4Config, Qwen3_5Config, Rotary
 from shoestring.models import llama4, qwen3_5
 from shoestring.models.families import state_layout
-from shoestring.models.sizes import flops_per_token, kv_bytes_per_token, parameters, sequence_bytes
+from shoestring.models.layout import Layout
+from shoestring.models.sizes import flops_per_token, parameters
 from shoestring.models.state import PAGE_TOKENS, AttentionState, DeltaNetState
 
 MIB = 2**20
@@ -112,8 +113,8 @@ def test_parameters(config: Config, total: int, active: float) -> None:
     ids=["397B", "122B", "35B", "0.8B", "Scout"],
 )
 def test_bytes_of_a_token(config: Config, bytes_per_token: int) -> None:
-    assert kv_bytes_per_token(state_layout(config), "f16") == bytes_per_token
-    assert kv_bytes_per_token(state_layout(config), "f32") == 2 * bytes_per_token
+    assert Layout(state_layout(config)).bytes_per_token("f16") == bytes_per_token
+    assert Layout(state_layout(config)).bytes_per_token("f32") == 2 * bytes_per_token
 
 
 @pytest.mark.parametrize(
@@ -132,22 +133,22 @@ def test_recurrent_state(config: Qwen3_5Config, memory_mib: int, convolution_mib
 
 def test_chunked_layers_stay_bounded() -> None:
     """Scout at its full context: 36 chunked layers never hold more than 1.125 GiB, 12 global layers grow."""
-    layout = llama4.state_layout(SCOUT)
-    chunked = [layer for layer in layout if isinstance(layer, AttentionState) and layer.chunk_size]
+    layout = Layout(llama4.state_layout(SCOUT))
+    chunked = [layer for layer in layout.layers if isinstance(layer, AttentionState) and layer.chunk_size]
     assert len(chunked) == 36
     bounds = {sum(layer.pages(n) * layer.bytes_per_page("f16") for layer in chunked) for n in (8192, 10_485_760)}
     assert bounds == {1.125 * 2**30}
-    growth = sequence_bytes(layout, 10_485_760, "f16") - sequence_bytes(layout, 8192, "f16")
+    growth = layout.sequence_bytes(10_485_760, "f16") - layout.sequence_bytes(8192, "f16")
     assert growth == (10_485_760 - 8192) * 49_152
 
 
 def test_a_sequence_is_counted_in_whole_pages() -> None:
-    layout = qwen3_5.state_layout(QWEN_08B)
-    recurrent = sequence_bytes(layout, 0, "f16")
-    assert recurrent == sum(layer.bytes_per_sequence() for layer in layout if isinstance(layer, DeltaNetState))
-    assert sequence_bytes(layout, 1, "f16") == recurrent + PAGE_TOKENS * 12_288
-    assert sequence_bytes(layout, PAGE_TOKENS, "f16") == sequence_bytes(layout, 1, "f16")
-    assert sequence_bytes(layout, PAGE_TOKENS + 1, "f16") == recurrent + 2 * PAGE_TOKENS * 12_288
+    layout = Layout(qwen3_5.state_layout(QWEN_08B))
+    recurrent = layout.sequence_bytes(0, "f16")
+    assert recurrent == sum(layer.bytes_per_sequence() for layer in layout.layers if isinstance(layer, DeltaNetState))
+    assert layout.sequence_bytes(1, "f16") == recurrent + PAGE_TOKENS * 12_288
+    assert layout.sequence_bytes(PAGE_TOKENS, "f16") == layout.sequence_bytes(1, "f16")
+    assert layout.sequence_bytes(PAGE_TOKENS + 1, "f16") == recurrent + 2 * PAGE_TOKENS * 12_288
 
 
 def test_maverick_alternates() -> None:

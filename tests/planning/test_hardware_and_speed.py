@@ -22,7 +22,7 @@ from shoestring.planning.hardware.detect import detect
 from shoestring.planning.hardware.machine import GIB
 from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.measured import Measured, machine_key, read_measured, recall, remember, type_in
-from shoestring.planning.memory import choose, need, place
+from shoestring.planning.memory import choose, need, on_machine, place
 from shoestring.planning.plan import plan as make
 from shoestring.planning.speed import estimate, read_bytes, scale_of, with_prompts
 
@@ -268,8 +268,7 @@ def test_what_was_measured_here_counts(tmp_path: Path) -> None:
 
 def test_what_was_measured_here_scales_the_estimates_of_the_rest() -> None:
     m = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
-    n = need(BY_ID["qwen3.5-35b-a3b"], "Q4_K_M", 512, 1)
-    alone = estimate(n, place(n, m), m)
+    alone = estimate(*on_machine(BY_ID["qwen3.5-35b-a3b"], "Q4_K_M", 512, 1, "f16", m), m)
     assert alone.decode is not None
     assert alone.prefill is not None
     known = Measured("qwen3.5-35b-a3b", "Q4_K_M", 0.7 * alone.decode, 2 * alone.prefill, "bench")

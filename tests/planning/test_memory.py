@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shoestring.catalogue.load import builtin_catalogue
-from shoestring.engine.pools import Layout, allocate_state
+from shoestring.engine.pools import allocate_state
 from shoestring.models.families import state_layout
+from shoestring.models.layout import Layout
 from shoestring.models.shapes import wanted_shapes
 from shoestring.models.sizes import parameters
 from shoestring.models.state import AttentionPages

@@ -6,6 +6,7 @@ import io
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +18,14 @@ from random_models import llama4, qwen3_5
 from shoestring.catalogue.load import FOLDER, builtin_catalogue
 from shoestring.cli.app import run
 from shoestring.errors import RequestError
+from shoestring.planning.assess import Question, assess
 from shoestring.planning.candidates.checkpoints import hub_part
+from shoestring.planning.candidates.formats import OWN_TYPES
 from shoestring.planning.candidates.resolve import resolve
+from shoestring.planning.hardware.machine import SYSTEM_BYTES, Hardware
+from shoestring.planning.memory import need
 from shoestring.planning.plan import plan
+from shoestring.runtime.opening import open_model
 from shoestring.samples.synthetic import synthetic_bytes, write_synthetic
 
 CATALOGUE = builtin_catalogue()
@@ -28,14 +34,16 @@ CATALOGUE = builtin_catalogue()
 @pytest.mark.parametrize(
     "config", [qwen3_5(), qwen3_5(experts=0, tied=True), llama4(step=2)], ids=["moe", "dense", "llama4"]
 )
-def test_a_local_file_counts_as_it_is_stored(config: Any, tmp_path: Path) -> None:
+def test_a_local_file_counts_as_it_is_stored_and_loaded(config: Any, tmp_path: Path) -> None:
     path = tmp_path / "own.gguf"
     write_synthetic(config, path, "Q4_K_M")
     p = plan(str(path), hardware="cpu:4c+8g", context=64)
     (a,) = p.assessments
     assert a.need.sizes.type == "as stored"
     divisors = 4 * config.rotary.dims // 2 if config.rotary.scaling == "llama3" else 0
-    assert a.need.sizes.total == synthetic_bytes(config, "Q4_K_M") - divisors
+    assert a.need.file.total == synthetic_bytes(config, "Q4_K_M") - divisors
+    assert a.need.own
+    assert a.need.weights_bytes == open_model(path).weight_bytes
     assert a.candidate.total == a.candidate.text.total
     assert a.placement.fit == "ram"
     assert a.command.lines == (
@@ -47,6 +55,26 @@ def test_a_local_file_counts_as_it_is_stored(config: Any, tmp_path: Path) -> Non
     # Another type is asked for: then the rules of types count, not the file.
     (other,) = plan(str(path), hardware="cpu:4c+8g", context=64, quant="Q8_0").assessments
     assert other.need.sizes.total > a.need.sizes.total
+
+
+@pytest.mark.parametrize("type_", OWN_TYPES)
+@pytest.mark.parametrize("config", [qwen3_5(experts=16), qwen3_5(experts=0), llama4()], ids=["moe", "dense", "llama4"])
+def test_types_by_rule_are_what_is_loaded(config: Any, type_: str, tmp_path: Path) -> None:
+    write_synthetic(config, tmp_path / "own.gguf", type_)
+    candidate = replace(resolve(str(tmp_path / "own.gguf"), CATALOGUE), stored=(), loaded=())
+    assert need(candidate, type_, 64, 1, own=True).weights_bytes == open_model(tmp_path / "own.gguf").weight_bytes
+
+
+def test_what_only_others_have_memory_for_is_theirs() -> None:
+    """Our engine packs Q4_K larger than the file has it: between the two sizes llama.cpp runs the model."""
+    candidate = resolve("scout", CATALOGUE)
+    candidate = replace(candidate, shapes=tuple(s for s in candidate.shapes if s.part != "vision"))
+    theirs, ours = (need(candidate, "Q4_K_M", 64, 1, own=own).total_bytes for own in (False, True))
+    assert ours > theirs + 1e8
+    for room, engine, counted in ((theirs + 10**7, "llama.cpp", theirs), (ours + 10**7, "shoestring", ours)):
+        m = Hardware("test", ram_bytes=room + SYSTEM_BYTES, ram_bandwidth=1e11)
+        a = assess(candidate, m, Question(context=64, type="Q4_K_M"), CATALOGUE)
+        assert (a.placement.fit, a.command.engine, a.need.total_bytes) == ("ram", engine, counted)
 
 
 def test_a_local_file_beside_one_of_the_catalogue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,10 +112,12 @@ def test_a_hub_repository_is_read_by_its_config_and_headers(monkeypatch: pytest.
     config = (FOLDER / "configs" / "qwen3.5-0.8b.json").read_bytes()
     asked = answer_with(monkeypatch, config)
     tensors = {
-        "model.language_model.embed_tokens.weight": SimpleNamespace(data_offsets=(0, 1000)),
-        "model.language_model.layers.0.linear_attn.out_proj.weight": SimpleNamespace(data_offsets=(1000, 1600)),
-        "model.visual.patch_embed.proj.weight": SimpleNamespace(data_offsets=(1600, 1700)),
-        "mtp.fc.weight": SimpleNamespace(data_offsets=(1700, 1750)),
+        "model.language_model.embed_tokens.weight": SimpleNamespace(data_offsets=(0, 1000), dtype="BF16"),
+        "model.language_model.layers.0.linear_attn.out_proj.weight": SimpleNamespace(
+            data_offsets=(1000, 1600), dtype="F8_E4M3"
+        ),
+        "model.visual.patch_embed.proj.weight": SimpleNamespace(data_offsets=(1600, 1700), dtype="BF16"),
+        "mtp.fc.weight": SimpleNamespace(data_offsets=(1700, 1750), dtype="BF16"),
     }
     header = SimpleNamespace(files_metadata={"model.safetensors": SimpleNamespace(tensors=tensors)})
     monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", lambda name: header)
@@ -95,6 +125,7 @@ def test_a_hub_repository_is_read_by_its_config_and_headers(monkeypatch: pytest.
     assert asked == ["https://huggingface.co/someone/Qwen3.5-0.8B-Tuned/resolve/main/config.json"]
     assert candidate.total == 873_438_784
     assert dict(candidate.stored) == {"embeddings": 1000, "delta_net": 600, "vision": 100, "mtp": 50}
+    assert dict(candidate.loaded) == {"embeddings": 1000, "delta_net": 4 * 600}, "FP8 is widened to float32"
 
 
 @pytest.mark.parametrize(

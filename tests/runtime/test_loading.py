@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from random_checkpoints import tokens
 
 import shoestring
-from shoestring.engine.pools import Demand, Layout
 from shoestring.errors import CapacityError, CheckpointError, RequestError
+from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import AttentionState, DeltaNetState
+from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.runtime import loading, memory
 from shoestring.runtime.opening import open_model
 
 GIB = 1 << 30
+WORKSPACE = 256 << 20
 LAYOUT = Layout((AttentionState(2, 64), AttentionState(2, 64, chunk_size=96), DeltaNetState((64, 3), (4, 16, 16))))
 
 
@@ -34,6 +36,7 @@ def planned(layout: Layout = LAYOUT, *, free: int = GIB, weights: int = 0, conte
         layout,
         name="m.gguf",
         weight_bytes=weights,
+        workspace_bytes=WORKSPACE,
         free_bytes=free,
         model_context=100_000,
         context=context,
@@ -52,11 +55,11 @@ def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
     with pytest.raises(RequestError, match="--context is 0"):
         planned(context=0)
     with pytest.raises(CapacityError, match="context of 100000"):
-        planned(free=memory.WORKSPACE_BYTES + (10 << 20), context=100_000)
+        planned(free=WORKSPACE + (10 << 20), context=100_000)
 
 
 @given(
-    free=st.integers(memory.WORKSPACE_BYTES + (2 << 20), 8 * GIB),
+    free=st.integers(WORKSPACE + (2 << 20), 8 * GIB),
     context=st.one_of(st.none(), st.integers(1, 100_000)),
     kinds=st.sets(st.sampled_from(range(3)), min_size=1),
 )
@@ -67,10 +70,10 @@ def test_what_is_planned_fits_and_holds_one_whole_sequence(free: int, context: i
     except CapacityError:
         assert context is not None
         demand = layout.demand(context) + Demand(slots=memory.SNAPSHOTS)
-        assert layout.nbytes(demand, "f16") > free - memory.WORKSPACE_BYTES
+        assert layout.nbytes(demand, "f16") > free - WORKSPACE
         return
     assert plan.context == (context or plan.context) <= 100_000
-    assert layout.nbytes(plan.capacity, "f16") <= free - memory.WORKSPACE_BYTES
+    assert layout.nbytes(plan.capacity, "f16") <= free - WORKSPACE
     assert (layout.demand(plan.context) + Demand(slots=plan.snapshots)).fits(plan.capacity)
     assert 1 <= plan.sequences <= memory.MOST_SEQUENCES
 
@@ -79,8 +82,8 @@ def test_what_is_planned_fits_and_holds_one_whole_sequence(free: int, context: i
 def test_the_cache_has_its_own_part_of_the_memory(sequences: int | None) -> None:
     def plan(cache_bytes: int | None, free: int = GIB) -> memory.Plan:
         return memory.plan_state(
-            LAYOUT, name="m.gguf", weight_bytes=0, free_bytes=free, model_context=100_000, context=1000,
-            kv_type="f16", sequences=sequences, cache_bytes=cache_bytes,
+            LAYOUT, name="m.gguf", weight_bytes=0, workspace_bytes=WORKSPACE, free_bytes=free,
+            model_context=100_000, context=1000, kv_type="f16", sequences=sequences, cache_bytes=cache_bytes,
         )  # fmt: skip
 
     without, budget = plan(0), 64 << 20
@@ -96,8 +99,9 @@ def test_the_cache_has_its_own_part_of_the_memory(sequences: int | None) -> None
         plan(-1)
     with pytest.raises(RequestError, match="--parallel is 0"):
         memory.plan_state(
-            LAYOUT, name="m", weight_bytes=0, free_bytes=GIB, model_context=9, context=9, kv_type="f16", sequences=0
-        )
+            LAYOUT, name="m", weight_bytes=0, workspace_bytes=0, free_bytes=GIB, model_context=9, context=9,
+            kv_type="f16", sequences=0,
+        )  # fmt: skip
 
 
 def test_a_model_is_not_loaded_when_memory_is_short(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,11 +136,19 @@ def test_free_memory_is_the_least_of_system_and_groups(tmp_path: Path) -> None:
     assert memory.free_memory(proc, groups) == 10_000
 
 
-def test_weights_are_counted_as_they_are_loaded(path: Path) -> None:
-    opened = open_model(path)
-    assert memory.weight_bytes(opened.binding) == pytest.approx(
-        sum(t.nbytes for t in opened.checkpoint.tensors.values()), rel=0.02
-    )
+def test_what_the_process_holds_already_is_not_asked_for_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget is the whole process's: what it holds beyond its own share leaves less for the model."""
+    opened, budget = open_model(path), 2 * GIB
+
+    def context(own: int, budget: int | None) -> int:
+        monkeypatch.setattr(loading, "own_memory", lambda: own)
+        monkeypatch.setattr(loading, "free_memory", lambda: 8 * GIB)
+        return loading.plan(opened, kv_type="f16", context=None, memory=budget, cache_memory="share").cache_bytes or 0
+
+    empty = context(0, budget)
+    assert context(PROCESS_BYTES, budget) == empty
+    assert context(PROCESS_BYTES + GIB, budget) == empty - GIB // memory.CACHE_SHARE
+    assert context(PROCESS_BYTES, None) == context(0, None) + PROCESS_BYTES // memory.CACHE_SHARE
 
 
 # --- arguments -------------------------------------------------------------------------------------------------

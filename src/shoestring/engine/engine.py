@@ -19,7 +19,7 @@ from shoestring.engine.batch import build_step, runs
 from shoestring.engine.draw import deliveries, draw, end, not_finite
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
-from shoestring.engine.pools import STRIDE, Demand, allocate_state, cache_room, copy_page
+from shoestring.engine.pools import STRIDE, allocate_state, cache_room, copy_page
 from shoestring.engine.request import Counts, Generation, ObserveRows, Receive, Request, Scoring, Status
 from shoestring.engine.request import Delivery as Delivery
 from shoestring.engine.request import FinishReason as FinishReason
@@ -29,15 +29,12 @@ from shoestring.engine.scheduler import Scheduler, Span
 from shoestring.engine.sequence import Sequence
 from shoestring.engine.tree import Tree
 from shoestring.errors import CapacityError, RequestError
+from shoestring.models.layout import Demand
 from shoestring.models.state import KVType
 from shoestring.models.step import Observe, Step
+from shoestring.models.workspace import CHUNK, HEAD_ROWS
 
 Float32 = npt.NDArray[np.float32]
-
-#: Rows of a prompt in one step, unless the caller asks for others; no bits depend on it.
-CHUNK = 512
-#: Most rows of logits that exist at once.
-HEAD_ROWS = 128
 
 
 class Engine:
@@ -68,10 +65,10 @@ class Engine:
         self.kv_type = kv_type
         self.runner = runner
         if capacity is None and cache_bytes is None:
-            capacity = capacity_of(runner, context, sequences, snapshots)
+            capacity = layout.capacity(context, sequences, snapshots)
         elif capacity is None:
             room = cache_room(layout, cache_bytes or 0, kv_type, stride)
-            capacity = capacity_of(runner, context, sequences, 0) + room
+            capacity = layout.capacity(context, sequences) + room
         self.capacity = capacity
         self.tree = Tree(
             self.capacity,
@@ -385,9 +382,3 @@ class Engine:
                 self._news.append(delivery)
                 if delivery.finish_reason is not None:
                     self._finish(number)
-
-
-def capacity_of(runner: Runner, context: int, sequences: int, snapshots: int) -> Demand:
-    """Pages and slots for `sequences` sequences of a whole context each, and `snapshots` resume points of each."""
-    layout = runner.layout
-    return (layout.demand(context) + Demand(slots=snapshots if layout.recurrent_layers else 0)) * sequences

@@ -6,11 +6,11 @@ and turns, the tree pages and slots; here they meet, so that a test can play tho
 
 from __future__ import annotations
 
-from shoestring.engine.pools import Demand
 from shoestring.engine.prefix import Copy, Match, can_fork, common_prefix, match
 from shoestring.engine.scheduler import Scheduler, Span
 from shoestring.engine.sequence import Sequence
 from shoestring.engine.tree import Tree
+from shoestring.models.layout import Demand
 from shoestring.models.state import PAGE_TOKENS
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.engine.guide import Guide
-from shoestring.engine.pools import Demand
 from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.engine.sequence import Sequence
+from shoestring.models.layout import Demand
 
 Float32 = npt.NDArray[np.float32]
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring import ops
-from shoestring.engine.pools import Layout
 from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.models import families
 from shoestring.models.experts import Experts
+from shoestring.models.layout import Layout
 from shoestring.models.state import State
 from shoestring.models.step import Observe, Step
 

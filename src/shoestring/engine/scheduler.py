@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from shoestring.engine.pools import Demand
 from shoestring.errors import CapacityError
+from shoestring.models.layout import Demand
 
 #: What others' prompts may add to a step of an answer.
 WAIT_SECONDS = 0.25

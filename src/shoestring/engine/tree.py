@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 
-from shoestring.engine.pools import Demand, Pools
+from shoestring.engine.pools import Pools
+from shoestring.models.layout import Demand
 from shoestring.models.state import PAGE_TOKENS
 
 #: Older than any node is never: nodes in use are the newest.

@@ -5,6 +5,7 @@ Owns the way from `Binding` to `Weights`; names and layouts are those of checkpo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from shoestring import ops
 from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.formats.mapping import release_pages
 from shoestring.checkpoint.names.bind import Binding, Source
+from shoestring.checkpoint.names.parts import Part
 from shoestring.checkpoint.tensors import TENSOR_TYPES
 from shoestring.models.constants import rotary_constants
 from shoestring.models.experts import ResidentExperts
@@ -61,10 +63,26 @@ def load_weights(
     return weights, ResidentExperts(tables)
 
 
-def load_matrix(source: Source) -> Matrix:
-    """Packed as the file's type; routers as float32 (a choice of experts is sensitive), FP8 widened to float32."""
+def loaded_bytes(config: Config, binding: Binding) -> Counter[Part]:
+    """What the weights take in memory once loaded, by part: packed matrices, float32 vectors."""
+    vectors = {name for name, shape in wanted_shapes(config).items() if not shape.is_matrix}
+    total: Counter[Part] = Counter()
+    for name, source in binding.sources.items():
+        rows, columns = source.rows, source.columns
+        packed = 4 * rows * columns if name in vectors else ops.packed_bytes(loaded_type(source), rows, columns)
+        total[source.part] += packed
+    return total
+
+
+def loaded_type(source: Source) -> str:
+    """The type that a matrix is packed as: the file's, F32 for quantized routers (sensitive), folded ones and FP8."""
     quantized_router = source.part == "router" and TENSOR_TYPES[source.tensor.type].block_size > 1
-    if source.scale is not None or source.fold != "none" or quantized_router:
+    return "F32" if source.scale is not None or source.fold != "none" or quantized_router else source.tensor.type
+
+
+def load_matrix(source: Source) -> Matrix:
+    """Packed as `loaded_type`."""
+    if loaded_type(source) != source.tensor.type:
         numbers = load_float32(source)
         return ops.pack(
             numbers.reshape(-1).view(np.uint8),
@@ -75,7 +93,7 @@ def load_matrix(source: Source) -> Matrix:
             row_stride=4 * source.columns,
             column_stride=4,
         )
-    return ops.pack(
+    matrix = ops.pack(
         source.tensor.data,
         source.tensor.type,
         source.rows,
@@ -84,6 +102,8 @@ def load_matrix(source: Source) -> Matrix:
         row_stride=source.row_stride,
         column_stride=source.column_stride,
     )
+    release_pages(source.tensor.data, *region(source))  # those at the edges, and of transposed regions all
+    return matrix
 
 
 def load_float32(source: Source) -> ops.Float32:

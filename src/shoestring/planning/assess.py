@@ -172,8 +172,8 @@ def _difficulty(
         "no": (4, "it does not fit"),
     }[placed.fit]
     points += where[0]
-    papers = f"{n.sizes.total / 1e9:,.1f} GB to download"
-    if n.sizes.total > LARGE_DOWNLOAD:
+    papers = f"{n.file.total / 1e9:,.1f} GB to download"
+    if n.file.total > LARGE_DOWNLOAD:
         points += 1
     if terms is None:
         papers = "the file is named, not downloaded"

@@ -10,7 +10,7 @@ from shoestring.catalogue.schema import Catalogue
 from shoestring.planning.candidates.formats import is_gguf
 from shoestring.planning.efficiency import parallel, takes_turns
 from shoestring.planning.hardware.machine import Hardware
-from shoestring.planning.memory import AS_STORED, Need, Placement
+from shoestring.planning.memory import Need, Placement, our_engine_reads
 
 #: tags of unsloth's GGUF files where they differ from the block format
 FILE_NAMES = {"Q3_K": "Q3_K_M", "IQ3_XXS": "UD-IQ3_XXS", "IQ2_XXS": "UD-IQ2_XXS", "IQ1_M": "UD-IQ1_M"}
@@ -31,13 +31,15 @@ def command(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue,
     """How to start a model as placed, for a use of the catalogue."""
     if placed.fit == "no":
         return Command("", (), "nothing that we know runs it here")
-    ours = catalogue.engines["shoestring"]
     if not takes_turns(n, placed, machine):
         return _vllm(n, machine)
-    sees = use != "multimodal" or "image" in ours.modalities
-    if placed.fit == "ram" and sees and n.sizes.type in (*ours.formats, AS_STORED) and not _stretched(n):
+    sees = use != "multimodal" or "image" in catalogue.engines["shoestring"].modalities
+    if n.own and sees:
         return _shoestring(n)
-    return _llama_server(n, placed, machine, "" if sees else "our engine does not read images yet")
+    missing = "" if sees else "our engine does not read images yet"
+    if sees and our_engine_reads(n.candidate, n.sizes.type, n.context):
+        missing = "our engine would need more memory than there is"
+    return _llama_server(n, placed, machine, missing)
 
 
 def _location(n: Need) -> str:

@@ -8,7 +8,6 @@ from shoestring.catalogue.load import is_stale
 from shoestring.catalogue.schema import Catalogue
 from shoestring.checkpoint.config.types import Llama4Config, Qwen3_5Config
 from shoestring.errors import RequestError
-from shoestring.models.state import AttentionState, DeltaNetState
 from shoestring.planning.assess import Assessment
 from shoestring.planning.candidates.candidates import from_row
 from shoestring.planning.claims import Checked, check_claims
@@ -111,9 +110,8 @@ def _specification(left: Assessment, right: Assessment) -> Section:
 def _specified(a: Assessment) -> dict[str, str]:
     c, config, row = a.candidate, a.candidate.config, a.candidate.row
     layout = a.need.layout
-    recurrent = sum(isinstance(s, DeltaNetState) for s in layout)
-    chunked = sum(isinstance(s, AttentionState) and bool(s.chunk_size) for s in layout)
-    kinds = [f"{len(layout) - recurrent - chunked} global"]
+    recurrent, chunked = len(layout.recurrent_layers), len(layout.chunk_layers)
+    kinds = [f"{len(layout.global_layers)} global"]
     kinds += [f"{recurrent} delta-net"] if recurrent else []
     kinds += [f"{chunked} chunked"] if chunked else []
     experts = "dense"
@@ -127,7 +125,7 @@ def _specified(a: Assessment) -> dict[str, str]:
         "parameters": f"{c.total / 1e9:.1f}B",
         "active a token": f"{c.text.active / 1e9:.1f}B",
         "experts": experts,
-        "layers": f"{len(layout)}: {', '.join(kinds)}",
+        "layers": f"{len(layout.layers)}: {', '.join(kinds)}",
         "context": f"{native:,}" + (f", {limit:,} with YaRN" if limit > native else ""),
         "KV a token, 16 bits": f"{a.need.kv_bytes_per_token:,} B",
         "fixed a sequence": f"{(a.need.state_bytes_per_sequence + a.need.chunked_kv_bytes) / 2**20:,.1f} MiB",

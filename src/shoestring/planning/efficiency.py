@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shoestring.checkpoint.config.types import Config
 from shoestring.models.families import expert_layers
-from shoestring.planning.candidates.formats import is_gguf
+from shoestring.planning.candidates.formats import OWN_TYPES, is_gguf
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.memory import Need, Placement
 
@@ -49,7 +49,6 @@ PROCESSOR = Efficiency("llama.cpp", 0.79, 1.0, 1.0, 22.5e-6)
 #: our own engine, whose integer products do several operations where the stated peak counts one: 2.5 times that peak on
 #: two cores of a Xeon at 2.3 GHz, taken as 2; the rest as above
 OWN = Efficiency("shoestring", 0.79, 2.0, 2.0, 22.5e-6)
-OWN_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0")
 #: assumed
 DISK_BANDWIDTH_SHARE = 0.8
 

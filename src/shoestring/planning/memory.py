@@ -12,14 +12,13 @@ from typing import Literal
 
 from shoestring.checkpoint.names.parts import PARTS, Part
 from shoestring.models.families import state_layout
-from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
-from shoestring.models.state import AttentionState, DeltaNetState, KVType, LayerState
+from shoestring.models.layout import Demand, Layout
+from shoestring.models.state import KVType
+from shoestring.models.workspace import workspace_bytes
 from shoestring.planning.candidates.candidates import Candidate
-from shoestring.planning.candidates.formats import GGUF_TYPES, Sizes, is_gguf, sizes
+from shoestring.planning.candidates.formats import GGUF_TYPES, OWN_TYPES, Sizes, is_gguf, sizes
 from shoestring.planning.hardware.machine import Hardware
 
-#: activations, logits and what kernels need between steps
-WORKSPACE_BYTES = 512 * 2**20
 #: not resident: multi-token prediction waits in the file until an engine speculates with it
 UNUSED: tuple[Part, ...] = ("mtp",)
 
@@ -33,38 +32,44 @@ FITS: tuple[Fit, ...] = ("gpu", "gpu+ram", "ram", "disk", "no")
 
 @dataclass(frozen=True)
 class Need:
-    """What a model asks for in one type, for `users` sequences of `context` tokens each."""
+    """What a model asks for in one type, for `users` sequences of `context` tokens each.
+
+    file: bytes to download. sizes: bytes in memory, by our engine as it loads them (`own`), by others as in the file.
+    threads: of our engine.
+    """
 
     candidate: Candidate
+    file: Sizes
     sizes: Sizes
     context: int
     users: int
     kv_type: KVType
+    own: bool = False
+    threads: int = 0
 
     @cached_property
-    def layout(self) -> tuple[LayerState, ...]:
-        return state_layout(self.candidate.config)
+    def layout(self) -> Layout:
+        return Layout(state_layout(self.candidate.config))
 
     @property
     def kv_bytes_per_token(self) -> int:
         """What each token adds for good, in layers that see the whole past."""
-        return kv_bytes_per_token(self.layout, self.kv_type)
+        return self.layout.bytes_per_token(self.kv_type)
 
     @property
     def chunked_kv_bytes(self) -> int:
         """The most that chunk-local layers of one sequence ever hold."""
-        chunked = (s for s in self.layout if isinstance(s, AttentionState) and s.chunk_size)
-        return sum(s.pages(2**40) * s.bytes_per_page(self.kv_type) for s in chunked)
+        return self.layout.nbytes(Demand(chunk_pages=self.layout.demand(2**40).chunk_pages), self.kv_type)
 
     @property
     def state_bytes_per_sequence(self) -> int:
         """Recurrent and convolution state, whatever the length."""
-        return sum(s.bytes_per_sequence() for s in self.layout if isinstance(s, DeltaNetState))
+        return self.layout.nbytes(Demand(slots=1), self.kv_type)
 
     @cached_property
     def sequence_bytes(self) -> int:
         """One sequence of `context` tokens, in whole pages."""
-        return sequence_bytes(self.layout, self.context, self.kv_type)
+        return self.layout.sequence_bytes(self.context, self.kv_type)
 
     @property
     def sequences_bytes(self) -> int:
@@ -84,9 +89,13 @@ class Need:
         """Weights that every token or image touches."""
         return self.weights_bytes - self.routed_bytes
 
+    @cached_property
+    def workspace_bytes(self) -> int:
+        return workspace_bytes(self.candidate.config, self.threads)
+
     @property
     def total_bytes(self) -> int:
-        return self.weights_bytes + self.sequences_bytes + WORKSPACE_BYTES
+        return self.weights_bytes + self.sequences_bytes + self.workspace_bytes
 
     def longest_context(self, free: int) -> int:
         """Most tokens a sequence, for all users, whose state fits into `free` bytes; 0 where none does."""
@@ -94,7 +103,7 @@ class Need:
         low, high = 0, limit
         while low < high:
             middle = (low + high + 1) // 2
-            if self.users * sequence_bytes(self.layout, middle, self.kv_type) <= free:
+            if self.users * self.layout.sequence_bytes(middle, self.kv_type) <= free:
                 low = middle
             else:
                 high = middle - 1
@@ -140,16 +149,39 @@ class Placement:
         return sum(self.disk.values())
 
 
-def need(candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType = "f16") -> Need:
-    return Need(candidate, sizes_of(candidate, type_), context, users, kv_type)
+def need(
+    candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType = "f16", own: bool = False,
+    threads: int = 0,
+) -> Need:  # fmt: skip
+    """own, threads: our engine runs it, and with how many threads."""
+    file, loaded = sizes_of(candidate, type_, False), sizes_of(candidate, type_, own)
+    return Need(candidate, file, loaded, context, users, kv_type, own, threads if own else 0)
 
 
-def sizes_of(candidate: Candidate, type_: str) -> Sizes:
+def sizes_of(candidate: Candidate, type_: str, own: bool) -> Sizes:
     """Bytes by part; those of the file itself where a file was looked at and no other type is asked for."""
     if candidate.stored and type_ == AS_STORED:
-        stored = dict(candidate.stored)
-        return Sizes(type_, tuple((part, stored[part]) for part in PARTS if stored.get(part)))
-    return sizes(candidate.shapes, type_, candidate.config.num_hidden_layers)
+        by_part = dict(candidate.loaded if own else candidate.stored)
+        return Sizes(type_, tuple((part, by_part[part]) for part in PARTS if by_part.get(part)))
+    return sizes(candidate.shapes, type_, candidate.config.num_hidden_layers, own)
+
+
+def our_engine_reads(candidate: Candidate, type_: str, context: int) -> bool:
+    """Whether it computes with the type, and takes the context from the file alone."""
+    return type_ in (*OWN_TYPES, "BF16", AS_STORED) and context <= candidate.config.max_position_embeddings
+
+
+def on_machine(
+    candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType, machine: Hardware
+) -> tuple[Need, Placement]:
+    """Placed for our engine where it reads the type and all fits into RAM as it loads it, else for others."""
+    if machine.gpu is None and our_engine_reads(candidate, type_, context):
+        n = need(candidate, type_, context, users, kv_type, own=True, threads=machine.cores)
+        placed = place(n, machine)
+        if placed.fit == "ram":
+            return n, placed
+    n = need(candidate, type_, context, users, kv_type)
+    return n, place(n, machine)
 
 
 def place(n: Need, machine: Hardware) -> Placement:
@@ -158,9 +190,9 @@ def place(n: Need, machine: Hardware) -> Placement:
     """
     gpu_room, ram_room = machine.gpu_usable, machine.ram_usable
     by_part = {str(part): size for part, size in n.sizes.by_part if part not in UNUSED and part != "routed_experts"}
-    state = {"sequences": n.sequences_bytes, "workspace": WORKSPACE_BYTES}
+    state = {"sequences": n.sequences_bytes, "workspace": n.workspace_bytes}
     layers = n.candidate.config.num_hidden_layers
-    unused = {str(part): size for part, size in n.sizes.by_part if part in UNUSED}
+    unused = {str(part): size for part, size in n.file.by_part if part in UNUSED}
     if n.total_bytes <= gpu_room:
         held = {**by_part, "routed_experts": n.routed_bytes, **state}
         return Placement("gpu", _some(held), {}, unused, layers, 0, 0, gpu_room - n.total_bytes)
@@ -174,8 +206,8 @@ def place(n: Need, machine: Hardware) -> Placement:
         return Placement("ram", {}, _some(held), unused, 0, 0, 0, ram_room - n.total_bytes)
     # Experts stream from disk: everything else stays in memory, what is left of it holds experts.
     room = gpu_room + ram_room
-    fixed = n.always_bytes + n.sequences_bytes + WORKSPACE_BYTES
-    has_disk = machine.disk_known or machine.disk_bytes >= n.sizes.total
+    fixed = n.always_bytes + n.sequences_bytes + n.workspace_bytes
+    has_disk = machine.disk_known or machine.disk_bytes >= n.file.total
     if n.routed_bytes and fixed <= room and has_disk and splittable:
         return _with_disk(n, gpu_room, ram_room, {**by_part, **state}, unused)
     usable = room if splittable else gpu_room
@@ -261,8 +293,7 @@ def choose(
     order = (type_,) if type_ else (AS_STORED,) if candidate.stored else ladder(machine, candidate)
     fallback: tuple[Need, Placement] | None = None
     for name in order:
-        n = need(candidate, name, context, users, kv_type)
-        placed = place(n, machine)
+        n, placed = on_machine(candidate, name, context, users, kv_type, machine)
         asked_or_small = name != "BF16" or type_ is not None
         if placed.fit not in ("disk", "no") and (asked_or_small or placed.fit == "gpu"):
             return n, placed

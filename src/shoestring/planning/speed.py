@@ -31,7 +31,7 @@ from shoestring.planning.efficiency import (
 )
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.measured import Measured
-from shoestring.planning.memory import UNUSED, Need, Placement, need, place
+from shoestring.planning.memory import UNUSED, Need, Placement, on_machine
 
 #: a prompt is computed this many tokens at a time
 PREFILL_CHUNK = 2048
@@ -73,8 +73,7 @@ def scale_of(measured: Sequence[Measured], machine: Hardware, catalogue: Catalog
         row = catalogue.models.get(known.model)
         if row is None or known.type not in TYPES:
             continue
-        n = need(from_row(row), known.type, BENCH_CONTEXT, 1)
-        alone = estimate(n, place(n, processor), processor)
+        alone = estimate(*on_machine(from_row(row), known.type, BENCH_CONTEXT, 1, "f16", processor), processor)
         if alone.decode and alone.prefill:
             ratios.append((known.decode / alone.decode, known.prefill / alone.prefill))
     if not ratios:
@@ -137,7 +136,7 @@ def read_bytes(n: Need, tokens: int) -> dict[str, float]:
     looked_up = _looked_up(n)
     attended = sum(
         min(n.context, s.chunk_size or n.context) * s.bytes_per_token(n.kv_type)
-        for s in n.layout
+        for s in n.layout.layers
         if isinstance(s, AttentionState)
     )
     return {

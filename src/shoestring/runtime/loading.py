@@ -14,14 +14,13 @@ from shoestring.engine.runner import FamilyRunner
 from shoestring.errors import RequestError
 from shoestring.models.state import KVType
 from shoestring.models.weights import load_weights
+from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.runtime.memory import (
     CACHE_SHARE,
-    WORKSPACE_BYTES,
     Plan,
     free_memory,
     own_memory,
     plan_state,
-    weight_bytes,
 )
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
@@ -40,23 +39,28 @@ def plan(
     *,
     kv_type: KVType,
     context: int | None,
+    threads: int | None = None,
     memory: int | None = None,
     parallel: int | None = None,
     cache_memory: int | Literal["share"] | None = None,
 ) -> Plan:
     """The state that fits beside the weights, in the free memory or in the budget `memory` of this process.
 
-    cache_memory: as for `load`. Raises CapacityError with the bytes needed and free.
+    threads, cache_memory: as for `load`. Raises CapacityError with the bytes needed and free.
     """
     free = free_memory()
-    budget = free if memory is None else max(0, memory - own_memory())
-    weights = weight_bytes(opened.binding)
+    own = own_memory()
+    budget = free if memory is None else max(0, memory - own)
+    weights = opened.weight_bytes
+    # What this process holds of it already is not free and not needed again.
+    workspace = opened.workspace_bytes(threads or physical_cores()) - min(own, PROCESS_BYTES)
     if cache_memory == "share":
-        cache_memory = max(0, min(free, budget) - weights - WORKSPACE_BYTES) // CACHE_SHARE
+        cache_memory = max(0, min(free, budget) - weights - workspace) // CACHE_SHARE
     return plan_state(
         opened.layout,
         name=str(opened.checkpoint.path),
         weight_bytes=weights,
+        workspace_bytes=workspace,
         free_bytes=min(free, budget),
         model_context=opened.config.max_position_embeddings,
         context=context,
@@ -94,7 +98,13 @@ def load(
     count = physical_cores() if threads is None else checked_threads(threads)
     opened = open_model(EMBEDDED[str(path)](None) if str(path) in EMBEDDED else path)
     planned = plan(
-        opened, kv_type=kv_type, context=context, memory=memory, parallel=parallel, cache_memory=cache_memory
+        opened,
+        kv_type=kv_type,
+        context=context,
+        threads=count,
+        memory=memory,
+        parallel=parallel,
+        cache_memory=cache_memory,
     )
     ops.set_num_threads(count)
     with ThreadPoolExecutor(1, thread_name_prefix="text") as beside:

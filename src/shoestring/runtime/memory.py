@@ -11,14 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoestring.checkpoint.names.bind import Binding, Source
-from shoestring.checkpoint.tensors import TENSOR_TYPES
-from shoestring.engine.pools import Demand, Layout, cache_room
+from shoestring.engine.pools import cache_room
 from shoestring.errors import CapacityError, RequestError
+from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import KVType
 
-#: Set aside for activations and logits of a step.
-WORKSPACE_BYTES = 256 << 20
 #: Requests that may run at once where memory allows.
 MOST_SEQUENCES = 8
 #: Resume points of recurrent state kept a sequence: the last boundary, the prompt's end, one before.
@@ -47,6 +44,7 @@ def plan_state(
     *,
     name: str,
     weight_bytes: int,
+    workspace_bytes: int,
     free_bytes: int,
     model_context: int,
     context: int | None,
@@ -57,9 +55,10 @@ def plan_state(
 ) -> Plan:
     """The context that was asked for, or the largest that fits (at most the model's own).
 
-    sequences: as many at once, each of the whole context; None: as many as fit, up to MOST_SEQUENCES, short ones
-    sharing pages. budgeted: free_bytes is what a budget leaves, not the machine. cache_bytes: set aside for what
-    later requests may go on from; None: only what running sequences leave free, and a few snapshots.
+    workspace_bytes: what the process will take beside weights and state. sequences: as many at once, each of the whole
+    context; None: as many as fit, up to MOST_SEQUENCES, short ones sharing pages. budgeted: free_bytes is what a budget
+    leaves, not the machine. cache_bytes: set aside for what later requests may go on from; None: only what running
+    sequences leave free, and a few snapshots.
 
     Raises CapacityError with the bytes needed and free, RequestError for a context that no model could have.
     """
@@ -72,22 +71,22 @@ def plan_state(
     if cache_bytes is not None and cache_bytes < 0:
         raise RequestError(f"--cache-memory is {cache_bytes}: choose at least 0")
     snapshots = SNAPSHOTS if layout.recurrent_layers and cache_bytes is None else 0
-    room = free_bytes - weight_bytes - WORKSPACE_BYTES - (cache_bytes or 0)
+    fixed = weight_bytes + workspace_bytes + (cache_bytes or 0)
+    room = free_bytes - fixed
     cache = cache_room(layout, cache_bytes or 0, kv_type)
 
     def demand(tokens: int) -> Demand:
-        return (layout.demand(tokens) + Demand(slots=snapshots)) * (sequences or 1)
+        return layout.capacity(tokens, sequences or 1, snapshots)
 
     least = context or min(LEAST_CONTEXT, model_context)
     state_bytes = layout.nbytes(demand(least), kv_type)
     if state_bytes > room:
-        needed = weight_bytes + WORKSPACE_BYTES + state_bytes + (cache_bytes or 0)
         left = f"--memory leaves {free_bytes}: give more" if budgeted else f"{free_bytes} are free: free some"
         cached = f", {cache_bytes} for --cache-memory" if cache_bytes else ""
         together = f", {sequences} at once" if sequences else ""
         raise CapacityError(
-            f"{name} needs {needed} bytes of memory for a context of {least}{together} ({weight_bytes} for its weights"
-            f"{cached}) and {left}, choose a smaller --context or a smaller model"
+            f"{name} needs {fixed + state_bytes} bytes of memory for a context of {least}{together} "
+            f"({weight_bytes} for its weights{cached}) and {left}, choose a smaller --context or a smaller model"
         )
     tokens = context or _largest(layout, demand, room * 9 // 10, least, model_context, kv_type)
     if sequences:
@@ -118,20 +117,6 @@ def _shared(layout: Layout, one: Demand, room: int, kv_type: KVType) -> tuple[De
             pages = min(one.global_pages * sequences, one.global_pages + left // page) if page else 0
             return dataclasses.replace(capacity, global_pages=pages), sequences
     return one, 1
-
-
-def weight_bytes(binding: Binding) -> int:
-    """What the bound tensors take once loaded."""
-    return sum(loaded_bytes(source) for source in binding.sources.values())
-
-
-def loaded_bytes(source: Source) -> int:
-    """As the file has it; float32 for vectors, FP8 matrices and quantized routers."""
-    storage = TENSOR_TYPES[source.tensor.type]
-    quantized_router = source.part == "router" and storage.block_size > 1
-    if source.scale is not None or source.fold != "none" or source.rows == 1 or quantized_router:
-        return 4 * source.rows * source.columns
-    return source.rows * (source.columns // storage.block_size) * storage.block_bytes
 
 
 def free_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:

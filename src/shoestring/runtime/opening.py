@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.names.bind import Binding, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.engine.pools import Layout
 from shoestring.models.families import state_layout
+from shoestring.models.layout import Layout
 from shoestring.models.shapes import wanted_shapes
+from shoestring.models.weights import loaded_bytes
+from shoestring.models.workspace import workspace_bytes
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,15 @@ class Opened:
     @property
     def layout(self) -> Layout:
         return Layout(state_layout(self.config))
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        """What the weights take in memory once loaded."""
+        return loaded_bytes(self.config, self.binding).total()
+
+    def workspace_bytes(self, threads: int) -> int:
+        """What the process takes beside weights and state, itself included."""
+        return workspace_bytes(self.config, threads)
 
 
 def open_model(path: str | os.PathLike[str]) -> Opened:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from shoestring.errors import CheckpointError
 
+#: Bytes around a page that Linux may map with it: as much of a large folio as there is.
+FAULT_AROUND = 2 << 20
 Identity = tuple[int, int, int, int]
 """Device, inode, size in bytes, time of change in nanoseconds."""
 
@@ -69,15 +71,16 @@ def mapping_of(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
 def release_pages(data: npt.NDArray[np.uint8], start: int, end: int) -> None:
     """Advise the kernel to drop the pages of bytes `start` to `end` of a mapped tensor from this process.
 
-    Whole pages, their neighbours' bytes included: later reads bring them back from the page cache.
+    Neighbours' pages too, as far as the kernel maps them with one that is read: later reads bring them back from the
+    page cache.
     """
     mapping = mapping_of(data)
     if mapping is None or not hasattr(mmap, "MADV_DONTNEED"):
         return
     base = np.frombuffer(mapping, dtype=np.uint8)
     begin = data.ctypes.data - base.ctypes.data
-    first = (begin + start) // mmap.PAGESIZE * mmap.PAGESIZE
-    mapping.madvise(mmap.MADV_DONTNEED, first, min(begin + end, len(mapping)) - first)
+    first = max(0, begin + start - FAULT_AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
+    mapping.madvise(mmap.MADV_DONTNEED, first, min(begin + end + FAULT_AROUND, len(mapping)) - first)
 
 
 def identity(status: os.stat_result) -> Identity:

@@ -43,7 +43,10 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
         )
     if facts["recurrent_state_bytes"]:
         typer.echo(f"  {human(facts['recurrent_state_bytes'])} of recurrent state, whatever the length")
-    typer.echo(f"memory         {human(facts['weight_bytes'])} of weights, {human(facts['free_bytes'])} free now")
+    typer.echo(
+        f"memory         {human(facts['weight_bytes'])} of weights, {human(facts['workspace_bytes'])} for the process, "
+        f"{human(facts['total_bytes'])} in all with a whole context; {human(facts['free_bytes'])} free now"
+    )
     typer.echo(f"vocabulary     {facts['vocabulary']:,}, of which the tokenizer has {facts['tokenizer_vocabulary']}")
     typer.echo(f"template       {facts['template']}")
     for note in facts["unusual"]:
@@ -53,10 +56,10 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
 def described(opened: Opened) -> dict[str, Any]:
     """All that is known of a checkpoint, as JSON has it."""
     from shoestring.checkpoint.summary import summarize
-    from shoestring.engine.pools import Demand
-    from shoestring.models.sizes import kv_bytes_per_token, sequence_bytes
+    from shoestring.models.layout import Demand
     from shoestring.models.state import AttentionState
-    from shoestring.runtime.memory import free_memory, weight_bytes
+    from shoestring.runtime.loading import physical_cores
+    from shoestring.runtime.memory import SNAPSHOTS, free_memory
 
     config, checkpoint, layout = opened.config, opened.checkpoint, opened.layout
     summary = summarize(config, checkpoint, opened.binding)
@@ -71,6 +74,8 @@ def described(opened: Opened) -> dict[str, Any]:
         kinds[kind] = kinds.get(kind, 0) + 1
     experts = config.num_experts if config.family == "qwen3_5" else config.num_local_experts
     template, vocabulary, unusual = text_side(opened)
+    workspace = opened.workspace_bytes(physical_cores())
+    whole = layout.capacity(config.max_position_embeddings, snapshots=SNAPSHOTS)
     return {
         "path": str(checkpoint.path),
         "format": checkpoint.format,
@@ -85,13 +90,15 @@ def described(opened: Opened) -> dict[str, Any]:
         "experts_per_token": config.num_experts_per_tok if experts else 0,
         "bytes": by_part,
         "tensor_bytes": summary.total_bytes,
-        "weight_bytes": weight_bytes(opened.binding),
+        "weight_bytes": opened.weight_bytes,
+        "workspace_bytes": workspace,
+        "total_bytes": opened.weight_bytes + workspace + layout.nbytes(whole, "f16"),
         "free_bytes": free_memory(),
         "context": config.max_position_embeddings,
-        "kv_bytes_per_token_f16": kv_bytes_per_token(layout.layers, "f16"),
+        "kv_bytes_per_token_f16": layout.bytes_per_token("f16"),
         "chunk_size": layout.chunk_size,
         "chunk_bytes_per_token_f16": sum(layer.bytes_per_token("f16") for layer in layout.chunk_layers),
-        "sequence_bytes_f16": sequence_bytes(layout.layers, config.max_position_embeddings, "f16"),
+        "sequence_bytes_f16": layout.sequence_bytes(config.max_position_embeddings, "f16"),
         "recurrent_state_bytes": layout.nbytes(Demand(slots=1), "f16"),
         "vocabulary": config.vocab_size,
         "tokenizer_vocabulary": vocabulary,

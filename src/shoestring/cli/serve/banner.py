@@ -18,9 +18,10 @@ def banner(
     address: str,
     *,
     weights: int,
+    workspace: int,
     compute: str,
 ) -> str:
-    """weights: their bytes once loaded. compute: instruction set and threads."""
+    """weights, workspace: their bytes, see `Opened`. compute: instruction set and threads."""
     import shoestring
 
     engine = model.engine
@@ -31,7 +32,8 @@ def banner(
     rows = [
         ("model", f"{info.id} ({info.description or info.family})"),
         ("memory", f"{amount(weights)} weights, {amount(state)} state ({sequences} at once, {engine.kv_type})"),
-        ("", f"{amount(cache)} for what earlier requests computed"),
+        ("", f"{amount(cache)} for what earlier requests computed, {amount(workspace)} for the process itself"),
+        ("", f"{amount(weights + state + cache + workspace)} in all at most"),
         ("context", f"{model.context:,} tokens a request, at most {settings.queue} requests wait"),
         ("compute", compute),
         ("access", access(settings, keys)),

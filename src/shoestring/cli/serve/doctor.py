@@ -151,19 +151,21 @@ def model_fits(settings: Settings) -> Finding:
 
 def _planned(settings: Settings) -> str:
     from shoestring.cli.progress import human
-    from shoestring.runtime.loading import plan
-    from shoestring.runtime.memory import free_memory, weight_bytes
+    from shoestring.runtime.loading import physical_cores, plan
+    from shoestring.runtime.memory import free_memory
     from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
 
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)
-    made = plan(opened, kv_type=settings.kv_type, context=settings.context, **memory_limits(settings))
-    weights, cache = weight_bytes(opened.binding), made.cache_bytes or 0
+    threads = settings.threads or physical_cores()
+    made = plan(opened, kv_type=settings.kv_type, context=settings.context, threads=threads, **memory_limits(settings))
+    cache = made.cache_bytes or 0
     state = opened.layout.nbytes(made.capacity, settings.kv_type) - cache
     return (
-        f"{settings.model or DEMO_NAME}: weights {human(weights)}, state {human(state)} for {made.sequences} at once "
-        f"and {human(cache)} of earlier requests, "
+        f"{settings.model or DEMO_NAME}: weights {human(opened.weight_bytes)}, state {human(state)} for "
+        f"{made.sequences} at once and {human(cache)} of earlier requests, "
+        f"{human(opened.workspace_bytes(threads))} for the process itself, "
         f"context {made.context:,}; {human(free_memory())} are free"
     )
 

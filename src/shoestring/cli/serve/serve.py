@@ -48,7 +48,6 @@ def run(settings: Settings) -> None:
     from shoestring import ops
     from shoestring.cli.serve.banner import banner
     from shoestring.runtime.loading import checked_threads, load, plan
-    from shoestring.runtime.memory import weight_bytes
     from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.server.facts import served_model
@@ -66,7 +65,7 @@ def run(settings: Settings) -> None:
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)
     limits = memory_limits(settings)
-    plan(opened, kv_type=settings.kv_type, context=settings.context, **limits)
+    plan(opened, kv_type=settings.kv_type, context=settings.context, threads=settings.threads, **limits)
     with bind(settings.host, settings.port) as listening:
         guard_mapped_files()
         with Progress(f"loading {path.name}") as progress:
@@ -74,7 +73,14 @@ def run(settings: Settings) -> None:
         info = served_model(model, model_id(settings, path), settings.aliases, **file_facts(opened))
         compute = f"{ops.isa()}, {ops.num_threads()} threads"
         text = banner(
-            model, info, settings, keys, address_of(listening), weights=weight_bytes(opened.binding), compute=compute
+            model,
+            info,
+            settings,
+            keys,
+            address_of(listening),
+            weights=opened.weight_bytes,
+            workspace=opened.workspace_bytes(ops.num_threads()),
+            compute=compute,
         )
         typer.echo(text, err=True)
         serve_http(Service(model, info, queue=settings.queue, limits=settings.limits), settings, listening)

@@ -34,6 +34,8 @@ class Candidate:
     location: str = ""
     #: bytes by part as the file stores them; empty unless a file was looked at
     stored: tuple[tuple[str, int], ...] = ()
+    #: the same as our engine loads it
+    loaded: tuple[tuple[str, int], ...] = ()
 
     @property
     def total(self) -> int:

@@ -6,6 +6,7 @@ A Hub repository is asked for its config.json and, where it has safetensors, for
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from shoestring.checkpoint.summary import summarize
 from shoestring.errors import RequestError
 from shoestring.models.shapes import wanted_shapes
 from shoestring.models.sizes import parameters
+from shoestring.models.weights import loaded_bytes
 from shoestring.planning.candidates.candidates import Candidate, config_of
+from shoestring.planning.candidates.formats import NOT_LOADED
 from shoestring.planning.candidates.shapes import all_shapes, text_shapes
 
 TIMEOUT_SECONDS = 10
@@ -28,13 +31,17 @@ def from_path(path: Path) -> Candidate:
     """A checkpoint on this machine, with its bytes as stored. Raises CheckpointError as opening it does."""
     checkpoint = open_checkpoint(path)
     config = parse_config(checkpoint)
-    summary = summarize(config, checkpoint, bind(config, checkpoint, wanted_shapes(config)))
-    by_part: dict[str, int] = {}
-    for (part, _), size in summary.source_bytes.items():
-        by_part[part] = by_part.get(part, 0) + size
+    binding = bind(config, checkpoint, wanted_shapes(config))
+    stored: Counter[str] = Counter()
+    for (part, _), size in summarize(config, checkpoint, binding).source_bytes.items():
+        stored[part] += size
+    loaded = loaded_bytes(config, binding)
     multimodal = checkpoint.format == "safetensors"
     shapes = all_shapes(config, checkpoint.metadata) if multimodal else text_shapes(config)
-    return Candidate(path.name, path.name, config, shapes, parameters(config), None, str(path), tuple(by_part.items()))
+    return Candidate(
+        path.name, path.name, config, shapes, parameters(config), None, str(path),
+        tuple(stored.items()), tuple(loaded.items()),
+    )  # fmt: skip
 
 
 def from_hub(name: str) -> Candidate:
@@ -44,9 +51,9 @@ def from_hub(name: str) -> Candidate:
     """
     metadata = _hub_config(name)
     config = config_of(metadata, name)
-    stored = _hub_bytes(name)
+    stored, loaded = _hub_bytes(name)
     return Candidate(
-        name, name.split("/")[-1], config, all_shapes(config, metadata), parameters(config), None, name, stored
+        name, name.split("/")[-1], config, all_shapes(config, metadata), parameters(config), None, name, stored, loaded
     )
 
 
@@ -80,21 +87,24 @@ def _hub_config(name: str) -> dict[str, Any]:
     return data
 
 
-def _hub_bytes(name: str) -> tuple[tuple[str, int], ...]:
-    """Bytes by part from the safetensors headers; () where a repository has none or they cannot be had."""
+def _hub_bytes(name: str) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]:
+    """Bytes by part from the safetensors headers, in the files and loaded; () where they cannot be had."""
     from huggingface_hub import get_safetensors_metadata
 
     try:
         files = get_safetensors_metadata(name).files_metadata.values()
     except Exception:
-        return ()
-    by_part: dict[str, int] = {}
+        return (), ()
+    stored: Counter[str] = Counter()
+    loaded: Counter[str] = Counter()
     for file in files:
         for tensor, info in file.tensors.items():
             part = hub_part(tensor)
             begin, end = info.data_offsets
-            by_part[part] = by_part.get(part, 0) + end - begin
-    return tuple(by_part.items())
+            stored[part] += end - begin
+            if part not in NOT_LOADED:  # FP8 is widened to float32
+                loaded[part] += (4 if str(info.dtype) == "F8_E4M3" else 1) * (end - begin)
+    return tuple(stored.items()), tuple(loaded.items())
 
 
 def hub_part(tensor: str) -> Part:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from shoestring import ops
 from shoestring.checkpoint.names.parts import PARTS, Part
 from shoestring.errors import RequestError
 from shoestring.planning.candidates.shapes import Shape
@@ -25,11 +26,15 @@ BLOCKS: dict[str, tuple[int, int]] = {
 MIXES = {"Q4_K_M": "Q4_K", "Q5_K_M": "Q5_K"}
 GGUF_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K", "IQ3_XXS", "Q2_K", "IQ2_XXS",
               "IQ1_M")  # fmt: skip
+#: those of them that our own engine computes with
+OWN_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0")
 GPU_TYPES = ("FP8", "GPTQ", "NVFP4")
 TYPES = ("BF16", *GPU_TYPES, *GGUF_TYPES)
 ALIASES = {"AWQ": "GPTQ", "INT4": "GPTQ", "W4A16": "GPTQ", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "F16": "BF16",
            "FP4": "NVFP4"}  # fmt: skip
 
+#: parts that our engine leaves in the file
+NOT_LOADED: frozenset[Part] = frozenset(("vision", "mtp"))
 #: linear layers that FP8 and 4-bit files convert; the rest stays BF16
 CONVERTED: frozenset[Part] = frozenset(("attention", "delta_net", "feed_forward", "shared_experts", "routed_experts"))
 #: of these the small projections and the convolution stay
@@ -75,17 +80,30 @@ def bits(name: str) -> float:
     return 8 * size / block
 
 
-def sizes(shapes: Iterable[Shape], name: str, layers: int) -> Sizes:
-    """Bytes by part of all `shapes` in type `name`; `layers` is the text model's count, which mixes look at."""
+def sizes(shapes: Iterable[Shape], name: str, layers: int, loaded: bool = False) -> Sizes:
+    """Bytes by part of all `shapes` in type `name`: of the file, or loaded by our engine.
+
+    `layers` is the text model's count, which mixes look at.
+    """
     total = dict.fromkeys(PARTS, 0)
     tied = not any(s.role == "head" for s in shapes)
+    count = loaded_bytes if loaded else tensor_bytes
     for shape in shapes:
-        total[shape.part] += shape.count * tensor_bytes(shape, name, layers, tied)
+        total[shape.part] += shape.count * count(shape, name, layers, tied)
     return Sizes(name, tuple((part, size) for part, size in total.items() if size))
 
 
+def loaded_bytes(shape: Shape, name: str, layers: int, tied: bool) -> int:
+    """Bytes of one tensor of a type that our engine reads, as it loads it."""
+    if shape.part in NOT_LOADED:
+        return 0
+    if not shape.matrix:
+        return 4 * shape.rows * shape.columns
+    return ops.packed_bytes(gguf_type(shape, name, layers, tied) if is_gguf(name) else name, shape.rows, shape.columns)
+
+
 def tensor_bytes(shape: Shape, name: str, layers: int, tied: bool) -> int:
-    """Bytes of one tensor."""
+    """Bytes of one tensor in a file."""
     if is_gguf(name):
         block, size = BLOCKS[gguf_type(shape, name, layers, tied)]
         return shape.rows * (shape.columns // block) * size

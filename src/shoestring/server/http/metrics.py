@@ -11,8 +11,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from shoestring.engine.pools import Demand
 from shoestring.engine.request import Counts
+from shoestring.models.layout import Demand
 from shoestring.server.http import dependencies
 from shoestring.server.http.record import Record
 
