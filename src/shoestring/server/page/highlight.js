@@ -1,75 +1,33 @@
-// Light colouring of code: words of the language, text, numbers, comments. A line at a time, with what stays open at
-// its end (a comment, a text over several lines) carried over, so that a growing listing is never coloured again.
+// Colours of code: highlight.js finds the words of the language, and its tree of tokens becomes lines of pieces.
+import hljs from "./vendor/highlight.min.js";
+import dart from "./vendor/dart.min.js";
+import dockerfile from "./vendor/dockerfile.min.js";
+import elixir from "./vendor/elixir.min.js";
+import haskell from "./vendor/haskell.min.js";
+import julia from "./vendor/julia.min.js";
+import powershell from "./vendor/powershell.min.js";
+import scala from "./vendor/scala.min.js";
 
-const words = (list) => new Set(list.split(" "));
+for (const [name, grammar] of Object.entries({ dart, dockerfile, elixir, haskell, julia, powershell, scala }))
+  hljs.registerLanguage(name, grammar);
+hljs.registerAliases(["cuda", "glsl"], { languageName: "cpp" });
+hljs.registerAliases(["fish"], { languageName: "bash" });
+hljs.registerAliases(["groovy"], { languageName: "java" });
+hljs.registerAliases(["vue"], { languageName: "xml" });
+hljs.registerAliases(["patch"], { languageName: "diff" });
 
-const C_LIKE = "if else for while do switch case default break continue return goto sizeof typedef struct union enum static const extern void int char float double long short unsigned signed bool true false";
-const FAMILIES = {
-  python: {
-    names: "python py python3 pyi",
-    words: words("and as assert async await break case class continue def del elif else except finally for from global if import in is lambda match nonlocal not or pass raise return try while with yield None True False self"),
-    comment: ["#"], long: ['"""', "'''"],
-  },
-  script: {
-    names: "javascript js jsx mjs typescript ts tsx",
-    words: words("async await break case catch class const continue debugger default delete do else export extends finally for from function if implements import in instanceof interface let new of private public readonly return static super switch this throw try type typeof var void while yield null undefined true false"),
-    comment: ["//"], block: ["/*", "*/"], long: ["`"],
-  },
-  c: {
-    names: "c h cpp c++ cc hpp cuda objc",
-    words: words(`${C_LIKE} auto class constexpr delete explicit friend inline namespace new noexcept nullptr operator override private protected public template this throw try catch typename using virtual include define ifdef ifndef endif pragma`),
-    comment: ["//"], block: ["/*", "*/"],
-  },
-  java: {
-    names: "java kotlin kt scala csharp cs c# swift dart groovy",
-    words: words(`${C_LIKE} abstract async await class data extends final finally fun func guard implements import interface internal let namespace new null nil object override package private protected public record sealed self super this throw throws try catch using val var when where in is as`),
-    comment: ["//"], block: ["/*", "*/"], long: ['"""'],
-  },
-  rust: {
-    names: "rust rs",
-    words: words("as async await break const continue crate dyn else enum extern false fn for if impl in let loop match mod move mut pub ref return self Self static struct super trait true type unsafe use where while"),
-    comment: ["//"], block: ["/*", "*/"], quotes: '"',
-  },
-  go: {
-    names: "go golang",
-    words: words("break case chan const continue default defer else fallthrough for func go goto if import interface map package range return select struct switch type var nil true false"),
-    comment: ["//"], block: ["/*", "*/"], long: ["`"],
-  },
-  shell: {
-    names: "bash sh shell zsh console fish dockerfile docker makefile make",
-    words: words("if then else elif fi for in do done while until case esac function return export local set unset cd echo sudo exit source FROM RUN COPY ADD CMD ENTRYPOINT ENV WORKDIR EXPOSE USER ARG"),
-    comment: ["#"], before: /[\s;]/,
-  },
-  data: {
-    names: "json jsonc json5 yaml yml toml ini",
-    words: words("true false null yes no on off"),
-    comment: ["#", "//"], before: /\s/, keys: true,
-  },
-  sql: {
-    names: "sql sqlite postgresql mysql",
-    words: words("select from where and or not in is null insert into values update set delete create table index view drop alter add primary key foreign references join left right inner outer full on group by order having limit offset union all distinct as case when then else end with exists between like asc desc default unique returning"),
-    comment: ["--"], block: ["/*", "*/"], anyCase: true,
-  },
-  style: {
-    names: "css scss less",
-    words: words("important media supports import keyframes from to root hover focus not var calc"),
-    comment: [], block: ["/*", "*/"], keys: true,
-  },
-  markup: {
-    names: "html xml svg vue htm",
-    words: new Set(), comment: [], block: ["<!--", "-->"], tags: true,
-  },
-  ruby: {
-    names: "ruby rb lua elixir r julia perl php haskell hs",
-    words: words("and begin break case class def do else elseif elsif end ensure false for foreach function if in local module new next nil not null or public private protected redo repeat require rescue return self super then true unless until use when where while yield let data import instance type"),
-    comment: ["#", "--"], before: /\s/,
-  },
+// The page has five colours; what has none of its own takes that of what is around it.
+const KINDS = {
+  comment: "comment quote doctag",
+  text: "string regexp char code addition link",
+  number: "number symbol bullet meta",
+  word: "keyword literal selector-tag name section deletion",
+  name: "title built_in type attr attribute variable template-variable selector-class selector-id selector-pseudo property",
+  "": "subst",
 };
-
-const BY_NAME = new Map();
-for (const family of Object.values(FAMILIES)) for (const name of family.names.split(" ")) BY_NAME.set(name, family);
-
-const TOKEN = /[A-Za-z_$@][\w$-]*|\d[\w.]*|\s+|./gsu;
+const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, scopes]) => scopes.split(" ").map((scope) => [scope, kind])));
+/** Longer texts stay plain. */
+const LONGEST = 200_000;
 
 /** The language's name as people write it, "" if there is none. */
 export function languageOf(info) {
@@ -77,90 +35,35 @@ export function languageOf(info) {
 }
 
 /**
- * A function from a line to its pieces [kind, text]; kind "" is plain. Call it with the lines in order.
- * `peek` true: the line may still grow, nothing is remembered.
+ * The lines as lists of pieces [kind, text], kind "" being plain, and whether the language is at its top level again
+ * at the end: what follows may then be coloured apart from it.
  */
-export function highlighter(language) {
-  if (language === "diff" || language === "patch") return (line) => [[diffKind(line), line]];
-  const family = BY_NAME.get(language);
-  if (!family) return (line) => [["", line]];
-  let open = null;
-  return (line, peek = false) => {
-    const [pieces, after] = colour(line, family, open);
-    if (!peek) open = after;
-    return pieces;
-  };
+export function highlight(lines, language) {
+  const text = lines.join("\n");
+  if (text.length > LONGEST || !hljs.getLanguage(language)) return { lines: lines.map((line) => [["", line]]), atTop: true };
+  const result = hljs.highlight(text, { language, ignoreIllegals: true });
+  return { lines: split(result._emitter.rootNode), atTop: !result._top.parent };
 }
 
-function diffKind(line) {
-  if (line.startsWith("@@")) return "number";
-  return line.startsWith("+") ? "text" : line.startsWith("-") ? "word" : "";
-}
-
-// `open`: {end, kind} of what the lines before left open.
-function colour(line, family, open) {
-  const pieces = [];
+function split(root) {
+  const lines = [[]];
   const say = (kind, text) => {
+    const pieces = lines[lines.length - 1];
     const last = pieces[pieces.length - 1];
-    if (last && last[0] === kind) last[1] += text;
+    if (last?.[0] === kind) last[1] += text;
     else if (text) pieces.push([kind, text]);
   };
-  let at = 0;
-  while (at < line.length) {
-    if (open) {
-      const end = line.indexOf(open.end, at);
-      if (end < 0) {
-        say(open.kind, line.slice(at));
-        return [pieces, open];
-      }
-      say(open.kind, line.slice(at, end + open.end.length));
-      at = end + open.end.length;
-      open = null;
-      continue;
+  const walk = (node, kind) => {
+    if (typeof node !== "string") {
+      const own = KIND_OF.get(node.scope?.split(".")[0]) ?? kind;
+      for (const child of node.children) walk(child, own);
+      return;
     }
-    const long = family.long?.find((mark) => line.startsWith(mark, at));
-    const block = family.block && line.startsWith(family.block[0], at);
-    if (long || block) {
-      open = long ? { end: long, kind: "text" } : { end: family.block[1], kind: "comment" };
-      const mark = long ?? family.block[0];
-      say(open.kind, mark);
-      at += mark.length;
-      continue;
-    }
-    if (family.comment.some((mark) => line.startsWith(mark, at)) && (!family.before || at === 0 || family.before.test(line[at - 1]))) {
-      say("comment", line.slice(at));
-      break;
-    }
-    if ((family.quotes ?? "\"'").includes(line[at])) {
-      const end = closing(line, at);
-      const key = family.keys && /^\s*:/.test(line.slice(end, end + 20));
-      say(key ? "word" : "text", line.slice(at, end));
-      at = end;
-      continue;
-    }
-    TOKEN.lastIndex = at;
-    const token = TOKEN.exec(line)[0];
-    say(kindOf(token, line, at, family), token);
-    at += token.length;
-  }
-  return [pieces, open];
-}
-
-function kindOf(token, line, at, family) {
-  if (/^\d/.test(token)) return "number";
-  if (!/^[A-Za-z_$@]/.test(token)) return "";
-  const next = line[at + token.length];
-  if (family.tags) return /[</]/.test(line[at - 1] ?? "") ? "word" : next === "=" ? "name" : "";
-  if (family.words.has(family.anyCase ? token.toLowerCase() : token)) return "word";
-  if (family.keys && next === ":") return "word";
-  return next === "(" || token[0] === "@" ? "name" : "";
-}
-
-// Behind the text that begins at `at`; an unclosed one ends with the line.
-function closing(line, at) {
-  for (let end = at + 1; end < line.length; end += 1) {
-    if (line[end] === "\\") end += 1;
-    else if (line[end] === line[at]) return end + 1;
-  }
-  return line.length;
+    node.split("\n").forEach((text, index) => {
+      if (index > 0) lines.push([]);
+      say(kind, text);
+    });
+  };
+  walk(root, "");
+  return lines;
 }

@@ -22,8 +22,11 @@ TYPES = {
     "icon.svg": "image/svg+xml",
     **dict.fromkeys(
         (
-            "answer.js", "api.js", "code.js", "dom.js", "highlight.js", "inline.js", "main.js", "markdown.js",
-            "settings.js", "sidebar.js", "store.js", "theme.js", "thread.js", "turn.js",
+            "answer.js", "api.js", "code.js", "dom.js", "formulas.js", "highlight.js", "main.js", "markdown.js",
+            "nodes.js", "parse.js", "settings.js", "sidebar.js", "store.js", "theme.js", "thread.js", "turn.js",
+            "vendor/dart.min.js", "vendor/dockerfile.min.js", "vendor/elixir.min.js", "vendor/haskell.min.js",
+            "vendor/highlight.min.js", "vendor/julia.min.js", "vendor/katex.min.js", "vendor/markdown-it.umd.min.js",
+            "vendor/powershell.min.js", "vendor/purify.min.js", "vendor/scala.min.js",
         ),
         "text/javascript; charset=utf-8",
     ),
@@ -49,7 +52,7 @@ def page(request: Request) -> Response:
     return _answer("index.html", request)
 
 
-@router.api_route("/page/{name}", methods=["GET", "HEAD"])
+@router.api_route("/page/{name:path}", methods=["GET", "HEAD"])
 def page_file(name: str, request: Request) -> Response:
     """A file of the page; 404 for any other name."""
     if name not in TYPES:
