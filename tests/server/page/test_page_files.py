@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,9 @@ from running import running
 from shoestring.server.page import routes
 
 FOLDER = Path(routes.__file__).parent
+VENDOR = FOLDER / "vendor"
 FILES = sorted(path for path in FOLDER.iterdir() if path.is_file() and path.suffix != ".py")
+VENDORED = sorted(VENDOR.glob("*.js"))
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +31,18 @@ def client() -> Iterator[httpx.Client]:
 
 
 def test_every_file_is_served_as_what_it_is(client: httpx.Client) -> None:
-    assert {path.name for path in FILES} == set(routes.TYPES)
-    for path in FILES:
-        answer = client.get(f"/page/{path.name}")
+    files = {path.relative_to(FOLDER).as_posix(): path for path in FILES + VENDORED}
+    assert set(files) == set(routes.TYPES)
+    for name, path in files.items():
+        answer = client.get(f"/page/{name}")
         assert answer.status_code == 200
         assert answer.content == path.read_bytes()
-        assert answer.headers["content-type"] == routes.TYPES[path.name]
+        assert answer.headers["content-type"] == routes.TYPES[name]
         assert answer.headers["x-content-type-options"] == "nosniff"
     assert client.get("/").content == (FOLDER / "index.html").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["routes.py", "..%2froutes.py", "%2e%2e/routes.py", "x/y", "", "index.html%00"])
+@pytest.mark.parametrize("name", ["routes.py", "..%2froutes.py", "%2e%2e/routes.py", "x/y", "", "index.html%00", "vendor/", "vendor/README.md"])
 def test_nothing_else_is(client: httpx.Client, name: str) -> None:
     assert client.get(f"/page/{name}").status_code == 404
 
@@ -72,8 +77,38 @@ def test_a_file_needs_no_other_host_and_makes_no_markup(path: Path) -> None:
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser", text
     )
-    for needed in re.findall(r'(?:from|src=|href=) ?"(?:\./|page/)([\w.]+)"', text):
+    for needed in re.findall(r'(?:from|import|src=|href=) ?"(?:\./|page/)([\w./-]+)"', text):
         assert needed in routes.TYPES
+
+
+def vendored_rows() -> dict[str, list[str]]:
+    """The table of vendor/README.md: of each file its package and version, path there, licence, bytes and hash."""
+    rows = [line.strip("| ").split(" | ") for line in (VENDOR / "README.md").read_text().splitlines()]
+    return {name: rest for name, *rest in (row for row in rows if row[0].endswith(".js"))}
+
+
+def test_vendored_files_are_the_published_ones() -> None:
+    rows = vendored_rows()
+    assert {path.name for path in VENDOR.iterdir()} == {*rows, "README.md", "LICENSES.txt"}
+    licences = (VENDOR / "LICENSES.txt").read_text()
+    for path in VENDORED:
+        package, _, licence, size, digest = rows[path.name]
+        assert re.fullmatch(r"[@\w/.-]+ \d+\.\d+\.\d+", package)
+        assert licence in ("MIT", "BSD-3-Clause", "Apache-2.0")
+        assert f"({licence})\n===" in licences
+        body = path.read_bytes()
+        assert (str(len(body)), hashlib.sha256(body).hexdigest()) == (size, digest), path.name
+    assert sum(path.stat().st_size for path in VENDORED) < 700_000
+
+
+def test_the_package_carries_every_file() -> None:
+    try:
+        distribution = importlib.metadata.distribution("shoestring")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the package runs from its source tree; `make test` installs it")
+    page = "shoestring/server/page/"
+    installed = {str(file).removeprefix(page) for file in distribution.files or () if str(file).startswith(page)}
+    assert {*routes.TYPES, "vendor/README.md", "vendor/LICENSES.txt"} <= installed
 
 
 def colours() -> dict[str, tuple[str, str]]:

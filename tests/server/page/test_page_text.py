@@ -43,6 +43,21 @@ def a(href: str, text: str) -> str:
     return f'<a href="{href}" target="_blank" rel="noopener noreferrer">{text}</a>'
 
 
+def maths(tex: str, inner: str, display: bool = False) -> str:
+    """The markup of a drawn formula: MathML, and its TeX for those who copy it."""
+    name, more = ("math display", ' display="block"') if display else ("math", "")
+    return (
+        f'<span class="{name}"><math xmlns="http://www.w3.org/1998/Math/MathML"{more}><semantics><mrow>{inner}</mrow>'
+        f'<annotation encoding="application/x-tex">{tex}</annotation></semantics></math></span>'
+    )
+
+
+PRODUCT = maths(
+    "a_1 * b_2 * c",
+    "<msub><mi>a</mi><mn>1</mn></msub><mo>∗</mo><msub><mi>b</mi><mn>2</mn></msub><mo>∗</mo><mi>c</mi>",
+)
+DIFFERENCE = maths("a\n- b", "<mi>a</mi><mo>−</mo><mi>b</mi>", display=True)
+
 WRITTEN = [
     ("a *b* **c** ***d***", "<p>a <em>b</em> <strong>c</strong> <em><strong>d</strong></em></p>"),
     ("~~e~~ _f_ g_h_i", "<p><del>e</del> <em>f</em> g_h_i</p>"),
@@ -60,13 +75,42 @@ WRITTEN = [
     ("3. a\n\n4. b", '<ol class="loose" start="3"><li><p>a</p></li><li><p>b</p></li></ol>'),
     ("> a\nb\n\nc", "<blockquote><p>a<br>b</p></blockquote><p>c</p>"),
     ("a\n\n---\nb", "<p>a</p><hr><p>b</p>"),
-    ("\\(a_1 * b_2 * c\\) costs $5 or $6", '<p><span class="math">\\(a_1 * b_2 * c\\)</span> costs $5 or $6</p>'),
+    ("\\(a_1 * b_2 * c\\) costs $5 or $6", f"<p>{PRODUCT} costs $5 or $6</p>"),
+    ("\\[\na\n- b\n\\]\nc", f"<p>{DIFFERENCE}</p><p>c</p>"),
+    ("\\[\na\n- b", '<p>[<br>a</p><ul class="tight"><li><p>b</p></li></ul>'),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "expected"), WRITTEN, ids=[text[:12] for text, _ in WRITTEN])
 def test_what_is_written_is_what_is_meant(page: Any, text: str, expected: str) -> None:
     assert drawn(page, text) == expected
+
+
+FORMULAS = [
+    ("$x$, $2x$ and $a + b$", 3),
+    ("$$x$$ then \\[y\\] then \\(z\\)", 3),
+    ("- $$\n  x\n  = y\n  $$\n\n> \\[\n> z\n> \\]", 2),
+    ("| $x$ | `$y$` |\n|-|-|\n| \\(z\\) | 2 |", 2),
+    ("the $n$-th of ($k$), **$m$**.", 3),
+    ("It costs $5 and $10, $20-$30, US$5 or A$6, 5$ or 10$ each, $1/$2.", 0),
+    ("Set $HOME and $PATH, $HOME/$USER, echo $$, \\$5 and \\$6$", 0),
+    ("I pay $5 for one and 6$ for two, $ a $, $a and their b$", 0),
+    ("`$x$` `\\(y\\)` $a `b$` c$ \\(a `\\)` b", 0),
+    ("```\n$$x$$\n\\[y\\]\n```\n\n~~~\n$z$\n~~~", 0),
+    ("\\[\n```\nx\n```\n\\]\n\n$$\n\n$$", 0),
+    ("\\(\\unknown{x}\\) \\(\\frac{1}\\) \\(\\def\\a{\\a\\a}\\a\\) \\( \\)", 0),
+]
+
+
+@pytest.mark.parametrize(("text", "count"), FORMULAS, ids=[text[:12] for text, _ in FORMULAS])
+def test_formulas_are_drawn_and_prices_and_code_are_not(page: Any, text: str, count: int) -> None:
+    html = drawn(page, text)
+    assert html.count("<math ") == count
+    assert "merror" not in html
+
+
+def test_a_formula_that_is_not_understood_stays_as_it_was_written(page: Any) -> None:
+    assert drawn(page, "a \\(\\unknown{x}\\) b") == '<p>a <span class="math">\\(\\unknown{x}\\)</span> b</p>'
 
 
 def test_tables_listings_and_tasks(page: Any) -> None:
@@ -93,8 +137,15 @@ HOSTILE = [
     "`<script>hit=1</script>` **<b onclick=hit=1>x</b>**",
     "# <style>*{display:none}</style>\n|<script>|\n|-|\n|<object data=x>|",
     "[x](https://e.org/\"onmouseover=\"hit=1) https://e.org/'onclick='hit=1'",
+    "\\(\\href{javascript:hit=1}{x}\\) $\\url{javascript:hit=1}$ $$\\includegraphics{https://e.org/x.png}$$",
+    "\\(\\htmlStyle{position:fixed}{x}\\) \\(\\htmlClass{listing}{x}\\) \\(\\htmlData{a=b}{x}\\) \\(\\htmlId{send}{x}\\)",
+    "$\\text{<img src=x onerror=hit=1>}$ \\(<script>hit=1</script>\\) \\[\\fcolorbox{red;x:url(y)}{blue}{x}\\]",
     "<https://e.org/\"><script>hit=1</script>> <a href=//e.org>x</a> <base href=//e.org> <meta http-equiv=x>",
 ]  # fmt: skip
+
+
+#: attributes of formulas: lengths and names, no addresses
+MATHML = {"xmlns", "encoding", "display", "mathvariant", "width", "stretchy"}
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -120,8 +171,9 @@ def test_markup_from_a_model_stays_text(page: Any, text: str) -> None:
         text,
     )
     ours = "p br a em strong del code pre span figure figcaption button svg path h3 table thead tbody tr th td div"
-    assert set(found["tags"]) <= {*ours.split()}
-    assert set(found["attributes"]) <= {"class", "href", "target", "rel", "tabindex", "role", "aria-label"}
+    math = "math semantics annotation mrow mi mo mn mtext mspace mstyle mpadded"
+    assert set(found["tags"]) <= {*ours.split(), *math.split()}
+    assert set(found["attributes"]) <= {"class", "href", "target", "rel", "tabindex", "role", "aria-label", *MATHML}
     assert all(link in (["https:", "noopener noreferrer"],) for link in found["links"])
     assert found["hit"] is None
 
@@ -132,9 +184,19 @@ TOGETHER = "\n".join(text for text, _ in WRITTEN) + (
     "````md\n```\ninner\n```\n````\n> q\n> - r\n\n~~~\nopen\n"
 )
 
+#: texts that are read further than a block reaches, or coloured while they grow
+GROWING = [
+    "- a\n\n- b\n\n  c\n\n\nd\n- e\nf\n\n1. g\n\n\n   h\ni | j\n-|-\nk",
+    "a\n\\[\nb\n- c\n\nd\n$$\ne\n# f\n$$\ng\n\\[\n> h\n\\] i\n\n- \\[\n  j\n  - k\n  \\]",
+    "| a |\n|-|\n| `b` |\n| $c$ |\nd\n\n| e |\n|-|\n\n- [ ] f\n- [x] g\n  ```py\n  def h(): pass\n",
+    '```py\nx = """\na # b\n"""\n\n\n@c\ndef d(e: int = 1) -> str:\n    return f\'{e}\' # g\n',
+    "~~~html\n<!-- a\n b -->\n<script>\nlet c = `d\n${1}`;\n</script>\n~~~ \n\n~~~\n\n\n",
+]
+
 
 def test_any_pieces_give_the_whole(page: Any) -> None:
-    texts = [*(text for text, _ in WRITTEN), *HOSTILE, TOGETHER, TOGETHER.replace("\n", "\r\n")]
+    texts = [text for text, _ in WRITTEN] + [text for text, _ in FORMULAS]
+    texts += [*HOSTILE, *GROWING, TOGETHER, TOGETHER.replace("\n", "\r\n")]
     unlike = page.evaluate(
         """async (texts) => {
             const { markdownInto } = await import("/page/markdown.js");

@@ -2,8 +2,9 @@
 import { copyButton, el } from "./dom.js";
 import { highlight, languageOf } from "./highlight.js";
 
-/** While a listing grows, no more lines than these are coloured anew together; the whole is once it is complete. */
+/** While a listing grows, no more lines than these are coloured anew together, and longer ones not at all. */
 const TOGETHER = 60;
+const LONG = 1000;
 
 /**
  * `update(lines, complete)` draws the lines so far; the last one may still grow unless `complete`. Lines given
@@ -43,16 +44,18 @@ export function listing(info) {
     info,
     update(now, complete) {
       lines = now;
-      if (complete) {
+      const last = lines.length - 1; // this one grows
+      if (complete || last < 0) {
         draw(0, highlight(lines, language).lines);
         return;
       }
-      const growing = lines.length - 1; // this one grows
-      if (growing > first && (growing - first > TOGETHER || highlight([...lines.slice(first, growing), ""], language).atTop)) {
-        draw(first, highlight(lines.slice(first, growing), language).lines);
-        first = growing;
+      const above = highlight([...lines.slice(first, last), ""], language);
+      above.lines.pop();
+      if (last > first && (above.atTop || last - first > TOGETHER)) {
+        draw(first, above.lines.splice(0));
+        first = last;
       }
-      draw(first, highlight(lines.slice(first), language).lines);
+      draw(first, lines[last].length > LONG ? [...above.lines, [["", lines[last]]]] : highlight(lines.slice(first), language).lines);
     },
   };
 }

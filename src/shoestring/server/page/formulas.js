@@ -2,6 +2,7 @@
 // draws. What KaTeX does not understand stays text. A formula holds no backtick, so that code never is one, and no
 // blank line, so that an opening mark without its partner changes nothing below it.
 import { el } from "./dom.js";
+import { purified } from "./purify.js";
 import "./vendor/katex.min.js";
 
 /** What a display begins and ends with. */
@@ -105,7 +106,7 @@ const drawn = new Map();
 export function formula({ content, info, meta: { display } }) {
   const key = `${display} ${content}`;
   if (drawn.size > 500) drawn.clear();
-  if (!drawn.has(key)) drawn.set(key, draw(content, info, display));
+  if (!drawn.has(key)) drawn.set(key, purified(draw(content, info, display)));
   return drawn.get(key).cloneNode(true);
 }
 

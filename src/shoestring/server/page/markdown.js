@@ -1,7 +1,7 @@
 // Markdown as document nodes, while it arrives. A block is drawn again only until it can no longer change; then it
 // is neither read nor drawn any more. In whatever pieces a text comes, the result is that of the whole text.
 import { DISPLAYS } from "./formulas.js";
-import { drawListing, isClosed, nodes } from "./nodes.js";
+import { blockView, isClosed } from "./nodes.js";
 import { parse } from "./parse.js";
 
 /** Fills `container`: `push(text)` appends, `end()` settles the rest. */
@@ -9,24 +9,18 @@ export function markdownInto(container) {
   let lines = []; // complete lines of blocks that are not settled
   let partial = ""; // the line that still grows
   let open = []; // nodes of the blocks that are not settled
-  let live = null; // the view of a listing that is the first of them: it grows instead of being drawn again
+  let live = null; // the view of the first of them: it grows instead of being drawn again
 
   function draw(atEnd) {
-    const found = blocks(parse(partial ? [...lines, partial].join("\n") : lines.join("\n")));
-    const firm = atEnd ? found.length : countSettled(found, lines);
-    const rest = found.slice(firm);
-    const growing = live?.node;
-    const drawn = found.map((block, index) => {
-      if (block.tokens[0].type !== "fence") return nodes(block.tokens)[0];
-      const view = drawListing(block.tokens[0], index === 0 ? live : null);
-      if (index === firm) live = view;
-      return view.node;
-    });
-    if (rest[0]?.tokens[0].type !== "fence") live = null;
-    for (const node of open) if (node !== drawn[0] || node !== growing) node.remove();
-    for (const node of drawn) if (node.parentNode !== container) container.append(node);
-    open = drawn.slice(firm);
-    lines = atEnd ? [] : lines.slice(rest.length ? rest[0].begin : lines.length);
+    const all = partial ? [...lines, partial] : lines;
+    const found = blocks(parse(all.join("\n")));
+    const settled = atEnd ? found.length : countSettled(found, lines);
+    const views = found.map(({ tokens }, index) => blockView(tokens, all, index === 0 ? live : null, !atEnd));
+    for (const node of open) if (node !== views[0]?.node) node.remove();
+    for (const { node } of views) if (node.parentNode !== container) container.append(node);
+    open = views.slice(settled).map(({ node }) => node);
+    live = views[settled] ?? null;
+    lines = lines.slice(found[settled]?.begin ?? lines.length);
   }
 
   return {

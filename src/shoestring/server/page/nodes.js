@@ -1,9 +1,9 @@
-// Tokens of markdown as document nodes: a fixed set of elements, text only as text nodes. What a paragraph, a heading
-// or a cell holds passes DOMPurify besides.
+// Tokens of markdown as document nodes: a fixed set of elements, text only as text nodes. Every block passes DOMPurify
+// besides, before its listings and formulas, which have passed it before, are put in.
 import { listing } from "./code.js";
 import { el } from "./dom.js";
 import { formula } from "./formulas.js";
-import "./vendor/purify.min.js";
+import { purified } from "./purify.js";
 
 const PLAIN = { blockquote_open: "blockquote", paragraph_open: "p", thead_open: "thead", tbody_open: "tbody", tr_open: "tr" };
 const MARKS = { em_open: "em", strong_open: "strong", s_open: "del" };
@@ -11,28 +11,53 @@ const TASK = /^\[([ xX])\] +/;
 /** Emphasis nested deeper is not drawn. */
 const DEEPEST = 24;
 
-const MATHML =
-  "math annotation menclose merror mfrac mi mlabeledtr mmultiscripts mn mo mover mpadded mphantom mroot mrow ms mspace " +
-  "msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover semantics";
-const ATTRIBUTES = (
-  "class target rel accent accentunder columnalign columnlines columnspacing depth display displaystyle encoding fence height linebreak " +
-  "linethickness lspace mathbackground mathcolor mathsize mathvariant maxsize minsize movablelimits notation rowlines " +
-  "rowspacing rspace scriptlevel separator side stretchy symmetric voffset width xmlns"
-).split(" ");
-const purify = globalThis.DOMPurify;
-purify.setConfig({
-  IN_PLACE: true,
-  TRUSTED_TYPES_POLICY: null, // the page's policy allows none; nodes need none
-  ALLOWED_TAGS: `p h3 h4 h5 h6 th td span a em strong del code br #text ${MATHML}`.split(" "),
-  ALLOWED_ATTR: ["href", ...ATTRIBUTES],
-  ADD_URI_SAFE_ATTR: ATTRIBUTES, // no addresses: the pattern below is for href alone
-  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
-});
+/**
+ * The view of a block: `node`, and what it needs to grow. `lines`: the text that the tokens' maps count in.
+ * `live`: the view of the block that began at the same line before; what it shows already is not drawn again.
+ * `grows`: more lines may come.
+ */
+export function blockView(tokens, lines, live, grows) {
+  if (tokens[0].type === "fence") return listingView(tokens[0], live, grows && !isClosed(tokens[0]));
+  const parts = partsOf(tokens);
+  const keys = parts.map(([from]) => lines.slice(...tokens[from].map).join("\n"));
+  const shape = JSON.stringify([tokens[0].type, tokens[0].attrs, parts.length && frameOf(tokens, lines)]);
+  let same = 0;
+  if (live?.shape === shape) while (same < keys.length && live.keys[same] === keys[same]) same += 1;
+  if (same === 0) return { node: drawn(tokens), shape, keys };
+  const fresh = drawn([...tokens.slice(0, parts[0][0]), ...tokens.slice(parts[same - 1][1])]);
+  const rows = holder(live.node);
+  while (rows.children.length > same) rows.lastChild.remove();
+  rows.append(...(holder(fresh)?.children ?? []));
+  return { node: live.node, shape, keys };
+}
 
-/** The nodes of whole blocks. `live`: the view of a listing to use for the first token. */
-export function nodes(tokens, live = null) {
+// The items of a list, the rows of a table: where each begins and ends in the tokens.
+function partsOf(tokens) {
+  const [type, level] = { table_open: ["tr", 2] }[tokens[0].type] ?? ["list_item", 1];
+  const found = [];
+  const begin = tokens.findIndex((token) => token.type === (level === 2 ? "tbody_open" : `${type}_open`));
+  for (let at = Math.max(begin, 0); at < tokens.length; at += 1) {
+    if (tokens[at].level !== level) continue;
+    if (tokens[at].type === `${type}_open`) found.push([at]);
+    else if (tokens[at].type === `${type}_close`) found[found.length - 1].push(at + 1);
+  }
+  return begin < 0 ? [] : found;
+}
+
+// What else than its parts the look of a list or table depends on.
+function frameOf(tokens, lines) {
+  const [begin] = tokens[0].map;
+  return tokens[0].type === "table_open" ? lines.slice(begin, begin + 2) : looseness(tokens, 0);
+}
+
+function holder(node) {
+  return node.localName === "div" ? node.querySelector("tbody") : node;
+}
+
+function drawn(tokens) {
   const top = document.createDocumentFragment();
   const open = [top];
+  const later = [];
   for (let at = 0; at < tokens.length; at += 1) {
     const token = tokens[at];
     const here = open[open.length - 1];
@@ -41,30 +66,35 @@ export function nodes(tokens, live = null) {
       here.append(outer);
       open.push(inner);
     } else if (token.nesting < 0) open.pop();
-    else if (token.type === "inline") {
-      here.append(inline(token.children));
-      purify.sanitize(here);
-    } else if (token.type === "hr") here.append(el("hr"));
-    else if (token.type === "formula_block") here.append(purify.sanitize(el("p", {}, formula(token))));
-    else here.append(drawListing(token, at === 0 ? live : null).node);
+    else if (token.type === "inline") here.append(inline(token.children, later));
+    else if (token.type === "hr") here.append(el("hr"));
+    else if (token.type === "formula_block") here.append(el("p", {}, place(later, formula(token))));
+    else here.append(place(later, listingView(token, null, false).node));
   }
-  return [...top.childNodes];
+  const block = purified(top.firstChild);
+  for (const [empty, node] of later) empty.replaceWith(node);
+  return block;
 }
 
-/** The view of a fenced token, grown if `live` is one of the same language. */
-export function drawListing(token, live) {
+function place(later, node) {
+  const empty = el("div");
+  later.push([empty, node]);
+  return empty;
+}
+
+function listingView(token, live, grows) {
   const view = live?.info === token.info ? live : listing(token.info);
-  view.update(linesOf(token), isClosed(token));
+  view.update(linesOf(token), !grows);
   return view;
-}
-
-function linesOf({ content }) {
-  return content ? content.replace(/\n$/, "").split("\n") : [];
 }
 
 /** Whether the fence's last line is there. */
 export function isClosed(token) {
   return token.map[1] - token.map[0] - 1 > linesOf(token).length;
+}
+
+function linesOf({ content }) {
+  return content ? content.replace(/\n$/, "").split("\n") : [];
 }
 
 // The element that a token opens, and the one in it that takes what follows.
@@ -117,7 +147,7 @@ function listItem(token) {
   return [el("li", { class: "task" }, box, body), body];
 }
 
-function inline(tokens) {
+function inline(tokens, later) {
   const top = document.createDocumentFragment();
   const open = [top];
   for (const token of tokens) {
@@ -130,8 +160,8 @@ function inline(tokens) {
       open.push(drawn ? node : here);
     } else if (token.type === "softbreak" || token.type === "hardbreak") here.append(el("br"));
     else if (token.type === "code_inline") here.append(el("code", { textContent: token.content }));
-    else if (token.type === "formula") here.append(formula(token));
-    else if (token.type === "image") here.append(imageLink(token, here));
+    else if (token.type === "formula") here.append(place(later, formula(token)));
+    else if (token.type === "image") here.append(imageLink(token, here, later));
     else here.append(token.content);
   }
   return top;
@@ -142,8 +172,8 @@ function link(href) {
 }
 
 // Images are linked, never loaded. No link inside a link.
-function imageLink(token, here) {
+function imageLink(token, here, later) {
   const node = here.closest?.("a") ? el("span") : link(token.attrGet("src"));
-  node.append("Image: ", inline(token.children));
+  node.append("Image: ", inline(token.children, later));
   return node;
 }

@@ -23,7 +23,8 @@ TYPES = {
     **dict.fromkeys(
         (
             "answer.js", "api.js", "code.js", "dom.js", "formulas.js", "highlight.js", "main.js", "markdown.js",
-            "nodes.js", "parse.js", "settings.js", "sidebar.js", "store.js", "theme.js", "thread.js", "turn.js",
+            "nodes.js", "parse.js", "purify.js", "settings.js", "sidebar.js", "store.js", "theme.js", "thread.js",
+            "turn.js",
             "vendor/dart.min.js", "vendor/dockerfile.min.js", "vendor/elixir.min.js", "vendor/haskell.min.js",
             "vendor/highlight.min.js", "vendor/julia.min.js", "vendor/katex.min.js", "vendor/markdown-it.umd.min.js",
             "vendor/powershell.min.js", "vendor/purify.min.js", "vendor/scala.min.js",
