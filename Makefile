@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -type f -not -
 # Two processes; all tests of a file in one of them, so that what they share is made once.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test clients lint parity train-demo bench deep build sanitize clean
+.PHONY: demo test page clients lint parity train-demo bench deep build sanitize clean
 
 # What a user does: install, then talk to a real model.
 demo: .venv/installed .venv/demo-weights
@@ -16,6 +16,10 @@ demo: .venv/installed .venv/demo-weights
 
 test: .venv/installed-server .venv/test-tools
 	$(BIN)/python -m pytest -q $(TWO)
+
+# The chat page alone, in Chromium where it is installed; `make test` runs these tests too.
+page: .venv/installed-server .venv/test-tools
+	$(BIN)/python -m pytest -q $(TWO) tests/server/page
 
 # The heavier clients, and a fuzzer, against the server.
 clients: .venv/installed-server .venv/test-tools .venv/client-tools

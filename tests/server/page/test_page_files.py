@@ -42,7 +42,10 @@ def test_every_file_is_served_as_what_it_is(client: httpx.Client) -> None:
     assert client.get("/").content == (FOLDER / "index.html").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["routes.py", "..%2froutes.py", "%2e%2e/routes.py", "x/y", "", "index.html%00", "vendor/", "vendor/README.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["routes.py", "..%2froutes.py", "%2e%2e/routes.py", "x/y", "", "index.html%00", "vendor/", "vendor/README.md"],
+)
 def test_nothing_else_is(client: httpx.Client, name: str) -> None:
     assert client.get(f"/page/{name}").status_code == 404
 

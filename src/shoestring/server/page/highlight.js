@@ -26,7 +26,7 @@ const KINDS = {
   "": "subst",
 };
 const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, scopes]) => scopes.split(" ").map((scope) => [scope, kind])));
-/** Longer texts stay plain. */
+/** Longer texts stay plain, as do those that are nested too deep. */
 const LONGEST = 200_000;
 
 /** The language's name as people write it, "" if there is none. */
@@ -40,9 +40,15 @@ export function languageOf(info) {
  */
 export function highlight(lines, language) {
   const text = lines.join("\n");
-  if (text.length > LONGEST || !hljs.getLanguage(language)) return { lines: lines.map((line) => [["", line]]), atTop: true };
-  const result = hljs.highlight(text, { language, ignoreIllegals: true });
-  return { lines: split(result._emitter.rootNode), atTop: !result._top.parent };
+  try {
+    if (text.length <= LONGEST && hljs.getLanguage(language)) {
+      const result = hljs.highlight(text, { language, ignoreIllegals: true });
+      return { lines: split(result._emitter.rootNode), atTop: !result._top.parent };
+    }
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // nested too deep for the stack
+  }
+  return { lines: lines.map((line) => [["", line]]), atTop: true };
 }
 
 function split(root) {

@@ -1,7 +1,7 @@
 """The chat page: fixed files of the package at `/` and `/page/…`, never cached without asking, under a strict policy.
 
-The page's own words are in `page/`: plain JavaScript modules, no build step, nothing from another host. Text from
-a model reaches the document only as text nodes: the policy makes the browser refuse anything else.
+Plain JavaScript modules and vendored libraries, no build step, nothing from another host. Text from a model reaches
+the document only as nodes, never as markup: the policy makes the browser refuse anything else.
 """
 
 from __future__ import annotations
