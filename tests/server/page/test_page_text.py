@@ -206,6 +206,7 @@ GROWING = [
     "| a |\n|-|\n| `b` |\n| $c$ |\nd\n\n| e |\n|-|\n\n- [ ] f\n- [x] g\n  ```py\n  def h(): pass\n",
     '```py\nx = """\na # b\n"""\n\n\n@c\ndef d(e: int = 1) -> str:\n    return f\'{e}\' # g\n',
     "~~~html\n<!-- a\n b -->\n<script>\nlet c = `d\n${1}`;\n</script>\n~~~ \n\n~~~\n\n\n",
+    "```py\n'''" + "\na" * 70,
 ]
 
 

@@ -17,6 +17,7 @@ globalThis.DOMPurify.setConfig({
   TRUSTED_TYPES_POLICY: null, // the page's policy allows none; nodes need none
   ALLOWED_TAGS: `#text ${TAGS} ${MATHML}`.split(" "),
   ALLOWED_ATTR: ["href", ...ATTRIBUTES],
+  ALLOW_DATA_ATTR: false,
   ADD_URI_SAFE_ATTR: ATTRIBUTES, // no addresses: the pattern below is for href alone
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
 });
