@@ -93,10 +93,11 @@ def test_snapshot_is_the_state_after_its_row(case: DeltaCase, row: int) -> None:
     cut = run_delta(DeltaCase((row + 1,), *fields))
     snapped = run_delta(DeltaCase((rows,), *fields, snapshots=((row, 2),)))
     plain = run_delta(DeltaCase((rows,), *fields))
-    prefix = delta_operands(DeltaCase((row + 1,), *fields)), delta_operands(DeltaCase((rows,), *fields))
-    if all((prefix[0][name] == prefix[1][name][: row + 1]).all() for name in ("qkv", "a", "b", "x")):
-        assert bits(snapped[1][2]) == bits(cut[1][1])
-        assert bits(snapped[3][2]) == bits(cut[3][1])
+    first, every = delta_operands(DeltaCase((row + 1,), *fields)), delta_operands(DeltaCase((rows,), *fields))
+    for name in ("qkv", "a", "b", "x"):
+        assert bits(first[name]) == bits(every[name][: row + 1])
+    assert bits(snapped[1][2]) == bits(cut[1][1])
+    assert bits(snapped[3][2]) == bits(cut[3][1])
     assert bits(snapped[0]) == bits(plain[0])
     assert bits(snapped[1][:2]) == bits(plain[1][:2])
 
@@ -120,13 +121,27 @@ def test_a_slot_may_be_read_and_written_in_place() -> None:
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 3e38, -3e38])
 def test_numbers_that_are_not_finite_do_no_harm(number: float) -> None:
-    case = DeltaCase((5,), 1, 2, 16, 32)
+    """Neither to the other span of the call, nor to what is only read, nor to the next call in the same workspace."""
+    case = DeltaCase((70, 5), 1, 2, 16, 32)
+    clean, clean_memory, _, _ = run_delta(case)
     c = delta_operands(case)
-    spans = (c["span_starts"], c["read_slots"], c["write_slots"], NO_SNAPSHOTS)
-    filled = {name: np.full_like(c[name], number) for name in ("qkv", "a", "b")}
-    ops.delta_rule(
-        ops.Workspace(), *filled.values(), c["decay"], c["dt_bias"], c["key_head_index"], 1, c["memory"], *spans
-    )
+    spans = (c["span_starts"], c["read_slots"], c["write_slots"], c["snapshots"])
+    gates = (c["decay"], c["dt_bias"], c["key_head_index"], 1)
+    filled = {name: c[name].copy() for name in ("qkv", "a", "b")}
+    for operand in filled.values():
+        operand[:70] = number
+    ws = ops.Workspace()
+    with ws:
+        memory = c["memory"].copy()
+        out = ops.delta_rule(ws, *filled.values(), *gates, memory, *spans)
+        assert bits(out[70:]) == bits(clean[70:])
+        assert bits(memory[:2]) == bits(c["memory"][:2])
+        assert bits(memory[3]) == bits(clean_memory[3])
+    with ws:
+        memory = c["memory"].copy()
+        out = ops.delta_rule(ws, c["qkv"], c["a"], c["b"], *gates, memory, *spans)
+        assert bits(out) == bits(clean)
+        assert bits(memory) == bits(clean_memory)
 
 
 def test_what_does_not_fit_is_refused() -> None:

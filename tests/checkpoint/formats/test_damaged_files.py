@@ -31,7 +31,7 @@ from shoestring.models.shapes import wanted_shapes
 _MEMORY = 32 << 20
 
 _EXAMPLES = settings(
-    max_examples=int(os.environ.get("SHOESTRING_EXAMPLES", "150")),
+    max_examples=int(os.environ.get("SHOESTRING_TEST_EXAMPLES", "150")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

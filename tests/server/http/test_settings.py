@@ -53,6 +53,13 @@ def test_every_setting_can_be_a_variable() -> None:
         assert getattr(found, field.name) not in (None, False, (), field.default), field.name
 
 
+def test_variables_of_kernels_and_tests_are_no_settings() -> None:
+    environment = {"SHOESTRING_ISA": "scalar", "SHOESTRING_TEST_EXAMPLES": "many", "SHOESTRING_PORT": ""}
+    assert resolve({}, environment).settings == Settings()
+    with pytest.raises(RequestError, match="SHOESTRING_EXAMPLES"):
+        resolve({}, {"SHOESTRING_EXAMPLES": "9"})
+
+
 def test_every_setting_is_an_option_of_serve() -> None:
     import inspect
 

@@ -19,10 +19,9 @@ from shoestring.errors import RequestError
 from shoestring.server.limits import Limits
 
 PREFIX = "SHOESTRING_"
-#: Variables of this prefix that are no settings of the server.
-OTHER_VARIABLES = frozenset(
-    PREFIX + name for name in ("ISA", "CONFIG", "COMPARE", "EXAMPLES", "PIN", "SANITIZE", "IMAGE", "VERSION")
-)
+#: Variables of this prefix that are not settings: the kernels' variant, the settings file, and what tests read.
+OTHER_VARIABLES = frozenset({f"{PREFIX}ISA", f"{PREFIX}CONFIG"})
+TEST_PREFIX = f"{PREFIX}TEST_"
 
 Source = Literal["flag", "environment", "file", "default"]
 
@@ -123,7 +122,8 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """The settings among the variables. Lists are written with commas between."""
     found: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or text == "":
+        other = variable in OTHER_VARIABLES or variable.startswith(TEST_PREFIX)
+        if text == "" or other or not variable.startswith(PREFIX):
             continue
         name = _known(variable.removeprefix(PREFIX).lower(), variable, PREFIX)
         found[name] = _checked(name, _from_text(name, text, variable), variable)
