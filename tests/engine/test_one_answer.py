@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import random_checkpoints
 from random_checkpoints import FAMILIES, TYPES, tokens
+from shuffled_pools import shuffle_pools
 
 import shoestring
 from shoestring import ops
@@ -103,12 +104,7 @@ def test_pages_anywhere(family: str, kind: str, files: dict[tuple[str, str], Pat
     expected = model.logits(tokens(LENGTH))
     for seed in range(3):
         shuffled = cold(model)
-        for pool in (
-            shuffled.engine.tree.pools.global_pages,
-            shuffled.engine.tree.pools.chunk_pages,
-            shuffled.engine.tree.pools.slots,
-        ):
-            random.Random(seed).shuffle(pool._free)
+        shuffle_pools(shuffled.engine, seed)
         assert np.array_equal(shuffled.logits(tokens(LENGTH), chunk=33), expected)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shuffled_pools import shuffle_pools
 
 import shoestring
 from shoestring import ops
@@ -88,9 +89,7 @@ def test_chunks_threads_and_pages(model: Model) -> None:
     for threads, chunk in ((1, 64), (2, 7), (3, 33)):
         ops.set_num_threads(threads)
         other = cold(model)
-        pools = other.engine.tree.pools
-        for pool in (pools.global_pages, pools.chunk_pages, pools.slots):
-            random.Random(chunk).shuffle(pool._free)
+        shuffle_pools(other.engine, chunk)
         assert np.array_equal(other.logits(ids, chunk=chunk), whole), f"{threads} threads, chunk {chunk}"
 
 

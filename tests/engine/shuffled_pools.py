@@ -1,0 +1,17 @@
+"""Pages and slots in random order, so that nothing depends on the order in which an engine hands them out."""
+
+from __future__ import annotations
+
+import random
+
+from shoestring.engine.engine import Engine
+
+
+def shuffle_pools(engine: Engine, seed: int) -> None:
+    """Take everything from the engine's pools and give it back in random order."""
+    pools = engine.tree.pools
+    for pool in (pools.global_pages, pools.chunk_pages, pools.slots):
+        numbers = [pool.take() for _ in range(pool.free)]
+        random.Random(seed).shuffle(numbers)
+        for number in numbers:
+            pool.give(number)
