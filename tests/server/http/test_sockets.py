@@ -68,7 +68,7 @@ def test_a_client_that_vanishes_frees_its_place(stream: bool, phase: str) -> Non
             else:
                 until(lambda: any(ticket.latest for ticket in list(service._tickets)))
         until(lambda: not service.busy and model.engine.idle)
-        assert model.engine.runner.rows < 5000 if phase == "answer" else 12000  # type: ignore[attr-defined]
+        assert model.engine.runner.rows < (5000 if phase == "answer" else 12000)  # type: ignore[attr-defined]
         answer = httpx.post(f"{url}/v1/chat/completions", json={"messages": [{"role": "user", "content": "a"}]})
         assert answer.json()["choices"][0]["message"]["content"] == "You said: a"
 
