@@ -27,8 +27,8 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="shoestring",
-    help="Run Qwen 3.5 and Llama 4 on the CPU: the same bits whatever the threads, the batch and the instruction set.",
-    epilog="MODEL is a .gguf file, a Hugging Face folder, a pulled Hub repository's name, demo-llama4 or demo-qwen3.5.",
+    help="Run Qwen 3.5 and Llama 4 on the CPU: bit-identical results for any thread count, batch and instruction set.",
+    epilog="MODEL is a .gguf file, a Hugging Face folder, a downloaded Hub repository, demo-llama4 or demo-qwen3.5.",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,23 +49,23 @@ def _shoestring(
         typer.echo(context.get_help())
 
 
-app.command("run", help=run_command.HELP, short_help="Continue or answer one prompt.")(run_command.run)
-app.command("chat", help=chat.HELP, short_help="Talk with a model.")(chat.chat)
-app.command("serve", help=serve.HELP, short_help="Serve a model to programs and browsers.")(serve.serve)
-app.command("batch", help=batch.HELP, short_help="Answer the lines of a file.")(batch.batch)
-app.command("doctor", help=doctor.HELP, short_help="Tell whether this machine can serve.")(doctor.doctor)
-app.command("plan", help=plan.PLAN_HELP, short_help="Tell which model to run here.")(plan.plan)
-app.command("compare", help=plan.COMPARE_HELP, short_help="Compare two models for your case.")(plan.compare)
-app.command("inspect", help=inspect.HELP, short_help="Tell what a checkpoint is.")(inspect.inspect)
+app.command("run", help=run_command.HELP, short_help="Complete or answer one prompt.")(run_command.run)
+app.command("chat", help=chat.HELP, short_help="Chat with a model.")(chat.chat)
+app.command("serve", help=serve.HELP, short_help="Serve a model over HTTP.")(serve.serve)
+app.command("batch", help=batch.HELP, short_help="Answer a file of requests.")(batch.batch)
+app.command("doctor", help=doctor.HELP, short_help="Check whether this machine can serve.")(doctor.doctor)
+app.command("plan", help=plan.PLAN_HELP, short_help="Recommend a model to run.")(plan.plan)
+app.command("compare", help=plan.COMPARE_HELP, short_help="Compare two models for your use case.")(plan.compare)
+app.command("inspect", help=inspect.HELP, short_help="Describe a checkpoint.")(inspect.inspect)
 app.command("bench", help=bench.HELP, short_help="Measure speed and memory.")(bench.bench)
-app.command("perplexity", help=perplexity.HELP, short_help="Perplexity of a text.")(perplexity.perplexity)
-app.command("pull", help=files.PULL_HELP, short_help="Fetch a checkpoint from the Hub.")(files.pull)
+app.command("perplexity", help=perplexity.HELP, short_help="Compute the perplexity of a text.")(perplexity.perplexity)
+app.command("pull", help=files.PULL_HELP, short_help="Download a checkpoint from the Hub.")(files.pull)
 app.command("list", help=files.LIST_HELP, short_help="List the checkpoints on this machine.")(files.list_checkpoints)
 embedded = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, rich_markup_mode=None)
 embedded.callback(invoke_without_command=True)(demo.demo)
-embedded.command("export", help=demo.EXPORT_HELP, short_help="Write demo-qwen3.5 as a folder.")(demo.export)
-app.add_typer(embedded, name="demo", help=demo.HELP, short_help="A short conversation with the embedded model.")
-app.command("version", help=version.HELP, short_help="Print version and instruction sets.")(version.version)
+embedded.command("export", help=demo.EXPORT_HELP, short_help="Export demo-qwen3.5 as a folder.")(demo.export)
+app.add_typer(embedded, name="demo", help=demo.HELP, short_help="Try the embedded test models.")
+app.command("version", help=version.HELP, short_help="Print the version and instruction sets.")(version.version)
 
 
 def run(arguments: list[str], program: typer.Typer = app) -> int:

@@ -20,7 +20,7 @@ class KVType(str, Enum):
     f32 = "f32"
 
 
-_SAMPLING = "from the checkpoint, else the vendor's"
+_SAMPLING = "the checkpoint's, else the vendor's"
 
 ModelName = Annotated[
     str,
@@ -30,90 +30,94 @@ ModelName = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", "-t", metavar="N", help="Threads to compute with. [default: one a physical core]"),
+    typer.Option("--threads", "-t", metavar="N", help="Number of compute threads. [default: one per physical core]"),
 ]
 Context = Annotated[
     int | None,
     typer.Option(
-        "--context", "-c", metavar="N", help="Most tokens of a sequence. [default: what the model and the memory allow]"
+        "--context", "-c", metavar="N", help="Maximum tokens per sequence. [default: what the model and memory allow]"
     ),
 ]
 KV = Annotated[
-    KVType, typer.Option("--kv-type", metavar="f16|f32", help="How keys and values are kept; part of the answer.")
+    KVType, typer.Option("--kv-type", metavar="f16|f32", help="Data type of the KV cache; affects the output.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
 
-System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System message of a chat.")]
+System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System message of the chat.")]
 Thinking = Annotated[
     bool | None,
-    typer.Option("--thinking/--no-thinking", help="Let the model think first, or not. [default: as its template does]"),
+    typer.Option(
+        "--thinking/--no-thinking", help="Let the model think before it answers. [default: the chat template's]"
+    ),
 ]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
-        "--max-tokens", "-n", metavar="N", help="Most tokens of an answer. [default: until the context is full]"
+        "--max-tokens", "-n", metavar="N", help="Maximum tokens to generate. [default: until the context is full]"
     ),
 ]
 Temperature = Annotated[
     float | None,
-    typer.Option("--temperature", metavar="X", help=f"0: always the likeliest token. [default: {_SAMPLING}]"),
+    typer.Option(
+        "--temperature",
+        metavar="X",
+        help=f"Sampling temperature; 0 always picks the likeliest token. [default: {_SAMPLING}]",
+    ),
 ]
 TopK = Annotated[
     int | None,
-    typer.Option("--top-k", metavar="N", help=f"Choose among the N likeliest; 0: all. [default: {_SAMPLING}]"),
+    typer.Option("--top-k", metavar="N", help=f"Sample from the N likeliest tokens; 0: off. [default: {_SAMPLING}]"),
 ]
 TopP = Annotated[
     float | None,
     typer.Option(
-        "--top-p", metavar="X", help=f"Choose among the likeliest that sum up to X; 1: all. [default: {_SAMPLING}]"
+        "--top-p", metavar="X", help=f"Sample from the likeliest that sum up to X; 1: off. [default: {_SAMPLING}]"
     ),
 ]
 MinP = Annotated[
     float | None,
-    typer.Option("--min-p", metavar="X", help=f"Leave out below X times the likeliest; 0: off. [default: {_SAMPLING}]"),
+    typer.Option(
+        "--min-p", metavar="X", help=f"Drop tokens below X times the likeliest; 0: off. [default: {_SAMPLING}]"
+    ),
 ]
 PresencePenalty = Annotated[
     float | None,
     typer.Option(
-        "--presence-penalty", metavar="X", help=f"Subtracted once from tokens used before. [default: {_SAMPLING}]"
+        "--presence-penalty", metavar="X", help=f"Subtract X from tokens generated before. [default: {_SAMPLING}]"
     ),
 ]
 FrequencyPenalty = Annotated[
     float | None,
-    typer.Option("--frequency-penalty", metavar="X", help=f"Subtracted for each use before. [default: {_SAMPLING}]"),
+    typer.Option("--frequency-penalty", metavar="X", help=f"Subtract X for each earlier use. [default: {_SAMPLING}]"),
 ]
 RepetitionPenalty = Annotated[
     float | None,
     typer.Option(
         "--repetition-penalty",
         metavar="X",
-        help=f"Divides logits of tokens seen before; 1: off. [default: {_SAMPLING}]",
+        help=f"Divide logits of tokens seen before by X; 1: off. [default: {_SAMPLING}]",
     ),
 ]
 LogitBias = Annotated[
     list[str] | None,
-    typer.Option("--logit-bias", metavar="ID=X", help="Add X to a token's logit; may be given again."),
+    typer.Option("--logit-bias", metavar="ID=X", help="Add X to the logit of token ID. Repeatable."),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", help="The same seed gives the same answer. [default: another each time]"),
+    typer.Option("--seed", metavar="N", help="The same seed gives the same answer. [default: a new seed each time]"),
 ]
-Stop = Annotated[
-    list[str] | None, typer.Option("--stop", metavar="TEXT", help="End before this text; may be given again.")
-]
-StopId = Annotated[
-    list[int] | None, typer.Option("--stop-id", metavar="ID", help="End at this token id; may be given again.")
-]
+Stop = Annotated[list[str] | None, typer.Option("--stop", metavar="TEXT", help="Stop before this text. Repeatable.")]
+StopId = Annotated[list[int] | None, typer.Option("--stop-id", metavar="ID", help="Stop at this token id. Repeatable.")]
 
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="Ask a server that speaks OpenAI's API, e.g. http://localhost:8080."),
+    typer.Option("--url", metavar="URL", help="Use this OpenAI-compatible server, e.g. http://localhost:8080."),
 ]
 ApiKeyEnv = Annotated[
     str | None,
-    typer.Option("--api-key-env", metavar="NAME", help="With --url: the environment variable that holds the key."),
+    typer.Option("--api-key-env", metavar="NAME", help="With --url: environment variable that holds the API key."),
 ]
 
 

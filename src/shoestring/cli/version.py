@@ -9,7 +9,7 @@ import typer
 from shoestring import __version__
 from shoestring.cli.options import Debug, Json
 
-HELP = "Print the version, the instruction set in use and those that this CPU can run."
+HELP = "Print the version, the instruction set in use and those this CPU supports."
 
 
 def version(json: Json = False, debug: Debug = False) -> None:

@@ -20,31 +20,32 @@ from shoestring.errors import CapacityError, RequestError
 if TYPE_CHECKING:
     from shoestring.runtime.model import Model
 
-HELP = """Measure prefill and decode in tokens/s (median and range of several repetitions), load time and peak memory.
+HELP = """Measure prefill and decode speed in tokens/s (median and range of the repetitions), load time and peak memory.
 
-Prefill computes a prompt of random tokens; decode generates from a prompt of one token. With --synthetic the
-model is made of random weights in the shapes of a config alone: no download, and the same file loads in llama.cpp.
-What is measured of MODEL is kept on this machine, and `shoestring plan` uses it."""
+Prefill processes a prompt of random tokens; decode generates from a prompt of one token. --synthetic builds a model of
+random weights from a config alone: no download, and llama.cpp loads the same file. The results for MODEL are saved on
+this machine, and `shoestring plan` uses them."""
 
 
 def bench(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="As for run; absent with --synthetic.")] = None,
-    prompt: Annotated[int, typer.Option("--prompt", "-p", metavar="N", help="Tokens of a prefill.")] = 512,
-    generate: Annotated[int, typer.Option("--generate", "-g", metavar="N", help="Tokens of a decode.")] = 64,
-    repetitions: Annotated[
-        int, typer.Option("--repetitions", "-r", metavar="N", help="How often each is measured.")
-    ] = 5,
-    synthetic: Annotated[
-        Path | None,
-        typer.Option(
-            "--synthetic", metavar="CONFIG", help="A config.json, or a folder with one, to make a model from."
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="A .gguf file, a Hugging Face folder or a Hub name; omit it with --synthetic."
         ),
     ] = None,
+    prompt: Annotated[int, typer.Option("--prompt", "-p", metavar="N", help="Prompt tokens for prefill.")] = 512,
+    generate: Annotated[int, typer.Option("--generate", "-g", metavar="N", help="Tokens to generate for decode.")] = 64,
+    repetitions: Annotated[int, typer.Option("--repetitions", "-r", metavar="N", help="Repetitions of each.")] = 5,
+    synthetic: Annotated[
+        Path | None,
+        typer.Option("--synthetic", metavar="CONFIG", help="Build a model from this config.json, or from its folder."),
+    ] = None,
     layers: Annotated[
-        int | None, typer.Option("--layers", metavar="N", help="With --synthetic: only the first N layers.")
+        int | None, typer.Option("--layers", metavar="N", help="With --synthetic: use only the first N layers.")
     ] = None,
     type: Annotated[
-        str, typer.Option("--type", metavar="T", help="With --synthetic: F32 … Q6_K, or Q4_K_M, Q5_K_M.")
+        str, typer.Option("--type", metavar="T", help="With --synthetic: weight type, F32 … Q6_K, Q4_K_M or Q5_K_M.")
     ] = "Q4_K_M",
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="With --synthetic: keep the GGUF file here.")
@@ -56,7 +57,9 @@ def bench(
     api_key_env: options.ApiKeyEnv = None,
     remote_model: Annotated[
         str | None,
-        typer.Option("--remote-model", metavar="NAME", help="With --url: the model there. [default: its first]"),
+        typer.Option(
+            "--remote-model", metavar="NAME", help="With --url: model to measure. [default: the server's first]"
+        ),
     ] = None,
     json: options.Json = False,
     debug: options.Debug = False,

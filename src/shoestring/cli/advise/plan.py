@@ -25,68 +25,79 @@ if TYPE_CHECKING:
 
     from shoestring.planning.plan import Plan
 
-PLAN_HELP = """Tell which model to run on a machine, in what type, how fast, at what price, and with which command.
+PLAN_HELP = """Recommend a model for a machine, with its weight type, speed, price and the command to run it.
 
-MODEL is a catalogue name (qwen3.5:35b-a3b, scout), a local file or folder, or a Hub name; without any, both flagships
-and their siblings are ranked. Memory is exact, from tensor shapes; speeds are estimates unless measured here."""
+MODEL is a catalogue name (qwen3.5:35b-a3b, scout), a local file or folder, or a Hub name. Without MODEL, plan ranks
+both flagships and their siblings. Memory is exact, from tensor shapes; speeds are estimates unless measured here."""
 
-COMPARE_HELP = """Compare two models for your own case: specification, scores, prices, licence, when to choose which.
+COMPARE_HELP = """Compare two models for your use case: specification, scores, prices, licence, when to choose which.
 
-Every sentence rests on rows with source, date and kind (--json and --html show them)."""
+Every sentence is backed by data with source, date and kind (--json and --html show them)."""
 
 #: piped output is as wide as this
 PIPED_WIDTH = 100
 
 Use = Annotated[
     str | None,
-    typer.Option("--for", metavar="USE", help="agents, code, multilingual, multimodal, long-context, budget or api."),
+    typer.Option(
+        "--for", metavar="USE", help="Use case: agents, code, multilingual, multimodal, long-context, budget or api."
+    ),
 ]
 HardwareName = Annotated[
     str | None,
     typer.Option(
         "--hardware",
         metavar="H",
-        help="8xh100, rtx-5090+64g, mac-m3-max-48g, cpu:64c-12ch-ddr5+256g, a TOML file. [default: this machine]",
+        help="8xh100, rtx-5090+64g, mac-m3-max-48g, cpu:64c-12ch-ddr5+256g or a TOML file. [default: this machine]",
     ),
 ]
 ContextTokens = Annotated[
-    int | None, typer.Option("--context", "-c", metavar="N", help="Tokens of a sequence. [default: 8192]")
+    int | None, typer.Option("--context", "-c", metavar="N", help="Tokens per sequence. [default: 8192]")
 ]
-Users = Annotated[int, typer.Option("--users", "-u", metavar="N", help="Sequences at once.")]
+Users = Annotated[int, typer.Option("--users", "-u", metavar="N", help="Concurrent sequences.")]
 Quant = Annotated[
     str | None,
     typer.Option(
-        "--quant", "-q", metavar="Q", help="BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ, NVFP4. [default: the best that fits]"
+        "--quant", "-q", metavar="Q", help="BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ or NVFP4. [default: the best that fits]"
     ),
 ]  # fmt: skip
-MinSpeed = Annotated[float, typer.Option("--min-speed", metavar="T/S", help="Decode that is fast enough, in tokens/s.")]
-Budget = Annotated[
-    float | None, typer.Option("--budget-usd", metavar="X", help="Most dollars a month for the machine.")
+MinSpeed = Annotated[
+    float, typer.Option("--min-speed", metavar="T/S", help="Slowest acceptable decode speed, in tokens/s.")
 ]
-Rent = Annotated[float | None, typer.Option("--rent-usd-hour", metavar="X", help="What the machine costs an hour.")]
-Purchase = Annotated[float | None, typer.Option("--purchase-usd", metavar="X", help="What the machine costs once.")]
-Years = Annotated[float, typer.Option("--years", metavar="X", help="Years that a purchase is spread over.")]
-Power = Annotated[float, typer.Option("--power-usd-kwh", metavar="X", help="Price of power.")]
-Utilisation = Annotated[float, typer.Option("--utilisation", metavar="X", help="Share of the hours with work.")]
-InputShare = Annotated[float, typer.Option("--input-share", metavar="X", help="Share of prompt tokens in the traffic.")]
+Budget = Annotated[
+    float | None, typer.Option("--budget-usd", metavar="X", help="Maximum dollars per month for the machine.")
+]
+Rent = Annotated[
+    float | None, typer.Option("--rent-usd-hour", metavar="X", help="Rent of the machine, dollars per hour.")
+]
+Purchase = Annotated[
+    float | None, typer.Option("--purchase-usd", metavar="X", help="Purchase price of the machine, in dollars.")
+]
+Years = Annotated[float, typer.Option("--years", metavar="X", help="Years to spread a purchase over.")]
+Power = Annotated[float, typer.Option("--power-usd-kwh", metavar="X", help="Price of electricity, dollars per kWh.")]
+Utilisation = Annotated[
+    float, typer.Option("--utilisation", metavar="X", help="Share of time the machine is busy, 0 to 1.")
+]
+InputShare = Annotated[
+    float, typer.Option("--input-share", metavar="X", help="Share of prompt tokens in the traffic, 0 to 1.")
+]
 Prices = Annotated[
-    Path | None, typer.Option("--prices", metavar="FILE", help="A TOML file of [[price]] rows over the catalogue's.")
+    Path | None,
+    typer.Option("--prices", metavar="FILE", help="TOML file of [[price]] rows that override the catalogue."),
 ]
 CatalogueFolder = Annotated[
-    Path | None, typer.Option("--catalogue", metavar="FOLDER", help="TOML files whose rows go over the catalogue's.")
+    Path | None, typer.Option("--catalogue", metavar="FOLDER", help="Folder of TOML files that override the catalogue.")
 ]
 MeasuredFile = Annotated[
     Path | None,
-    typer.Option("--measured", metavar="FILE", help="What `shoestring bench --json` wrote on this machine."),
+    typer.Option("--measured", metavar="FILE", help="Output of `shoestring bench --json` on this machine."),
 ]
 Mau = Annotated[
-    str | None, typer.Option("--company-mau", metavar="N", help="Your company's monthly active users, e.g. 800M.")
+    str | None, typer.Option("--company-mau", metavar="N", help="Monthly active users of your company, e.g. 800M.")
 ]
 Eu = Annotated[bool, typer.Option("--eu", help="You or your company are domiciled in the European Union.")]
-Explain = Annotated[bool, typer.Option("--explain", help="Show the arithmetic behind the speeds.")]
-Html = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write a report, one file without outside resources.")
-]
+Explain = Annotated[bool, typer.Option("--explain", help="Show how the speeds are computed.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained HTML report.")]
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,9 @@ class Wishes:
 
 @spread
 def plan(
-    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="As above.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Models to assess, as above.")
+    ] = None,
     *,
     wishes: Wishes,
     explain: Explain = False,
@@ -141,8 +154,8 @@ def plan(
 
 @spread
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A model, as for plan.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="The other.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="First model, as for plan.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Second model.")],
     *,
     wishes: Wishes,
     explain: Explain = False,

@@ -20,10 +20,10 @@ from shoestring.errors import CapacityError, ShoestringError
 if TYPE_CHECKING:
     from shoestring.runtime.model import Model
 
-HELP = """Talk with MODEL. Ctrl-C stops an answer, /help lists what else can be typed.
+HELP = """Chat with MODEL. Ctrl-C stops an answer; /help lists the commands.
 
-Without MODEL it offers to fetch Qwen3.5-0.8B; else it uses a small embedded test model, and says so. Without a
-terminal each line of stdin is a message."""
+Without MODEL, chat uses Qwen3.5-0.8B or offers to download it; otherwise it uses a small embedded test model and says
+so. If stdin is not a terminal, each line is a message."""
 
 SMALLEST = "Qwen/Qwen3.5-0.8B"
 SMALLEST_SIZE = "about 1.8 GB"
@@ -31,7 +31,13 @@ SMALLEST_SIZE = "about 1.8 GB"
 
 @spread
 def chat(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="As for run.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A .gguf file, a Hugging Face folder or a Hub name; with --url, a model of that server.",
+        ),
+    ] = None,
     system: options.System = None,
     *,
     generation: options.Generation,

@@ -14,7 +14,7 @@ from shoestring.cli.find import find, load_model
 from shoestring.cli.models.run_command import Result
 from shoestring.cli.progress import Progress
 
-HELP = """Hold a short conversation with each embedded test model, and tell how fast they were and what to run next."""
+HELP = """Run a short conversation with each embedded test model, then print their speeds and what to run next."""
 
 QUESTIONS = ("What is photosynthesis, in one sentence?", "Which gas do plants take in?")
 MOST_TOKENS = 80
@@ -35,11 +35,11 @@ NEXT = """What to run next:
   shoestring --help                                    all commands"""
 
 
-EXPORT_HELP = """Write demo-qwen3.5 as a Hugging Face folder: safetensors, config and tokenizer."""
+EXPORT_HELP = """Export demo-qwen3.5 as a Hugging Face folder: safetensors, config and tokenizer."""
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Is made; must be empty if it exists.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to create; must be empty if it exists.")],
     debug: options.Debug = False,
 ) -> None:
     from shoestring.checkpoint.open import open_checkpoint

@@ -10,11 +10,11 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.progress import human
 
-PULL_HELP = """Fetch a checkpoint from the Hugging Face Hub into its usual cache; what is there is not fetched again.
+PULL_HELP = """Download a checkpoint from the Hugging Face Hub into its standard cache. Files already there are skipped.
 
-NAME is REPO, or REPO:QUANT for one quantization of a GGUF repository, like org/model-GGUF:Q4_K_M."""
+NAME is REPO, or REPO:QUANT for one quantization of a GGUF repository, e.g. org/model-GGUF:Q4_K_M."""
 
-LIST_HELP = """Checkpoints of both families in the stores of Hugging Face, llama.cpp, LM Studio and Ollama."""
+LIST_HELP = """List Qwen 3.5 and Llama 4 checkpoints in the caches of Hugging Face, llama.cpp, LM Studio and Ollama."""
 
 
 def pull(

@@ -15,7 +15,7 @@ from shoestring.errors import TokenizerError
 if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened
 
-HELP = """Tell what MODEL is: architecture, parameters, types and bytes, context, template, and what is unusual."""
+HELP = """Describe MODEL: architecture, parameters, types and bytes, context, chat template, and anything unusual."""
 
 
 def inspect(model: options.ModelName, json: options.Json = False, debug: options.Debug = False) -> None:

@@ -14,15 +14,15 @@ from shoestring.cli.find import load_model
 from shoestring.cli.progress import Progress
 from shoestring.errors import RequestError
 
-HELP = """Perplexity of a text, as llama.cpp defines it, so that figures compare.
+HELP = """Compute the perplexity of a text with llama.cpp's definition, so that figures are comparable.
 
-The text is cut into windows of --context tokens; the second half of each is scored, the first is context."""
+The text is cut into windows of --context tokens. The second half of each window is scored; the first is context."""
 
 
 def perplexity(
     model: options.ModelName,
-    file: Annotated[Path, typer.Option("--file", "-f", metavar="TEXT", help='A UTF-8 text; "-" is stdin.')],
-    context: Annotated[int, typer.Option("--context", "-c", metavar="N", help="Tokens of a window.")] = 512,
+    file: Annotated[Path, typer.Option("--file", "-f", metavar="TEXT", help='UTF-8 text file; "-" reads stdin.')],
+    context: Annotated[int, typer.Option("--context", "-c", metavar="N", help="Tokens per window.")] = 512,
     threads: options.Threads = None,
     kv_type: options.KV = options.KVType.f16,
     json: options.Json = False,

@@ -17,29 +17,29 @@ from shoestring.errors import RequestError
 if TYPE_CHECKING:
     from shoestring.output.pieces import Piece
 
-HELP = """Continue PROMPT, or answer it with --system or --chat, and print the text as it comes.
+HELP = """Complete PROMPT and stream the text. With --chat or --system, answer it as a chat message.
 
-PROMPT is read from stdin when it is absent or "-". Speed and token counts go to stderr."""
+Without PROMPT, or with "-", the prompt comes from stdin. Speed and token counts go to stderr."""
 
 
 @spread
 def run(
     model: options.ModelName,
-    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="The text to continue or answer.")] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="PROMPT is a user's message, to be answered.")] = False,
+    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="Text to complete or answer.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Answer PROMPT as a user message.")] = False,
     system: options.System = None,
     *,
     generation: options.Generation,
     logprobs: Annotated[
         int | None,
-        typer.Option("--logprobs", metavar="N", help="With --json: the N likeliest tokens at each place."),
+        typer.Option("--logprobs", metavar="N", help="With --json: report the N likeliest tokens at each position."),
     ] = None,
     context: options.Context = None,
     threads: options.Threads = None,
     kv_type: options.KV = options.KVType.f16,
     reference: Annotated[
         bool,
-        typer.Option("--reference", help="Compute in plain numpy float64: slow, and not bound to give the same bits."),
+        typer.Option("--reference", help="Compute in plain numpy float64: slow, and not bit-reproducible."),
     ] = False,
     json: options.Json = False,
     debug: options.Debug = False,

@@ -25,10 +25,10 @@ from shoestring.errors import RequestError
 if TYPE_CHECKING:
     import httpx
 
-HELP = """Answer every line of IN.jsonl, OpenAI's batch format, and append the answers to OUT.jsonl.
+HELP = """Answer every request in IN.jsonl (OpenAI's batch format) and append the answers to OUT.jsonl.
 
-Started again it goes on where it ended: lines whose custom_id stands in OUT are left out. With --url another
-server answers. The exit code is 2 where a line failed; OUT tells why."""
+Run it again to resume: it skips requests whose custom_id is already in OUT. With --url, another server answers. The
+exit code is 2 if a request failed; OUT has the reason."""
 
 URLS = ("/v1/chat/completions", "/v1/completions")
 #: A server that is busy is asked again so often, after what it says or these seconds.
@@ -46,14 +46,22 @@ class Line:
 
 
 def batch(
-    source: Annotated[Path, typer.Argument(metavar="IN.jsonl", help="Requests: custom_id, method, url, body.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="Where answers are appended.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN.jsonl", help="Requests, one per line: custom_id, method, url, body.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="File to append the answers to.")],
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="MODEL", help="As for run. [default: demo-llama4]")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A .gguf file, a Hugging Face folder or a Hub name. [default: demo-llama4]",
+        ),
     ] = None,
     url: options.Url = None,
     api_key_env: options.ApiKeyEnv = None,
-    parallel: Annotated[int, typer.Option("--parallel", metavar="N", help="Lines that are answered at once.")] = 4,
+    parallel: Annotated[int, typer.Option("--parallel", metavar="N", help="Requests to run at once.")] = 4,
     context: options.Context = None,
     threads: options.Threads = None,
     kv_type: options.KV = options.KVType.f16,

@@ -23,8 +23,8 @@ from shoestring.errors import ShoestringError
 if TYPE_CHECKING:
     from shoestring.server.http.settings import Resolved, Settings
 
-HELP = """Tell whether this machine can serve MODEL: what is there, what is missing and how to mend it, the settings in
-effect and where each came from. Nothing is loaded; the exit code is 1 when something is missing."""
+HELP = """Check whether this machine can serve MODEL: what works, what is missing and how to fix it, and the settings in
+effect with their sources. Nothing is loaded. The exit code is 1 if something is missing."""
 
 _MARKS = {"ok": "ok     ", "warning": "warning", "failed": "MISSING"}
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened
     from shoestring.server.http.settings import Resolved, Settings
 
-HELP = """Serve MODEL to programs that speak OpenAI's, Anthropic's or Ollama's API, and a chat page to browsers.
+HELP = """Serve MODEL over HTTP: the APIs of OpenAI, Anthropic and Ollama, and a chat page for browsers.
 
-Every option can also be a variable SHOESTRING_* or a line in the TOML file of --config. Ctrl-C finishes running
-answers and ends, twice ends at once. docs/server.md has more."""
+You can also set options with SHOESTRING_* environment variables or in the TOML file of --config. Ctrl-C lets running
+answers finish; a second Ctrl-C stops at once. See docs/server.md."""
 
 
 @spread

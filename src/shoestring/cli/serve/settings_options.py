@@ -10,28 +10,33 @@ import typer
 from shoestring.cli.options import Threads
 
 Model = Annotated[
-    str | None, typer.Argument(metavar="MODEL", help="As for run. [default: demo-llama4, the embedded test model]")
+    str | None,
+    typer.Argument(
+        metavar="MODEL", help="A .gguf file, a Hugging Face folder or a Hub name. [default: demo-llama4, a test model]"
+    ),
 ]
 Host = Annotated[
     str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on. [default: 127.0.0.1]")
 ]
-Port = Annotated[int | None, typer.Option("--port", "-p", metavar="N", help="0: any that is free. [default: 8080]")]
+Port = Annotated[
+    int | None, typer.Option("--port", "-p", metavar="N", help="Port to listen on; 0 picks a free one. [default: 8080]")
+]
 Memory = Annotated[
     str | None,
     typer.Option(
-        "--memory", metavar="SIZE", help="Most that the process may take, like 12GiB. [default: what is free]"
+        "--memory", metavar="SIZE", help="Memory limit of the process, e.g. 12GiB. [default: all that is free]"
     ),
 ]
 Context = Annotated[
     int | None,
     typer.Option(
-        "--context", "-c", metavar="N", help="Most tokens of a request. [default: what the model and the memory allow]"
+        "--context", "-c", metavar="N", help="Maximum tokens per request. [default: what the model and memory allow]"
     ),
 ]
 Parallel = Annotated[
     int | None,
     typer.Option(
-        "--parallel", metavar="N", help="Requests at once, each of a whole context. [default: as many as fit, up to 8]"
+        "--parallel", metavar="N", help="Requests at once, each with a full context. [default: as many as fit, up to 8]"
     ),
 ]
 CacheMemory = Annotated[
@@ -39,63 +44,62 @@ CacheMemory = Annotated[
     typer.Option(
         "--cache-memory",
         metavar="SIZE",
-        help="For what earlier requests computed; 0: nothing. [default: a quarter of what the weights leave]",
+        help="Memory for the prefix cache; 0 keeps nothing. [default: a quarter of what the weights leave]",
     ),
 ]
 Queue = Annotated[
-    int | None, typer.Option("--queue", metavar="N", help="Requests that may wait; more get 429. [default: 64]")
+    int | None, typer.Option("--queue", metavar="N", help="Maximum waiting requests; more get 429. [default: 64]")
 ]
 KV = Annotated[
     str | None,
-    typer.Option(
-        "--kv-type", metavar="f16|f32", help="How keys and values are kept; part of the answer. [default: f16]"
-    ),
+    typer.Option("--kv-type", metavar="f16|f32", help="Data type of the KV cache; affects the output. [default: f16]"),
 ]
 ApiKey = Annotated[
     list[str] | None,
-    typer.Option("--api-key", metavar="KEY", help="Serve only who sends this key; may be given again."),
+    typer.Option("--api-key", metavar="KEY", help="Require this key from clients. Repeatable."),
 ]
 ApiKeyFile = Annotated[
-    str | None, typer.Option("--api-key-file", metavar="FILE", help="Keys, one a line; # begins a comment.")
+    str | None, typer.Option("--api-key-file", metavar="FILE", help="File with keys, one per line; # starts a comment.")
 ]
-NoAuth = Annotated[bool | None, typer.Option("--no-auth", help="Let other machines in without a key.")]
+NoAuth = Annotated[bool | None, typer.Option("--no-auth", help="Let other machines connect without a key.")]
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(
-        "--allow-host", metavar="NAME", help="A further name of this server, without keys; may be given again."
+        "--allow-host", metavar="NAME", help="Without keys: also accept requests to this host name. Repeatable."
     ),
 ]
 ModelName = Annotated[
-    str | None, typer.Option("--model-name", metavar="NAME", help="What clients call the model. [default: its file's]")
+    str | None,
+    typer.Option("--model-name", metavar="NAME", help="Name of the model for clients. [default: its file's]"),
 ]
 Alias = Annotated[
     list[str] | None,
-    typer.Option("--alias", metavar="NAME", help="A further name for it; *: any. May be given again."),
+    typer.Option("--alias", metavar="NAME", help="Another name for it; * accepts any. Repeatable."),
 ]
-JsonLog = Annotated[bool | None, typer.Option("--json-log", help="A JSON object a request on stderr, not a line.")]
+JsonLog = Annotated[bool | None, typer.Option("--json-log", help="Log requests as JSON on stderr.")]
 ShutdownTimeout = Annotated[
     float | None,
     typer.Option(
-        "--shutdown-timeout", metavar="S", help="Seconds that answers get to finish at the end. [default: 30]"
+        "--shutdown-timeout", metavar="S", help="Seconds that answers get to finish on shutdown. [default: 30]"
     ),
 ]
 MaxBody = Annotated[
-    str | None, typer.Option("--max-body", metavar="SIZE", help="Largest body of a request. [default: 32MiB]")
+    str | None, typer.Option("--max-body", metavar="SIZE", help="Maximum size of a request body. [default: 32MiB]")
 ]
 BodyTimeout = Annotated[
-    float | None, typer.Option("--body-timeout", metavar="S", help="Seconds for a body to come. [default: 60]")
+    float | None, typer.Option("--body-timeout", metavar="S", help="Seconds to receive a request body. [default: 60]")
 ]
 WriteTimeout = Annotated[
     float | None,
-    typer.Option("--write-timeout", metavar="S", help="Seconds that a client may not read. [default: 60]"),
+    typer.Option("--write-timeout", metavar="S", help="Seconds to wait for a client that does not read. [default: 60]"),
 ]
 KeepAlive = Annotated[
     float | None,
-    typer.Option("--keep-alive", metavar="S", help="Seconds between signs of life in a quiet stream. [default: 5]"),
+    typer.Option("--keep-alive", metavar="S", help="Seconds between keep-alives in a quiet stream. [default: 5]"),
 ]
 Config = Annotated[
     str | None,
-    typer.Option("--config", metavar="FILE", help="TOML with these options; flags and SHOESTRING_* win over it."),
+    typer.Option("--config", metavar="FILE", help="TOML file with these options; flags and SHOESTRING_* override it."),
 ]
 
 
