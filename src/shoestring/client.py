@@ -77,7 +77,7 @@ class Client:
         try:
             return [str(entry["id"]) for entry in response.json()["data"]]
         except (ValueError, KeyError, TypeError):
-            raise RequestError(f"{self.url} does not speak OpenAI's API: its list of models is none") from None
+            raise RequestError(f"{self.url} does not speak OpenAI's API: its model list is malformed") from None
 
     def chat(self, model: str, messages: Sequence[Mapping[str, Any]], **fields: Any) -> Iterator[Piece | End]:
         """Pieces of the answer as they come, then how it ended. fields: further ones of the request."""
@@ -126,9 +126,9 @@ class Client:
             try:
                 chunk = json.loads(data)
             except ValueError:
-                raise RequestError(f"{self.url} does not speak OpenAI's API: an event is no JSON") from None
+                raise RequestError(f"{self.url} does not speak OpenAI's API: an event is not JSON") from None
             if not isinstance(chunk, dict):
-                raise RequestError(f"{self.url} does not speak OpenAI's API: an event is no object")
+                raise RequestError(f"{self.url} does not speak OpenAI's API: an event is not an object")
             if chunk.get("error"):
                 raise RequestError(f"{self.url}: {_message(chunk)}")
             yield chunk
@@ -137,15 +137,15 @@ class Client:
         self._http.close()
 
     def _unreachable(self, error: Exception) -> RequestError:
-        return RequestError(f"{self.url} does not answer ({error or type(error).__name__})")
+        return RequestError(f"no answer from {self.url} ({error or type(error).__name__})")
 
     def _refused(self, response: httpx.Response) -> RequestError:
         try:
             what = _message(response.json())
         except ValueError:
             what = response.text[:200]
-        hint = ": name the variable with the key by --api-key-env" if response.status_code == 401 else ""
-        return RequestError(f"{self.url} refuses with {response.status_code}: {what}{hint}")
+        hint = ": name the variable that holds the key with --api-key-env" if response.status_code == 401 else ""
+        return RequestError(f"{self.url} returned {response.status_code}: {what}{hint}")
 
 
 def _message(body: Any) -> str:

@@ -34,7 +34,7 @@ _SPARE_BYTES = 64 * 2**20
 
 
 class HubError(ShoestringError):
-    """The Hub cannot be reached, or it refuses."""
+    """The Hub is unreachable or refuses the request."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ def split_name(name: str) -> tuple[str, str | None]:
     """("organisation/repository", quantization or None). Raises RequestError for anything else."""
     match = NAME.fullmatch(name)
     if match is None:
-        raise RequestError(f"{name!r} is no Hub name; write ORGANISATION/REPOSITORY, or with a quantization :Q4_K_M")
+        raise RequestError(
+            f"{name!r} is not a Hub name: write ORGANISATION/REPOSITORY, with :Q4_K_M for a quantization"
+        )
     return match["repo"], match["quant"]
 
 
@@ -91,8 +93,8 @@ def choose(files: list[RemoteFile], repo: str, quant: str | None) -> list[Remote
         return [*weights, *(f for f in files if _TEXTS.fullmatch(f.path))]
     if not models:
         if quant is not None and weights:
-            raise RequestError(f"{repo} holds safetensors and no GGUF file; pull it without :{quant}")
-        raise RequestError(f"{repo} holds neither safetensors nor GGUF files")
+            raise RequestError(f"{repo} has safetensors and no GGUF file: pull it without :{quant}")
+        raise RequestError(f"{repo} has neither safetensors nor GGUF files: choose another repository")
     matching = {name: parts for name, parts in models.items() if quant is None or is_quant(name, quant)}
     if len(matching) == 1:
         return next(iter(matching.values()))
@@ -102,8 +104,10 @@ def choose(files: list[RemoteFile], repo: str, quant: str | None) -> list[Remote
     )
     if matching:
         which = f":{quant}" if quant else "a name without a quantization"
-        raise RequestError(f"{repo}: {which} fits several checkpoints; add one's quantization, as :Q4_K_M: {listed}")
-    raise RequestError(f"{repo} has no GGUF file of quantization {quant}; it has {listed}")
+        raise RequestError(
+            f"{repo}: {which} matches several checkpoints; choose one with a suffix like :Q4_K_M: {listed}"
+        )
+    raise RequestError(f"{repo} has no GGUF file of quantization {quant}: choose one of {listed}")
 
 
 def gguf_models(files: list[RemoteFile]) -> dict[str, list[RemoteFile]]:
@@ -138,8 +142,8 @@ def check_room(repo: str, files: list[RemoteFile], revision: str | None) -> None
     short = missing - min(begun, missing) + _SPARE_BYTES - free
     if missing and short > 0:
         raise CapacityError(
-            f"{repo} needs {missing:,} bytes and {there} has {free:,} free: {short:,} bytes are missing; "
-            "free them, or set HF_HUB_CACHE to a folder on a larger disk"
+            f"{repo} needs {missing:,} bytes and {there} has {free:,} free: free {short:,} more bytes, "
+            "or set HF_HUB_CACHE to a folder on a larger disk"
         )
 
 
@@ -183,7 +187,7 @@ def _fetch(repo: str, file: RemoteFile, revision: str | None) -> None:
                 )
         if begun and len(remote.etag) == 64 and _sha256(partial) != remote.etag:
             partial.unlink()
-            raise HubError(f"{repo}: what was fetched of {file.path} is damaged and was removed; pull again")
+            raise HubError(f"{repo}: the download of {file.path} was damaged and has been removed: pull again")
         partial.replace(blob)
     partial.with_suffix(".lock").unlink(missing_ok=True)
 
@@ -201,19 +205,21 @@ def explained(repo: str, revision: str | None, error: Exception) -> ShoestringEr
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.GatedRepoError):
-        return HubError(f"{repo} asks for acceptance of its terms: accept them on its page, then run `hf auth login`")
+        return HubError(f"{repo} requires you to accept its terms: accept them on its page, then run `hf auth login`")
     if isinstance(error, errors.RepositoryNotFoundError):
         return RequestError(f"{constants.ENDPOINT} has no repository {repo}, or it is private: check the name")
     if isinstance(error, errors.RevisionNotFoundError):
-        return RequestError(f"{repo} has no revision {revision}")
+        return RequestError(f"{repo} has no revision {revision}: check the name")
     if isinstance(error, OSError) and error.errno == 28:
-        return CapacityError(f"the disk filled up while {repo} was downloaded; free room and pull again to resume")
+        return CapacityError(
+            f"the disk filled up during the download of {repo}: free some space and pull again to resume"
+        )
     text = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, errors.OfflineModeIsEnabled | ConnectionError | TimeoutError | errors.LocalEntryNotFoundError):
-        return HubError(f"{constants.ENDPOINT} cannot be reached for {repo}: {text}")
+        return HubError(f"cannot reach {constants.ENDPOINT} for {repo}: {text}")
     if type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
-        return HubError(f"{constants.ENDPOINT} cannot be reached for {repo}: {text}")
-    return HubError(f"{repo} cannot be pulled from {constants.ENDPOINT}: {text}")
+        return HubError(f"cannot reach {constants.ENDPOINT} for {repo}: {text}")
+    return HubError(f"cannot download {repo} from {constants.ENDPOINT}: {text}")
 
 
 def _literal(path: str) -> str:

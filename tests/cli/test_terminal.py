@@ -90,7 +90,7 @@ def test_a_conversation_by_hand(terminal: Callable[..., Terminal], tmp_path: Pat
     answer += chat.type(INTERRUPT)  # the answer stops, the program goes on
     assert re.search(r"\[stopped; \d+ prompt tokens, .* tokens/s\]", answer)
     saved = tmp_path / "talk.json"
-    assert "2 messages saved" in chat.type(f"/save {saved}\n")
+    assert "saved 2 messages" in chat.type(f"/save {saved}\n")
     assert [message["role"] for message in json.loads(saved.read_text())] == ["user", "assistant"]
     assert "a new conversation" in chat.type("/clear\n")
     assert f"2 messages from {saved}" in chat.type(f"/load {saved}\n")
@@ -106,7 +106,7 @@ def test_a_conversation_by_hand(terminal: Callable[..., Terminal], tmp_path: Pat
 def test_a_full_context_is_a_line_and_no_exit(terminal: Callable[..., Terminal]) -> None:
     chat = terminal("chat", "demo-llama4", "--context", "64", "--seed", "1")
     chat.until(r"> $")
-    assert "the context of 64 tokens is full: /clear begins" in chat.type("Tell me a very long story.\n")
+    assert "the context of 64 tokens is full: /clear starts" in chat.type("Tell me a very long story.\n")
     assert "error: " in chat.type("And then?\n")
     assert "a new conversation" in chat.type("/clear\n")
     chat.type("\x04", r"\n")

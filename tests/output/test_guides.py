@@ -278,7 +278,7 @@ def _deep(levels: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"constraint": Constraint("json_schema", [])}, "no object"),
+        ({"constraint": Constraint("json_schema", [])}, "not an object"),
         ({"constraint": Constraint("json_schema", {"type": "wrong"})}, "JSON schema"),
         ({"constraint": Constraint("json_schema", {"$ref": "http://example.com/x"})}, "JSON schema"),
         ({"constraint": Constraint("json_schema", {"a": float("nan")})}, "JSON"),

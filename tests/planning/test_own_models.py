@@ -132,9 +132,9 @@ def test_a_hub_repository_is_read_by_its_config_and_headers(monkeypatch: pytest.
     ("answer", "said"),
     [
         (OSError("no route"), "cannot be reached"),
-        (urllib.error.HTTPError("", 404, "", None, None), "answers 404"),  # type: ignore[arg-type]
+        (urllib.error.HTTPError("", 404, "", None, None), "returned 404"),  # type: ignore[arg-type]
         (urllib.error.HTTPError("", 401, "", None, None), "hf auth login"),  # type: ignore[arg-type]
-        (b"[]", "no object"),
+        (b"[]", "not a JSON object"),
         (b"not json", "cannot be reached"),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_rewritten_file_is_refused(path: Path, tmp_path: Path) -> None:
     replacement.write_bytes(path.read_bytes())
     replacement.replace(copy)
     for use in (lambda: model.logits(tokens(5)), lambda: model.generate("x"), lambda: model.perplexity("x")):
-        with pytest.raises(CheckpointError, match=r"copy\.gguf was changed"):
+        with pytest.raises(CheckpointError, match=r"copy\.gguf has changed"):
             use()
 
 

@@ -79,7 +79,7 @@ def load_catalogue(folder: Path | None = None, prices: Path | None = None) -> Ca
     builtin = builtin_catalogue()
     extra = sorted(folder.glob("*.toml")) if folder else []
     if folder is not None and not extra:
-        raise RequestError(f"{folder} holds no .toml file of the catalogue")
+        raise RequestError(f"{folder} has no .toml files")
     if prices is not None:
         extra.append(prices)
     if not extra:
@@ -96,11 +96,11 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise RequestError(f"{path} cannot be read: {reason}") from error
+        raise RequestError(f"cannot read {path}: {reason}") from error
     try:
         return tomllib.loads(text), text
     except tomllib.TOMLDecodeError as error:
-        raise RequestError(f"{path} is not TOML: {error}") from error
+        raise RequestError(f"{path} is not valid TOML: {error}") from error
 
 
 def read_rows(path: Path) -> Tables:
@@ -111,7 +111,7 @@ def read_rows(path: Path) -> Tables:
         if table not in TABLES or not isinstance(rows, list):
             known = ", ".join(f"[[{name}]]" for name in TABLES)
             raise RequestError(
-                f"{path}: line {_line(text, table, 0, '')}: {table} is no table of the catalogue: {known}"
+                f"{path}: line {_line(text, table, 0, '')}: {table} is not a table of the catalogue: use {known}"
             )
         name, row_class = TABLES[table]
         hints = get_type_hints(row_class)
@@ -119,14 +119,14 @@ def read_rows(path: Path) -> Tables:
         for number, values_of_row in enumerate(rows):
             row = _row(path, text, table, number, values_of_row, row_class, hints)
             if row.id in into:
-                raise _error(path, text, table, number, "id", f"{row.id!r} stands twice")
+                raise _error(path, text, table, number, "id", f"{row.id!r} appears twice")
             into[row.id] = row
     return tables
 
 
 def _row(path: Path, text: str, table: str, number: int, values: Any, row_class: type[T], hints: dict[str, Any]) -> T:
     if not isinstance(values, dict):
-        raise _error(path, text, table, number, "", "is no table")
+        raise _error(path, text, table, number, "", "is not a table")
     fields = {f.name: f for f in dataclasses.fields(row_class)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
@@ -147,11 +147,11 @@ def _value(path: Path, text: str, table: str, number: int, key: str, value: Any,
         value = float(value)
         least = -1e30 if table == "fact" else 0.0
         if not least <= value < 1e30:
-            raise _error(path, text, table, number, key, f"is {value}: a number from 0 up is needed")
+            raise _error(path, text, table, number, key, f"is {value}: write a number of at least 0")
         return value
     if hint is int and type(value) is int:
         if value < 0:
-            raise _error(path, text, table, number, key, f"is {value}: a number from 0 up is needed")
+            raise _error(path, text, table, number, key, f"is {value}: write a number of at least 0")
         return value
     if hint is bool and isinstance(value, bool):
         return value
@@ -159,18 +159,18 @@ def _value(path: Path, text: str, table: str, number: int, key: str, value: Any,
         value = value.isoformat()
     if hint is str and isinstance(value, str):
         if key == "kind" and value not in KINDS:
-            raise _error(path, text, table, number, key, f"is {value!r}: one of {', '.join(KINDS)} is needed")
+            raise _error(path, text, table, number, key, f"is {value!r}: write one of {', '.join(KINDS)}")
         if key == "date" and not _is_date(value):
-            raise _error(path, text, table, number, key, f"is {value!r}: a date YYYY-MM-DD is needed")
+            raise _error(path, text, table, number, key, f"is {value!r}: write a date as YYYY-MM-DD")
         if key == "released" and not _is_date(value if len(value) != 7 else f"{value}-01"):
-            raise _error(path, text, table, number, key, f"is {value!r}: YYYY-MM-DD or YYYY-MM is needed")
+            raise _error(path, text, table, number, key, f"is {value!r}: write YYYY-MM-DD or YYYY-MM")
         return value
     if isinstance(value, list) and getattr(hint, "__origin__", None) is tuple:
         wanted = hint.__args__[0]
         if all(type(v) is wanted for v in value):
             return tuple(value)
     name = getattr(hint, "__name__", str(hint))
-    raise _error(path, text, table, number, key, f"is {value!r}: {name} is needed")
+    raise _error(path, text, table, number, key, f"is {value!r}: write a value of type {name}")
 
 
 def _is_date(value: str) -> bool:
@@ -210,16 +210,14 @@ def _checked(tables: Tables, where: str) -> Catalogue:
     for name, rows in tables.items():
         for row in rows.values():
             if name != "sources" and row.source not in tables["sources"]:
-                raise RequestError(f"{where}: {name} row {row.id!r}: source {row.source!r} stands in no [[source]]")
+                raise RequestError(f"{where}: {name} row {row.id!r}: source {row.source!r} has no [[source]] row")
             for (table, key), target in REFERENCES.items():
                 if table != name:
                     continue
                 named = getattr(row, key)
                 for one in named if isinstance(named, tuple) else (named,):
                     if one and one not in tables.get(target, {}):
-                        raise RequestError(
-                            f"{where}: {name} row {row.id!r}: {key} {one!r} stands in no row of {target}"
-                        )
+                        raise RequestError(f"{where}: {name} row {row.id!r}: {key} {one!r} has no row in {target}")
     return Catalogue(**tables)
 
 

@@ -35,7 +35,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     if path.suffix == ".safetensors":
-        raise CheckpointError(f"{path} has no config of its own: give its folder {path.parent}")
+        raise CheckpointError(f"{path} has no config: give its folder {path.parent}")
     return open_gguf(path)
 
 
@@ -43,16 +43,18 @@ def _open_folder(folder: Path) -> Checkpoint:
     ggufs = sorted(p for p in folder.glob("*.gguf") if not _is_later_part(p))
     if has_safetensors(folder):
         if ggufs:
-            raise CheckpointError(f"{folder} holds safetensors and {ggufs[0].name}: give the file, or move one of them")
+            raise CheckpointError(
+                f"{folder} contains both safetensors and {ggufs[0].name}: give the file, or move one of them"
+            )
         return open_safetensors(folder)
     if len(ggufs) > 1:
         # The vision part of a model lies beside it as a model of its own, of architecture clip.
         ggufs = [p for p in ggufs if open_gguf(p).metadata.get("general.architecture") != "clip"] or ggufs
     if len(ggufs) > 1:
         names = ", ".join(p.name for p in ggufs[:5])
-        raise CheckpointError(f"{folder} holds {len(ggufs)} GGUF models ({names}…): give one file")
+        raise CheckpointError(f"{folder} contains {len(ggufs)} GGUF models ({names}…): give one file")
     if not ggufs:
-        raise CheckpointError(f"{folder} holds neither a GGUF file nor safetensors: give a checkpoint")
+        raise CheckpointError(f"{folder} contains neither a GGUF file nor safetensors: give another folder")
     return open_gguf(ggufs[0])
 
 
@@ -74,4 +76,4 @@ def check_unchanged(checkpoint: Checkpoint) -> None:
         except OSError as error:
             raise CheckpointError(f"{path} can no longer be read ({error.strerror})") from error
         if now != before:
-            raise CheckpointError(f"{path} was changed after it was loaded: load it again")
+            raise CheckpointError(f"{path} has changed since it was loaded: load it again")

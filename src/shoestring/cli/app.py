@@ -90,15 +90,15 @@ def run(arguments: list[str], program: typer.Typer = app) -> int:
     except ShoestringError as error:
         return _failed(str(error), error, 2, debug)
     except MemoryError as error:
-        return _failed("the system refused more memory: choose a smaller --context or a smaller model", error, 2, debug)
+        return _failed("out of memory: choose a smaller --context or a smaller model", error, 2, debug)
     except OSError as error:
         what = error.strerror or str(error)
         return _failed(f"{error.filename}: {what}" if error.filename else what, error, 2, debug)
     except ModuleNotFoundError as error:
         if error.name == "shoestring._kernels":
-            what = "the compiled extension is missing: install shoestring again, or use run --reference"
+            what = "the compiled extension is missing: reinstall shoestring, or use `shoestring run --reference`"
             return _failed(what, error, 2, debug)
-        return _failed(f"a package is missing ({error}): install shoestring again", error, 2, debug)
+        return _failed(f"a package is missing ({error}): reinstall shoestring", error, 2, debug)
     except ImportError as error:  # the extension refuses a wrong SHOESTRING_ISA so
         return _failed(str(error), error, 2, debug)
     except Exception as error:

@@ -39,9 +39,9 @@ def find(name: str) -> Path:
             found = find_checkpoint(candidate)
             if found is not None:
                 return found
-        missing = f"{name} is neither a path nor in a local store: run `shoestring pull {name}`"
+        missing = f"{name} is neither a local path nor a downloaded model: run `shoestring pull {name}`"
         if short:
-            raise CheckpointError(f"{missing}, which fetches {short[0]}")
+            raise CheckpointError(f"{missing} to download {short[0]}")
         if _HUB_NAME.fullmatch(name):
             raise CheckpointError(missing)
     raise CheckpointError(

@@ -174,7 +174,7 @@ class Generation:
             raise RequestError(f"--max-tokens is {self.max_tokens}: choose at least 1")
         for token in self.stop_id or ():
             if token < 0:
-                raise RequestError(f"--stop-id is {token}: token ids are not negative")
+                raise RequestError(f"--stop-id is {token}: give a token id of at least 0")
         if "" in (self.stop or ()):
             raise RequestError("--stop is empty: give the text that ends an answer")
         return {

@@ -69,16 +69,16 @@ def form_of(
     Raises RequestError for tools, a choice, a schema or a grammar that cannot be honoured.
     """
     if len(tools) > _MOST_TOOLS:
-        raise RequestError(f"there are {len(tools)} tools, {_MOST_TOOLS} are allowed")
+        raise RequestError(f"{len(tools)} tools are too many: the limit is {_MOST_TOOLS}")
     known = read_tools(tools)
     if tool_choice.name is not None and tool_choice.name not in known:
-        raise RequestError(f"tool_choice names {tool_choice.name!r}, which is none of the tools")
+        raise RequestError(f"tool_choice names {tool_choice.name!r}, which is not among the tools")
     if tool_choice.mode == "required" and not known:
-        raise RequestError("tool_choice requires a call, and there are no tools")
+        raise RequestError("tool_choice requires a call but there are no tools: send some")
     if thinking_budget is not None and thinking_budget < 0:
-        raise RequestError(f"the budget of thinking tokens is {thinking_budget}: give 0 or more")
+        raise RequestError(f"the thinking budget is {thinking_budget}: give 0 or more tokens")
     if constraint is not None and hidden_ids is not None and not hidden_ids:
-        raise RequestError("a form of the answer needs an end token to end it: do not ignore end tokens as well")
+        raise RequestError("a constrained answer needs an end token: do not combine it with ignore_eos")
     form = Form(
         tokenizer,
         syntax_of(tokenizer, family),

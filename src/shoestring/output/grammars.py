@@ -60,7 +60,7 @@ def content_grammars(constraint: Constraint) -> list[dict[str, Any]]:
             return [{"json_schema": {"type": "object", "x-guidance": _READABLE}}]
         case "json_schema":
             if not isinstance(value, Mapping):
-                raise RequestError("the JSON schema is no object")
+                raise RequestError("the JSON schema is not an object")
             schema = json.loads(bounded_json(value, "the JSON schema"))
             return [{"json_schema": {**schema, "x-guidance": _READABLE}}]
         case "choice":
@@ -76,23 +76,25 @@ def content_grammars(constraint: Constraint) -> list[dict[str, Any]]:
 
 def _choices(value: Any) -> list[str]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise RequestError("choice is no list of texts: give at least one")
+        raise RequestError("choice must be a list of at least one string")
     if not all(isinstance(one, str) and one for one in value):
-        raise RequestError("choice holds something that is no text, or an empty one")
+        raise RequestError("choice has an entry that is empty or not a string")
     if len(value) > _MOST_CHOICES or sum(map(len, value)) > _MOST_TEXT:
-        raise RequestError(f"choice is too long: at most {_MOST_CHOICES} texts of {_MOST_TEXT} characters in all")
+        raise RequestError(
+            f"choice is too long: the limit is {_MOST_CHOICES} strings of {_MOST_TEXT} characters in all"
+        )
     return [_text(one, "a choice") for one in value]
 
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value:
-        raise RequestError(f"{what} is no text, or empty")
+        raise RequestError(f"{what} is empty or not a string")
     if len(value) > _MOST_TEXT:
-        raise RequestError(f"{what} has {len(value)} characters, {_MOST_TEXT} are allowed")
+        raise RequestError(f"{what} has {len(value)} characters: the limit is {_MOST_TEXT}")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise RequestError(f"{what} holds half of a character (a surrogate alone)") from None
+        raise RequestError(f"{what} contains a lone surrogate (half of a character)") from None
     return value
 
 

@@ -118,7 +118,7 @@ class Matcher:
         words = -(-self._tokenizer.vocab_size // 32)
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, 4 * words)
         if self._matcher.is_error():
-            raise RequestError(f"the form that was asked for: {_reason(self._matcher.get_error())}")
+            raise RequestError(f"the requested format: {_reason(self._matcher.get_error())}")
         return self._mask
 
     def consume(self, token: int) -> bool:
@@ -165,13 +165,13 @@ def bounded_json(value: Any, what: str, most_bytes: int = 256 * 1024, most_deep:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise RequestError(f"{what} cannot be written as JSON: {' '.join(str(error).split())[:200]}") from None
+        raise RequestError(f"{what} is not valid JSON: {' '.join(str(error).split())[:200]}") from None
     if len(text) > most_bytes:
-        raise RequestError(f"{what} has {len(text)} characters, {most_bytes} are allowed")
+        raise RequestError(f"{what} has {len(text)} characters: the limit is {most_bytes}")
     deep = deepest = 0
     for character in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
         deep += (character in "[{") - (character in "]}")
         deepest = max(deepest, deep)
     if deepest > most_deep:
-        raise RequestError(f"{what} is nested {deepest} levels deep, {most_deep} are allowed")
+        raise RequestError(f"{what} is nested {deepest} levels deep: the limit is {most_deep}")
     return text

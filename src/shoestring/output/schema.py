@@ -47,9 +47,9 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, Tool]:
         parameters = function.get("parameters")
         parameters = function.get("input_schema") if parameters is None else parameters
         if parameters is not None and not isinstance(parameters, Mapping):
-            raise RequestError(f"tools[{number}] ({function['name']}): parameters is no JSON schema, an object")
+            raise RequestError(f"tools[{number}] ({function['name']}): parameters is not a JSON schema: send an object")
         if function["name"] in found:
-            raise RequestError(f"tools[{number}]: there are two tools with the name {function['name']!r}")
+            raise RequestError(f"tools[{number}]: two tools are named {function['name']!r}: rename one")
         found[function["name"]] = Tool(function["name"], parameters or {}, function.get("strict") is True)
     return found
 
@@ -212,10 +212,10 @@ def _whole(value: Any) -> Any:
             return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         case Mapping():
             if not all(isinstance(key, str) for key in value):
-                raise ValueError("a key is no text")
+                raise ValueError("a key is not a string")
             return {_whole(key): _whole(item) for key, item in value.items()}
         case list() | tuple():
             return [_whole(item) for item in value]
         case None | bool() | int() | float():
             return value
-    raise ValueError(f"{type(value).__name__} is no JSON")
+    raise ValueError(f"{type(value).__name__} is not a JSON type")

@@ -50,19 +50,19 @@ class Question:
         )
         for name, value, least in checks:
             if value < least:
-                raise RequestError(f"{name} is {value:g}: a number from {least} up is needed")
+                raise RequestError(f"{name} is {value:g}: give a number of at least {least}")
         m = self.money
         if not 0 <= m.input_share <= 1 or not 0 < m.utilisation <= 1:
-            raise RequestError("--input-share lies between 0 and 1, --utilisation above 0 and up to 1")
+            raise RequestError("--input-share must be from 0 to 1, --utilisation above 0 and at most 1")
         amounts = {"--rent-usd-hour": m.rent_usd_hour, "--purchase-usd": m.purchase_usd, "--years": m.years,
                    "--budget-usd": m.budget_usd_month}  # fmt: skip
         for name, amount in amounts.items():
             if amount is not None and not amount > 0:
-                raise RequestError(f"{name} is {amount:g}: a number above 0 is needed")
+                raise RequestError(f"{name} is {amount:g}: give a number above 0")
         if m.power_usd_kwh < 0:
-            raise RequestError(f"--power-usd-kwh is {m.power_usd_kwh:g}: a number from 0 up is needed")
+            raise RequestError(f"--power-usd-kwh is {m.power_usd_kwh:g}: give a number of at least 0")
         if m.rent_usd_hour is not None and m.purchase_usd is not None:
-            raise RequestError("--rent-usd-hour and --purchase-usd exclude each other: the machine is rented or bought")
+            raise RequestError("--rent-usd-hour and --purchase-usd cannot be combined: the machine is rented or bought")
 
 
 @dataclass(frozen=True)

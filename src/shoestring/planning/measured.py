@@ -95,9 +95,9 @@ def read_measured(path: Path, catalogue: Catalogue) -> Measured:
         name, where = str(facts["model"]), str(facts.get("path", ""))
         given, date = str(facts.get("type") or ""), str(facts.get("date", ""))
     except OSError as error:
-        raise RequestError(f"{path} cannot be read: {error.strerror}") from error
+        raise RequestError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RequestError(f"{path} is not what `shoestring bench --json` writes: {error}") from error
+        raise RequestError(f"{path} is not output of `shoestring bench --json`: {error}") from error
     if not (decode > 0 and prefill > 0):
         raise RequestError(f"{path}: decode_tokens_per_second and prefill_tokens_per_second must be above 0")
     source = f"shoestring bench, {date}" if date else path.name

@@ -137,8 +137,8 @@ def use_name(name: str | None, catalogue: Catalogue) -> str | None:
     if name is None or name in catalogue.uses:
         return name
     near = get_close_matches(name, list(catalogue.uses), n=2, cutoff=0.4)
-    hint = f"near it: {', '.join(near)}" if near else f"known: {', '.join(catalogue.uses)}"
-    raise RequestError(f"--for {name} is unknown; {hint}")
+    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(catalogue.uses)}"
+    raise RequestError(f"--for {name} is unknown: {hint}")
 
 
 def check_context(candidates: Sequence[Candidate], question: Question, named: bool) -> None:
@@ -149,7 +149,7 @@ def check_context(candidates: Sequence[Candidate], question: Question, named: bo
     ):
         longest = max(limits, key=lambda name: limits[name])
         raise RequestError(
-            f"--context {question.context} is beyond the model's: {longest} reads {limits[longest]} tokens at most"
+            f"--context {question.context} is too long: {longest} reads at most {limits[longest]} tokens"
         )
 
 

@@ -64,7 +64,9 @@ def constraint(body: ConstraintFields) -> Constraint | None:
     if format is None or format.type == "text":
         return structured
     if structured is not None:
-        raise bad_request("response_format and structured_outputs cannot both be given", param="response_format")
+        raise bad_request(
+            "response_format and structured_outputs cannot be combined: send one", param="response_format"
+        )
     if format.type == "json_object":
         return Constraint("json_object")
     if format.json_schema is None:
@@ -92,14 +94,16 @@ def _structured_outputs(given: StructuredOutputs | None) -> Constraint | None:
         if text is not None:
             wanted.append(Constraint(kind, text))
     if len(wanted) > 1:
-        raise bad_request("structured_outputs has several forms: give one", param="structured_outputs")
+        raise bad_request("structured_outputs has several constraints: send one", param="structured_outputs")
     return wanted[0] if wanted else None
 
 
 def _schema(given: dict[str, Any] | str) -> dict[str, Any]:
     if isinstance(given, dict):
         return given
-    error: ApiError = bad_request("structured_outputs.json is no JSON schema", param="structured_outputs.json")
+    error: ApiError = bad_request(
+        "structured_outputs.json is not a JSON schema: send an object", param="structured_outputs.json"
+    )
     try:
         schema = json.loads(given)
     except (ValueError, RecursionError):

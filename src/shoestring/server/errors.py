@@ -58,7 +58,7 @@ def shutting_down() -> ApiError:
 
 
 def model_not_found(name: str, known: str) -> ApiError:
-    return ApiError(404, f"the model {name!r} does not exist here: this server has {known}", "model_not_found", "model")
+    return ApiError(404, f"this server does not serve the model {name!r}: use {known}", "model_not_found", "model")
 
 
 def from_exception(error: Exception) -> ApiError:
@@ -75,9 +75,9 @@ def from_exception(error: Exception) -> ApiError:
     if isinstance(error, ShoestringError):
         return ApiError(500, message, "server_error")
     if isinstance(error, MemoryError):
-        return ApiError(500, "the system refused more memory for this step", "out_of_memory")
+        return ApiError(500, "out of memory in this step", "out_of_memory")
     log.error("a bug", exc_info=error)
-    return ApiError(500, f"this is a bug in shoestring ({type(error).__name__}); the server's log has more", "bug")
+    return ApiError(500, f"this is a bug in shoestring ({type(error).__name__}); see the server's log", "bug")
 
 
 def error_body(path: str, error: ApiError) -> dict[str, Any]:

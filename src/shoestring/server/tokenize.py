@@ -110,7 +110,7 @@ async def detokenize(body: DetokenizeBody, request: Request) -> Text:
     most = served.model.tokenizer.vocab_size
     for id in body.tokens:
         if not 0 <= id < most:
-            raise bad_request(f"token {id} is outside of the vocabulary of {most}", param="tokens")
+            raise bad_request(f"token {id} is outside the vocabulary of {most} tokens", param="tokens")
     text = served.model.tokenizer.decode(body.tokens, skip_special=body.skip_special_tokens)
     return Text(prompt=text, content=text)
 

@@ -100,11 +100,11 @@ _HUGE = 1 << 62
         (b"", "is empty"),
         (b"GG", "ends inside its header: it is truncated"),
         (raw_gguf(magic=b"GGML"), "does not begin with GGUF"),
-        (raw_gguf(version=1), "is GGUF version 1, versions"),
+        (raw_gguf(version=1), "is GGUF version 1, supported are"),
         (raw_gguf(version=3 << 24), "is big-endian GGUF"),
         (raw_gguf([_PAIR], num_pairs=_HUGE), f"claims {_HUGE} keys, more than"),
         (raw_gguf([], [_F32X8], bytes(32), num_tensors=_HUGE), f"claims {_HUGE} tensors, more than"),
-        (raw_gguf([_PAIR, _PAIR]), "metadata k stands twice"),
+        (raw_gguf([_PAIR, _PAIR]), "metadata k appears twice"),
         (raw_gguf([struct.pack("<Q", 1 << 40), b"k" * 20]), "key 0 claims 1099511627776 bytes of text"),
         (raw_gguf([pair(b"\xff\xfe", U32, bytes(4))]), "key 0 is not UTF-8"),
         (raw_gguf([pair("k", STRING, text(b"\xc3("))]), "metadata k is not UTF-8"),
@@ -121,10 +121,10 @@ _HUGE = 1 << 62
         ),
         (raw_gguf([pair("k", ARRAY, array(STRING, 3, text("a")))]), "ends inside its header"),
         (raw_gguf([pair("k", ARRAY, array(F32, 3, bytes(8)))]), "ends inside its header"),
-        (raw_gguf([], [tensor("t", [], 0, 0)], bytes(32)), "tensor t has 0 dimensions, 1 to 4"),
-        (raw_gguf([], [tensor("t", [1] * 5, 0, 0)], bytes(32)), "tensor t has 5 dimensions, 1 to 4"),
+        (raw_gguf([], [tensor("t", [], 0, 0)], bytes(32)), "tensor t has 0 dimensions: 1 to 4"),
+        (raw_gguf([], [tensor("t", [1] * 5, 0, 0)], bytes(32)), "tensor t has 5 dimensions: 1 to 4"),
         (raw_gguf([], [tensor("t", [8, 0], 0, 0)], bytes(32)), r"tensor t has sizes \(8, 0\)"),
-        (raw_gguf([], [tensor("t", [1 << 33, 1 << 33], 0, 0)], bytes(32)), "tensor t has sizes .* no tensor can have"),
+        (raw_gguf([], [tensor("t", [1 << 33, 1 << 33], 0, 0)], bytes(32)), "tensor t has sizes .* not valid"),
         (raw_gguf([], [tensor("t", [33], 8, 0)], bytes(64)), "tensor t has rows of 33, not whole Q8_0 blocks of 32"),
         (raw_gguf([], [tensor("t", [8], 0, 8)], bytes(64)), "tensor t has offset 8, not a multiple of .* 32"),
         (
@@ -133,9 +133,9 @@ _HUGE = 1 << 62
         ),
         (raw_gguf([], [tensor("t", [8], 0, 1 << 63)], bytes(32)), "tensor t ends at byte .* it is truncated"),
         (raw_gguf([], [tensor("t", [8], 99, 1 << 63)], bytes(32)), "tensor t ends at byte .* it is truncated"),
-        (raw_gguf([], [_F32X8, _F32X8], bytes(64)), "tensor t overlaps t|tensor t stands twice"),
+        (raw_gguf([], [_F32X8, _F32X8], bytes(64)), "tensor t overlaps t|tensor t appears twice"),
         (raw_gguf([], [tensor("t", [9], 0, 0), tensor("u", [8], 0, 32)], bytes(64)), "tensor t overlaps u"),
-        (raw_gguf([], [_F32X8, tensor("t", [8], 0, 32)], bytes(64)), "tensor t stands twice"),
+        (raw_gguf([], [_F32X8, tensor("t", [8], 0, 32)], bytes(64)), "tensor t appears twice"),
         (raw_gguf([], [tensor(b"\xff", [8], 0, 0)], bytes(32)), "the name of tensor 0 is not UTF-8"),
         (raw_gguf([pair("general.alignment", U32, struct.pack("<I", 24))]), "general.alignment is 24, not a power"),
         (raw_gguf([pair("general.alignment", U32, bytes(4))]), "general.alignment is 0, not a power of two"),
@@ -213,13 +213,13 @@ def test_a_missing_part_is_named(parts):
 def test_parts_of_the_wrong_number_are_refused(parts):
     other = parts[1].read_bytes()
     parts[2].write_bytes(other)
-    with pytest.raises(CheckpointError, match=r"metadata split\.no is 1 where its name says 2"):
+    with pytest.raises(CheckpointError, match=r"metadata split\.no is 1 but its name says 2"):
         open_checkpoint(parts[0])
 
 
 def test_a_renamed_part_is_refused(parts):
     renamed = parts[0].rename(parts[0].with_name("model.gguf"))
-    with pytest.raises(CheckpointError, match=r"is one part of .* give all parts their original names"):
+    with pytest.raises(CheckpointError, match=r"is one part of .* restore the original names of all parts"):
         open_checkpoint(renamed)
 
 
@@ -238,7 +238,7 @@ def test_a_tensor_in_two_parts_is_refused(tmp_path):
 def test_a_part_number_past_the_count_is_refused(tmp_path):
     path = tmp_path / "m-00003-of-00002.gguf"
     path.write_bytes(raw_gguf())
-    with pytest.raises(CheckpointError, match="says that it is part 3 of 2"):
+    with pytest.raises(CheckpointError, match="says it is part 3 of 2"):
         open_gguf(path)
 
 
@@ -274,7 +274,7 @@ def test_a_changed_file_is_refused(tmp_path, how):
         with path.open("ab") as file:
             file.write(b"x")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    with pytest.raises(CheckpointError, match="was changed after it was loaded"):
+    with pytest.raises(CheckpointError, match="has changed since it was loaded"):
         check_unchanged(checkpoint)
 
 
@@ -292,5 +292,5 @@ def test_a_file_that_is_replaced_while_it_is_opened(tmp_path):
     path.unlink()
     (tmp_path / "other").write_bytes(raw_gguf([], [], bytes(64)))
     (tmp_path / "other").rename(path)
-    with pytest.raises(CheckpointError, match="was changed while it was opened"):
+    with pytest.raises(CheckpointError, match="changed while it was being opened"):
         mapped.head(8)

@@ -72,7 +72,7 @@ _TWO = {"a": entry(), "b": entry(offsets=(8, 16))}
         (raw(b"{"), "its header is not valid JSON"),
         (raw(b"[" * 100_000), "its header is not valid JSON"),
         (raw(b"[]"), "its header is not a JSON object"),
-        (raw(b'{"a": {}, "a": {}}'), "a stands twice"),
+        (raw(b'{"a": {}, "a": {}}'), "a appears twice"),
         (raw(b'{"a": ' + b"9" * 5000 + b"}"), "its header is not valid JSON"),
         (raw({"a": 3}), "tensor a is not described by dtype, shape and data_offsets"),
         (raw({"a": {"dtype": "F32"}}), "tensor a is not described by"),
@@ -138,7 +138,7 @@ def test_a_missing_shard_is_named(sharded):
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "a\\b.safetensors", 3, "x.bin"])
 def test_an_index_stays_in_its_folder(sharded, name):
     _edit_index(sharded, lambda weight_map: weight_map.update({"evil": name}))
-    with pytest.raises(CheckpointError, match=r"puts evil into .*, which is no file name"):
+    with pytest.raises(CheckpointError, match=r"puts evil into .*, which is not a file name"):
         open_checkpoint(sharded)
 
 
@@ -173,19 +173,19 @@ def test_what_is_not_a_checkpoint(tmp_path):
     (folder / "a.safetensors").write_bytes(raw({"a": entry()}, bytes(8)))
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
         open_checkpoint(folder)
-    with pytest.raises(CheckpointError, match="has no config of its own: give its folder"):
+    with pytest.raises(CheckpointError, match="has no config: give its folder"):
         open_checkpoint(folder / "a.safetensors")
     (folder / "config.json").write_text("{}")
     (folder / "b.safetensors").write_bytes(raw({"b": entry()}, bytes(8)))
-    with pytest.raises(CheckpointError, match="holds 2 safetensors files and no model"):
+    with pytest.raises(CheckpointError, match="contains 2 safetensors files but no model"):
         open_checkpoint(folder)
     (folder / "c.gguf").write_bytes(b"GGUF")
-    with pytest.raises(CheckpointError, match=r"holds safetensors and c\.gguf"):
+    with pytest.raises(CheckpointError, match=r"contains both safetensors and c\.gguf"):
         open_checkpoint(folder)
     with pytest.raises(CheckpointError, match="is not a path"):
         open_checkpoint("a\0b")
     (folder / "d.gguf").mkdir()
-    with pytest.raises(CheckpointError, match=r"holds neither|cannot be read"):
+    with pytest.raises(CheckpointError, match=r"contains neither|cannot be read"):
         open_checkpoint(folder / "d.gguf")
 
 
@@ -198,7 +198,7 @@ def test_a_vision_part_beside_its_model_is_passed_over(tmp_path):
 def test_two_models_in_a_folder_are_refused(tmp_path):
     for name in ("a.gguf", "b.gguf"):
         write_gguf_file(tmp_path / name, {"general.architecture": "llama4"}, {})
-    with pytest.raises(CheckpointError, match=r"holds 2 GGUF models \(a\.gguf, b\.gguf…\): give one file"):
+    with pytest.raises(CheckpointError, match=r"contains 2 GGUF models \(a\.gguf, b\.gguf…\): give one file"):
         open_checkpoint(tmp_path)
 
 
@@ -211,5 +211,5 @@ def test_a_config_that_is_not_an_object(tmp_path, text):
 
 def test_an_index_beside_a_single_file_is_ambiguous(sharded):
     (sharded / "model.safetensors").write_bytes(raw({"a": entry()}, bytes(8)))
-    with pytest.raises(CheckpointError, match=r"holds both model\.safetensors and model\.safetensors\.index\.json"):
+    with pytest.raises(CheckpointError, match=r"contains both model\.safetensors and model\.safetensors\.index\.json"):
         open_checkpoint(sharded)

@@ -213,8 +213,8 @@ def test_everything_wrong_is_in_one_error(tmp_path):
     assert message.startswith(str(path))
     assert "blk.0.attn_k.weight is missing" in message
     assert f"blk.1.attn_norm.weight has shape [{H + 1}], the config needs [{H}]" in message
-    assert "blk.2.attn_v.weight in m.gguf has type IQ4_NL, supported here are F32" in message
-    assert "blk.9.attn_norm.weight is used by nothing" in message
+    assert "blk.2.attn_v.weight in m.gguf has type IQ4_NL, supported are F32" in message
+    assert "blk.9.attn_norm.weight is not used by the model" in message
     assert "\n" not in message
 
 
@@ -240,7 +240,7 @@ def test_vectors_and_transposed_stacks_are_floats(tmp_path):
     tensors = gguf_tensors(model)
     types = {"blk.0.attn_norm.weight": gguf.GGMLQuantizationType.Q8_0}
     tensors["blk.0.attn_norm.weight"] = np.zeros(34, np.uint8)
-    with pytest.raises(CheckpointError, match=r"attn_norm\.weight .* has type Q8_0, supported here are F32, F16"):
+    with pytest.raises(CheckpointError, match=r"attn_norm\.weight .* has type Q8_0, supported are F32, F16"):
         load(write_gguf_file(tmp_path / "m.gguf", gguf_metadata(model), tensors, types))
 
 
@@ -262,7 +262,7 @@ def test_vision_and_mtp_are_listed_with_the_reason(tmp_path):
     _, parsed, binding = load(write_gguf_file(tmp_path / "m.gguf", metadata, tensors))
     assert (parsed.num_hidden_layers, parsed.mtp_num_hidden_layers) == (LAYERS, 1)
     assert dict(binding.ignored) == {f"blk.{LAYERS}.nextn.eh_proj.weight": "multi-token prediction: not used yet"}
-    with pytest.raises(CheckpointError, match=r"blk\.4\.nextn\.eh_proj\.weight is used by nothing"):
+    with pytest.raises(CheckpointError, match=r"blk\.4\.nextn\.eh_proj\.weight is not used by the model"):
         load(write_gguf_file(tmp_path / "n.gguf", gguf_metadata(model), tensors))
 
 

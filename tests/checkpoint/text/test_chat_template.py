@@ -319,7 +319,7 @@ def test_invalid_templates_are_refused_when_loaded(text: str) -> None:
 
 
 def test_a_templates_own_refusal_reaches_the_caller() -> None:
-    with pytest.raises(RequestError, match=r"^x: the chat template refuses: no such role$"):
+    with pytest.raises(RequestError, match=r"^x: the chat template rejects the messages: no such role$"):
         render("{{ raise_exception('no such\\nrole') }}")
     with pytest.raises(RequestError, match="no user message"):
         ChatTemplate.of_family("qwen3_5", TOKENIZER).render([{"role": "assistant", "content": "a"}])
@@ -328,16 +328,16 @@ def test_a_templates_own_refusal_reaches_the_caller() -> None:
 @pytest.mark.parametrize(
     ("messages", "says"),
     [
-        ([], "there is no message"),
-        (["hi"], "message 0 is no object"),
-        ([{"role": "robot", "content": "x"}], "message 0 has the role 'robot'; known are system"),
+        ([], "there are no messages"),
+        (["hi"], "message 0 is not an object"),
+        ([{"role": "robot", "content": "x"}], "message 0 has the role 'robot': choose one of system"),
         ([{"content": "x"}], "the role None"),
-        ([{"role": "user", "content": 5}], "neither text nor a list"),
+        ([{"role": "user", "content": 5}], "message 0: content must be text or a list"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "only text is supported"),
         ([{"role": "user", "content": ["x"]}], "only text is supported"),
-        ([{"role": "assistant", "content": "x", "tool_calls": [5]}], "tool call that is no object"),
-        ([{"role": "assistant", "tool_calls": [{"function": {"arguments": "{"}}]}], "arguments are no JSON"),
-        ([{"role": "assistant", "tool_calls": [{"function": {"arguments": "[1]"}}]}], "arguments are no object"),
+        ([{"role": "assistant", "content": "x", "tool_calls": [5]}], "tool call that is not an object"),
+        ([{"role": "assistant", "tool_calls": [{"function": {"arguments": "{"}}]}], "arguments are not JSON"),
+        ([{"role": "assistant", "tool_calls": [{"function": {"arguments": "[1]"}}]}], "arguments are not an object"),
     ],
 )
 def test_messages_are_refused_by_number(messages: list[Any], says: str) -> None:
@@ -404,5 +404,5 @@ def test_gguf_templates() -> None:
     assert template.templates == {"default": "a", "tool_use": "b"}
     assert template.source == "m.gguf (tokenizer.chat_template)"
     assert ChatTemplate.from_gguf({}, TOKENIZER, "qwen3_5", "m.gguf").source == "the documented format of qwen3_5"
-    with pytest.raises(TokenizerError, match="no chat format is known for 'other'"):
+    with pytest.raises(TokenizerError, match="no chat template and there is no default one for 'other'"):
         ChatTemplate.from_gguf({}, TOKENIZER, "other", "m.gguf")

@@ -55,7 +55,7 @@ def test_the_key_comes_from_the_environment_alone(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["chat", "--url", "http://127.0.0.1:1"], "does not answer"),
+        (["chat", "--url", "http://127.0.0.1:1"], "no answer from http://127.0.0.1:1"),
         (["bench", "--url", "ftp://x"], "--url is 'ftp://x'"),
         (["bench", "--url", "nonsense"], "--url is 'nonsense'"),
     ],
@@ -69,7 +69,7 @@ def test_wrong_addresses_are_one_line(arguments: list[str], says: str, capsys: p
 
 def test_an_unknown_model_is_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "--url", url, "--remote-model", "gpt"]) == 2
-    assert "refuses with 404" in capsys.readouterr().err
+    assert "returned 404" in capsys.readouterr().err
 
 
 def test_an_address_without_a_path_means_v1() -> None:

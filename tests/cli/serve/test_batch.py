@@ -51,7 +51,7 @@ def test_every_line_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[st
     before = target.read_bytes()
     assert run(["batch", str(source), str(target)]) == 0
     assert target.read_bytes() == before
-    assert "all 7 lines are answered" in capsys.readouterr().err
+    assert "all 7 requests are already answered" in capsys.readouterr().err
 
 
 def test_completions_too(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_line_that_fails_says_why_and_the_others_are_answered(
     lines = [request("good"), wrong, streamed, request("method", method="GET"), request("url", url="/v1/embeddings")]
     target = tmp_path / "out"
     assert run(["batch", str(write(tmp_path / "in", *lines)), str(target)]) == 2
-    assert "4 of 5 lines failed" in capsys.readouterr().err
+    assert "4 of 5 requests failed" in capsys.readouterr().err
     found = answers(target)
     assert found["good"]["response"]["status_code"] == 200
     for id, says in {"wrong": "frobnicate", "streamed": "stream", "method": "GET", "url": "embeddings"}.items():
@@ -132,12 +132,12 @@ def test_a_line_that_fails_says_why_and_the_others_are_answered(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "has no lines"),
-        ("{", "line 1 is no JSON"),
-        ("[]", "line 1 is no object"),
+        ("", "has no requests"),
+        ("{", "line 1 is not valid JSON"),
+        ("[]", "line 1 is not an object"),
         ('{"body": {}}', "custom_id"),
         ('{"custom_id": "a"}', "no body"),
-        ('{"custom_id": "a", "body": {}}\n\n{"custom_id": "a", "body": {}}', "line 3 has the custom_id 'a'"),
+        ('{"custom_id": "a", "body": {}}\n\n{"custom_id": "a", "body": {}}', "line 3 repeats the custom_id 'a'"),
     ],
 )
 def test_a_file_that_is_no_batch_is_refused_before_any_work(tmp_path: Path, text: str, says: str) -> None:
@@ -150,7 +150,7 @@ def test_a_target_that_is_something_else_is_left_alone(tmp_path: Path, capsys: p
     target = tmp_path / "out"
     target.write_text("my notes\nand more")
     assert run(["batch", str(write(tmp_path / "in", request("a"))), str(target)]) == 2
-    assert "line 1 is no answer of a batch" in capsys.readouterr().err
+    assert "line 1 is not a batch answer" in capsys.readouterr().err
     assert target.read_text() == "my notes\nand more"
 
 
@@ -158,5 +158,5 @@ def test_a_server_that_is_not_there_leaves_its_lines_open(tmp_path: Path, capsys
     target = tmp_path / "out"
     source = write(tmp_path / "in", request("a"))
     assert run(["batch", str(source), str(target), "--url", "http://127.0.0.1:1"]) == 2
-    assert "does not answer" in capsys.readouterr().err
+    assert "cannot reach http://127.0.0.1:1" in capsys.readouterr().err
     assert target.read_bytes() == b""

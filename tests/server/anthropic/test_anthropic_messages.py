@@ -98,7 +98,7 @@ def test_omitted_thinking(client: TestClient) -> None:
         (b"{}", 400, "invalid_request_error", "required"),
         (json.dumps(body(nonsense=1)).encode(), 400, "invalid_request_error", "nonsense is not supported"),
         (json.dumps(body(mcp_servers=[1])).encode(), 400, "invalid_request_error", "mcp_servers is not supported"),
-        (json.dumps({**body(), "model": "gpt"}).encode(), 404, "not_found_error", "'gpt' does not exist"),
+        (json.dumps({**body(), "model": "gpt"}).encode(), 404, "not_found_error", "does not serve the model 'gpt'"),
         (
             json.dumps(body(tools=[LOOK], tool_choice={"type": "tool", "name": "other"})).encode(),
             400,

@@ -68,7 +68,7 @@ def open_gguf(path: Path) -> Checkpoint:
     elif shards[0].metadata.get("split.count", 1) not in (0, 1):
         raise CheckpointError(
             f"{path} is one part of {shown(shards[0].metadata['split.count'])} but is not named …-00001-of-000NN.gguf: "
-            "give all parts their original names"
+            "restore the original names of all parts"
         )
     tensors: dict[str, Tensor] = {}
     for shard in shards:
@@ -95,7 +95,7 @@ def _parts(path: Path) -> tuple[list[Path], int]:
         return [path], 0
     number, count = int(match["number"]), int(match["count"])
     if not 1 <= number <= count:
-        raise CheckpointError(f"{path} says that it is part {number} of {count}: give it its original name")
+        raise CheckpointError(f"{path} says it is part {number} of {count}: restore its original name")
     if count == 1:
         return [path], 0
     paths = [path.with_name(f"{match['stem']}-{n:05d}-of-{count:05d}.gguf") for n in range(1, count + 1)]
@@ -112,14 +112,14 @@ def _check_split(paths: list[Path], shards: list[_Shard]) -> None:
         for key, want in (("split.no", index), ("split.count", len(paths))):
             if shard.metadata.get(key) != want:
                 raise CheckpointError(
-                    f"{path}: metadata {key} is {shown(shard.metadata.get(key))} where its name says {want}: "
-                    "download it again, or give it its original name"
+                    f"{path}: metadata {key} is {shown(shard.metadata.get(key))} but its name says {want}: "
+                    "download it again, or restore its original name"
                 )
     total = shards[0].metadata.get("split.tensors.count")
     found = sum(len(shard.tensors) for shard in shards)
     if total != found:
         raise CheckpointError(
-            f"{paths[0]}: metadata split.tensors.count is {shown(total)}, its parts hold {found} tensors"
+            f"{paths[0]}: metadata split.tensors.count is {shown(total)}, but its parts contain {found} tensors"
         )
 
 
@@ -168,7 +168,7 @@ def _parse(path: Path, header: bytes, file_size: int) -> tuple[dict[str, Any], l
     if version & 0xFFFF == 0 and version:
         raise CheckpointError(f"{path} is big-endian GGUF: convert it to little-endian")
     if version not in VERSIONS:
-        raise CheckpointError(f"{path} is GGUF version {version}, versions {VERSIONS} are read: convert it again")
+        raise CheckpointError(f"{path} is GGUF version {version}, supported are {VERSIONS}: convert it again")
     num_tensors, num_pairs = cursor.unsigned("Q"), cursor.unsigned("Q")
     for what, count, smallest in (("keys", num_pairs, _SMALLEST_PAIR), ("tensors", num_tensors, _SMALLEST_TENSOR)):
         if count > file_size // smallest:
@@ -179,7 +179,7 @@ def _parse(path: Path, header: bytes, file_size: int) -> tuple[dict[str, Any], l
     for index in range(num_pairs):
         key = cursor.name(f"key {index}")
         if key in metadata:
-            raise CheckpointError(f"{path}: metadata {key} stands twice: convert the model again")
+            raise CheckpointError(f"{path}: metadata {key} appears twice: convert the model again")
         metadata[key] = cursor.value(key)
     infos = [_tensor_info(cursor, index) for index in range(num_tensors)]
     return metadata, infos, cursor.position
@@ -191,14 +191,14 @@ def _tensor_info(cursor: _Cursor, index: int) -> _Info:
     num_dimensions = cursor.unsigned("I")
     if not 1 <= num_dimensions <= _MOST_DIMENSIONS:
         raise CheckpointError(
-            f"{path}: tensor {name} has {num_dimensions} dimensions, 1 to {_MOST_DIMENSIONS} are valid"
+            f"{path}: tensor {name} has {num_dimensions} dimensions: 1 to {_MOST_DIMENSIONS} are valid"
         )
     sizes = tuple(cursor.unsigned("Q") for _ in range(num_dimensions))
     elements = 1
     for size in sizes:
         elements *= size
     if elements == 0 or elements > _LARGEST_SIZE:
-        raise CheckpointError(f"{path}: tensor {name} has sizes {sizes}, which no tensor can have")
+        raise CheckpointError(f"{path}: tensor {name} has sizes {sizes}, which are not valid")
     number, offset = cursor.unsigned("I"), cursor.unsigned("Q")
     return _Info(name, sizes, GGML_TYPE_NAMES.get(number, f"GGML_TYPE_{number}"), offset)
 
@@ -216,7 +216,7 @@ def _place(path: Path, data: Bytes, metadata: dict[str, Any], infos: list[_Info]
         following = by_offset[index + 1] if index + 1 < len(by_offset) else None
         where = f"{path}: tensor {info.name}"
         if info.name in tensors:
-            raise CheckpointError(f"{where} stands twice: convert the model again")
+            raise CheckpointError(f"{where} appears twice: convert the model again")
         if info.offset % alignment:
             raise CheckpointError(f"{where} has offset {info.offset}, not a multiple of the alignment {alignment}")
         begin = start + info.offset
@@ -270,7 +270,7 @@ class _Cursor:
     def string(self, longest: int, what: Callable[[], str]) -> str:
         length = self.unsigned("Q")
         if length > longest:
-            raise CheckpointError(f"{self.path}: {what()} claims {length} bytes of text, at most {longest} are valid")
+            raise CheckpointError(f"{self.path}: {what()} claims {length} bytes of text: at most {longest} are valid")
         try:
             return self.take(length).decode("utf-8")
         except UnicodeDecodeError as error:
@@ -291,7 +291,7 @@ class _Cursor:
         kind, count = self.unsigned("I"), self.unsigned("Q")
         if count > _LARGEST_ARRAY:
             raise CheckpointError(
-                f"{self.path}: metadata {key} claims {count} values, at most {_LARGEST_ARRAY} are valid"
+                f"{self.path}: metadata {key} claims {count} values: at most {_LARGEST_ARRAY} are valid"
             )
         if kind == _ARRAY:
             raise CheckpointError(f"{self.path}: metadata {key} is an array of arrays, which no model needs")

@@ -78,7 +78,7 @@ def write_gguf(
                 if progress is not None:
                     progress(done + written, total)
             if written != tensor.nbytes:
-                raise CheckpointError(f"{path}: tensor {tensor.name} has {tensor.nbytes} bytes, {written} were given")
+                raise CheckpointError(f"{path}: tensor {tensor.name} needs {tensor.nbytes} bytes, got {written}")
             file.write(bytes(_padded(written) - written))
             done += _padded(written)
     if progress is not None:
@@ -112,23 +112,23 @@ def check_disk(path: Path, total: int) -> None:
     """Raises CapacityError when the disk of `path` has less than `total` bytes free."""
     missing = total - shutil.disk_usage(path.parent).free
     if missing > 0:
-        raise CapacityError(
-            f"{path} needs {total} bytes and its disk has {missing} too few: free some space, then try again"
-        )
+        raise CapacityError(f"{path} needs {total} bytes: free {missing} more bytes on its disk, then try again")
 
 
 def _explained(path: Path, error: OSError) -> ShoestringError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CapacityError(f"{path} cannot be written, its disk is full: free some space, then try again")
-    return ShoestringError(f"{path} cannot be written ({error.strerror}): choose a folder that is writable")
+        return CapacityError(f"cannot write {path}: its disk is full: free some space, then try again")
+    return ShoestringError(f"cannot write {path} ({error.strerror}): choose a writable folder")
 
 
 def _check(path: Path, tensor: OutgoingTensor) -> None:
     if tensor.type not in _GGML_TYPES:
-        raise CheckpointError(f"{path}: tensor {tensor.name} has type {tensor.type}, which GGUF files of ours lack")
+        raise CheckpointError(
+            f"{path}: tensor {tensor.name} has type {tensor.type}, which this version cannot write to GGUF"
+        )
     block = TENSOR_TYPES[tensor.type].block_size
     if not tensor.shape or tensor.shape[-1] % block:
-        raise CheckpointError(f"{path}: rows of tensor {tensor.name} {tensor.shape} are no whole blocks of {block}")
+        raise CheckpointError(f"{path}: rows of tensor {tensor.name} {tensor.shape} are not whole blocks of {block}")
 
 
 def _header(metadata: Mapping[str, Any], tensors: Sequence[OutgoingTensor]) -> bytes:

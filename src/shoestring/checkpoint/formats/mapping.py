@@ -36,7 +36,7 @@ class MappedFile:
         try:
             with self.path.open("rb") as file:
                 if identity(os.fstat(file.fileno())) != self.identity:
-                    raise CheckpointError(f"{self.path} was changed while it was opened: load it again")
+                    raise CheckpointError(f"{self.path} changed while it was being opened: load it again")
                 return file.read(size)
         except OSError as error:
             raise CheckpointError(f"{self.path} cannot be read ({error.strerror})") from error

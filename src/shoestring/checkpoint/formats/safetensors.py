@@ -102,7 +102,7 @@ def _parse_json(what: str, data: bytes) -> dict[str, Any]:
         if len(table) != len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise ValueError(f"{shown(twice)} stands twice")
+            raise ValueError(f"{shown(twice)} appears twice")
         return table
 
     try:
@@ -120,7 +120,7 @@ def _weight_map(folder: Path) -> dict[str, str] | None:
     if not path.exists():
         return None
     if (folder / SINGLE).exists():
-        raise CheckpointError(f"{folder} holds both {SINGLE} and {INDEX}: remove the one that is not meant")
+        raise CheckpointError(f"{folder} contains both {SINGLE} and {INDEX}: remove one of them")
     weight_map = read_json(path).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{path}: weight_map is missing or empty: download it again")
@@ -128,7 +128,7 @@ def _weight_map(folder: Path) -> dict[str, str] | None:
         # A name is a file of this folder; anything else would let an index reach into other folders.
         plain = isinstance(file, str) and file.endswith(".safetensors") and not set(file) & set("/\\\0")
         if not plain:
-            raise CheckpointError(f"{path}: weight_map puts {shown(name)} into {shown(file)}, which is no file name")
+            raise CheckpointError(f"{path}: weight_map puts {shown(name)} into {shown(file)}, which is not a file name")
     return weight_map
 
 
@@ -137,7 +137,7 @@ def _only_file(folder: Path) -> Path:
         return folder / SINGLE
     paths = sorted(folder.glob("*.safetensors"))
     if len(paths) != 1:
-        raise CheckpointError(f"{folder} holds {len(paths)} safetensors files and no {INDEX}: download the index")
+        raise CheckpointError(f"{folder} contains {len(paths)} safetensors files but no {INDEX}: download the index")
     return paths[0]
 
 
@@ -150,7 +150,7 @@ def _check_index(path: Path, weight_map: dict[str, str], tensors: dict[str, Tens
             place = f"that is not in {weight_map[first]}" if verb == "lists" else f"of {tensors[first].file.name}"
             raise CheckpointError(
                 f"{path} {verb} {len(names)} tensors {place}, first {shown(first)}: "
-                "index and files are not of one download"
+                "index and files are from different downloads: download them again"
             )
 
 
@@ -188,11 +188,11 @@ def _tensor(path: Path, name: str, entry: Any, data: Bytes, data_start: int) -> 
         raise CheckpointError(f"{where} is not described by dtype, shape and data_offsets: download it again")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or not is_name(dtype):
-        raise CheckpointError(f"{where} has dtype {shown(dtype)}, which is no name")
+        raise CheckpointError(f"{where} has dtype {shown(dtype)}, which is not a name")
     if not _are_counts(shape) or len(shape) > _MOST_DIMENSIONS:
-        raise CheckpointError(f"{where} has shape {shown(shape)}, which no tensor can have")
+        raise CheckpointError(f"{where} has shape {shown(shape)}, which is not valid")
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise CheckpointError(f"{where} has data_offsets {shown(offsets)}, which are no range")
+        raise CheckpointError(f"{where} has data_offsets {shown(offsets)}, which is not a range")
     begin, end = offsets
     if end > len(data):
         raise CheckpointError(

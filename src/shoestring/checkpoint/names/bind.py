@@ -262,9 +262,7 @@ class _Binder:
         allowed = FLOAT_TYPES if floats_only else WEIGHT_TYPES
         if tensor.type in allowed:
             return True
-        self.fault(
-            f"{tensor.name} in {tensor.file.name} has type {tensor.type}, supported here are {', '.join(allowed)}"
-        )
+        self.fault(f"{tensor.name} in {tensor.file.name} has type {tensor.type}, supported are {', '.join(allowed)}")
         return False
 
     def scale(self, tensor: Tensor, rows: int, columns: int) -> Tensor | None:
@@ -282,7 +280,7 @@ class _Binder:
             if name not in self.used and name not in self.ignored:
                 reason = self.reason_to_ignore(name)
                 if reason is None:
-                    self.fault(f"{name} is used by nothing")
+                    self.fault(f"{name} is not used by the model")
                 else:
                     self.ignore(name, reason)
 
@@ -302,7 +300,7 @@ class _Binder:
             return
         more = len(self.faults) - _FAULTS_SHOWN
         shown = "; ".join(self.faults[:_FAULTS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-        raise CheckpointError(f"{self.checkpoint.path}: tensors do not fit the config: {shown}")
+        raise CheckpointError(f"{self.checkpoint.path}: tensors do not match the config: {shown}")
 
 
 def _region(

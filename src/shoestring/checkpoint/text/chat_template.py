@@ -58,7 +58,7 @@ class ChatTemplate:
         """templates: Jinja text by name, "default" and perhaps "tool_use". Raises TokenizerError if one is invalid."""
         self.templates, self.tokenizer, self.source = dict(templates), tokenizer, source
         if "default" not in self.templates:
-            raise TokenizerError(f"{source}: there is no template named 'default'")
+            raise TokenizerError(f"{source}: no template is named 'default'")
         self.marks, self._compiled = self._compile("")
 
     @classmethod
@@ -106,7 +106,7 @@ class ChatTemplate:
     @classmethod
     def of_family(cls, family: str, tokenizer: Tokenizer) -> "ChatTemplate":
         if family not in FORMATS:
-            raise TokenizerError(f"no chat format is known for {family!r} and the checkpoint has no template")
+            raise TokenizerError(f"the checkpoint has no chat template and there is no default one for {family!r}")
         return cls({"default": FORMATS[family]}, tokenizer, f"the documented format of {family}")
 
     def render(
@@ -127,7 +127,7 @@ class ChatTemplate:
         try:
             written = json.dumps(values, ensure_ascii=False, default=str)
         except (ValueError, RecursionError) as error:
-            raise RequestError(f"messages or tools cannot be written as JSON: {one_line(error)}") from None
+            raise RequestError(f"messages or tools are not valid JSON: {one_line(error)}") from None
         if marks.present_in(written):  # by chance or on purpose: draw others, for this rendering alone
             marks, compiled = self._compile(written)
         marked = {key: marks.mark(value) for key, value in values.items()}
@@ -142,9 +142,11 @@ class ChatTemplate:
                 )
             )
         except RequestError as error:
-            raise RequestError(f"{self.source}: the chat template refuses: {error}") from None
+            raise RequestError(f"{self.source}: the chat template rejects the messages: {error}") from None
         except Exception as error:  # a template can raise whatever Python can
-            what = "does what is not allowed" if isinstance(error, SecurityError) else "fails on these messages"
+            what = (
+                "does something that is not allowed" if isinstance(error, SecurityError) else "fails on these messages"
+            )
             raise TokenizerError(f"{self.source}: the chat template {what}: {one_line(error)}") from None
         finally:
             _spent.reset(token)
@@ -178,21 +180,21 @@ class ChatTemplate:
 def checked_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Messages as templates expect them: known roles, text contents, tool-call arguments as objects."""
     if not messages:
-        raise RequestError("there is no message; give at least one with the role 'user'")
+        raise RequestError("there are no messages: give at least one with the role 'user'")
     checked = []
     for number, message in enumerate(messages):
         where = f"message {number}"
         if not isinstance(message, Mapping):
-            raise RequestError(f"{where} is no object with a role and a content")
+            raise RequestError(f"{where} is not an object with a role and a content")
         role, content = message.get("role"), message.get("content")
         if role not in ROLES:
-            raise RequestError(f"{where} has the role {role!r}; known are {', '.join(ROLES)}")
+            raise RequestError(f"{where} has the role {role!r}: choose one of {', '.join(ROLES)}")
         if isinstance(content, list):
             for part in content:
                 if not (isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)):
-                    raise RequestError(f"{where} has a part that is no text; only text is supported")
+                    raise RequestError(f"{where} has a part that is not text: only text is supported")
         elif content is not None and not isinstance(content, str):
-            raise RequestError(f"{where} has a content that is neither text nor a list of parts")
+            raise RequestError(f"{where}: content must be text or a list of parts")
         entry = {**message, "content": content if content is not None else ""}
         if message.get("tool_calls"):
             entry["tool_calls"] = [_with_object(call, where) for call in message["tool_calls"]]
@@ -203,7 +205,7 @@ def checked_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, An
 def _with_object(call: Any, where: str) -> dict[str, Any]:
     """A tool call whose arguments are an object: OpenAI's clients send them as JSON text."""
     if not isinstance(call, Mapping):
-        raise RequestError(f"{where} has a tool call that is no object")
+        raise RequestError(f"{where} has a tool call that is not an object")
     if isinstance(call.get("function"), Mapping):
         return {**call, "function": _with_object(call["function"], where)}
     arguments = call.get("arguments")
@@ -211,9 +213,9 @@ def _with_object(call: Any, where: str) -> dict[str, Any]:
         try:
             arguments = json.loads(arguments or "{}")
         except ValueError:
-            raise RequestError(f"{where} has a tool call whose arguments are no JSON") from None
+            raise RequestError(f"{where} has a tool call whose arguments are not JSON") from None
     if arguments is not None and not isinstance(arguments, dict):
-        raise RequestError(f"{where} has a tool call whose arguments are no object")
+        raise RequestError(f"{where} has a tool call whose arguments are not an object")
     return {**call, "arguments": arguments or {}}
 
 
@@ -237,7 +239,7 @@ def _bounded(arguments: Iterable[Any]) -> None:
 def _narrow(format: Any) -> None:
     """Refuses a format whose fields are wide, or as wide as its arguments say."""
     if isinstance(format, str) and re.search(r"[%:{][^%{}]*(\d{6}|\*|\{)", format):
-        raise SecurityError("it asks for a field of great width")
+        raise SecurityError("it asks for a very wide field")
 
 
 def _range(*arguments: int) -> range:

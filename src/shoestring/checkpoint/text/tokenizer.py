@@ -200,7 +200,7 @@ class Tokenizer:
         """From tokenizer.json of a Hugging Face folder, with the special ids of the JSON files beside it."""
         path = folder / "tokenizer.json"
         if not path.is_file():
-            raise TokenizerError(f"{folder} has no tokenizer.json; fetch it from the model's repository")
+            raise TokenizerError(f"{folder} has no tokenizer.json: download it from the model's repository")
         try:
             whole = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for every malformed file
@@ -251,14 +251,14 @@ class Tokenizer:
 
         kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
         if kind != "gpt2":
-            raise fail(f"tokenizer.ggml.model is {kind!r}; both families use 'gpt2' (byte-level BPE)")
+            raise fail(f"tokenizer.ggml.model is {kind!r}: both families use 'gpt2' (byte-level BPE)")
         lists: list[list[Any]] = []
         for key, item in (("tokens", str), ("merges", str), ("token_type", int)):
             value = metadata.get(f"tokenizer.ggml.{key}")
             if not isinstance(value, list):
-                raise fail(f"tokenizer.ggml.{key} is missing or no list")
+                raise fail(f"tokenizer.ggml.{key} is missing or not a list")
             if not all(type(entry) is item for entry in value):
-                raise fail(f"tokenizer.ggml.{key} holds something that is no {'text' if item is str else 'number'}")
+                raise fail(f"tokenizer.ggml.{key} has an entry that is not a {'string' if item is str else 'number'}")
             lists.append(value)
         tokens, merges, types = lists
         if len(types) != len(tokens):
@@ -272,17 +272,19 @@ class Tokenizer:
         vocab = {text: id for id, text in enumerate(tokens) if id not in outside and types[id] != _UNUSED}
         pairs = [tuple(merge.split(" ")) for merge in merges]
         if any(len(pair) != 2 for pair in pairs):
-            raise fail("tokenizer.ggml.merges holds an entry that is not two tokens with a space between")
+            raise fail("tokenizer.ggml.merges has an entry that is not two tokens separated by a space")
         try:
             # Llama 4's vendor tokenizer takes a word that is a token whole before it looks at merges.
             model = models.BPE(vocab=vocab, merges=pairs, ignore_merges=pre in ("llama4", "gpt-4o"))
         except Exception as error:  # as above
-            raise fail(f"its tokens and merges do not fit together: {one_line(error)}") from None
+            raise fail(f"its tokens and merges do not match: {one_line(error)}") from None
 
         def special(key: str) -> int | None:
             value = metadata.get(f"tokenizer.ggml.{key}_token_id")
             if value is not None and not (isinstance(value, int) and 0 <= value < len(tokens)):
-                raise fail(f"tokenizer.ggml.{key}_token_id is {value!r}, no id of its {len(tokens)} tokens")
+                raise fail(
+                    f"tokenizer.ggml.{key}_token_id is {value!r}, which is not an id of its {len(tokens)} tokens"
+                )
             return value
 
         keys = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
@@ -336,7 +338,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise TokenizerError(f"{path} cannot be read as JSON: {one_line(error)}") from None
     if not isinstance(value, dict):
-        raise TokenizerError(f"{path} holds no JSON object")
+        raise TokenizerError(f"{path} is not a JSON object")
     return value
 
 
@@ -364,4 +366,4 @@ def _pre_tokenizer(pre: Any, fail: Any) -> tuple[Any, Any]:
         case "smollm":
             digits = pre_tokenizers.Digits(individual_digits=True)
             return None, pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    raise fail(f"tokenizer.ggml.pre is {pre!r}; known are qwen35, llama4, gpt-4o, smollm")
+    raise fail(f"tokenizer.ggml.pre is {pre!r}: supported are qwen35, llama4, gpt-4o, smollm")

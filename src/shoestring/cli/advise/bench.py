@@ -84,7 +84,7 @@ def bench(
     if (model is None) == (synthetic is None):
         raise RequestError("give either MODEL or --synthetic CONFIG")
     if synthetic is None and (layers is not None or output is not None):
-        raise RequestError("--layers and --output belong to --synthetic: give that too")
+        raise RequestError("--layers and --output need --synthetic: add it")
     from shoestring.planning.measured import remember
 
     # A context of its own, so that not the whole memory is set aside for a short measurement.

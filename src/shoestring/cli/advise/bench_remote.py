@@ -56,7 +56,7 @@ def _timed(client: Client, model: str, question: list[dict[str, str]], generate:
             if not times:
                 raise RequestError(f"{client.url} answered with no text: nothing can be measured")
             return times, piece
-    raise RequestError(f"{client.url} ended its answer without an end")
+    raise RequestError(f"{client.url} closed the stream before the answer ended")
 
 
 def report(facts: dict[str, Any]) -> None:

@@ -223,7 +223,7 @@ def people(text: str | None) -> int | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmb]?)", text.replace("_", "").replace(",", "").casefold())
     if match is None:
-        raise RequestError(f"--company-mau is {text!r}: a count is needed, as 800M or 250_000")
+        raise RequestError(f"--company-mau is {text!r}: give a count like 800M or 250_000")
     return round(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "b": 1e9}[match[2]])
 
 
@@ -242,7 +242,7 @@ def _show(render: Callable[[Console], None]) -> None:
 def _write(path: Path, text: str, json: bool) -> None:
     """The report as a whole or not at all."""
     if json:
-        raise RequestError("--html and --json exclude each other")
+        raise RequestError("--html and --json cannot be combined: give one of them")
     partial = path.with_name(path.name + ".part")
     try:
         partial.write_text(text, encoding="utf-8")

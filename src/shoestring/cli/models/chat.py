@@ -70,7 +70,7 @@ def choose_model() -> str:
     wanted = False
     if sys.stdin.isatty() and sys.stderr.isatty():
         typer.echo(
-            f"No model was named. Fetch {SMALLEST} ({SMALLEST_SIZE}) from the Hugging Face Hub? [y/N] ",
+            f"No MODEL given. Download {SMALLEST} ({SMALLEST_SIZE}) from the Hugging Face Hub? [y/N] ",
             nl=False,
             err=True,
         )
@@ -86,7 +86,7 @@ def choose_model() -> str:
                 typer.echo(f"error: {' '.join(str(error).split())}", err=True)
     typer.echo(
         f"Using {DEMO_NAME}, an embedded test model: SmolLM2-135M written as a small Llama 4 mixture of experts. "
-        "It is neither Qwen 3.5 nor Llama 4; do not judge them by it. (demo-qwen3.5, the other one, answers worse.)",
+        "It is neither Qwen 3.5 nor Llama 4; do not judge them by it. (The other one, demo-qwen3.5, answers worse.)",
         err=True,
     )
     return DEMO_NAME
@@ -114,7 +114,7 @@ class ModelAnswer:
         try:
             self.stream = model.generate(messages=messages, **wanted)
         except CapacityError as error:
-            raise CapacityError(f"{error}; /clear begins a new conversation") from error
+            raise CapacityError(f"{error}; /clear starts a new conversation") from error
         self._context = model.context
         self.result = Result(self.stream.usage.prompt_tokens, asked)
 
@@ -133,6 +133,6 @@ class ModelAnswer:
         if not self.result.pieces or self.result.pieces[-1].finish_reason != "context":
             return None
         return (
-            f"the context of {self._context} tokens is full: /clear begins a new conversation, "
-            "a larger --context holds a longer one"
+            f"the context of {self._context} tokens is full: /clear starts a new conversation, "
+            "a larger --context allows a longer one"
         )

@@ -21,11 +21,11 @@ import typer
 from shoestring.errors import RequestError, ShoestringError
 
 COMMANDS = """/help          this list
-/clear         begin a new conversation
+/clear         start a new conversation
 /save FILE     write the conversation as JSON
-/load FILE     go on with a conversation that was saved
-/exit          leave (or Ctrl-D)
-Ctrl-C stops an answer; what was said so far stays in the conversation."""
+/load FILE     continue a saved conversation
+/exit          quit (or Ctrl-D)
+Ctrl-C stops an answer; its text so far stays in the conversation."""
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -96,7 +96,7 @@ class Conversation:
                 if interrupted or not self._terminal:
                     raise
                 interrupted = True
-                typer.echo("\n(Ctrl-C again, Ctrl-D or /exit leaves)", err=True)
+                typer.echo("\n(press Ctrl-C again, Ctrl-D or type /exit to quit)", err=True)
                 continue
             interrupted = False
             if not self._terminal:
@@ -112,19 +112,19 @@ class Conversation:
                 typer.echo(COMMANDS)
             case "/clear":
                 self.messages = list(self._beginning)
-                typer.echo("a new conversation", err=True)
+                typer.echo("started a new conversation", err=True)
             case "/save" | "/load" if not argument.strip():
-                raise RequestError(f"{command} needs the name of a file")
+                raise RequestError(f"{command} needs a file name")
             case "/save":
                 save(file, self.messages)
-                typer.echo(f"{len(self.messages)} messages saved in {file}", err=True)
+                typer.echo(f"saved {len(self.messages)} messages to {file}", err=True)
             case "/load":
                 self.messages = read(file)
-                typer.echo(f"{len(self.messages)} messages from {file}", err=True)
+                typer.echo(f"loaded {len(self.messages)} messages from {file}", err=True)
             case "/exit" | "/quit" | "/bye":
                 return False
             case _:
-                raise RequestError(f"{command} is no command: /help lists them")
+                raise RequestError(f"unknown command {command}: /help lists the commands")
         return True
 
     def _answer(self, text: str) -> None:
@@ -181,7 +181,7 @@ def interrupts(stop: Callable[[], None]) -> Iterator[None]:
 def save(file: Path, messages: list[dict[str, Any]]) -> None:
     """Write a conversation whole or not at all."""
     if file.is_dir():
-        raise RequestError(f"{file} is a folder: give the name of a file")
+        raise RequestError(f"{file} is a folder: give a file name")
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     except OSError as error:  # it names the passing file
@@ -205,7 +205,7 @@ def read(file: Path) -> list[dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise RequestError(f"{file} is not a saved conversation ({error})") from None
     if not isinstance(messages, list):
-        raise RequestError(f"{file} is not a saved conversation: it holds no list of messages")
+        raise RequestError(f"{file} is not a saved conversation: it is not a list of messages")
     return checked_messages(messages) if messages else []
 
 

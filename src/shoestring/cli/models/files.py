@@ -43,7 +43,7 @@ def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -
         )
         return
     if not found:
-        typer.echo("no checkpoint of either family was found: `shoestring pull` fetches one", err=True)
+        typer.echo("no Qwen 3.5 or Llama 4 checkpoint found: `shoestring pull` downloads one", err=True)
     width = max((len(f.name) for f in found), default=0)
     for f in found:
         typer.echo(f"{f.name:{width}}  {f.family:8}  {human(f.size_bytes):>11}  {f.store:12}  {f.path}")

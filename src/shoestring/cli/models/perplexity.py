@@ -58,4 +58,4 @@ def read_text(file: Path) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise RequestError(f"{file} is not UTF-8 text (byte {error.start}): convert it first") from None
+        raise RequestError(f"{file} is not UTF-8 text (byte {error.start}): convert it to UTF-8 first") from None

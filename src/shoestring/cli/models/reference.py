@@ -29,7 +29,7 @@ from shoestring.runtime.opening import open_model
 from shoestring.runtime.prompt import chat_prompt, raw_prompt
 from shoestring.runtime.request import ChatRequest
 
-NOTICE = "reference: plain numpy float64, slow, and outside of the promise of equal bits"
+NOTICE = "reference: plain numpy float64, slow, and not bit-reproducible"
 
 
 def answer_by_reference(path: Path, question: Mapping[str, Any], wanted: Mapping[str, Any], *, json: bool) -> None:
@@ -45,7 +45,7 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], wanted: Mapping
     tokens, thinking = list(prompt.tokens), prompt.inside_thinking
     room = opened.config.max_position_embeddings - len(tokens)
     if room < 1:
-        raise CapacityError(f"the prompt's {len(tokens)} tokens fill the model's context: shorten it")
+        raise CapacityError(f"the prompt has {len(tokens)} tokens and fills the model's context: shorten it")
     most = min(room, wanted["max_tokens"] or room)
     sampling = options(opened.config.family, thinking, opened.checkpoint.generation_config, wanted)
     pick = Picker(sampling, tokenizer.vocab_size, tokens)

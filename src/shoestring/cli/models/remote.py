@@ -32,7 +32,7 @@ class RemoteResponder:
 
     def __init__(self, client: Client, model: str, wanted: dict[str, Any]) -> None:
         if wanted["stop_ids"]:
-            raise RequestError("--stop-id is not known to servers: use --stop")
+            raise RequestError("--stop-id does not work with --url: use --stop")
         self._client = client
         self._name = model
         self._fields = {name: wanted[name] for name in _FIELDS if wanted.get(name) is not None}

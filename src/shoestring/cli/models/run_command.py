@@ -47,7 +47,7 @@ def run(
     wanted = generation.arguments()
     if logprobs is not None:
         if not json:
-            raise RequestError("--logprobs is only shown with --json: give both")
+            raise RequestError("--logprobs needs --json: add it")
         wanted["logprobs"] = logprobs
     text = read_prompt(prompt)
     question: dict[str, Any] = {"prompt": text}
@@ -82,11 +82,11 @@ def read_prompt(prompt: str | None) -> str:
     if prompt is not None and prompt != "-":
         return prompt
     if sys.stdin is None or sys.stdin.isatty():
-        raise RequestError("there is no prompt: write one behind MODEL, or send it to stdin")
+        raise RequestError("there is no prompt: give it after MODEL or on stdin")
     try:
         text = sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise RequestError(f"stdin is not UTF-8 text (byte {error.start}): convert it first") from None
+        raise RequestError(f"stdin is not UTF-8 text (byte {error.start}): convert it to UTF-8 first") from None
     if not text:
         raise RequestError("stdin is empty: send a prompt")
     return text

@@ -70,14 +70,14 @@ def batch(
     if parallel < 1:
         raise RequestError(f"--parallel is {parallel}: choose at least 1")
     if url is not None and model is not None:
-        raise RequestError("give either --model or --url: the lines name the model of a server")
+        raise RequestError("--model and --url cannot be combined: with --url, each request names its model")
     if url is None:
         need_server_packages("batch without --url")
     lines = read_lines(source)
     done = repaired(target)
     open_lines = [line for line in lines if line.custom_id not in done]
     if not open_lines:
-        typer.echo(f"all {len(lines)} lines are answered", err=True)
+        typer.echo(f"all {len(lines)} requests are already answered", err=True)
         return
 
     def client() -> Any:
@@ -88,9 +88,9 @@ def batch(
         return _own_client(model, threads, kv_type, context, parallel)
 
     failed = asyncio.run(_answer_all(client, open_lines, target, parallel))
-    typer.echo(f"{len(open_lines)} lines answered, {len(lines) - len(open_lines)} were before", err=True)
+    typer.echo(f"{len(open_lines)} requests answered, {len(lines) - len(open_lines)} skipped", err=True)
     if failed:
-        raise RequestError(f"{failed} of {len(open_lines)} lines failed: {target} tells why")
+        raise RequestError(f"{failed} of {len(open_lines)} requests failed: {target} has the reasons")
 
 
 def read_lines(source: Path) -> list[Line]:
@@ -102,20 +102,20 @@ def read_lines(source: Path) -> list[Line]:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise RequestError(f"{where} is no JSON ({error})") from None
+            raise RequestError(f"{where} is not valid JSON ({error})") from None
         if not isinstance(value, dict):
-            raise RequestError(f"{where} is no object with custom_id, method, url and body")
+            raise RequestError(f"{where} is not an object with custom_id, method, url and body")
         id, body = value.get("custom_id"), value.get("body")
         if not isinstance(id, str) or not id:
-            raise RequestError(f"{where} has no custom_id: give each line a text of its own")
+            raise RequestError(f"{where} has no custom_id: give each line a unique string")
         if id in seen:
-            raise RequestError(f"{where} has the custom_id {id!r} of an earlier line")
+            raise RequestError(f"{where} repeats the custom_id {id!r} of an earlier line: give each line a unique one")
         if not isinstance(body, dict):
-            raise RequestError(f"{where} has no body")
+            raise RequestError(f"{where} has no body: add the request as a JSON object")
         seen.add(id)
         found.append(Line(id, str(value.get("method", "POST")), str(value.get("url")), body))
     if not found:
-        raise RequestError(f"{source} has no lines")
+        raise RequestError(f"{source} has no requests")
     return found
 
 
@@ -142,7 +142,7 @@ def repaired(target: Path) -> set[str]:
         try:
             done.add(json.loads(line)["custom_id"])
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise RequestError(f"{target}, line {number} is no answer of a batch: name another file") from None
+            raise RequestError(f"{target}, line {number} is not a batch answer: choose another OUT file") from None
     if len(whole) < len(data):
         os.truncate(target, len(whole))
     return done
@@ -203,7 +203,7 @@ async def answered(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
                 line.url.removeprefix("/v1/") if http.base_url.path.endswith("/v1/") else line.url, json=line.body
             )
         except httpx.HTTPError as error:
-            raise RequestError(f"{http.base_url} does not answer ({type(error).__name__}: {error})") from None
+            raise RequestError(f"cannot reach {http.base_url} ({type(error).__name__}: {error})") from None
         if response.status_code not in (429, 503) or left == 1:
             break
         await asyncio.sleep(_wait(response.headers.get("retry-after")))
@@ -216,11 +216,11 @@ async def answered(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
 
 def _refusal(line: Line) -> str | None:
     if line.method != "POST":
-        return f"method is {line.method!r}: only POST is answered"
+        return f"method is {line.method!r}: only POST is supported"
     if line.url not in URLS:
         return f"url is {line.url!r}: choose {' or '.join(URLS)}"
     if line.body.get("stream"):
-        return "stream is not supported in a batch: leave it out"
+        return "stream is not supported in a batch: remove it"
     return None
 
 

@@ -46,7 +46,7 @@ def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = 
     try:
         settled = resolved(asdict(served))
     except ShoestringError as error:
-        found.append(failed("settings", error, "correct it where it is written"))
+        found.append(failed("settings", error, "fix it where it is set"))
     if settled is not None:
         found += [keys(settled.settings), port_free(settled.settings), model_fits(settled.settings)]
     if json:
@@ -69,7 +69,7 @@ def show(found: list[Finding], settled: Resolved | None) -> None:
         for name, setting in in_effect(settled).items():
             typer.echo(f"  {name:18}{_shown(name, setting['value']):28}{setting['source']}")
     missing = sum(one.state == "failed" for one in found)
-    typer.echo(f"\n{missing} of these must be mended before `shoestring serve` can start" if missing else "\nready")
+    typer.echo(f"\n{missing} of these must be fixed before `shoestring serve` can start" if missing else "\nready")
 
 
 def _shown(name: str, value: Any) -> str:
@@ -106,10 +106,10 @@ def extension() -> Finding:
 
         isa, variants = ops.isa(), ops.variants()
     except ImportError as error:
-        return failed("kernels", error, "install shoestring again; unset SHOESTRING_ISA if it is set")
+        return failed("kernels", error, "reinstall shoestring; unset SHOESTRING_ISA if it is set")
     text = f"{isa}, of {', '.join(variants)}"
     if isa == "scalar":
-        return Finding("kernels", "warning", text, "no vector instructions are used: answers will be very slow")
+        return Finding("kernels", "warning", text, "no vector instructions: answers will be very slow")
     return Finding("kernels", "ok", text)
 
 
@@ -117,7 +117,7 @@ def packages() -> Finding:
     missing = missing_packages()
     if missing:
         return Finding("packages", "failed", f"not installed: {', '.join(missing)}", INSTALL)
-    return Finding("packages", "ok", "all of the extra [server]")
+    return Finding("packages", "ok", "all packages of the extra [server]")
 
 
 def keys(settings: Settings) -> Finding:
@@ -141,7 +141,7 @@ def _bound(settings: Settings) -> str:
     from shoestring.server.http.sockets import bind
 
     with bind(settings.host, settings.port):
-        return f"{settings.host}:{settings.port} can be had"
+        return f"{settings.host}:{settings.port} is free"
 
 
 def model_fits(settings: Settings) -> Finding:

@@ -61,7 +61,9 @@ def run(settings: Settings) -> None:
     if settings.threads is not None:
         checked_threads(settings.threads)
     if settings.model is None:
-        typer.echo(f"No model was named: serving {DEMO_NAME}, an embedded test model, not to be judged by.", err=True)
+        typer.echo(
+            f"No MODEL given: serving {DEMO_NAME}, an embedded test model. Do not judge any model by it.", err=True
+        )
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)
     limits = memory_limits(settings)
@@ -84,7 +86,7 @@ def run(settings: Settings) -> None:
         )
         typer.echo(text, err=True)
         serve_http(Service(model, info, queue=settings.queue, limits=settings.limits), settings, listening)
-    typer.echo("ended", err=True)
+    typer.echo("stopped", err=True)
 
 
 def memory_limits(settings: Settings) -> dict[str, Any]:

@@ -75,15 +75,15 @@ def _hub_config(name: str) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             raise RequestError(
-                f"{name}: the Hub has none that you may read: accept its terms, then `hf auth login`"
+                f"{name}: the Hub denies access: check the name, accept the model's terms, then run `hf auth login`"
             ) from error
-        raise RequestError(f"{name}: the Hub answers {error.code} for its config.json: check the name") from error
+        raise RequestError(f"{name}: the Hub returned {error.code} for its config.json: check the name") from error
     except (OSError, ValueError) as error:
         raise RequestError(
             f"{name} is not in the catalogue and {constants.ENDPOINT} cannot be reached: give a file or a known name"
         ) from error
     if not isinstance(data, dict):
-        raise RequestError(f"{name}: config.json is no object")
+        raise RequestError(f"{name}: config.json is not a JSON object")
     return data
 
 

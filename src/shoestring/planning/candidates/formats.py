@@ -65,7 +65,7 @@ def type_name(name: str) -> str:
     if wanted in TYPES:
         return wanted
     near = get_close_matches(wanted, (*TYPES, *ALIASES), n=3, cutoff=0.4)
-    raise RequestError(f"--quant {name} is unknown: {'near it: ' + ', '.join(near) if near else ', '.join(TYPES)}")
+    raise RequestError(f"--quant {name} is unknown: choose {', '.join(near) if near else 'one of ' + ', '.join(TYPES)}")
 
 
 def is_gguf(name: str) -> bool:

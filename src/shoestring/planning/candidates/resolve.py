@@ -29,5 +29,5 @@ def resolve(name: str, catalogue: Catalogue) -> Candidate:
         return from_hub(name)
     known = {alias.casefold(): alias for row in catalogue.models.values() for alias in (row.id, *row.aliases)}
     near = get_close_matches(name.casefold(), known, n=3, cutoff=0.4)
-    hint = f"near it: {', '.join(known[n] for n in near)}" if near else f"known: {', '.join(catalogue.models)}"
-    raise RequestError(f"model {name!r} is neither in the catalogue nor a file or folder; {hint}")
+    hint = f"did you mean {', '.join(known[n] for n in near)}?" if near else f"known: {', '.join(catalogue.models)}"
+    raise RequestError(f"model {name!r} is neither in the catalogue nor a file or folder: {hint}")

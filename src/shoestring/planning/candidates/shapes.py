@@ -73,7 +73,7 @@ def vision_shapes(metadata: Mapping[str, Any]) -> tuple[Shape, ...]:
     try:
         return _llama4_vision(vision, metadata) if metadata["model_type"] == "llama4" else _qwen_vision(vision)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"vision_config is incomplete: {error}: its size cannot be counted") from error
+        raise CheckpointError(f"vision_config is incomplete ({error}): cannot compute its size") from error
 
 
 def _linear(role: str, rows: int, columns: int, count: int = 1, bias: bool = True) -> tuple[Shape, ...]:

@@ -40,16 +40,18 @@ def parse_hardware(text: str | None, catalogue: Catalogue) -> Hardware:
         machine, note = _add(machine, piece.strip(), text, catalogue)
         notes += note
     if machine.gpu is None and not machine.ram_bytes:
-        raise RequestError(f"--hardware {text}: no memory is named: add it, as in {text}+64g")
+        raise RequestError(f"--hardware {text}: memory is missing: add it, as in {text}+64g")
     if machine.gpu is not None and machine.gpu.unified and machine.ram_bytes:
-        raise RequestError(f"--hardware {text}: {machine.gpu.name} has one memory: write it as {machine.gpu.id}-128g")
+        raise RequestError(
+            f"--hardware {text}: {machine.gpu.name} has unified memory: write it as {machine.gpu.id}-128g"
+        )
     if machine.ram_bytes and not machine.ram_bandwidth:
         machine = replace(machine, ram_bandwidth=DESKTOP_BANDWIDTH)
-        notes.append("memory is taken for two channels of DDR5-5600: say cpu:16c-12ch-ddr5 for more")
+        notes.append("memory is assumed to be two channels of DDR5-5600: write cpu:16c-12ch-ddr5 for more")
     if machine.ram_bytes and not machine.cores:
         machine = replace(machine, cores=DESKTOP_CORES, cpu_flops=DESKTOP_CORES * DEFAULT_CLOCK * FLOPS_PER_CYCLE)
     if machine.gpu is not None and not machine.gpu.unified and not machine.ram_bytes:
-        notes.append("the host's memory is not named, so nothing is placed there")
+        notes.append("the host's memory is not given, so nothing is placed there")
     return replace(machine, notes=tuple(notes))
 
 
@@ -57,7 +59,7 @@ def _add(machine: Hardware, piece: str, text: str, catalogue: Catalogue) -> tupl
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)([gt])(?:i?b)?", piece):
         size = int(float(match[1]) * (GIB if match[2] == "g" else 1024 * GIB))
         if not size or machine.ram_bytes:
-            raise RequestError(f"--hardware {text}: {piece}: memory is given once, above 0")
+            raise RequestError(f"--hardware {text}: {piece}: give memory once, above 0")
         return replace(machine, ram_bytes=size), []
     if piece.startswith("cpu:"):
         return _processor(machine, piece, text)
@@ -69,10 +71,10 @@ def _add(machine: Hardware, piece: str, text: str, catalogue: Catalogue) -> tupl
     if device is None:
         known = [n for d in catalogue.devices.values() for n in (d.id, *d.aliases)] + list(catalogue.disks)
         near = get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"near it: {', '.join(near)}" if near else f"known: {', '.join(catalogue.devices)}"
-        raise RequestError(f"--hardware {text}: device {piece!r} is unknown; {hint}")
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(catalogue.devices)}"
+        raise RequestError(f"--hardware {text}: device {piece!r} is unknown: {hint}")
     if count < 1 or machine.gpu is not None:
-        raise RequestError(f"--hardware {text}: one kind of device, at least once")
+        raise RequestError(f"--hardware {text}: give one kind of device, at least once")
     if device.unified:
         return replace(machine, gpu=device, gpus=1, disk_bandwidth=machine.disk_bandwidth or 0.0), []
     return replace(machine, gpu=device, gpus=count), []
@@ -81,14 +83,14 @@ def _add(machine: Hardware, piece: str, text: str, catalogue: Catalogue) -> tupl
 def _processor(machine: Hardware, piece: str, text: str) -> tuple[Hardware, list[str]]:
     match = re.fullmatch(r"cpu:(\d+)c(?:-(\d+)ch)?(?:-(ddr[45])(?:-(\d+))?)?(?:-(\d+(?:\.\d+)?)ghz)?", piece)
     if match is None or int(match[1]) < 1 or match[2] == "0" or match[4] == "0":
-        raise RequestError(f"--hardware {text}: {piece!r} is no processor: write cpu:64c-12ch-ddr5 or …-ddr5-6400")
+        raise RequestError(f"--hardware {text}: {piece!r} is not a processor: write cpu:64c-12ch-ddr5 or …-ddr5-6400")
     cores, channels = int(match[1]), int(match[2] or 2)
     kind = match[3] or "ddr5"
     rate = int(match[4]) if match[4] else DDR_RATES[kind]
     clock = float(match[5]) * 1e9 if match[5] else DEFAULT_CLOCK
-    notes = [] if match[4] else [f"{kind.upper()} is taken at {rate} MT/s"]
+    notes = [] if match[4] else [f"{kind.upper()} is assumed to run at {rate} MT/s"]
     if not match[5]:
-        notes.append(f"cores are taken at {clock / 1e9:g} GHz with AVX2")
+        notes.append(f"cores are assumed to run at {clock / 1e9:g} GHz with AVX2")
     return replace(
         machine, cores=cores, cpu_flops=cores * clock * FLOPS_PER_CYCLE, ram_bandwidth=channels * 8 * rate * 1e6
     ), notes
@@ -106,7 +108,7 @@ def from_file(path: Path, catalogue: Catalogue) -> Hardware:
     values, text = read_toml(path)
     table = values.get("hardware")
     if not isinstance(table, dict) or len(values) != 1:
-        raise RequestError(f"{path}: line 1: one table [hardware] is needed, with {', '.join(FIELDS)}")
+        raise RequestError(f"{path}: line 1: write one table [hardware] with {', '.join(FIELDS)}")
 
     def error(key: str, what: str) -> RequestError:
         lines = [i for i, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*{re.escape(key)}\s*=", line)]
@@ -117,15 +119,15 @@ def from_file(path: Path, catalogue: Catalogue) -> Hardware:
             raise error(key, f"is unknown: the fields are {', '.join(FIELDS)}")
         wanted = FIELDS[key]
         if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
-            raise error(key, f"is {value!r}: {wanted.__name__} is needed")
+            raise error(key, f"is {value!r}: write a value of type {wanted.__name__}")
         if wanted is not str and value <= 0:
-            raise error(key, f"is {value}: a number above 0 is needed")
+            raise error(key, f"is {value}: write a number above 0")
     gpu = None
     if "gpu" in table:
         gpu = find_device(table["gpu"], catalogue)
         if gpu is None:
             near = get_close_matches(table["gpu"], list(catalogue.devices), n=3, cutoff=0.4)
-            raise error("gpu", f"is {table['gpu']!r}, an unknown device; near it: {', '.join(near) or 'nothing'}")
+            raise error("gpu", f"is {table['gpu']!r}, an unknown device: choose {', '.join(near or catalogue.devices)}")
     cores = table.get("cores", DESKTOP_CORES)
     machine = Hardware(
         name=table.get("name", path.stem),

@@ -87,7 +87,7 @@ def _tool(tool: api.Tool | api.ServerTool) -> Message:
 
 def _tool_choice(choice: api.ToolChoice, has_tools: bool) -> ToolChoice:
     if choice.name is not None and choice.type != "tool":
-        raise bad_request(f"tool_choice of type {choice.type!r} has no name", param="tool_choice")
+        raise bad_request(f"tool_choice of type {choice.type!r} takes no name: remove it", param="tool_choice")
     match choice.type:
         case "any":
             return ToolChoice("required")
@@ -109,7 +109,7 @@ def messages(body: api.CountTokensBody) -> list[Message]:
         raise bad_request("messages is empty: give at least one with the role 'user'", param="messages")
     if body.messages[-1].role == "assistant":
         raise bad_request(
-            "the last message is the assistant's: continuing an answer (prefill) is not supported, end with a user's",
+            "the last message is the assistant's: continuing it (prefill) is not supported, end with a user message",
             param="messages",
         )
     found: list[Message] = []
@@ -163,9 +163,7 @@ def _blocks(content: str | Sequence[Any], where: str) -> list[Any]:
 
 def _supported(block: Any, where: str) -> None:
     if isinstance(block, api.Unsupported):
-        raise bad_request(
-            f"{where} has a block of type {block.type!r}, which is not supported: only text is", param=where
-        )
+        raise bad_request(f"{where} has a block of type {block.type!r}, which is not supported: send text", param=where)
 
 
 def _user(blocks: Iterable[Any], tool_names: Mapping[str, str], where: str) -> list[Message]:
@@ -249,4 +247,6 @@ def _joined(blocks: Iterable[Any], where: str) -> str:
 
 
 def _misplaced(block: Any, role: str, where: str) -> Exception:
-    return bad_request(f"{where} has a block of type {block.type!r} in a message of the role {role!r}", param=where)
+    return bad_request(
+        f"{where} has a block of type {block.type!r}, which a message of the role {role!r} cannot contain", param=where
+    )

@@ -184,7 +184,7 @@ class CountTokensBody(Body):
     """POST /v1/messages/count_tokens."""
 
     refused: ClassVar = {
-        "container": "there is no code execution here",
+        "container": "code execution is not available",
         "mcp_servers": "connect MCP servers in your client and send their tools in `tools`",
     }
 

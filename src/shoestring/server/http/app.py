@@ -75,9 +75,9 @@ def _handle_errors(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         message = str(error.detail)
         if error.status_code == 404:
-            message = f"there is nothing at {request.url.path}"
+            message = f"there is no endpoint {request.url.path}"
         elif error.status_code == 405:
-            message = f"{request.url.path} does not answer {request.method}"
+            message = f"{request.url.path} does not support {request.method}"
         told = ApiError(error.status_code, message, "not_found" if error.status_code == 404 else "invalid_request")
         told.headers = dict(error.headers or {})
         return await refused(request, told)
@@ -99,7 +99,7 @@ def validation_error(errors: Any) -> ApiError:
     if first["type"] == "extra_forbidden":
         message = f"{where} is not supported"
     elif first["type"] == "json_invalid":
-        return ApiError(400, "the body is no valid JSON", "invalid_json")
+        return ApiError(400, "the body is not valid JSON", "invalid_json")
     else:
         message = f"{where}: {first['msg']}" if where else str(first["msg"])
     code = "unsupported_field" if first["type"] in ("extra_forbidden", "refused") else "invalid_request"

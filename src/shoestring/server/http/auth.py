@@ -48,19 +48,19 @@ class AccessControl:
         if self._local_only:
             host, origin = headers.get("host", ""), headers.get("origin")
             if host and not self._is_ours(host):
-                what = f"this server does not answer to the name {_name(host)!r}: start it with --allow-host, or a key"
+                what = f"host name {_name(host)!r} is not allowed: start the server with --allow-host or an API key"
                 return ApiError(403, what, "host_not_allowed")
             if origin is not None and origin != "null" and not self._is_ours(urlsplit(origin).netloc):
-                return ApiError(403, "pages of other sites may not use this server", "origin_not_allowed")
+                return ApiError(403, "requests from pages of other sites are not allowed", "origin_not_allowed")
         path = scope["path"]
         if not self._keys or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
             return None
         given = _given_key(headers)
         if given is None:
-            what = "an API key is needed: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
+            what = "an API key is required: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
             return ApiError(401, what, "missing_api_key", headers={"WWW-Authenticate": "Bearer"})
         if not self._known(given.encode("utf-8", "replace")):
-            return ApiError(401, "the API key is not known here", "invalid_api_key")
+            return ApiError(401, "the API key is not valid", "invalid_api_key")
         scope.setdefault("state", {})["api_key"] = hashlib.sha256(given.encode("utf-8", "replace")).hexdigest()[:16]
         return None
 

@@ -60,7 +60,7 @@ class _Bounded:
             message = await asyncio.wait_for(self._receive(), max(0.0, left))
         except (TimeoutError, asyncio.TimeoutError):
             self._whole = True
-            raise HTTPException(408, f"the body did not come within {self._limits.body_seconds:g} s") from None
+            raise HTTPException(408, f"the body did not arrive within {self._limits.body_seconds:g} s") from None
         self._bytes += len(message.get("body", b""))
         self._whole = message["type"] != "http.request" or not message.get("more_body", False)
         if self._bytes > self._limits.body_bytes:

@@ -28,10 +28,10 @@ def all_keys(settings: Settings) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"--api-key-file {path}: {getattr(error, 'strerror', None) or 'no text'}") from None
+        raise RequestError(f"--api-key-file {path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
     keys = tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
     if not keys:
-        raise RequestError(f"--api-key-file {path} holds no key: write one a line")
+        raise RequestError(f"--api-key-file {path} has no key: write one per line")
     return (*settings.api_keys, *keys)
 
 
@@ -41,13 +41,13 @@ def check_exposure(settings: Settings, keys: Sequence[str]) -> None:
         raise RequestError("--no-auth and --api-key contradict each other: give one of them")
     if not keys and not settings.no_auth and not is_loopback(settings.host):
         raise RequestError(
-            f"--host {settings.host} lets other machines in: give --api-key or --api-key-file, or say --no-auth"
+            f"--host {settings.host} lets other machines connect: give --api-key or --api-key-file, or --no-auth"
         )
 
 
 def access(settings: Settings, keys: Sequence[str]) -> str:
     """Who may use the server."""
-    who = "this machine only" if is_loopback(settings.host) else f"whoever reaches {settings.host}"
+    who = "this machine only" if is_loopback(settings.host) else f"any machine that reaches {settings.host}"
     if not keys:
         return f"{who}, no key"
     return f"{who}, with " + ("the key" if len(keys) == 1 else f"one of {len(keys)} keys")

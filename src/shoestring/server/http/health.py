@@ -24,6 +24,6 @@ async def ready(request: Request) -> Response:
     if service.ready:
         state, status = "ok", 200
     else:
-        state, status = ("shutting down" if service.closing else "the engine has ended"), 503
+        state, status = ("shutting down" if service.closing else "the engine has stopped"), 503
     told = {"status": state, "model": service.info.id, "running": service.running, "waiting": service.waiting}
     return JSONResponse(told, status)

@@ -141,7 +141,7 @@ def from_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RequestError(f"--config {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is no valid TOML: {error}") from None
+        raise RequestError(f"{path} is not valid TOML: {error}") from None
     found: dict[str, Any] = {}
     for key, value in table.items():
         name = _known(key.replace("-", "_"), f"{path}: {key}", "")
@@ -156,7 +156,7 @@ def _known(name: str, where: str, prefix: str) -> str:
         return names[name]
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
     shown = " or ".join(prefix + (n.upper() if prefix else n) for n in near)
-    raise RequestError(f"{where} is no setting" + (f": did you mean {shown}?" if near else ""))
+    raise RequestError(f"{where} is not a setting" + (f": did you mean {shown}?" if near else ""))
 
 
 def _flag(name: str) -> str:
@@ -178,7 +178,7 @@ def _from_text(name: str, text: str, where: str) -> Any:
     try:
         return float(text) if kind is float else int(text)
     except ValueError:
-        raise RequestError(f"{where} is {text!r}: a number is expected") from None
+        raise RequestError(f"{where} is {text!r}: give a number") from None
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
@@ -193,17 +193,17 @@ def _checked(name: str, value: Any, where: str) -> Any:
     if kind == tuple[str, ...]:
         values = (value,) if isinstance(value, str) else value
         if not isinstance(values, tuple) or not all(isinstance(item, str) and item for item in values):
-            raise RequestError(f"{where}: a text or a list of texts is expected")
+            raise RequestError(f"{where}: give a string or a list of strings")
         return values
     if kind is bool:
         fits, word = isinstance(value, bool), "true or false"
     elif kind in (str, str | None):
-        fits, word = isinstance(value, str), "a text"
+        fits, word = isinstance(value, str), "a string"
     else:
         numbers = int | float if kind is float else int
         fits, word = isinstance(value, numbers) and not isinstance(value, bool), "a number"
     if not fits:
-        raise RequestError(f"{where} is {value!r}: {word} is expected")
+        raise RequestError(f"{where} is {value!r}: give {word}")
     return value
 
 

@@ -26,7 +26,7 @@ def bind(host: str, port: int) -> socket.socket:
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
-        what = f"port {port} of {host} cannot be used: {error.strerror or error}; choose another --port"
+        what = f"cannot listen on port {port} of {host}: {error.strerror or error}; choose another --port"
         raise RequestError(what) from None
     return listening
 

@@ -97,7 +97,7 @@ class EventStream(Response):
                 await self._say(send, chunk)
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         except (ClientGoneError, OSError):
-            record.current().failure = record.current().failure or "the client has gone"
+            record.current().failure = record.current().failure or "the client disconnected"
         finally:
             gone.cancel()
             if pending is not None:
@@ -150,7 +150,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T], *, source:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        record.current().failure = "the client has gone"
+        record.current().failure = "the client disconnected"
         raise ClientGoneError
     finally:
         gone.cancel()

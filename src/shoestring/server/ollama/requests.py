@@ -32,7 +32,7 @@ def generate_request(body: api.GenerateBody, client: str = "") -> ChatRequest | 
     """A prompt to be answered, or with `raw` to be continued. Raises ApiError, RequestError."""
     if body.raw:
         if body.system is not None:
-            raise bad_request("raw takes the prompt as it is: system has no place in it", param="system")
+            raise bad_request("raw uses the prompt unchanged: remove system", param="system")
         return CompletionRequest(body.prompt, options(body, client))
     system = [{"role": "system", "content": body.system}] if body.system else []
     return _chat([*system, {"role": "user", "content": body.prompt}], [], body, client)

@@ -137,7 +137,7 @@ class GenerateBody(Question):
     """POST /api/generate."""
 
     refused: ClassVar = {
-        "template": "the checkpoint's own chat template is used; with raw the prompt is taken as it is",
+        "template": "the checkpoint's own chat template is used; with raw the prompt is used unchanged",
         "width": "no images are generated",
         "height": "no images are generated",
         "steps": "no images are generated",

@@ -62,7 +62,7 @@ def _text(part: ContentPart, where: str) -> str:
         return part.text
     if part.type == "refusal" and part.refusal is not None:
         return part.refusal
-    what = "has no text" if part.type == "text" else f"is of type {part.type!r}: only text is understood yet"
+    what = "has no text" if part.type == "text" else f"is of type {part.type!r}: only text is supported"
     raise bad_request(f"{where} {what}", code="unsupported_content", param=where)
 
 
@@ -97,7 +97,7 @@ def tool_choice(given: str | Mapping[str, Any] | None) -> ToolChoice:
         case {"type": "function", "function": {"name": str(name)}}:
             return ToolChoice("required", name)
     what = "none, auto, required or {type: 'function', function: {name}}"
-    raise bad_request(f"tool_choice is not understood: send {what}", param="tool_choice")
+    raise bad_request(f"tool_choice is not valid: send {what}", param="tool_choice")
 
 
 def _thinking(body: ChatBody) -> ThinkingWish:

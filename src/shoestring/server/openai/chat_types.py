@@ -36,10 +36,10 @@ class Message(Body):
 
     model_config = ConfigDict(extra="ignore", strict=True)
     refused: ClassVar[Mapping[str, str]] = {
-        "audio": "only text is understood yet",
+        "audio": "only text is supported",
         "function_call": "send tool_calls",
-        "prefix": "an answer cannot be begun by the client here",
-        "partial": "an answer cannot be begun by the client here",
+        "prefix": "the client cannot start the answer",
+        "partial": "the client cannot start the answer",
     }
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -77,17 +77,17 @@ class ChatBody(SamplingFields, ConstraintFields):
     refused: ClassVar[Mapping[str, str]] = {
         "functions": "send tools",
         "function_call": "send tool_choice",
-        "audio": "only text is answered",
-        "web_search_options": "there is no search here: give the model a tool",
-        "verbosity": "say it in the system message",
+        "audio": "only text is supported",
+        "web_search_options": "there is no web search: give the model a tool",
+        "verbosity": "ask for it in the system message",
         "min_tokens": "use ignore_eos with max_tokens, or a grammar",
         "stop_token_ids": "use stop",
         "best_of": "use n",
         "use_beam_search": "answers are sampled",
         **GUIDED,
-        "add_generation_prompt": "the answer is always begun",
-        "continue_final_message": "an answer cannot be begun by the client here",
-        "chat_template": "the checkpoint's template is used",
+        "add_generation_prompt": "it is always added",
+        "continue_final_message": "the client cannot start the answer",
+        "chat_template": "the checkpoint's template is always used",
     }
 
     messages: list[Message]

@@ -62,7 +62,7 @@ def sampling(body: SamplingFields) -> dict[str, Any]:
 def _biases(given: Mapping[str, float]) -> dict[int, float]:
     for key in given:
         if not (key.isascii() and key.isdecimal() and len(key) < 10):
-            raise bad_request(f"logit_bias has the key {key!r}: keys are token ids", param="logit_bias")
+            raise bad_request(f"logit_bias has the key {key!r}: use token ids as keys", param="logit_bias")
     return {int(key): bias for key, bias in given.items()}
 
 
