@@ -1,10 +1,10 @@
-"""A small agent: the model looks through a folder with two tools until it can answer.
+"""A small agent: the model explores a folder with two tools until it can answer.
 
     pip install openai
     shoestring serve MODEL &
     python examples/agent.py "Which file decides how tokens are sampled?" --folder src
 
-Works with every server of OpenAI's chat completions: --url and --model choose another one.
+Works with any server that has OpenAI's chat completions: choose it with --url and --model.
 """
 
 import argparse
@@ -29,10 +29,10 @@ def read_file(folder: Path, path: str) -> str:
 
 
 def inside(folder: Path, path: str) -> Path:
-    """The path below `folder`: what the model asks for must not lead out of it."""
+    """The path below `folder`. Raises ValueError for a path that leads out of it."""
     full = (folder / path).resolve()
     if not full.is_relative_to(folder):
-        raise ValueError(f"{path} is outside of the folder")
+        raise ValueError(f"{path} is outside the folder")
     return full
 
 
@@ -59,7 +59,7 @@ def answer(client: OpenAI, model: str, question: str, folder: Path, *, turns: in
 
 
 def run(function, folder: Path) -> str:
-    """What a call gives; its failure is told to the model, which may try otherwise."""
+    """Run a call. The model gets failures as text, so that it can try something else."""
     try:
         return TOOLS[function.name](folder, **json.loads(function.arguments))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -71,7 +71,7 @@ if __name__ == "__main__":
     parser.add_argument("question")
     parser.add_argument("--folder", type=Path, default=Path.cwd())
     parser.add_argument("--url", default="http://127.0.0.1:8080/v1")
-    parser.add_argument("--model", help="default: the first that the server names")
+    parser.add_argument("--model", help="default: the first model of the server")
     options = parser.parse_args()
     client = OpenAI(base_url=options.url)  # the key is read from OPENAI_API_KEY
     model = options.model or client.models.list().data[0].id

@@ -283,7 +283,7 @@ def test_what_was_measured_here_scales_the_estimates_of_the_rest() -> None:
         assert before.prefill is not None
         assert after.decode == pytest.approx(0.7 * before.decode)
         assert after.prefill == pytest.approx(2 * before.prefill)
-        assert (before.label, after.label) == ("estimated", "estimated, scaled to what was measured here")
+        assert (before.label, after.label) == ("estimated", "estimated, scaled by measurements here")
     on_gpu = parse_hardware("rtx-5090+64g", CATALOGUE)
     before, after = (assess(BY_ID["qwen3.5-9b"], on_gpu, question, CATALOGUE, s).speed for s in (None, scale))
     assert before == after

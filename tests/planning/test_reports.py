@@ -72,7 +72,7 @@ def test_the_arithmetic_is_shown_when_asked() -> None:
 
 def test_old_data_is_marked() -> None:
     assert PLANS["gpus"].stale_rows
-    assert re.search(r"\d+ of the rows behind these sentences are old", text_of(PLANS["gpus"], 120))
+    assert re.search(r"\d+ of the rows behind these sentences are older than 90 days", text_of(PLANS["gpus"], 120))
 
 
 def test_all_seven_verdicts_or_one() -> None:

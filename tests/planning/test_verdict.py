@@ -216,14 +216,14 @@ def test_the_machine_changes_the_ranking_with_cause() -> None:
     assert order(code_small)[0] == "qwen3.5-35b-a3b"
     loser = code_small.ranking[1]
     assert loser.group > 0
-    assert "bits a weight" in loser.sentences[1].text
+    assert "bits per weight" in loser.sentences[1].text
 
 
 def test_too_slow_is_a_reservation() -> None:
     fast = planned(CATALOGUE, "8xh100", QWEN, use="code", min_speed=1.0).verdicts[0].ranking[0]
     slow = planned(CATALOGUE, "8xh100", QWEN, use="code", min_speed=1e6).verdicts[0].ranking[0]
     assert (fast.group, slow.group) == (0, 1)
-    assert "fewer than" in slow.sentences[1].text
+    assert "below the required" in slow.sentences[1].text
 
 
 def test_nothing_runs_on_a_tiny_machine() -> None:
@@ -260,7 +260,7 @@ def test_where_the_article_and_the_arithmetic_disagree() -> None:
     assert "6 of the 6" in found["80-percent"].text
     assert "7 have no score" in found["80-percent"].text
     assert "512 experts, 10 + 1 active" in found["experts-unknown"].text
-    assert "24.0 % fewer than Qwen's vocabulary before it" in found["tokens"].text
+    assert "24.0 % fewer than with Qwen's previous vocabulary" in found["tokens"].text
     assert found["price"].outcome == "differs"
 
 

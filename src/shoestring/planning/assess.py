@@ -127,25 +127,25 @@ def _problems(
 ) -> list[str]:
     found = []
     if question.context > limit:
-        found.append(f"it reads {limit:,} tokens at most, not {question.context:,}")
+        found.append(f"it reads at most {limit:,} tokens, not {question.context:,}")
     if placed.fit == "no":
         needed, short = f"{n.total_bytes / 1e9:,.0f} GB", f"{placed.missing / 1e9:,.1f} GB"
         where = "" if can_split(n.sizes.type) else " of GPU memory"
-        found.append(f"{needed}{where} are needed in {n.sizes.type}, {short} too many")
+        found.append(f"it needs {needed}{where} in {n.sizes.type}, {short} too much")
     if placed.fit == "disk":
-        found.append("its experts would be read from disk at every token")
+        found.append("its experts would be read from disk for every token")
     if placed.fit != "no" and question.type is None and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:
         found.append(
-            f"only {n.sizes.type} fits, {bits(n.sizes.type):.1f} bits a weight, for which no score is published"
+            f"only {n.sizes.type} fits ({bits(n.sizes.type):.1f} bits per weight), and no scores are published for it"
         )
     if question.min_speed and placed.fit != "no":
         if speed.decode is None:
-            found.append(f"whether it reaches {question.min_speed:g} tokens/s is not known")
+            found.append(f"its speed is unknown, and {question.min_speed:g} tokens/s are required")
         elif speed.decode < question.min_speed:
-            found.append(f"{speed.decode:.1f} tokens/s are fewer than the {question.min_speed:g} asked for")
+            found.append(f"{speed.decode:.1f} tokens/s is below the required {question.min_speed:g}")
     budget = question.money.budget_usd_month
     if budget is not None and priced.usd_per_month is not None and priced.usd_per_month > budget:
-        found.append(f"the machine costs ${priced.usd_per_month:,.0f} a month, the budget is ${budget:,.0f}")
+        found.append(f"the machine costs ${priced.usd_per_month:,.0f} per month, and the budget is ${budget:,.0f}")
     if terms is not None and not terms.usable:
         found.append(terms.findings[0])
     if terms is not None and question.use == "multimodal" and not terms.multimodal:
@@ -159,16 +159,16 @@ def _difficulty(
     """Points for devices, place and download; each gives a reason."""
     points = 0
     if machine.gpus > 8:
-        points, devices = points + 2, f"{machine.gpus} GPUs are more than one server"
+        points, devices = points + 2, f"{machine.gpus} GPUs need more than one server"
     elif machine.gpus > 1 and placed.gpu_layers:
         points, devices = points + 1, f"{machine.gpus} GPUs work together"
     else:
-        devices = "one device computes" if placed.fit != "gpu+ram" else "GPU and processor share the work"
+        devices = "one device does the work" if placed.fit != "gpu+ram" else "GPU and processor share the work"
     where = {
-        "gpu": (0, "all of it lies in GPU memory"),
-        "ram": (0, "all of it lies in RAM"),
+        "gpu": (0, "all of it fits in GPU memory"),
+        "ram": (0, "all of it fits in RAM"),
         "gpu+ram": (1, "it is split between GPU and RAM"),
-        "disk": (3, "a part of it stays on disk"),
+        "disk": (3, "part of it stays on disk"),
         "no": (4, "it does not fit"),
     }[placed.fit]
     points += where[0]
@@ -176,7 +176,7 @@ def _difficulty(
     if n.file.total > LARGE_DOWNLOAD:
         points += 1
     if terms is None:
-        papers = "the file is named, not downloaded"
+        papers = "you named the file: no download is counted"
     elif terms.licence.limit_mau:
         points, papers = points + 1, f"{papers}, after accepting the {terms.licence.name}"
     else:

@@ -44,7 +44,7 @@ def _scout_4bit(catalogue: Catalogue) -> Result:
     scout = _model(catalogue, SCOUT)
     sizes = {t: need(scout, t, 8192, 1).weights_bytes / 1e9 for t in ("GPTQ", "Q4_K_M")}
     text = (
-        f"Scout takes {sizes['GPTQ']:.1f} GB in 4-bit GPTQ and {sizes['Q4_K_M']:.1f} GB in Q4_K_M: 48 GB do not hold it"
+        f"Scout takes {sizes['GPTQ']:.1f} GB in 4-bit GPTQ and {sizes['Q4_K_M']:.1f} GB in Q4_K_M: 48 GB is not enough"
     )
     fits = min(sizes.values()) <= 48
     return ("holds" if fits else "differs"), text + ".", (SCOUT, "article-memory4-scout")
@@ -60,7 +60,7 @@ def _qwen_8xh100(catalogue: Catalogue) -> Result:
     )
     memory = machine.gpus * (machine.gpu.memory_bytes if machine.gpu else 0) / 2**30
     outcome: Outcome = "holds" if all(fits.values()) else "in part" if fits["FP8"] else "differs"
-    return outcome, f"Of the {memory:.0f} GB of 8×H100: {said}.", (QWEN, "h100", "article-gpus-qwen")
+    return outcome, f"8×H100 has {memory:.0f} GB: {said}.", (QWEN, "h100", "article-gpus-qwen")
 
 
 def _share_of_benchmarks(catalogue: Catalogue) -> Result:
@@ -74,22 +74,23 @@ def _share_of_benchmarks(catalogue: Catalogue) -> Result:
             only += 1
             rows.append(a.id)
     text = (
-        f"Qwen 3.5 leads on {wins} of the {both} that have both scores, one of them a multilingual MMLU; {only} have "
+        f"Qwen 3.5 leads on {wins} of the {both} benchmarks with scores for both, one of them a multilingual MMLU; "
+        f"{only} have no score for Scout."
     )
-    return "in part", text + "no score for Scout.", tuple(rows)
+    return "in part", text, tuple(rows)
 
 
 def _mmlu_row(catalogue: Catalogue) -> Result:
     a, b = catalogue.score(QWEN, "mmmlu"), catalogue.score(SCOUT, "mmmlu")
     rows = tuple(s.id for s in (a, b) if s is not None)
-    return "differs", "Both figures are of the multilingual set, not of the original MMLU.", ("mmmlu", *rows)
+    return "differs", "Both figures are for the multilingual set, not for the original MMLU.", ("mmmlu", *rows)
 
 
 def _experts(catalogue: Catalogue) -> Result:
     config = _model(catalogue, QWEN).config
     assert isinstance(config, Qwen3_5Config)
     shared = 1 if config.shared_expert_intermediate_size else 0
-    text = f"Its config says it: {config.num_experts} experts, {config.num_experts_per_tok} + {shared} active a token."
+    text = f"Its config has it: {config.num_experts} experts, {config.num_experts_per_tok} + {shared} active per token."
     return "differs", text, (QWEN,)
 
 
@@ -102,11 +103,11 @@ def _price(catalogue: Catalogue) -> Result:
     listed = [p for p in catalogue.prices_of(QWEN) if p.source != "article"]
     said = [p for p in catalogue.prices_of(QWEN) if p.source == "article"]
     if not listed:
-        return "in part", "No price list is in the catalogue.", tuple(p.id for p in said)
+        return "in part", "The catalogue has no price list.", tuple(p.id for p in said)
     low = min(listed, key=lambda p: p.input_usd + p.output_usd)
     high = max(listed, key=lambda p: p.input_usd + p.output_usd)
     text = (
-        f"{len(listed)} price lists ask from ${low.input_usd:g} in and ${low.output_usd:g} out ({low.provider}) "
+        f"{len(listed)} price lists range from ${low.input_usd:g} in and ${low.output_usd:g} out ({low.provider}) "
         f"to ${high.input_usd:g} and ${high.output_usd:g} ({high.provider})."
     )
     met = any(p.output_usd <= s.output_usd and p.input_usd <= s.input_usd for p in listed for s in said)
@@ -124,7 +125,7 @@ def _scout_context(catalogue: Catalogue) -> Result:
     limit = scout.config.max_position_embeddings
     n = need(scout, "GPTQ", limit, 1)
     text = (
-        f"Its config says {limit:,}. One such sequence keeps {n.sequence_bytes / 1e9:.0f} GB, beside "
+        f"Its config says {limit:,}. One such sequence takes {n.sequence_bytes / 1e9:.0f} GB, in addition to "
         f"{n.weights_bytes / 1e9:.0f} GB of weights at 4 bits."
     )
     return "in part", text, (SCOUT,)

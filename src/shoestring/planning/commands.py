@@ -30,7 +30,7 @@ class Command:
 def command(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue, use: str | None = None) -> Command:
     """How to start a model as placed, for a use of the catalogue."""
     if placed.fit == "no":
-        return Command("", (), "nothing that we know runs it here")
+        return Command("", (), "no known engine runs it here")
     if not takes_turns(n, placed, machine):
         return _vllm(n, machine)
     sees = use != "multimodal" or "image" in catalogue.engines["shoestring"].modalities
@@ -103,9 +103,9 @@ def _shoestring(n: Need) -> Command:
         lines.append(shlex.join(["shoestring", "chat", where, "--context", str(n.context)]))
     served = ["shoestring", "serve", where, "--context", str(n.context)]
     lines.append(shlex.join([*served, "--parallel", str(n.users)] if n.users > 1 else served))
-    reason = "it fits this memory"
+    reason = "it fits in this memory"
     if n.users > 1:
-        reason += f", and the {n.users} users share its steps, each with the answer that he would get alone"
+        reason += f", and the {n.users} users share its steps; each gets the same answer as alone"
     return Command("shoestring", tuple(lines), reason)
 
 
@@ -127,13 +127,13 @@ def _llama_server(n: Need, placed: Placement, machine: Hardware, missing: str = 
                   "--yarn-orig-ctx", str(native)]  # fmt: skip
     words.append("--jinja")
     if placed.fit == "disk":
-        reason = "what memory cannot hold is paged from disk by the system; our own engine does not stream yet"
+        reason = "the system pages from disk what does not fit in memory; our engine does not stream yet"
     elif placed.fit == "gpu+ram":
         reason = "llama.cpp splits it between GPU and RAM"
     elif placed.fit == "gpu":
         reason = f"llama.cpp runs {n.sizes.type} on this GPU" if machine.gpu else ""
     elif _stretched(n):
-        reason = "a context beyond the file's own needs YaRN, which our engine takes from the file alone"
+        reason = "a context beyond the file's needs YaRN, which our engine takes only from the file"
     else:
         reason = missing or f"our engine does not read {n.sizes.type}"
     return Command("llama.cpp", (shlex.join(words),), reason)

@@ -123,12 +123,12 @@ def _specified(a: Assessment) -> dict[str, str]:
     facts = {
         "released": row.released if row else "–",
         "parameters": f"{c.total / 1e9:.1f}B",
-        "active a token": f"{c.text.active / 1e9:.1f}B",
+        "active per token": f"{c.text.active / 1e9:.1f}B",
         "experts": experts,
         "layers": f"{len(layout.layers)}: {', '.join(kinds)}",
         "context": f"{native:,}" + (f", {limit:,} with YaRN" if limit > native else ""),
-        "KV a token, 16 bits": f"{a.need.kv_bytes_per_token:,} B",
-        "fixed a sequence": f"{(a.need.state_bytes_per_sequence + a.need.chunked_kv_bytes) / 2**20:,.1f} MiB",
+        "KV per token, 16 bits": f"{a.need.kv_bytes_per_token:,} B",
+        "fixed per sequence": f"{(a.need.state_bytes_per_sequence + a.need.chunked_kv_bytes) / 2**20:,.1f} MiB",
     }
     if row is not None:
         facts |= {
@@ -192,11 +192,11 @@ def _here(left: Assessment, right: Assessment) -> Section:
     lines = [
         line("file type", (a.need.sizes.type, b.need.sizes.type)),
         line("memory needed", (_gb(a.need.total_bytes), _gb(b.need.total_bytes)), f"{ratio:.2f}×"),
-        line("lies in", (place[a.placement.fit], place[b.placement.fit])),
-        line("room for context", (_count(a.longest_context), _count(b.longest_context))),
-        line("room for users", (_count(a.most_users), _count(b.most_users))),
+        line("placed in", (place[a.placement.fit], place[b.placement.fit])),
+        line("maximum context", (_count(a.longest_context), _count(b.longest_context))),
+        line("maximum users", (_count(a.most_users), _count(b.most_users))),
         *(line(name, (_rate(x), _rate(y)), _times(x, y), label) for name, x, y in rates),
-        line("first token of half a context", (_seconds(a.speed.first_token), _seconds(b.speed.first_token))),
+        line("first token, half a context", (_seconds(a.speed.first_token), _seconds(b.speed.first_token))),
         line("difficulty", (a.difficulty, b.difficulty)),
     ]
     return Section("On this machine", tuple(lines))
@@ -215,13 +215,13 @@ def _break_even(cost: Cost) -> str:
     if offer is None:
         return "–"
     tokens = offer.break_even_tokens
-    return f"{tokens / 1e6:,.0f}M tokens a month" if tokens else "never at this speed"
+    return f"{tokens / 1e6:,.0f}M tokens per month" if tokens else "never at this speed"
 
 
 def _prices(left: Assessment, right: Assessment, catalogue: Catalogue) -> Section:
     both = (left, right)
     lines = [
-        Line("own machine, a million tokens", _money(left.cost.usd_per_million), _money(right.cost.usd_per_million),
+        Line("own machine, per million tokens", _money(left.cost.usd_per_million), _money(right.cost.usd_per_million),
              _times(left.cost.usd_per_million, right.cost.usd_per_million), "computed", left.cost.rows),
     ]  # fmt: skip
     providers = dict.fromkeys(o.price.provider for a in both for o in a.cost.offers)
@@ -264,7 +264,7 @@ def _licences(left: Assessment, right: Assessment) -> Section:
             )
         )
     rows = tuple(a.terms.licence.id for a in (left, right) if a.terms is not None)
-    labels = ("licence", "usable as you are", "multimodal rights")
+    labels = ("licence", "usable for you", "multimodal rights")
     lines = [Line(label, cells[0][i], cells[1][i], rows=rows) for i, label in enumerate(labels)]
     return Section("Licence", tuple(lines))
 
@@ -314,15 +314,16 @@ def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence
             if held.group > best.group and (held.measure or 0) > (best.measure or 0):
                 reason = held.sentences[1]
                 text = (
-                    f"{verdict.use.title}: only because {other.candidate.name} is held back, {_lower(reason.text)} "
-                    f"By its figures it leads, {figure(verdict.use, other, held.measure or 0)} to "
+                    f"{verdict.use.title}: only because of a problem with {other.candidate.name}: "
+                    f"{_lower(reason.text)} By its figures it leads, "
+                    f"{figure(verdict.use, other, held.measure or 0)} to "
                     f"{figure(verdict.use, one, best.measure or 0)}{covered(verdict.use, one, planned.catalogue)}."
                 )
                 rows = (*rows, *reason.rows)
             found.append(Sentence(text, rows))
     name, rows = one.candidate.name, _ids(one, other)
     if one.placement.fit != "no" and other.placement.fit == "no":
-        text = f"This machine: {name} runs on it, {other.candidate.name} lacks {_gb(other.placement.missing)}."
+        text = f"This machine: {name} runs, {other.candidate.name} needs {_gb(other.placement.missing)} more."
         found.append(Sentence(text, rows))
     if one.speed.decode and other.speed.decode and one.speed.decode > 1.1 * other.speed.decode:
         text = f"Speed here: {one.speed.decode:,.1f} tokens/s against {other.speed.decode:,.1f} ({one.speed.label})."

@@ -70,7 +70,7 @@ def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float
     power = machine.power / 1000 * money.power_usd_kwh
     power_text = f"{machine.power:.0f} W at ${money.power_usd_kwh:g}/kWh"
     if money.rent_usd_hour is not None:
-        return money.rent_usd_hour, f"rent of ${money.rent_usd_hour:g} an hour, as given", ()
+        return money.rent_usd_hour, f"rent of ${money.rent_usd_hour:g} per hour, as given", ()
     if money.purchase_usd is not None:
         spread = money.purchase_usd / (money.years * HOURS_A_YEAR)
         return spread + power, f"${money.purchase_usd:,.0f} over {money.years:g} years, and {power_text}", ()
@@ -78,15 +78,15 @@ def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float
     if rents:
         cheapest = min(rents, key=lambda r: r.usd_per_hour)
         total = machine.gpus * cheapest.usd_per_hour
-        text = f"{machine.gpus} × ${cheapest.usd_per_hour:g} an hour at {cheapest.provider}"
+        text = f"{machine.gpus} × ${cheapest.usd_per_hour:g} per hour at {cheapest.provider}"
         return total, text, (cheapest.id,)
     bought = purchase(machine, catalogue)
     if bought is not None:
         spread = bought.usd / (money.years * HOURS_A_YEAR)
         text = f"${bought.usd:,.0f} ({bought.note}) over {money.years:g} years, and {power_text}"
         return spread + power, text, (bought.id,)
-    missing = f"no price of {machine.gpu.name} is in the catalogue: " if machine.gpu is not None else ""
-    text = f"{missing}power alone ({power_text}); the machine is taken as yours: --purchase-usd counts it"
+    missing = f"the catalogue has no price for {machine.gpu.name}: " if machine.gpu is not None else ""
+    text = f"{missing}power alone ({power_text}), as if you owned the machine: --purchase-usd adds its price"
     return power, text, ()
 
 

@@ -25,15 +25,15 @@ def judge(licence: Licence, company_mau: int | None, eu: bool) -> Terms:
     over = bool(licence.limit_mau and company_mau is not None and company_mau > licence.limit_mau)
     if over:
         findings.append(
-            f"{company_mau:,} monthly active users exceed {licence.limit_mau:,}: the vendor's own licence is needed"
+            f"{company_mau:,} monthly active users exceed {licence.limit_mau:,}: you need a licence from the vendor"
         )
     elif licence.limit_mau:
-        findings.append(f"above {licence.limit_mau:,} monthly active users a licence of the vendor's own is needed")
+        findings.append(f"above {licence.limit_mau:,} monthly active users you need a licence from the vendor")
     multimodal = licence.eu_multimodal or not eu
     if not multimodal:
-        findings.append("the multimodal rights are not granted to those domiciled in the European Union")
+        findings.append("multimodal rights are not granted to users domiciled in the European Union")
     elif not licence.eu_multimodal:
-        findings.append("the multimodal rights end at the European Union: say --eu if you are domiciled there")
+        findings.append("multimodal rights exclude the European Union: pass --eu if you are domiciled there")
     findings += licence.obligations
     findings += [f"granted: {permission}" for permission in licence.permissions]
     return Terms(licence, not over, multimodal, tuple(findings))

@@ -103,9 +103,9 @@ def estimate(
             decode, prefill, label, step = known.decode, known.prefill, "measured here", 1 / known.decode
             lines = [f"measured here: {decode:g} tokens/s decode, {prefill:g} prefill ({known.source})"]
     if scale is not None and label == "estimated" and placed.fit == "ram" and decode and prefill and step:
-        label = "estimated, scaled to what was measured here"
+        label = "estimated, scaled by measurements here"
         decode, prefill, step = decode * scale.decode, prefill * scale.prefill, step / scale.decode
-        lines.append(f"× {scale.decode:.2f}, as {scale.count} measured here; prefill × {scale.prefill:.2f}")
+        lines.append(f"× {scale.decode:.2f}, from {scale.count} measured here; prefill × {scale.prefill:.2f}")
     throughput = n.users / step if step else None
     first = n.context / 2 / prefill if prefill else None
     return Speed(decode, throughput, prefill, first, label, (*lines, prefill_line))
@@ -171,7 +171,7 @@ def _decode_seconds(
         if size <= 0:
             continue
         if not bandwidth:
-            return None, [f"{place_name}: its bandwidth is not known, so there is no estimate"]
+            return None, [f"{place_name}: its bandwidth is unknown, so there is no estimate"]
         seconds = size / bandwidth
         compute = _compute(n, placed, machine, place_name, own)
         of_operations = operations * (weights * read["weights"] + routed * read["routed_experts"]) / active
@@ -249,7 +249,7 @@ def _prefill_rate(n: Need, placed: Placement, machine: Hardware, own: bool) -> t
             continue
         bandwidth, compute = bandwidths[place_name], _compute(n, placed, machine, place_name, own)
         if not compute or not bandwidth:
-            return None, f"prefill: {place_name}'s {'operations' if bandwidth else 'bandwidth'} are not stated"
+            return None, f"prefill: {place_name}'s {'speed' if bandwidth else 'bandwidth'} is unknown"
         part = (weights * active_weights + routed * chosen) / (active_weights + chosen)
         seconds = max(size / bandwidth, operations * part / compute)
         on_card = _compute(n, placed, machine, "GPU", own)

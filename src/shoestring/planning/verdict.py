@@ -19,8 +19,8 @@ from shoestring.planning.memory import context_limit
 NOT_AT_ALL = 3
 #: why a use has no winner where it is not for the machine
 NO_FIGURE = {
-    "quality": "has a published score", "context": "reaches the general score asked for",
-    "size": "reaches the general score asked for", "price": "has a listed price",
+    "quality": "has a published score", "context": "reaches the required general score",
+    "size": "reaches the required general score", "price": "has a listed price",
 }  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def _measure_text(r: Ranked, use: Use) -> str:
     a = r.assessment
     match use.measure:
         case "quality":
-            return f"{r.measure or 0:.1f} on average of {len(use.benchmarks)} benchmark" + (
+            return f"{r.measure or 0:.1f} on average over {len(use.benchmarks)} benchmark" + (
                 "s" if len(use.benchmarks) > 1 else ""
             )
         case "context":
@@ -150,7 +150,7 @@ def _measure_text(r: Ranked, use: Use) -> str:
         case _:
             offer = a.cost.cheapest
             assert offer is not None
-            return f"${offer.usd_per_million:.3f} a million tokens at {offer.price.provider}"
+            return f"${offer.usd_per_million:.3f} per million tokens at {offer.price.provider}"
 
 
 def _why(
@@ -167,22 +167,22 @@ def _why(
     if measure is None:
         row = a.candidate.row
         if use.measure == "quality":
-            text = f"No score of {name} is published for these benchmarks"
+            text = f"{name} has no published scores for these benchmarks"
         elif row is not None and general_score(row.id, catalogue) < floor:
             text = f"{name} has a general score below {floor:.1f}, that of the weaker flagship"
         else:
-            text = f"No provider's price of {name} is in the catalogue"
+            text = f"The catalogue has no provider's price for {name}"
         return Sentence(f"{text}.", rows)
     against = ""
     if other is not None:
         b, other_measure, other_rows = other
         if other_measure is None:
-            missing = {"quality": "without published scores", "price": "without a listed price or score"}.get(
-                use.measure, "below the general score asked for"
+            missing = {"quality": "has no published scores", "price": "has no listed price or score"}.get(
+                use.measure, "is below the required general score"
             )
-            against = f", {b.candidate.name} is {missing}"
+            against = f", {b.candidate.name} {missing}"
         else:
-            against = f", {figure(use, b, other_measure)} for {b.candidate.name}{covered(use, b, catalogue)}"
+            against = f", against {figure(use, b, other_measure)} for {b.candidate.name}{covered(use, b, catalogue)}"
         rows = (*rows, *other_rows)
     if use.measure == "quality" and a.candidate.row is not None:
         _, found = quality(a.candidate.row.id, use, catalogue)
@@ -192,8 +192,8 @@ def _why(
     if use.measure == "context":
         limit = context_limit(a.candidate)
         return Sentence(
-            f"{name} has room for {a.longest_context:,} of its {limit:,} tokens here, at "
-            f"{a.need.kv_bytes_per_token:,} bytes a token{against}.",
+            f"{name} fits {a.longest_context:,} of its {limit:,} tokens of context here, at "
+            f"{a.need.kv_bytes_per_token:,} bytes per token{against}.",
             rows,
         )
     return Sentence(f"{name}: {figure(use, a, measure)}{against}.", rows)
@@ -219,7 +219,7 @@ def figure(use: Use, a: Assessment, measure: float) -> str:
         case _:
             offer = a.cost.cheapest
             where = f" ({offer.price.provider})" if offer else ""
-            return f"${-measure:.3f} a million tokens{where}"
+            return f"${-measure:.3f} per million tokens{where}"
 
 
 def _how(use: Use, a: Assessment) -> Sentence:
@@ -230,9 +230,9 @@ def _how(use: Use, a: Assessment) -> Sentence:
         if a.terms is not None and not a.terms.usable:
             return Sentence(_sentence(a.terms.findings[0]), (a.terms.licence.id,))
         if offer is None:
-            return Sentence("It can be hosted by oneself only.", ())
+            return Sentence("You can only host it yourself.", ())
         p = offer.price
-        return Sentence(f"{p.provider} asks ${p.input_usd:g} in and ${p.output_usd:g} out.", (p.id,))
+        return Sentence(f"{p.provider} charges ${p.input_usd:g} in and ${p.output_usd:g} out.", (p.id,))
     if a.problems:
         rows = (*rows, a.terms.licence.id) if a.terms and not (a.terms.usable and a.terms.multimodal) else rows
         return Sentence(_sentence("; ".join(a.problems)), rows)

@@ -20,18 +20,18 @@ QUESTIONS = ("What is photosynthesis, in one sentence?", "Which gas do plants ta
 MOST_TOKENS = 80
 
 NOTICE = (
-    "demo-llama4 is SmolLM2-135M, a small model of real weights, written as a Llama 4 mixture of experts.\n"
-    "It runs through the machinery of both families' engine, and is neither Qwen 3.5 nor Llama 4."
+    "demo-llama4 is SmolLM2-135M, a small model with real weights, stored as a Llama 4 mixture of experts.\n"
+    "It runs on the engine of both families, but it is neither Qwen 3.5 nor Llama 4."
 )
 QWEN_NOTICE = (
-    "demo-qwen3.5 is the same small model, distilled into the architecture of Qwen 3.5 by a short training:\n"
-    "its machinery with real weights, worse than its teacher, and not Qwen's."
+    "demo-qwen3.5 is the same small model, distilled into the architecture of Qwen 3.5 in a short training.\n"
+    "It exercises that architecture with real weights; it is worse than its teacher, and not Qwen's model."
 )
 NEXT = """What to run next:
-  shoestring chat                                      talk with it, or fetch Qwen3.5-0.8B
+  shoestring chat                                      chat with it, or download Qwen3.5-0.8B
   shoestring pull Qwen/Qwen3.5-0.8B                    a real small model, about 1.8 GB
   shoestring run demo-llama4 "Once upon a time" -n 50  one prompt
-  shoestring chat demo-qwen3.5                         the hybrid; docs/demo-qwen3.5.md tells what it is
+  shoestring chat demo-qwen3.5                         the hybrid; docs/demo-qwen3.5.md explains it
   shoestring --help                                    all commands"""
 
 
@@ -48,7 +48,7 @@ def export(
     model = open_checkpoint(find(DEMO_NAME))
     with Progress(f"writing {folder}") as progress:
         hugging_face.export(model, folder, progress)
-    typer.echo(f"{folder} holds {DEMO_NAME} as transformers reads it.")
+    typer.echo(f"wrote {DEMO_NAME} to {folder}, readable by transformers")
 
 
 def demo(context: typer.Context, threads: options.Threads = None, debug: options.Debug = False) -> None:

@@ -28,7 +28,7 @@ def detect(catalogue: Catalogue) -> Hardware:
     bandwidth = _measure_bandwidth(cores)
     notes.append(f"memory bandwidth of {bandwidth / 1e9:.0f} GB/s measured here by copying")
     usage = shutil.disk_usage(Path.home() if Path.home().exists() else Path("/"))
-    notes.append(f"{usage.free / 1e9:.0f} GB of disk are free; its speed is not known: say +nvme4 with --hardware")
+    notes.append(f"{usage.free / 1e9:.0f} GB of disk are free; its speed is unknown: add +nvme4 to --hardware")
     name = f"this machine ({label}, {cores} cores, {total_bytes() / 1e9:.0f} GB"
     name += f", {gpus}×{gpu.name})" if gpu else ")"
     return Hardware(

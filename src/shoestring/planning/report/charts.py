@@ -82,7 +82,7 @@ def cost_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
             reach = [v for v in volumes if v < a.cost.capacity_tokens] + [a.cost.capacity_tokens]
             own = tuple((v, a.cost.usd_per_month) for v in reach)
             series.append(Series(f"{a.candidate.name}, own machine to its capacity", f"m{i}", own))
-    return lines(series, "tokens a month", "dollars a month", "Cost against volume")
+    return lines(series, "tokens per month", "dollars per month", "Cost against volume")
 
 
 def score_chart(c: Comparison) -> str:

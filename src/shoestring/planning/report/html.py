@@ -76,16 +76,16 @@ def comparison_html(c: Comparison) -> str:
     body = [f"<h1>{escape(left)} or {escape(right)}</h1>", _asked(c.plan), '<div class="cards">']
     for name, sentences in ((left, c.choose_left), (right, c.choose_right)):
         items = "".join(f"<li>{page.sentence(s)}</li>" for s in sentences)
-        items = items or "<li>nothing asked here speaks for it</li>"
-        body.append(f'<div class="card"><h3>Choose {escape(name)} when this weighs most</h3><ul>{items}</ul></div>')
+        items = items or "<li>nothing here favours it</li>"
+        body.append(f'<div class="card"><h3>Choose {escape(name)} if this matters most</h3><ul>{items}</ul></div>')
     body.append("</div>")
     if c.instead is not None:
         body.append(f"<p><strong>{page.sentence(c.instead.sentence)}</strong></p>")
-    body += ["<h2>Scores, drawn</h2>", charts.score_chart(c)]
+    body += ["<h2>Score charts</h2>", charts.score_chart(c)]
     body += _charts(c.plan, (c.left, c.right))
     body += [page.section(section, left, right) for section in c.sections]
     if c.claims:
-        body.append("<h2>Where the article and the arithmetic meet</h2><ul>")
+        body.append("<h2>The article’s claims, checked</h2><ul>")
         body += [
             f'<li>{escape(k.claim.text)}: <span class="{k.outcome.replace(" ", "-")}">{k.outcome}</span>. '
             f"{escape(k.text)}{page.links(k.rows)}</li>"
@@ -140,7 +140,7 @@ class _Page:
             + "\n".join(body)
             + self._sources()
             + f'<p class="dim">Written by shoestring on {today()}. Scores are the vendors’ claims unless marked; old: '
-            f"more than {STALE_DAYS} days. Speeds are estimates by a roofline, rather too high. {NOT_ADVICE}</p>"
+            f"more than {STALE_DAYS} days. Speeds are roofline estimates and tend to be too high. {NOT_ADVICE}</p>"
             "</main></body></html>\n"
         )
 
@@ -175,8 +175,8 @@ def _asked(p: Plan) -> str:
 
 
 def _overview(p: Plan) -> str:
-    head = "".join(f"<th>{h}</th>" for h in ("", "type", "needs", "lies in", "decode", "context", "users", "hosted $/M",
-                                             "difficulty"))  # fmt: skip
+    head = "".join(f"<th>{h}</th>" for h in ("", "type", "needs", "placed in", "decode", "context", "users",
+                                             "hosted $/M", "difficulty"))  # fmt: skip
     lines = []
     for a in p.assessments:
         offer = a.cost.cheapest

@@ -52,11 +52,11 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
     _head(c.plan, console)
     names = (c.left.candidate.name, c.right.candidate.name)
     for name, sentences in ((names[0], c.choose_left), (names[1], c.choose_right)):
-        console.print(Text(f"\nChoose {name} when this weighs most", style="bold"))
+        console.print(Text(f"\nChoose {name} if this matters most", style="bold"))
         for sentence in sentences:
             console.print(Padding(Text("• " + sentence.text), (0, 0, 0, 2)))
         if not sentences:
-            console.print(Padding(Text("• nothing asked here speaks for it"), (0, 0, 0, 2)))
+            console.print(Padding(Text("• nothing here favours it"), (0, 0, 0, 2)))
     if c.instead is not None:
         console.print(Text("\n" + c.instead.sentence.text, style="bold"))
         _command(c.instead.assessment, console)
@@ -64,7 +64,7 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
         console.print()
         console.print(_section(section, names, console.width))
     if c.claims:
-        console.print(Text("\nWhere the article and the arithmetic meet", style="bold"))
+        console.print(Text("\nThe article's claims, checked", style="bold"))
         for claim in c.claims:
             mark = {"holds": "✓", "differs": "✗", "in part": "~"}[claim.outcome]
             console.print(Padding(Text(f"{mark} {claim.claim.text}: {claim.outcome}. {claim.text}"), (0, 0, 0, 2)))
@@ -86,17 +86,17 @@ def _head(p: Plan, console: Console) -> None:
 def _overview(p: Plan, width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
-    columns = [("type", 0), ("needs", 0), ("lies in", 0), ("decode", 60), ("prefill", 112), ("context", 88),
+    columns = [("type", 0), ("needs", 0), ("placed in", 0), ("decode", 60), ("prefill", 112), ("context", 88),
                ("users", 104), ("own $/M", 124), ("hosted $/M", 80), ("difficulty", 96)]  # fmt: skip
     shown = [name for name, least in columns if width >= least]
     for name in shown:
-        table.add_column(name, justify="left" if name in ("type", "lies in", "difficulty") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in ("type", "placed in", "difficulty") else "right", no_wrap=True)
     for a in p.assessments:
         offer = a.cost.cheapest
         cells = {
             "type": a.need.sizes.type,
             "needs": size(a.need.total_bytes),
-            "lies in": f"[{COLOUR[a.placement.fit]}]{WHERE[a.placement.fit]}[/]",
+            "placed in": f"[{COLOUR[a.placement.fit]}]{WHERE[a.placement.fit]}[/]",
             "decode": f"{a.speed.decode:,.1f} t/s" if a.speed.decode else "–",
             "prefill": f"{a.speed.prefill:,.0f} t/s" if a.speed.prefill else "–",
             "context": f"{a.longest_context:,}" if a.longest_context else "–",
@@ -134,9 +134,7 @@ def _details(a: Assessment, console: Console, explain: bool) -> None:
         console.print(Text(f"! {problem}", style="yellow"))
     if a.speed.decode:
         prefill = f", {a.speed.prefill:,.0f} prefill" if a.speed.prefill else ""
-        console.print(
-            Text(f"{a.speed.decode:,.1f} tokens/s{prefill} ({a.speed.label}; --explain shows the arithmetic)")
-        )
+        console.print(Text(f"{a.speed.decode:,.1f} tokens/s{prefill} ({a.speed.label}; --explain shows how)"))
     if explain:
         console.print(Padding(Group(*(Text(line, style="dim") for line in a.speed.formula)), (0, 0, 0, 2)))
     _cost(a, console)
@@ -183,13 +181,13 @@ def _cost(a: Assessment, console: Console) -> None:
     offer = a.cost.cheapest
     text = ""
     if a.cost.usd_per_million is not None:
-        text = f"own machine ${a.cost.usd_per_million:,.3f} a million tokens ({a.cost.basis})"
+        text = f"own machine ${a.cost.usd_per_million:,.3f} per million tokens ({a.cost.basis})"
     if offer is not None:
         text += f"{'; ' if text else ''}hosted from ${offer.usd_per_million:,.3f} ({offer.price.provider})"
         if offer.break_even_tokens:
-            text += f"; own is cheaper from {offer.break_even_tokens / 1e6:,.0f}M tokens a month"
+            text += f"; owning is cheaper from {offer.break_even_tokens / 1e6:,.0f}M tokens per month"
         elif a.cost.usd_per_million is not None:
-            text += "; own never catches up at this speed"
+            text += "; owning never breaks even at this speed"
     if text:
         console.print(Text(text[:1].upper() + text[1:] + "."))
 
@@ -216,10 +214,10 @@ def _section(section: Section, names: Sequence[str], width: int) -> Table:
 
 def _foot(p: Plan, console: Console) -> None:
     stale = p.stale_rows
-    note = f"{len(stale)} of the rows behind these sentences are old: over {STALE_DAYS} days (--json lists them). "
+    note = f"{len(stale)} of the rows behind these sentences are older than {STALE_DAYS} days (--json lists them). "
     text = (
         (note if stale else "")
-        + "Scores are the vendors' claims unless marked. Speeds are estimates by a roofline, good for a factor of two. "
+        + "Scores are the vendors' claims unless marked. Speeds are roofline estimates, good to a factor of two. "
         + NOT_ADVICE
     )
     console.print(Text("\n" + text, style="dim"))
