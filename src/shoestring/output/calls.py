@@ -1,13 +1,13 @@
-"""Tool calls in the forms that models write, read as they come.
+"""Parse tool calls in the formats that models write, while the text streams in.
 
     <function=NAME> <parameter=KEY> VALUE </parameter> </function>      Qwen 3.5
     {"name": NAME, "parameters": {KEY: VALUE}}                          Llama 4; also "arguments", "type", lists
     [NAME(KEY=VALUE), NAME()]                                           Llama 4
     <function=NAME>{KEY: VALUE}</function>                              Llama 4
 
-A call is announced once its name is complete and is a tool's; until then the parser can go back, and what it read is
-text. From then on everything that is malformed is mended, so that the arguments become one JSON object: a value that
-cannot be read is a string, what does not belong to the call is text behind it.
+The parser announces a call once its name is complete and matches a tool. Until then it can go back and treat the input
+as text. After that it repairs malformed input, so that the arguments always form one JSON object: a value that cannot
+be parsed becomes a string, and text that does not belong to the call follows it as content.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _HEAD_KEYS = ("type", "id", "name", "function", "parameters", "arguments")
 
 
 class _MalformedError(Exception):
-    """What follows belongs to no call."""
+    """The input no longer matches a call."""
 
 
 class Calls:
-    """Reads calls and emits their events. most: how many an answer may have; None: any number."""
+    """Parses calls and emits their events. most: maximum calls per answer; None: no limit."""
 
     def __init__(
         self,
@@ -50,40 +50,40 @@ class Calls:
         self._reader, self._syntax, self._tools = reader, syntax, tools
         self._emit, self._new_id, self._most = emit, new_id, most
         self._arguments: Arguments | None = None
-        #: calls announced, calls complete
+        #: number of calls announced, and of those complete
         self.begun = self.complete = 0
-        #: of the call that is written: its tool, its form ("xml", "json", "python"), the text read behind the name
+        #: of the current call: its tool, its format ("xml", "json", "python"), the text read after the name
         self.announced = ("", "", "")
-        #: the answer ended by itself: what is open may be closed
+        #: the answer ended by itself: open calls may be closed
         self.mend = False
-        #: calls are read inside thinking, where they may turn out to be none
+        #: parsing inside thinking, where a call may turn out to be a draft
         self.drafting = False
         self._opener = ""
 
     @property
     def writing(self) -> bool:
-        """Inside a call's arguments."""
+        """Whether the parser is inside a call's arguments."""
         return self._arguments is not None
 
     @property
     def full(self) -> bool:
-        """No further call is allowed, or there is no tool."""
+        """Whether no further call is allowed, or there are no tools."""
         return not self._tools or (self._most is not None and self.begun >= self._most)
 
     def read(self, opener: str) -> Parse[bool]:
-        """Calls behind `opener` (a mark, or "" where a call begins without one).
+        """Parse calls after `opener` (a mark, or "" if a call starts without one).
 
-        False: there is no call; the reader stands anywhere. True: it stands behind what belonged to calls.
+        Returns False if there is no call; the reader's position is then undefined. True: it is after the calls.
         """
         before, self._opener = self.begun, opener
         try:
             while not self.full and (yield from self._one(opener, self.begun == before)):
                 pass
-            if self.full and self.begun > before:  # the last call that may be: its mark still belongs to it
-                behind = self._reader.at
+            if self.full and self.begun > before:  # the last allowed call: its closing mark still belongs to it
+                after = self._reader.at
                 yield from self._reader.skip()
                 if not (yield from self._reader.any_of(self._syntax.closers)):
-                    self._reader.at = behind
+                    self._reader.at = after
         except (EndedError, _MalformedError):
             cut = self._reader.ended and not self.mend
             if self._arguments is not None and not cut:
@@ -91,37 +91,37 @@ class Calls:
         return self.begun > before
 
     def read_draft(self, opener: str, end_think: str) -> Parse[bool]:
-        """Calls inside thinking: models draft calls there, and some forget to end their thinking before a real one.
+        """Parse calls inside thinking: models draft calls there, and some forget to end thinking before a real one.
 
-        They count if nothing but the end of thinking stands between them and the end of the answer; until that is
-        known no event is emitted. False: they are text.
+        They count if only the end of thinking is between them and the end of the answer; until that is known, no event
+        is emitted. Returns False if they are text.
         """
         emit, begun, complete = self._emit, self.begun, self.complete
-        kept: list[Event] = []
-        self._emit, self.drafting = kept.append, True
-        found, reader = True, self._reader
-        while found:
-            found = yield from self.read(opener)
+        held_back: list[Event] = []
+        self._emit, self.drafting = held_back.append, True
+        is_call, reader = True, self._reader
+        while is_call:
+            is_call = yield from self.read(opener)
             reader.pinned = True
             yield from reader.skip()
             opener = (yield from reader.any_of(self._syntax.openers)) or ""
             if not opener:
                 break
-        if found and self._arguments is None:
+        if is_call and self._arguments is None:
             yield from reader.skip()
             if end_think:
                 yield from reader.any_of((end_think,))
-            found = (yield from reader.skip()) == ""
+            is_call = (yield from reader.skip()) == ""
         self._emit, self.drafting = emit, False
-        if found and self._arguments is None:
-            for event in kept:
+        if is_call and self._arguments is None:
+            for event in held_back:
                 emit(event)
             return True
         self.begun, self.complete, self._arguments = begun, complete, None
         return False
 
     def _one(self, opener: str, first: bool) -> Parse[bool]:
-        """One call, or the end of them. False: nothing more."""
+        """Parse one call. Returns False if there are no more."""
         reader = self._reader
         start, reader.pinned = reader.at, True
         here = yield from reader.skip(SPACE if first else SPACE + ",;")
@@ -129,14 +129,14 @@ class Calls:
             return False
         begun = self.begun
         try:
-            found = yield from self._form(here, opener)
+            is_call = yield from self._form(here, opener)
         except EndedError:
             if self.begun > begun:
                 raise
-            found = False
-        if not found:
+            is_call = False
+        if not is_call:
             reader.at = start
-        return found
+        return is_call
 
     def _form(self, here: str, opener: str) -> Parse[bool]:
         if here == "<" and (yield from self._reader.any_of((_FUNCTION,))):
@@ -186,12 +186,12 @@ class Calls:
             yield from reader.any_of((_END_FUNCTION,))
         else:
             yield from self._parameters(arguments)
-            if self._opener:  # its end belongs to the call
-                behind = reader.at
+            if self._opener:  # its closing mark belongs to the call
+                after = reader.at
                 yield from reader.skip()
                 here = reader.at
                 closed = yield from reader.any_of(self._syntax.closers)
-                reader.at = here if closed else behind
+                reader.at = here if closed else after
         self._end()
         return True
 
@@ -201,13 +201,13 @@ class Calls:
             reader.drop()
             here = yield from reader.skip()
             start = reader.at
-            found = yield from reader.any_of((_PARAMETER, _END_FUNCTION, *self._syntax.closers))
-            if found == _END_FUNCTION:
+            tag = yield from reader.any_of((_PARAMETER, _END_FUNCTION, *self._syntax.closers))
+            if tag == _END_FUNCTION:
                 return
-            if found in self._syntax.closers:  # belongs to the calls, not to this one
+            if tag in self._syntax.closers:  # belongs to the list of calls, not to this one
                 reader.at = start
                 return
-            if found is None:
+            if tag is None:
                 if here == "":
                     yield from reader.wait()  # raises
                 raise _MalformedError
@@ -221,7 +221,7 @@ class Calls:
             arguments.end_value()
 
     def _value_to_tag(self, arguments: Arguments) -> Parse[None]:
-        """Text up to the tag that closes it. A line break behind the opening tag and one before this are no part."""
+        """Parse text up to its closing tag, without the line breaks after the opening and before the closing tag."""
         reader, plain = self._reader, self._syntax.plain
         halts = {"\n", "<", *(mark[0] for mark in self._syntax.closers)}
         while True:
@@ -242,38 +242,38 @@ class Calls:
                 reader.at += 1
 
     def _closes(self) -> Parse[bool]:
-        """Whether a value ends here; then the reader stands behind its tag.
+        """Whether a value ends here; if so, the reader is after its closing tag.
 
-        A closing tag inside a value (a file about this very form) must not end it. So a tag counts only before what
-        can follow it: another parameter, or the end of the function and then of the call. Where a tag is missing,
-        the end of the call must be followed by the end of the answer or another call.
+        A closing tag inside a value (such as a file about this format) must not end it. So a tag counts only before
+        something that can follow it: another parameter, or the end of the function and then of the call. If a tag is
+        missing, the end of the call must be followed by the end of the answer or by another call.
         """
         reader, closers = self._reader, self._syntax.closers
         start = reader.at
         yield from reader.any_of(("\n",))
         if (yield from reader.any_of((_END_PARAMETER,))):
-            behind = reader.at
+            after = reader.at
             over = yield from self._over()
-            found = yield from reader.any_of((_PARAMETER, _END_FUNCTION, *closers))
-            fits = over or found is not None
-            if found == _END_FUNCTION:
+            tag = yield from reader.any_of((_PARAMETER, _END_FUNCTION, *closers))
+            fits = over or tag is not None
+            if tag == _END_FUNCTION:
                 fits = yield from self._follows((*closers, *self._syntax.openers, _FUNCTION))
         else:
-            behind = reader.at
-            found = yield from reader.any_of((_END_FUNCTION, *closers))
-            if found == _END_FUNCTION:
+            after = reader.at
+            tag = yield from reader.any_of((_END_FUNCTION, *closers))
+            if tag == _END_FUNCTION:
                 yield from reader.skip()
                 yield from reader.any_of(closers)
-            fits = found is not None and (yield from self._follows((*self._syntax.openers, _FUNCTION)))
-        reader.at = behind if fits else start
+            fits = tag is not None and (yield from self._follows((*self._syntax.openers, _FUNCTION)))
+        reader.at = after if fits else start
         return fits
 
     def _follows(self, literals: tuple[str, ...]) -> Parse[bool]:
-        """Whether the answer ends here or goes on with one of these."""
+        """Whether the answer ends here or continues with one of `literals`."""
         return (yield from self._over()) or (yield from self._reader.any_of(literals)) is not None
 
     def _over(self) -> Parse[bool]:
-        """Whether the answer ends here by itself; white space is skipped. Raises EndedError where it was cut."""
+        """Skip white space; whether the answer ends here by itself. Raises EndedError if it was cut off."""
         if (yield from self._reader.skip()) != "":
             return False
         if not self.mend:
@@ -286,7 +286,7 @@ class Calls:
         reader = self._reader
         reader.at += 1
         name: str | None = None
-        waiting: str | None = None
+        early_arguments: str | None = None
         done = False
         while (here := (yield from reader.skip(SPACE + ","))) != "}":
             key = (yield from self._quoted(here)) if here in ('"', "'") else None
@@ -310,20 +310,20 @@ class Calls:
             else:
                 value = yield from read_literal(reader, ",}")
                 if key in ("parameters", "arguments"):
-                    waiting = value
+                    early_arguments = value
         reader.at += 1
         if not done:
-            if name is None or (waiting is None and bare):
+            if name is None or (early_arguments is None and bare):
                 return False
             arguments = self._begin(name, "")
-            if waiting is not None:
-                yield from self._again(arguments, waiting)
+            if early_arguments is not None:
+                yield from self._again(arguments, early_arguments)
         if self._arguments is not None:
             self._end()
         return True
 
     def _again(self, arguments: Arguments, text: str) -> Parse[None]:
-        """Arguments that stood before the name, or were written as a string that holds JSON."""
+        """Parse arguments that came before the name, or were written as a string of JSON."""
         outer, self._reader = self._reader, Reader()
         self._reader.text, self._reader.ended = text.strip(), True
         try:
@@ -338,14 +338,14 @@ class Calls:
             self._reader = outer
 
     def _quoted(self, quote: str) -> Parse[str]:
-        """A string, whole."""
+        """Parse a complete string."""
         pieces: list[str] = []
         self._reader.at += 1
         yield from read_string(self._reader, quote, pieces.append)
         return "".join(pieces)
 
     def _members(self, arguments: Arguments) -> Parse[None]:
-        """{KEY: VALUE, …}, the reader standing before the bracket."""
+        """Parse {KEY: VALUE, …}; the reader is at the opening brace."""
         reader = self._reader
         reader.at += 1
         while (here := (yield from reader.skip(SPACE + ","))) != "}":
@@ -376,12 +376,12 @@ class Calls:
         else:
             reader.drop()
             try:
-                written = yield from read_literal(reader, ends)
+                literal = yield from read_literal(reader, ends)
             except EndedError:
                 if self.mend:
                     arguments.literal(plain(reader.text))
                 raise
-            arguments.literal(plain(written))
+            arguments.literal(plain(literal))
         reader.drop()
         if (here := (yield from reader.skip())) not in ends:
             raise _MalformedError
@@ -417,7 +417,7 @@ class Calls:
             key = yield from reader.match(_KEY, _MOST_NAME)
             if key and (yield from reader.skip()) == "=":
                 reader.at += 1
-            else:  # a value without a name takes the schema's next one
+            else:  # a value without a name takes the schema's next name
                 reader.at = start
                 names = list(self._tools[name].parameters.get("properties") or ())
                 if here == "" or place >= len(names):

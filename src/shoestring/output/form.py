@@ -1,4 +1,4 @@
-"""Form: what the answers to one request look like, checked and compiled before any work is done for it."""
+"""Form: what the answers to one request must look like, validated and compiled before any work."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _AUTO = ToolChoice()
 
 @dataclass(frozen=True)
 class Form:
-    """What `form_of` makes; shared by all machines of a request, which copy the matchers.
+    """The result of `form_of`; all machines of a request share it and copy its matchers.
 
-    chat: marks of thinking count and special tokens are not shown; else all is content, as it comes.
-    most_calls: calls an answer may have, None: any number. thinking_budget: tokens of thinking after which the
-    answer is led out of it, None: no limit. hidden_ids: tokens that end the answer.
-    answer: of everything behind thinking, where a constraint or tool_choice asks for a form.
-    strict: by (tool, form of the call): of what follows the name in a call that the model began by itself.
-    banned: all tokens but those that may not come at all. force: tokens that the grammar leaves no choice of are
-    taken without a step of the model; the answer is the same without.
+    chat: parse thinking marks and hide special tokens; else everything is content, unchanged.
+    most_calls: maximum calls per answer, None: no limit. thinking_budget: maximum thinking tokens, None: no limit.
+    hidden_ids: tokens that end the answer.
+    answer: matcher for everything after thinking, if a constraint or tool_choice restricts it.
+    strict: by (tool, call format), matcher for what follows the name in a call that the model started by itself.
+    banned: mask of all tokens except those that are never allowed. force: take tokens without a model step if the
+    grammar allows only one; the answer is the same without.
     """
 
     tokenizer: Vocabulary
@@ -62,18 +62,18 @@ def form_of(
     hidden_ids: Collection[int] | None = None,
     force: bool = True,
 ) -> Form:
-    """The form that a client asks for. Any thread may call this; a grammar is compiled outside of Python's lock.
+    """Build the form that a client asks for. Any thread may call this; grammars compile outside Python's lock.
 
-    family: "qwen3_5" or "llama4". tools: in OpenAI's shape. hidden_ids: the tokens that end the answer, which are
-    not shown; None: the tokenizer's. force: false where each token's log-probability is wanted.
-    Raises RequestError for tools, a choice, a schema or a grammar that cannot be honoured.
+    family: "qwen3_5" or "llama4". tools: in OpenAI's shape. hidden_ids: tokens that end the answer and are not
+    shown; None: the tokenizer's. force: False if the request wants each token's log-probability.
+    Raises RequestError for tools, a choice, a schema or a grammar that cannot be enforced.
     """
     if len(tools) > _MOST_TOOLS:
         raise RequestError(f"{len(tools)} tools are too many: the limit is {_MOST_TOOLS}")
-    known = read_tools(tools)
-    if tool_choice.name is not None and tool_choice.name not in known:
+    by_name = read_tools(tools)
+    if tool_choice.name is not None and tool_choice.name not in by_name:
         raise RequestError(f"tool_choice names {tool_choice.name!r}, which is not among the tools")
-    if tool_choice.mode == "required" and not known:
+    if tool_choice.mode == "required" and not by_name:
         raise RequestError("tool_choice requires a call but there are no tools: send some")
     if thinking_budget is not None and thinking_budget < 0:
         raise RequestError(f"the thinking budget is {thinking_budget}: give 0 or more tokens")
@@ -83,23 +83,23 @@ def form_of(
         tokenizer,
         syntax_of(tokenizer, family),
         chat=chat,
-        tools={} if tool_choice.mode == "none" else known,
+        tools={} if tool_choice.mode == "none" else by_name,
         most_calls=None if parallel_tool_calls else 1,
         thinking_budget=thinking_budget,
         stops=tuple(stops),
         hidden_ids=frozenset(tokenizer.eos_ids if hidden_ids is None else hidden_ids),
         force=force,
     )
-    return _with_masks(form, known, tool_choice, constraint)
+    return _with_masks(form, by_name, tool_choice, constraint)
 
 
-def _with_masks(form: Form, known: Mapping[str, Tool], choice: ToolChoice, constraint: Constraint | None) -> Form:
+def _with_masks(form: Form, tools: Mapping[str, Tool], choice: ToolChoice, constraint: Constraint | None) -> Form:
     must_call = choice.mode == "required" or choice.name is not None
     strict = any(tool.strict for tool in form.tools.values())
     if (must_call or strict or constraint is not None) and importlib.util.find_spec("llguidance") is None:
         raise RequestError('a schema, a grammar or a forced call needs llguidance: pip install "shoestring[server]"')
     openers = [id for mark in form.syntax.openers if (id := form.syntax.id_of(mark)) is not None]
-    if known and not form.tools and openers:
+    if tools and not form.tools and openers:
         from shoestring.output.masks import mask_without
 
         form = dataclasses.replace(form, banned=mask_without(form.tokenizer, openers))
@@ -111,7 +111,7 @@ def _with_masks(form: Form, known: Mapping[str, Tool], choice: ToolChoice, const
 
 
 def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None) -> Matcher:
-    """The grammar of the answer. A call that must come leaves no room for content."""
+    """The matcher of the answer. A required call allows no content."""
     from shoestring.output.masks import compile_grammar
 
     content = None if constraint is None else content_grammars(constraint)
@@ -128,7 +128,7 @@ def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None) -> Ma
     try:
         return compiled(tools, content)
     except RequestError:
-        # A schema that has no grammar is the tool's own affair unless it is strict: then any arguments may come.
+        # A schema without a grammar is an error only for a strict tool; other tools then accept any arguments.
         loose = {}
         for name, tool in tools.items():
             try:

@@ -1,8 +1,8 @@
-"""Grammars, in Lark as llguidance reads it: of what a client asks the content to be, and of the calls of its tools.
+"""Build llguidance grammars, in Lark: for the content that a client asks for, and for calls of its tools.
 
-A call's grammar is the form that the family's template shows to the model. In Qwen's XML the parameters come in the
-schema's order; strings there are bare text, of which only `enum` and `const` are held (a pattern or a length is
-not), every other value is JSON of its schema.
+A call's grammar is the format that the family's template shows to the model. In Qwen's XML the parameters come in the
+schema's order. Strings there are bare text: the grammar enforces `enum` and `const`, but no pattern or length. Every
+other value is JSON that follows its schema.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from shoestring.output.syntax import Syntax
 
 _MOST_TEXT = 64 * 1024
 _MOST_CHOICES = 1000
-#: JSON as templates write it, without room for endless white space
+#: JSON as templates write it, which allows no endless white space
 _COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-#: JSON of a client's own schema: one line or indented, but no white space without an end, in which models get lost
+#: JSON of a client's own schema: on one line or indented, but without endless white space, in which models get stuck
 _READABLE = {"whitespace_pattern": r" {1,2}|\r?\n[ \t]{0,64}"}
-#: After a call anything may come.
+#: After a call anything is allowed.
 _REST = "rest: /(?s:.*)/"
 _CLOSE = "</parameter>"
 
 
 def _text_rules() -> str:
-    """Bare text: lines none of which is the closing tag, then that tag as a line.
+    """Rules for bare text: lines that are not the closing tag, then the tag as a line.
 
-    Not as "anything up to the tag", which is shorter: a line goes on like LINE after every beginning of the tag, which
-    llguidance then sees without looking at each token. A mask takes a tenth of the time.
+    "Anything up to the tag" would be shorter. But here a line continues like LINE after every prefix of the tag, which
+    llguidance recognizes without checking each token, so a mask takes a tenth of the time.
     """
     letters = "".join(sorted(set(_CLOSE)))
     lines = [f"{_CLOSE}[^\\n]+"]
     for n, letter in enumerate(_CLOSE):
-        begun = _CLOSE[:n]
-        lines += [begun + LINE, f"{begun}[{letters.replace(letter, '')}][^\\n]*"]
-        if begun:
-            lines.append(begun)
+        prefix = _CLOSE[:n]
+        lines += [prefix + LINE, f"{prefix}[{letters.replace(letter, '')}][^\\n]*"]
+        if prefix:
+            lines.append(prefix)
     names = [f"LINE{number}" for number in range(len(lines))]
     rules = [
         f"{name}: /{line}/" for name, line in zip(names, (line.replace("/", r"\/") for line in lines), strict=True)
@@ -53,7 +53,7 @@ def _text_rules() -> str:
 
 
 def content_grammars(constraint: Constraint) -> list[dict[str, Any]]:
-    """llguidance's grammars of a constraint, the first one its start. Raises RequestError for what is none."""
+    """llguidance's grammars for a constraint; the first is the start. Raises RequestError for an invalid constraint."""
     value, kind = constraint.value, constraint.kind
     match kind:
         case "json_object":
@@ -69,8 +69,8 @@ def content_grammars(constraint: Constraint) -> list[dict[str, Any]]:
     if kind == "regex":
         from llguidance import LLMatcher
 
-        found: list[dict[str, Any]] = json.loads(LLMatcher.grammar_from_regex(text))["grammars"]
-        return found
+        grammars: list[dict[str, Any]] = json.loads(LLMatcher.grammar_from_regex(text))["grammars"]
+        return grammars
     return [{"lark_grammar": _from_gbnf(text) if kind == "gbnf" else text}]
 
 
@@ -108,7 +108,7 @@ def _from_gbnf(text: str) -> str:
 
 
 def answer_grammar(content: list[dict[str, Any]] | None, calls: str | None) -> str:
-    """Of a whole answer behind its thinking: the content, or calls (rules with `calls` as their start), or either."""
+    """The grammar of an answer after its thinking: the content, or calls (rules that start with `calls`), or either."""
     if content is None:
         return lark(f"start: calls\n{calls}")
     if calls is None:
@@ -121,7 +121,7 @@ def answer_grammar(content: list[dict[str, Any]] | None, calls: str | None) -> s
 
 
 def calls_rules(syntax: Syntax, tools: Mapping[str, Tool], many: bool) -> str:
-    """Rules of one call, or, if `many`, of one or more, in the family's form."""
+    """Rules for one call or, if `many`, for one or more, in the family's format."""
     rules = [f"calls: call{' (separator call)*' if many else ''}", 'separator: "\\n"']
     names = [f"tool{number}" for number in range(len(tools))]
     rules.append(f"tool: {' | '.join(names)}")
@@ -141,7 +141,7 @@ def calls_rules(syntax: Syntax, tools: Mapping[str, Tool], many: bool) -> str:
 
 
 def rest_of_call(syntax: Syntax, tool: Tool, form: str) -> str:
-    """The grammar of what follows a call's name in one of the forms of calls.py ("xml", "json", "python")."""
+    """The grammar of what follows a call's name, in a format of calls.py ("xml", "json", "python")."""
     match form:
         case "xml":
             end = _mark(syntax, syntax.end_call)
@@ -154,7 +154,7 @@ def rest_of_call(syntax: Syntax, tool: Tool, form: str) -> str:
 
 
 def _xml_rest(name: str, tool: Tool) -> list[str]:
-    """Rules of `name`: what stands behind <function=NAME>, up to and with its end and a line break."""
+    """Rules for `name`: everything after <function=NAME>, including its closing tag and a line break."""
     schema = resolved(tool.parameters)
     properties, required = _properties(schema)
     rules, parts = [], []
@@ -180,7 +180,7 @@ def _xml_value(tool: Tool, key: str, schema: Any) -> str:
 
 
 def _enumerated(schema: Any, tool: Tool) -> list[str]:
-    """The texts that a parameter may be, as XML writes them; empty: any."""
+    """The texts that a parameter may have, as XML writes them; empty: any."""
     schema = resolved(schema, tool.parameters) if isinstance(schema, Mapping) else {}
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     if not isinstance(values, list) or "" in values:
@@ -189,7 +189,7 @@ def _enumerated(schema: Any, tool: Tool) -> list[str]:
 
 
 def _python_rest(name: str, tool: Tool) -> list[str]:
-    """Rules of `name`: (KEY=VALUE, …) in the schema's order."""
+    """Rules for `name`: (KEY=VALUE, …) in the schema's order."""
     properties, required = _properties(resolved(tool.parameters))
     last = len(properties)
     rules = [f'{name}: "(" {name}_first0 ")"', f'{name}_first{last}: ""', f'{name}_more{last}: ""']
@@ -219,7 +219,7 @@ def _arguments_schema(tool: Tool) -> Mapping[str, Any]:
 
 
 def _with_definitions(schema: Any, tool: Tool) -> Any:
-    """A parameter's schema that can stand alone."""
+    """A parameter's schema with the definitions that it refers to."""
     if not isinstance(schema, Mapping):
         return schema
     return {**{key: tool.parameters[key] for key in ("$defs", "definitions") if key in tool.parameters}, **schema}

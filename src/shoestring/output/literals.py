@@ -1,4 +1,4 @@
-"""Values as JSON and Python write them, read while they come: strings with their escapes undone, the rest whole."""
+"""Parse JSON and Python values while they stream in: strings piece by piece, unescaped; other values whole."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "a
 _HEX = {"u": 4, "x": 2, "U": 8}
 _DIGITS = re.compile(r"[0-9a-fA-F]+")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
-#: Deeper than this no value goes on; it ends as text.
+#: Brackets nested deeper than this are not tracked.
 _MOST_DEEP = 200
 
 
 def read_string(reader: Reader, quote: str, emit: Callable[[str], None]) -> Parse[None]:
-    """The string behind an opening quote, up to and with the closing one; `emit` gets it in pieces.
+    """Parse a string after its opening quote, including the closing one; `emit` gets it in pieces.
 
-    JSON's and Python's escapes are undone, others stay as they are written; a raw line break is a line break.
+    Unescapes JSON's and Python's escapes and leaves others unchanged; a raw line break is a line break.
     """
     while True:
         run = reader.at
@@ -63,7 +63,7 @@ def _escape(reader: Reader) -> Parse[str]:
 
 
 def _code(reader: Reader, letter: str) -> Parse[int | None]:
-    """The number behind \\u, \\x or \\U; None, and nothing is consumed, if there is none."""
+    """Parse the number after \\u, \\x or \\U. Returns None and consumes nothing if there is none."""
     start, length = reader.at, _HEX[letter]
     reader.at += 1
     digits = yield from reader.match(_DIGITS, length)
@@ -74,7 +74,7 @@ def _code(reader: Reader, letter: str) -> Parse[int | None]:
 
 
 def read_literal(reader: Reader, ends: str) -> Parse[str]:
-    """Any other value, whole: up to one of the characters `ends` outside of brackets and strings, which stays."""
+    """Parse any other value, up to but without one of the characters `ends` outside brackets and strings."""
     start, stack, quote = reader.at, "", ""
     while True:
         here = yield from reader.peek()

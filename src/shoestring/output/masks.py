@@ -1,7 +1,7 @@
-"""Masks: which tokens a grammar allows next, through llguidance, on the vocabulary of a checkpoint.
+"""Masks: which tokens a grammar allows next, computed by llguidance on a checkpoint's vocabulary.
 
-A vocabulary is taken over once a tokenizer (seconds at 248,000 tokens) and kept as long as it; a grammar is compiled
-once a request, in bounds, and copied for each answer.
+llguidance reads a vocabulary once per tokenizer (seconds for 248,000 tokens), and the result lives as long as the
+tokenizer. A grammar is compiled once per request, within limits, and copied for each answer.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.uint32]
 
-#: Tokens of this shape are allowed or not in one look (llguidance's "slices") where a line may go on by any byte, or by
-#: any but one of </parameter>. llguidance knows it again by its form: grammars.py spells lines with this very text.
+#: llguidance allows or forbids all tokens of this shape at once (a "slice") where a line may continue with any byte, or
+#: with any byte except one of </parameter>. It compares the text of the pattern, so grammars.py uses this constant.
 LINE = r"[^</>aemprt\n][^\n]*"
-#: A model's logits may be wider than its tokenizer's vocabulary: the mask goes on, with nothing allowed there.
+#: A model's logits may be wider than its tokenizer's vocabulary: the mask is longer and allows nothing there.
 _SPARE_WORDS = 256
-#: Most tokens that one sampled token can force.
+#: Maximum tokens that one sampled token can force.
 _MOST_FORCED = 64
 
-_kept: weakref.WeakKeyDictionary[Vocabulary, LLTokenizer] = weakref.WeakKeyDictionary()
+_views: weakref.WeakKeyDictionary[Vocabulary, LLTokenizer] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
 class _Wrapped:
-    """A tokenizer as llguidance asks for one."""
+    """A tokenizer with the interface that llguidance needs."""
 
     is_tokenizer_wrapper = True
     bos_token_id = None
@@ -46,7 +46,7 @@ class _Wrapped:
         self._tokenizer = weakref.ref(tokenizer)
         self.eos_token_id = min(tokenizer.eos_ids, default=0)
         self.tokens = [tokenizer.token_bytes(id) for id in range(tokenizer.vocab_size)]
-        # Tokens that text never becomes: they stand in grammars by their number alone.
+        # Tokens that text never encodes to: grammars refer to them by number.
         self.special_token_ids = sorted(tokenizer.added_ids)
 
     def __call__(self, text: str | bytes) -> list[int]:
@@ -56,65 +56,65 @@ class _Wrapped:
 
 
 def vocabulary_of(tokenizer: Vocabulary) -> LLTokenizer:
-    """llguidance's view of a tokenizer, built at its first use; call it early and the first request need not wait."""
+    """llguidance's view of a tokenizer, built on first use. Call it early so that the first request does not wait."""
     with _lock:
-        found = _kept.get(tokenizer)
-        if found is None:
+        view = _views.get(tokenizer)
+        if view is None:
             from llguidance import LLTokenizer
 
-            found = _kept[tokenizer] = LLTokenizer(
+            view = _views[tokenizer] = LLTokenizer(
                 _Wrapped(tokenizer),  # type: ignore[arg-type]
                 eos_token=sorted(tokenizer.eos_ids),
                 slices=[*LLTokenizer.general_slices(), LINE],
             )
-        return found
+        return view
 
 
 def compile_grammar(tokenizer: Vocabulary, grammar: str, what: str) -> Matcher:
-    """A matcher at the grammar's beginning. Raises RequestError that says why `what` cannot be honoured."""
+    """A matcher at the start of the grammar. Raises RequestError with the reason if `what` cannot be compiled."""
     from llguidance import LLMatcher, LLParserLimits
 
-    # Bounds of work, not of time, so that a grammar is refused or accepted alike on every machine. By them the worst
-    # takes seconds, in compiling or in one mask.
+    # Limits of work, not of time, so that every machine accepts or refuses the same grammars. At the limits, compiling
+    # or one mask takes seconds.
     limits = LLParserLimits(max_lexer_states=50_000, max_grammar_size=200_000, verbose_errors=False)
     matcher = LLMatcher(vocabulary_of(tokenizer), grammar, log_level=0, limits=limits)
-    found = Matcher(matcher, tokenizer)
+    start = Matcher(matcher, tokenizer)
     if not matcher.is_error():
-        matcher.compute_bitmask()  # what outgrows the bounds at once is refused before any work
+        matcher.compute_bitmask()  # refuse what exceeds the limits at once, before any work
     if matcher.is_error():
         raise RequestError(f"{what}: {_reason(matcher.get_error())}")
-    return found
+    return start
 
 
 def lark(text: str) -> str:
-    """A Lark grammar in llguidance's own form."""
+    """A Lark grammar in llguidance's JSON."""
     return json.dumps({"grammars": [{"lark_grammar": text}]})
 
 
 def _reason(error: str) -> str:
-    """An error of llguidance on one line, without what concerns its inside."""
+    """An error of llguidance on one line, without its internal state."""
     error = re.sub(r"<state>.*", "", error, flags=re.DOTALL)
     return " ".join(error.split())[:300] or "it cannot be compiled"
 
 
 class Matcher:
-    """Where one answer stands in a grammar."""
+    """The position of one answer in a grammar."""
 
     def __init__(self, matcher: LLMatcher, tokenizer: Vocabulary) -> None:
         self._matcher, self._tokenizer = matcher, tokenizer
         self._mask: Mask = np.zeros(mask_words(tokenizer), np.uint32)
 
     def copy(self) -> Matcher:
-        """Another answer at the same place."""
+        """A matcher for another answer at the same position."""
         return Matcher(self._matcher.deep_copy(), self._tokenizer)
 
     @property
     def over(self) -> bool:
-        """Nothing can follow but the end."""
+        """Whether only the end can follow."""
         return self._matcher.is_stopped() or self._matcher.is_error()
 
     def mask(self) -> Mask:
-        """The tokens that may follow. Raises RequestError when the grammar grew beyond its bounds."""
+        """The tokens that may follow. Raises RequestError if the grammar exceeds its limits."""
         words = -(-self._tokenizer.vocab_size // 32)
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, 4 * words)
         if self._matcher.is_error():
@@ -122,19 +122,19 @@ class Matcher:
         return self._mask
 
     def consume(self, token: int) -> bool:
-        """Go on behind a token; False: the grammar does not allow it."""
+        """Advance by a token. Returns False if the grammar does not allow it."""
         return bool(self._matcher.consume_token(token))
 
     def consume_text(self, text: str) -> bool:
-        """Go on behind a text, however it was cut into tokens."""
+        """Advance by a text, however it is split into tokens. Returns False if the grammar does not allow it."""
         tokens = vocabulary_of(self._tokenizer).tokenize_str(text)
         return self._matcher.try_consume_tokens(tokens) == len(tokens)
 
     def forced(self) -> Sequence[int]:
-        """Tokens of which each is the only one that the mask would allow in its place: sampling would give the same.
+        """Tokens that are each the only one the mask would allow at their position: sampling would give the same.
 
-        (llguidance writes bytes that are forced in the vocabulary's own way, its masks too; a test holds the two
-        together.) The end of the answer is never forced.
+        (llguidance tokenizes forced bytes as the vocabulary does, in its masks too; a test compares the two.) The end
+        of the answer is never forced.
         """
         tokens = self._matcher.compute_ff_tokens()
         ends = [n for n, token in enumerate(tokens) if token in self._tokenizer.eos_ids]
@@ -146,7 +146,7 @@ def mask_words(tokenizer: Vocabulary) -> int:
 
 
 def mask_of(tokenizer: Vocabulary, ids: Sequence[int] | frozenset[int]) -> Mask:
-    """A mask that allows these tokens alone."""
+    """A mask that allows only these tokens."""
     mask = np.zeros(mask_words(tokenizer), np.uint32)
     for id in ids:
         mask[id // 32] |= np.uint32(1 << id % 32)
@@ -154,13 +154,13 @@ def mask_of(tokenizer: Vocabulary, ids: Sequence[int] | frozenset[int]) -> Mask:
 
 
 def mask_without(tokenizer: Vocabulary, ids: Sequence[int]) -> Mask:
-    """A mask that allows all tokens but these."""
+    """A mask that allows all tokens except these."""
     mask = mask_of(tokenizer, range(tokenizer.vocab_size))
     return mask & ~mask_of(tokenizer, ids)
 
 
 def bounded_json(value: Any, what: str, most_bytes: int = 256 * 1024, most_deep: int = 64) -> str:
-    """A schema as JSON text. Raises RequestError for one that is too large, too deep, or no JSON."""
+    """A schema as JSON text. Raises RequestError if it is too large, too deep, or not JSON."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()

@@ -1,7 +1,7 @@
-"""Parser: an answer's text, marks in it, as events: thinking, content, tool calls.
+"""Parser: turn an answer's text, marks included, into events: thinking, content, tool calls.
 
-Knows text only. What it holds back at any moment is an end that may still become a mark, a call or a stop string,
-and white space that is dropped if thinking or content ends behind it.
+It works on text only. It holds back an end that may still become a mark, a call or a stop string, and white space that
+is dropped if thinking or content ends after it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shoestring.output.syntax import Syntax
 
 
 class Parser:
-    """Push text, take events. trim: white space around thinking and content is layout and left out."""
+    """Takes text, returns events. trim: drop white space around thinking and content, which is only layout."""
 
     def __init__(
         self,
@@ -36,28 +36,28 @@ class Parser:
         self.stops = StopStrings(stops)
         self.calls = Calls(self._reader, syntax, tools, self._call_event, new_id, most_calls)
         self.thinking = inside_thinking
-        #: white space that is shown only if something follows it
+        #: white space to show only if something follows it
         self._space = ""
-        #: nothing of this thinking or content is shown yet
+        #: whether nothing of the current thinking or content is shown yet
         self._blank = trim
-        #: how the current line of content begins, and whether it lies in a block of code
+        #: the start of the current line of content, and whether it is inside a code block
         self._line = ""
         self._fenced = False
         self._running: Generator[None, None, None] | None = self._parse()
 
     @property
     def stopped(self) -> bool:
-        """A stop string was found: nothing more is shown."""
+        """Whether a stop string was found; nothing more is shown then."""
         return self.stops.found is not None
 
     def push(self, text: str) -> tuple[Event, ...]:
-        """What more text adds."""
+        """Add text; return its events."""
         self._reader.text += text
         self._resume()
         return self._take()
 
     def finish(self, mend: bool) -> tuple[Event, ...]:
-        """What was held back. mend: the answer ended by itself, and what is open is closed; else it was cut."""
+        """Return events for the text held back. mend: close open calls, because the answer was not cut off."""
         self._reader.ended, self.calls.mend = True, mend
         self._resume()
         assert self._running is None
@@ -72,7 +72,7 @@ class Parser:
             self._running = None
 
     def _take(self) -> tuple[Event, ...]:
-        """The events so far, neighbours of one kind joined."""
+        """Return the pending events; join neighbours of the same kind."""
         joined: list[Event] = []
         for event in self._events:
             match joined[-1:], event:
@@ -111,7 +111,7 @@ class Parser:
                 reader.at = 1
 
     def _opening(self) -> Parse[None]:
-        """Thinking that begins as text, which it can only at the very beginning."""
+        """Detect thinking that starts as text, which is possible only at the very beginning."""
         if not self._trim or not self._syntax.think:
             return
         yield from self._reader.skip()
@@ -120,7 +120,7 @@ class Parser:
             self._reader.at = 0
 
     def _turn(self, here: str) -> Parse[bool]:
-        """Whether something other than text begins at the reader's first character; it is then consumed."""
+        """Whether something other than text starts at the reader's first character; if so, consume it."""
         reader, syntax = self._reader, self._syntax
         if self.thinking:
             if syntax.end_think and (yield from reader.any_of((syntax.end_think,))):
@@ -149,18 +149,18 @@ class Parser:
         reader = self._reader
         reader.pinned = True
         if self.thinking:
-            found = yield from self.calls.read_draft(opener, self._syntax.end_think)
+            is_call = yield from self.calls.read_draft(opener, self._syntax.end_think)
         else:
-            found = yield from self.calls.read(opener)
+            is_call = yield from self.calls.read(opener)
         reader.pinned = False
-        if found:
+        if is_call:
             self.thinking, self._blank, self._line = False, self._trim, ""
         else:
             reader.at = 0
-        return found
+        return is_call
 
     def _call_event(self, event: Event) -> None:
-        """A call begins where white space, and what might have become a stop string, still waited."""
+        """Emit an event of a call. Before the first one, emit or drop the text held back."""
         if isinstance(event, ToolCall):
             rest = "" if self.thinking else (self._space + self.stops.finish()).rstrip(SPACE if self._trim else "")
             self._show(rest)
@@ -189,7 +189,7 @@ class Parser:
     # ---- what is shown
 
     def _say(self, text: str) -> None:
-        """Text of thinking or content, white space at its end held back, at its beginning left out."""
+        """Show text of thinking or content; hold back trailing white space and drop leading white space."""
         text = self._syntax.plain(text)
         if not self.thinking:
             self._follow_lines(text)

@@ -1,7 +1,7 @@
-"""Reader: text that comes in pieces, for parsers that are written as if it were all there.
+"""Reader: streamed text for parsers that are written as if all of it were there.
 
-A parser is a generator: where it needs more text it yields and is resumed when more has come. So it gives the same
-result however the text was cut.
+A parser is a generator: it yields when it needs more text, and is resumed when more has arrived. So it gives the same
+result however the text was split.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ SPACE = " \t\r\n"
 
 
 class EndedError(Exception):
-    """A parser waits for text and there will be none."""
+    """A parser waits for text after the end."""
 
 
 class Reader:
-    """Holds the text that is not consumed yet; `at` is where the parser stands in it."""
+    """The text that is not consumed yet; `at` is the parser's position in it."""
 
     def __init__(self) -> None:
         self.text = ""
         self.at = 0
         self.ended = False
-        #: nothing may be forgotten: the parser may have to go back
+        #: keep consumed text, because the parser may have to go back
         self.pinned = False
 
     @property
@@ -36,25 +36,25 @@ class Reader:
         return self.text[self.at :]
 
     def drop(self) -> None:
-        """Forget what lies behind `at`."""
+        """Discard the text before `at`."""
         if not self.pinned:
             self.text, self.at = self.text[self.at :], 0
 
     def wait(self) -> Parse[None]:
-        """Until something has come. Raises EndedError when nothing can."""
+        """Wait for more text. Raises EndedError at the end."""
         if self.ended:
             raise EndedError
         yield
 
     def starts(self, literal: str) -> bool | None:
-        """Whether `literal` stands here; None: it may, when more has come."""
-        found = self.text[self.at : self.at + len(literal)]
-        if found == literal:
+        """Whether the text here starts with `literal`; None: not known until more text arrives."""
+        here = self.text[self.at : self.at + len(literal)]
+        if here == literal:
             return True
-        return None if not self.ended and literal.startswith(found) else False
+        return None if not self.ended and literal.startswith(here) else False
 
     def any_of(self, literals: tuple[str, ...]) -> Parse[str | None]:
-        """The first of `literals` that stands here, consumed; None: none of them."""
+        """Consume and return the first of `literals` that the text here starts with; None if there is none."""
         for literal in literals:
             while (here := self.starts(literal)) is None:
                 yield from self.wait()
@@ -72,13 +72,13 @@ class Reader:
         return self.text[self.at]
 
     def skip(self, characters: str = SPACE) -> Parse[str]:
-        """Step over any of `characters`. Returns the next one; "" at the end."""
+        """Skip any of `characters`. Returns the next character; "" at the end."""
         while (here := (yield from self.peek())) and here in characters:
             self.at += 1
         return here
 
     def match(self, pattern: re.Pattern[str], most: int) -> Parse[str]:
-        """The longest text here, at most `most` characters, of which each beginning matches `pattern`."""
+        """Consume the longest text here, up to `most` characters, of which every prefix matches `pattern`."""
         end = self.at
         while True:
             if end == len(self.text):
@@ -89,5 +89,5 @@ class Reader:
             if end - self.at >= most or not pattern.fullmatch(self.text, self.at, end + 1):
                 break
             end += 1
-        found, self.at = self.text[self.at : end], end
-        return found
+        matched, self.at = self.text[self.at : end], end
+        return matched

@@ -1,8 +1,8 @@
-"""What a tool's schema says of its arguments, and how what a model wrote becomes a JSON value of that kind.
+"""Read the types in a tool's schema, and convert what a model wrote to JSON of those types.
 
-Models write arguments in forms that lose types (Qwen's XML has text only) or that they get wrong ("5" for 5). The
-schema decides, and nothing is lost: what cannot be read as the kind that is asked for is passed on as a JSON string,
-so that whoever checks the arguments sees what was written.
+Models write arguments in formats without types (Qwen's XML has only text) or with wrong types ("5" for 5). The schema
+decides, and nothing is lost: text that cannot be parsed as the required type becomes a JSON string, so the program that
+validates the arguments sees what the model wrote.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _MOST_LITERAL = 100_000
 
 @dataclass(frozen=True)
 class Tool:
-    """A function that may be called; `parameters` is its JSON schema."""
+    """A function that the model may call; `parameters` is its JSON schema."""
 
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
 
     def kinds(self, parameter: str) -> Kinds:
-        """JSON types that a parameter may have ("integer" apart from "number"); empty: any, or it is unknown."""
+        """JSON types that a parameter may have ("integer" and "number" differ); empty: any type, or unknown."""
         properties = resolved(self.parameters).get("properties")
         schema = properties.get(parameter) if isinstance(properties, Mapping) else None
         return kinds_of(schema, self.parameters)
 
 
 def read_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, Tool]:
-    """By name, from OpenAI's shape. Raises RequestError for one without a name, or a schema that is no object."""
-    found: dict[str, Tool] = {}
+    """Tools by name, from OpenAI's shape. Raises RequestError for a missing name or a schema that is not an object."""
+    by_name: dict[str, Tool] = {}
     for number, entry in enumerate(tools):
         function = entry.get("function", entry) if isinstance(entry, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
@@ -48,14 +48,14 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, Tool]:
         parameters = function.get("input_schema") if parameters is None else parameters
         if parameters is not None and not isinstance(parameters, Mapping):
             raise RequestError(f"tools[{number}] ({function['name']}): parameters is not a JSON schema: send an object")
-        if function["name"] in found:
+        if function["name"] in by_name:
             raise RequestError(f"tools[{number}]: two tools are named {function['name']!r}: rename one")
-        found[function["name"]] = Tool(function["name"], parameters or {}, function.get("strict") is True)
-    return found
+        by_name[function["name"]] = Tool(function["name"], parameters or {}, function.get("strict") is True)
+    return by_name
 
 
 def kinds_of(schema: Any, root: Mapping[str, Any]) -> Kinds:
-    """The JSON types that a schema allows; empty for any."""
+    """The JSON types that a schema allows; empty: any."""
     return _kinds(schema, root, [0])
 
 
@@ -88,7 +88,7 @@ def _kinds(schema: Any, root: Mapping[str, Any], steps: list[int]) -> Kinds:
 
 
 def resolved(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-    """The schema behind `$ref`s into the same document `root`, itself by default; one that leads nowhere is empty."""
+    """Follow `$ref`s into the document `root` (default: the schema itself); a dangling reference gives {}."""
     root = schema if root is None else root
     for _ in range(20):
         reference = schema.get("$ref")
@@ -123,11 +123,11 @@ def kind_of(value: Any) -> str:
     return "array"
 
 
-# ---- from what a model wrote to JSON text
+# ---- from model output to JSON text
 
 
 def json_text(text: str) -> str:
-    """A text as the inside of a JSON string."""
+    """Escape text for the inside of a JSON string."""
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
@@ -136,50 +136,50 @@ def json_string(text: str) -> str:
 
 
 def from_text(text: str, kinds: Kinds) -> str:
-    """JSON of a parameter that was written as bare text (Qwen's XML), where strings have no quotes.
+    """JSON of a parameter written as bare text (Qwen's XML), where strings have no quotes.
 
-    It is read as a value if it is one, of a kind that is allowed; else it is a string. Where a string is allowed
-    too, only JSON counts as a value: `None` may be a word.
+    The text becomes a value if it parses as one of an allowed type, else a string. If strings are allowed too, only
+    JSON counts as a value: `None` may be a word.
     """
-    found = _value(text, python=bool(kinds) and "string" not in kinds)
-    if found is not None and not isinstance(found[0], str):
-        fitting = _fit(*found, kinds - TEXT)
+    parsed = _value(text, python=bool(kinds) and "string" not in kinds)
+    if parsed is not None and not isinstance(parsed[0], str):
+        fitting = _fit(*parsed, kinds - TEXT)
         if fitting is not None:
             return fitting
     return json_string(text)
 
 
 def from_literal(text: str, kinds: Kinds) -> str:
-    """JSON of a value that was written as JSON or as a Python literal, strings in quotes."""
-    found = _value(text)
-    if found is None:
+    """JSON of a value written as JSON or as a Python literal, with strings in quotes."""
+    parsed = _value(text)
+    if parsed is None:
         return json_string(text.strip())
-    value, written = found
+    value, json_value = parsed
     if kinds and isinstance(value, str) and "string" not in kinds:
         return from_text(value, kinds)
-    fitting = _fit(value, written, kinds)
+    fitting = _fit(value, json_value, kinds)
     if fitting is not None:
         return fitting
-    # A number where a text is wanted keeps the digits it was written with.
-    return json_string(text.strip()) if "string" in kinds and value is not None else written
+    # A number where the schema wants a string keeps its digits.
+    return json_string(text.strip()) if "string" in kinds and value is not None else json_value
 
 
-def _fit(value: Any, written: str, kinds: Kinds) -> str | None:
-    """`written` if its value is of one of the kinds, or can be said as one; None: it cannot."""
+def _fit(value: Any, json_value: str, kinds: Kinds) -> str | None:
+    """`json_value` if its value has one of the types, or can be converted to one; else None."""
     kind = kind_of(value)
     if not kinds or kind in kinds or (kind == "integer" and "number" in kinds):
-        return written
+        return json_value
     if kind == "number" and "integer" in kinds and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return None
 
 
 def _value(text: str, python: bool = True) -> tuple[Any, str] | None:
-    """A value and its JSON text, from JSON or, if `python`, a Python literal; None for neither."""
+    """Parse JSON or, if `python`, a Python literal into (value, JSON text); None if it is neither."""
     text = text.strip()
     try:
         value = json.loads(text, parse_constant=_refuse)
-        # What is JSON stays as it is written: no number loses a digit. Lone surrogates have no UTF-8.
+        # JSON stays unchanged, so no number loses a digit. Lone surrogates cannot be encoded as UTF-8.
         return value, text if not _HALF.search(text) else json.dumps(_whole(value), ensure_ascii=False)
     except (ValueError, RecursionError):
         pass
@@ -193,7 +193,7 @@ def _value(text: str, python: bool = True) -> tuple[Any, str] | None:
 
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
-#: strings, which are passed over, and JSON's words for Python's
+#: strings, which are skipped, and the JSON words that Python spells differently
 _WORDS = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\b(?:true|false|null)\b", re.DOTALL)
 
 
@@ -206,7 +206,7 @@ def _refuse(text: str) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """A value of JSON's types only, its texts without lone surrogates."""
+    """Check that a value has only JSON types, and replace lone surrogates in its strings."""
     match value:
         case str():
             return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

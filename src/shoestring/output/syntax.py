@@ -1,8 +1,8 @@
-"""Syntax: the marks between thinking, content and calls, as one vocabulary writes them.
+"""Syntax: the marks between thinking, content and calls in one vocabulary.
 
-Where the vocabulary has a token for a mark, the token alone is the mark: it becomes one character that no text can
-contain (a lone surrogate, which UTF-8 does not decode to), and text that merely looks like it stays text. Where it
-has none, the mark is its text. Either way a mark is a string, and parsers know nothing of the difference.
+If the vocabulary has a token for a mark, only that token is the mark: it becomes one character that no text can contain
+(a lone surrogate, which UTF-8 does not decode to), and text that only looks like it stays text. Otherwise the mark is
+its text. Either way a mark is a string, and parsers do not see the difference.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class StreamDecoder(Protocol):
 
 
 class Vocabulary(Protocol):
-    """What the output asks of a tokenizer (checkpoint/text/tokenizer.py)."""
+    """What output/ needs from a tokenizer (checkpoint/text/tokenizer.py)."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -43,10 +43,10 @@ class Vocabulary(Protocol):
 
 @dataclass(frozen=True)
 class Syntax:
-    """Marks as strings; "" where the family has no such mark. `marks`: token id → its character.
+    """Marks as strings; "" if the family has no such mark. `marks`: token id → its character.
 
-    shown: what a mark's character is where it turns out to be mere text; "" for a special token.
-    bare: what can begin a call without a mark, at the beginning of a line: "<function=", "{", "[".
+    shown: the text of a mark's character if it turns out not to be a mark; "" for a special token.
+    bare: what can start a call without a mark, at the beginning of a line: "<function=", "{", "[".
     """
 
     family: str
@@ -59,7 +59,7 @@ class Syntax:
     bare: tuple[str, ...] = ()
     marks: dict[int, str] = field(default_factory=dict)
     shown: dict[int, str] = field(default_factory=dict)
-    #: what templates put behind the end of thinking
+    #: what templates put after the end of thinking
     after_thinking: str = "\n\n"
 
     @cached_property
@@ -69,19 +69,19 @@ class Syntax:
 
     @cached_property
     def closers(self) -> tuple[str, ...]:
-        """Marks that close one."""
+        """Marks that close a call."""
         return tuple(mark for mark in (self.end_call, self.end_python) if mark)
 
     def plain(self, text: str) -> str:
-        """Text as it is shown, marks that are no marks here written out."""
+        """Replace mark characters that are not marks here by their text."""
         return text.translate(self.shown) if not text.isascii() else text
 
     def is_token(self, mark: str) -> bool:
-        """Whether this mark is a token, not text."""
+        """Whether this mark is a token rather than text."""
         return mark != "" and ord(mark[0]) in self.shown
 
     def id_of(self, mark: str) -> int | None:
-        """The token of a mark, if it is one."""
+        """The token id of a mark; None if it is text."""
         return next((id for id, character in self.marks.items() if character == mark), None)
 
 
@@ -94,7 +94,7 @@ _BARE = {"qwen3_5": ("<function=",), "llama4": ("<function=", "{", "[")}
 
 
 def syntax_of(tokenizer: Vocabulary, family: str) -> Syntax:
-    """The marks of a family ("qwen3_5", "llama4") in this vocabulary."""
+    """The marks of a family ("qwen3_5", "llama4") in a vocabulary."""
     strings: dict[str, str] = {}
     marks: dict[int, str] = {}
     shown: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""The form that an answer must have, in the fields of OpenAI and of vLLM, for chat and raw completions."""
+"""Read constraints on an answer from OpenAI's and vLLM's fields, for chat and raw completions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ResponseFormat(Body):
 
 
 class StructuredOutputs(Body):
-    """vLLM's field, and the grammars that it has no name for. One of them is given."""
+    """vLLM's field, plus the grammars that it has no name for. Clients set one of them."""
 
     refused: ClassVar[Mapping[str, str]] = {
         "structural_tag": "use tools or json",
@@ -40,7 +40,7 @@ class StructuredOutputs(Body):
     json_object: bool | None = None
     regex: str | None = None
     choice: list[str] | None = None
-    #: Lark, or GBNF where it is written with ::=
+    #: GBNF if it contains ::=, else Lark
     grammar: str | None = None
     lark: str | None = None
     gbnf: str | None = None
@@ -51,14 +51,14 @@ GUIDED = {f"guided_{form}": f"use structured_outputs: {{{form}}}" for form in ("
 
 
 class ConstraintFields(Body):
-    """Inherited by bodies, whose `refused` includes GUIDED."""
+    """Base of bodies whose `refused` includes GUIDED."""
 
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
 
 
 def constraint(body: ConstraintFields) -> Constraint | None:
-    """Raises ApiError for a form without a meaning, or two forms."""
+    """The constraint of a request. Raises ApiError for an invalid one, or for two."""
     structured = _structured_outputs(body.structured_outputs)
     format = body.response_format
     if format is None or format.type == "text":
@@ -76,36 +76,36 @@ def constraint(body: ConstraintFields) -> Constraint | None:
     return Constraint("json_schema", format.json_schema.schema_)
 
 
-def _structured_outputs(given: StructuredOutputs | None) -> Constraint | None:
-    """vLLM's structured_outputs."""
-    if given is None:
+def _structured_outputs(fields: StructuredOutputs | None) -> Constraint | None:
+    """The constraint of vLLM's structured_outputs."""
+    if fields is None:
         return None
-    wanted: list[Constraint] = []
-    if given.json_ is not None:
-        wanted.append(Constraint("json_schema", _schema(given.json_)))
-    if given.json_object:
-        wanted.append(Constraint("json_object"))
-    if given.choice is not None:
-        wanted.append(Constraint("choice", tuple(given.choice)))
-    if given.grammar is not None:
-        wanted.append(Constraint("gbnf" if "::=" in given.grammar else "lark", given.grammar))
+    constraints: list[Constraint] = []
+    if fields.json_ is not None:
+        constraints.append(Constraint("json_schema", _schema(fields.json_)))
+    if fields.json_object:
+        constraints.append(Constraint("json_object"))
+    if fields.choice is not None:
+        constraints.append(Constraint("choice", tuple(fields.choice)))
+    if fields.grammar is not None:
+        constraints.append(Constraint("gbnf" if "::=" in fields.grammar else "lark", fields.grammar))
     for kind in ("regex", "lark", "gbnf"):
-        text = getattr(given, kind)
+        text = getattr(fields, kind)
         if text is not None:
-            wanted.append(Constraint(kind, text))
-    if len(wanted) > 1:
+            constraints.append(Constraint(kind, text))
+    if len(constraints) > 1:
         raise bad_request("structured_outputs has several constraints: send one", param="structured_outputs")
-    return wanted[0] if wanted else None
+    return constraints[0] if constraints else None
 
 
-def _schema(given: dict[str, Any] | str) -> dict[str, Any]:
-    if isinstance(given, dict):
-        return given
+def _schema(source: dict[str, Any] | str) -> dict[str, Any]:
+    if isinstance(source, dict):
+        return source
     error: ApiError = bad_request(
         "structured_outputs.json is not a JSON schema: send an object", param="structured_outputs.json"
     )
     try:
-        schema = json.loads(given)
+        schema = json.loads(source)
     except (ValueError, RecursionError):
         raise error from None
     if not isinstance(schema, dict):

@@ -1,7 +1,7 @@
-"""What is told to a client when a request cannot be served, in the shape of the API that it speaks.
+"""Errors for clients, in the shape of the API that they use.
 
-Raise ApiError anywhere below an endpoint; the handlers in app.py turn it into a response. `error_body` is for
-errors that come when a stream has begun.
+Raise ApiError anywhere below an endpoint; the handlers in http/app.py turn it into a response. Use `error_body` for
+errors after a stream has started.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ANTHROPIC_TYPES = {
 
 @dataclass
 class ApiError(Exception):
-    """A refusal. code: a word for programs; param: the field that is at fault."""
+    """An error response. code: identifier for programs; param: the invalid field."""
 
     status: int
     message: str
@@ -44,7 +44,7 @@ def bad_request(message: str, *, code: str | None = None, param: str | None = No
 
 
 def context_exceeded(message: str) -> ApiError:
-    """What can never fit, said before any work."""
+    """The request can never fit; raised before any work."""
     return ApiError(400, message, "context_length_exceeded", "messages")
 
 
@@ -62,7 +62,7 @@ def model_not_found(name: str, known: str) -> ApiError:
 
 
 def from_exception(error: Exception) -> ApiError:
-    """Any error of ours as an ApiError: what the caller caused is 400, the rest 500 without inner details."""
+    """Convert any error to an ApiError: 400 if the caller caused it, else 500 without internal details."""
     if isinstance(error, ApiError):
         return error
     message = " ".join(str(error).split())
@@ -81,7 +81,7 @@ def from_exception(error: Exception) -> ApiError:
 
 
 def error_body(path: str, error: ApiError) -> dict[str, Any]:
-    """The JSON object of an error on an endpoint with this path."""
+    """The JSON object of an error, for an endpoint with this path."""
     if path.startswith("/v1/messages"):
         kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
         return {"type": "error", "error": {"type": kind, "message": error.message}}

@@ -1,4 +1,4 @@
-"""What is known of the model that is served: for /v1/models, /api/tags, the page, and a request's `model`."""
+"""Facts about the served model, for /v1/models, /api/tags, the page, and the `model` of requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shoestring.runtime.model import Model
 
 @dataclass(frozen=True)
 class ServedModel:
-    """Facts of one model. aliases: further names that requests may use; "*": any."""
+    """Facts about one model. aliases: other names that requests may use; "*": any."""
 
     id: str
     aliases: tuple[str, ...] = ()
@@ -24,16 +24,16 @@ class ServedModel:
     quantization: str | None = None
     file_bytes: int | None = None
     path: str | None = None
-    #: whether its template can think
+    #: whether the model can think
     thinking: bool = False
     description: str = ""
-    #: source of the chat template, Jinja
+    #: Jinja source of the chat template
     template: str | None = None
     #: the checkpoint's defaults by name
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def answers_to(self, name: str | None) -> bool:
-        """Whether a request for `name` means this model; none named means it too."""
+        """Whether a request for `name`, or without a name, means this model."""
         if not name or "*" in self.aliases:
             return True
         names = (self.id, *self.aliases)
@@ -41,7 +41,7 @@ class ServedModel:
 
 
 def served_model(model: Model, id: str, aliases: tuple[str, ...] = (), **facts: Any) -> ServedModel:
-    """The facts that a loaded model tells itself, and those that its file told (`facts`)."""
+    """Facts about a loaded model; `facts` are those known from its file."""
     thinking = model.tokenizer.thinking is not None
     sampling = model.default_sampling(thinking=thinking)
     names = ("temperature", "top_k", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")

@@ -1,4 +1,4 @@
-"""Limits of what a request may be, each with a reason to exist; docs/server.md lists them."""
+"""Limits of a request; docs/server.md lists them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Beyond these a request is refused before any work."""
+    """A request beyond these limits is refused before any work."""
 
     body_bytes: int = 32 << 20
     messages: int = 4096
@@ -18,9 +18,9 @@ class Limits:
     answers: int = 16
     stop_strings: int = 16
     stop_characters: int = 512
-    #: a body that comes slower is given up
+    #: time to receive a body
     body_seconds: float = 60.0
-    #: a client that does not read for so long is cancelled
+    #: time after which a client that does not read is disconnected
     write_seconds: float = 60.0
-    #: between two keep-alive comments of a stream that has nothing to say
+    #: interval between keep-alives of a stream that has nothing to send
     keep_alive_seconds: float = 5.0

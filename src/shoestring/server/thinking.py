@@ -1,7 +1,7 @@
-"""Thinking in every spelling that clients send, brought to one meaning.
+"""Translate the thinking fields of all APIs to one setting.
 
-Owns what an effort is worth in tokens and who wins where several fields speak: an explicit switch before an effort,
-an explicit budget before the effort's. Two switches that contradict each other are refused.
+Defines the token budget of each effort, and precedence: an explicit switch overrides an effort, an explicit budget
+overrides the effort's. Two switches that contradict each other are an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shoestring.errors import RequestError
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
-#: Most tokens of thinking; None: no limit.
+#: Maximum thinking tokens; None: no limit.
 EFFORT_BUDGETS: Mapping[Effort, int | None] = {
     "low": 1024,
     "medium": 8192,
@@ -24,17 +24,17 @@ EFFORT_BUDGETS: Mapping[Effort, int | None] = {
     "max": None,
 }
 
-#: Variables of chat templates that switch thinking: Qwen's, and what other families call it.
+#: Variables of chat templates that switch thinking: Qwen's, and the name in other families.
 _SWITCHES = ("enable_thinking", "thinking")
 _BUDGETS = ("thinking_budget",)
 
 
 @dataclass(frozen=True)
 class ThinkingWish:
-    """What a request says about thinking.
+    """A request's thinking setting.
 
-    on: None leaves it to the template. budget: most tokens of thinking, None: no limit. template_arguments: what
-    is left of chat_template_kwargs when the variables about thinking are taken out.
+    on: None leaves the choice to the template. budget: maximum thinking tokens, None: no limit. template_arguments:
+    chat_template_kwargs without the variables about thinking.
     """
 
     on: bool | None
@@ -49,23 +49,23 @@ def thinking_wish(
     budget: int | None = None,
     template_arguments: Mapping[str, Any] | None = None,
 ) -> ThinkingWish:
-    """One meaning of a request's fields. Raises RequestError for contradictions and values without a meaning.
+    """The setting from a request's fields. Raises RequestError for contradictions and invalid values.
 
-    effort: "none" and "minimal" switch off, the others on, with EFFORT_BUDGETS. switch: an explicit field. budget: a
-    budget of 0 switches off, a larger one on. template_arguments: chat_template_kwargs, as the client sent them;
-    enable_thinking, thinking, thinking_budget and reasoning_effort are understood there too.
+    effort: "none" and "minimal" switch thinking off, the others on, with EFFORT_BUDGETS. switch: an explicit field.
+    budget: 0 switches thinking off, more switches it on. template_arguments: chat_template_kwargs of the client, where
+    enable_thinking, thinking, thinking_budget and reasoning_effort count too.
     """
-    left = dict(template_arguments or {})
+    rest = dict(template_arguments or {})
     switches = {} if switch is None else {"the thinking switch": switch}
     for name in _SWITCHES:
-        if name in left:
-            switches[f"chat_template_kwargs.{name}"] = _bool(left.pop(name), f"chat_template_kwargs.{name}")
+        if name in rest:
+            switches[f"chat_template_kwargs.{name}"] = _bool(rest.pop(name), f"chat_template_kwargs.{name}")
     for name in _BUDGETS:
-        if name in left:
-            inner = _count(left.pop(name), f"chat_template_kwargs.{name}")
+        if name in rest:
+            inner = _count(rest.pop(name), f"chat_template_kwargs.{name}")
             budget = inner if budget is None else budget
-    if "reasoning_effort" in left:
-        inner_effort = left.pop("reasoning_effort")
+    if "reasoning_effort" in rest:
+        inner_effort = rest.pop("reasoning_effort")
         effort = inner_effort if effort is None else effort
     if len(set(switches.values())) > 1:
         raise RequestError(f"{' and '.join(switches)} contradict each other: send one of them")
@@ -76,10 +76,10 @@ def thinking_wish(
     if on is None:
         on = effort_on if budget is None else budget > 0
     if not on:
-        return ThinkingWish(on, None, left)
+        return ThinkingWish(on, None, rest)
     if budget == 0:
         raise RequestError("thinking is switched on with a budget of 0: choose a budget, or switch it off")
-    return ThinkingWish(on, budget if budget is not None else effort_budget, left)
+    return ThinkingWish(on, budget if budget is not None else effort_budget, rest)
 
 
 def _effort(effort: object) -> tuple[bool, int | None]:

@@ -1,7 +1,7 @@
 """/tokenize, /detokenize and /apply-template, in the shapes of vLLM (prompt, messages) and llama.cpp (content).
 
-What looks like an added token in a user's text stays text, as in every prompt here, unless parse_special asks for
-the token. A rendered conversation is therefore given as ids too: its text alone does not tell both apart.
+Text that looks like an added token stays text, as in every prompt here, unless parse_special is set. So the endpoints
+return a rendered conversation as ids, too: its text alone does not distinguish the two.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ router = APIRouter(tags=["tokens"])
 
 
 class Conversation(Body):
-    """What is rendered: the fields of a chat that are part of its prompt."""
+    """The fields of a chat that are part of its prompt."""
 
     model: str | None = None
     messages: list[dict[str, Any]] | None = None
     tools: list[dict[str, Any]] | None = None
     reasoning_effort: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    #: whether the prompt ends with what opens the answer
+    #: whether to end the prompt with the start of the answer
     add_generation_prompt: bool = True
 
 
@@ -39,14 +39,14 @@ class TokenizeBody(Conversation):
 
     content: str | None = None
     prompt: str | None = None
-    #: put the beginning-of-text token in front, where the model has one; default: for prompt, as it is computed
+    #: prepend the beginning-of-text token, if the model has one; default: only for `prompt`, as in generation
     add_special_tokens: bool | None = None
-    #: llama.cpp's word for add_special_tokens
+    #: llama.cpp's name for add_special_tokens
     add_special: bool | None = None
-    #: read added tokens out of the text
+    #: parse added tokens in the text
     parse_special: bool = False
     return_token_strs: bool | None = None
-    #: list {"id", "piece"} instead of ids; a piece that is no UTF-8 is a list of bytes
+    #: list {"id", "piece"} instead of ids; a piece that is not UTF-8 is a list of bytes
     with_pieces: bool = False
 
 
@@ -66,7 +66,7 @@ class DetokenizeBody(Body):
 
 
 class Text(BaseModel):
-    """The same text by both names: vLLM's and llama.cpp's."""
+    """The same text under vLLM's and llama.cpp's names."""
 
     prompt: str
     content: str
@@ -79,7 +79,7 @@ class TemplateBody(Conversation):
 
 
 class RenderedPrompt(BaseModel):
-    """prompt: as a text. tokens: what is computed; only they tell the template's own tokens from a user's text."""
+    """prompt: the text. tokens: its ids; only they distinguish the template's special tokens from user text."""
 
     prompt: str
     tokens: list[int]
@@ -87,7 +87,7 @@ class RenderedPrompt(BaseModel):
 
 @router.post("/tokenize", response_model=Tokens, response_model_exclude_none=True)
 async def tokenize(body: TokenizeBody, request: Request) -> Tokens:
-    """Ids of a text or of a conversation."""
+    """Tokenize a text or a conversation."""
     served = service(request)
     served.check_model(body.model)
     if sum(value is not None for value in (body.content, body.prompt, body.messages)) != 1:
@@ -104,7 +104,7 @@ async def tokenize(body: TokenizeBody, request: Request) -> Tokens:
 
 @router.post("/detokenize")
 async def detokenize(body: DetokenizeBody, request: Request) -> Text:
-    """Text of ids; bytes that are no UTF-8 become U+FFFD."""
+    """Decode ids; bytes that are not UTF-8 become U+FFFD."""
     served = service(request)
     served.check_model(body.model)
     most = served.model.tokenizer.vocab_size
@@ -117,7 +117,7 @@ async def detokenize(body: DetokenizeBody, request: Request) -> Text:
 
 @router.post("/apply-template")
 async def apply_template(body: TemplateBody, request: Request) -> RenderedPrompt:
-    """The prompt that a conversation becomes."""
+    """Render a conversation to its prompt."""
     served = service(request)
     served.check_model(body.model)
     ids = await rendered(served, body)
@@ -125,7 +125,7 @@ async def apply_template(body: TemplateBody, request: Request) -> RenderedPrompt
 
 
 async def rendered(served: Service, body: Conversation) -> list[int]:
-    """Ids of the conversation's prompt. Raises ApiError."""
+    """Token ids of the conversation's prompt. Raises ApiError."""
     wish = thinking_wish(effort=body.reasoning_effort, template_arguments=body.chat_template_kwargs)
     prompt = await served.render(
         ChatRequest(
@@ -135,7 +135,7 @@ async def rendered(served: Service, body: Conversation) -> list[int]:
             template_arguments=wish.template_arguments,
         )
     )
-    # The last boundary is the end of the last message, before what opens the answer.
+    # The last boundary is the end of the last message, before the start of the answer.
     return list(prompt.tokens if body.add_generation_prompt else prompt.tokens[: prompt.boundaries[-1]])
 
 
@@ -144,10 +144,10 @@ def text_ids(served: Service, body: TokenizeBody) -> list[int]:
     text = body.content if body.content is not None else body.prompt
     assert text is not None
     ids = tokenizer.encode(text, allow_special=body.parse_special)
-    wanted = body.add_special_tokens if body.add_special_tokens is not None else body.add_special
-    if wanted is None:
-        wanted = body.prompt is not None
-    if wanted and tokenizer.add_bos and tokenizer.bos_id is not None:
+    add_bos = body.add_special_tokens if body.add_special_tokens is not None else body.add_special
+    if add_bos is None:
+        add_bos = body.prompt is not None
+    if add_bos and tokenizer.add_bos and tokenizer.bos_id is not None:
         ids = [tokenizer.bos_id, *ids]
     return ids
 

@@ -1,4 +1,4 @@
-"""Checks of a request's tools that hold for every API, made before any work."""
+"""Validate a request's tools, for every API, before any work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 def check_tools(request: ChatRequest, limits: Limits) -> None:
-    """Names are valid and unique, parameters are object schemas within the limits, tool_choice can be honoured.
+    """Check that names are valid and unique, parameters are object schemas within the limits, and tool_choice works.
 
     Raises ApiError (400) that names the tool.
     """
@@ -44,7 +44,7 @@ def check_tools(request: ChatRequest, limits: Limits) -> None:
 
 
 def check_schema(schema: Any, where: str, limits: Limits, *, of_object: bool = True) -> None:
-    """A JSON schema within the limits; None is no schema."""
+    """Check that a JSON schema is within the limits; None means no schema. Raises ApiError."""
     if schema is None:
         return
     if not isinstance(schema, Mapping):
@@ -59,7 +59,7 @@ def check_schema(schema: Any, where: str, limits: Limits, *, of_object: bool = T
 
 
 def depth(value: Any) -> int:
-    """Levels of nested objects and lists. Not recursive: the depth may be hostile."""
+    """Levels of nested objects and lists. Not recursive, because the depth may be hostile."""
     deepest, level = 0, [value]
     while level:
         below: list[Any] = []

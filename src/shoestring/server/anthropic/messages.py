@@ -1,6 +1,6 @@
 """Anthropic's Messages API: /v1/messages and /v1/messages/count_tokens.
 
-requests.py and wire.py translate.
+requests.py translates requests, wire.py answers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def create_message(body: api.MessagesBody, request: Request) -> Any:
 
 @router.post(f"{_PATH}/count_tokens")
 async def count_tokens(body: api.CountTokensBody, request: Request) -> api.TokensCount:
-    """Tokens of the prompt that these messages become."""
+    """Count the tokens of the prompt for these messages."""
     served = service(request)
     served.check_model(body.model)
     return api.TokensCount(input_tokens=await served.count_tokens(chat_request(body)))

@@ -1,7 +1,7 @@
-"""From an Anthropic request to ours: its blocks become the messages that chat templates expect, in their order.
+"""Translate Anthropic requests to ours: blocks become the messages that chat templates expect, in the same order.
 
-What the models cannot see (images, tools that the API would run itself) is refused by name. Left out are only
-redacted thinking, which nobody here can read, and Claude Code's billing line.
+It refuses by name what the models cannot use (images, tools that the API would run itself). It drops only redacted
+thinking, which cannot be read here, and Claude Code's billing line.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from shoestring.server.errors import bad_request
 from shoestring.server.request import ChatRequest, Constraint, GenerationOptions, ToolChoice
 from shoestring.server.thinking import ThinkingWish, thinking_wish
 
-#: Claude Code writes this in front of its system prompt, with a number that changes with each request: nothing
-#: behind it could ever come from the cache.
+#: Claude Code puts this line in front of its system prompt. It contains a number that changes with each request, so
+#: nothing after it could come from the cache.
 _BILLING = re.compile(r"\Ax-anthropic-billing-header:[^\n]*\n?")
 
 Message = dict[str, Any]
 
 
 def chat_request(body: api.CountTokensBody, client: str = "") -> ChatRequest:
-    """The conversation that a body asks to be answered or counted. Raises ApiError, RequestError."""
+    """The conversation to answer or to count. Raises ApiError, RequestError."""
     wish = thinking(body)
     tools = [_tool(tool) for tool in body.tools or ()]
     choice = body.tool_choice or api.ToolChoice(type="auto")
@@ -39,7 +39,7 @@ def chat_request(body: api.CountTokensBody, client: str = "") -> ChatRequest:
 
 
 def thinking(body: api.CountTokensBody) -> ThinkingWish:
-    """As the API means it: off where nothing is said, since a client that did not ask expects a text first."""
+    """The thinking settings of a request. Default: off, since clients that do not ask expect text first."""
     effort = body.output_config.effort if body.output_config else None
     match body.thinking:
         case api.ThinkingEnabled(budget_tokens=budget):
@@ -104,7 +104,7 @@ def _tool_choice(choice: api.ToolChoice, has_tools: bool) -> ToolChoice:
 
 
 def messages(body: api.CountTokensBody) -> list[Message]:
-    """The conversation in OpenAI's shape. Raises ApiError for blocks that cannot be shown to the model."""
+    """The conversation in OpenAI's shape. Raises ApiError for blocks that the model cannot read."""
     if not body.messages:
         raise bad_request("messages is empty: give at least one with the role 'user'", param="messages")
     if body.messages[-1].role == "assistant":
@@ -112,10 +112,10 @@ def messages(body: api.CountTokensBody) -> list[Message]:
             "the last message is the assistant's: continuing it (prefill) is not supported, end with a user message",
             param="messages",
         )
-    found: list[Message] = []
+    converted: list[Message] = []
     system = _system(body.system)
     if system is not None:
-        found.append({"role": "system", "content": system})
+        converted.append({"role": "system", "content": system})
     tool_names = {
         block.id: block.name for message in body.messages for block in message.content if isinstance(block, api.ToolUse)
     }
@@ -124,29 +124,31 @@ def messages(body: api.CountTokensBody) -> list[Message]:
         blocks = _blocks(message.content, where)
         match message.role:
             case "user":
-                found += _user(blocks, tool_names, where)
+                converted += _user(blocks, tool_names, where)
             case "assistant":
-                found += _assistant(blocks, where)
+                converted += _assistant(blocks, where)
             case "system":
-                _remind(found, _joined(blocks, where))
-    return found
+                _remind(converted, _joined(blocks, where))
+    return converted
 
 
-def _remind(found: list[Message], text: str) -> None:
-    """What Claude Code says as the system in the middle of a conversation, where templates know users only: it joins
-    the user's message before it, in the tags that the same program uses inside of those."""
-    if not found:
-        found.append({"role": "system", "content": text})
+def _remind(converted: list[Message], text: str) -> None:
+    """Append a system message from the middle of a conversation, where templates allow only users.
+
+    Claude Code sends these. The text joins the user message before it, in the tags that the same program uses there.
+    """
+    if not converted:
+        converted.append({"role": "system", "content": text})
         return
     reminder = f"<system-reminder>\n{text}\n</system-reminder>"
-    if found[-1]["role"] == "user":
-        found[-1] = {**found[-1], "content": f"{found[-1]['content']}\n{reminder}"}
+    if converted[-1]["role"] == "user":
+        converted[-1] = {**converted[-1], "content": f"{converted[-1]['content']}\n{reminder}"}
     else:
-        found.append({"role": "user", "content": reminder})
+        converted.append({"role": "user", "content": reminder})
 
 
 def _system(system: str | Sequence[api.Text] | None) -> str | None:
-    """Its blocks a line each; None: there is nothing to say."""
+    """The system prompt, blocks joined by line breaks; None if it is empty."""
     texts = [system] if isinstance(system, str) else [block.text for block in system or ()]
     if texts:
         texts[0] = _BILLING.sub("", texts[0])
@@ -167,13 +169,13 @@ def _supported(block: Any, where: str) -> None:
 
 
 def _user(blocks: Iterable[Any], tool_names: Mapping[str, str], where: str) -> list[Message]:
-    """Texts and tool results in their order; texts that stand together are one message."""
-    found: list[Message] = []
+    """Texts and tool results in order; adjacent texts become one message."""
+    converted: list[Message] = []
     texts: list[str] = []
 
     def flush() -> None:
         if texts:
-            found.append({"role": "user", "content": "\n".join(texts)})
+            converted.append({"role": "user", "content": "\n".join(texts)})
             texts.clear()
 
     for block in blocks:
@@ -182,11 +184,11 @@ def _user(blocks: Iterable[Any], tool_names: Mapping[str, str], where: str) -> l
                 texts.append(text)
             case api.ToolResult():
                 flush()
-                found.append(_tool_result(block, tool_names, where))
+                converted.append(_tool_result(block, tool_names, where))
             case _:
                 raise _misplaced(block, "user", where)
     flush()
-    return found
+    return converted
 
 
 def _tool_result(block: api.ToolResult, tool_names: Mapping[str, str], where: str) -> Message:
@@ -204,15 +206,15 @@ def _tool_result(block: api.ToolResult, tool_names: Mapping[str, str], where: st
 
 
 def _assistant(blocks: Iterable[Any], where: str) -> list[Message]:
-    """One message holds thinking, then text, then calls; where blocks come in another order a further one begins."""
-    found: list[Message] = []
+    """A message holds thinking, then text, then calls; blocks in another order start a new message."""
+    converted: list[Message] = []
     message: Message = {}
 
     def begin_unless(*later: str) -> Message:
         nonlocal message
         if not message or any(key in message for key in later):
             message = {"role": "assistant"}
-            found.append(message)
+            converted.append(message)
         return message
 
     for block in blocks:
@@ -228,9 +230,9 @@ def _assistant(blocks: Iterable[Any], where: str) -> list[Message]:
                 continue
             case _:
                 raise _misplaced(block, "assistant", where)
-    for message in found:
+    for message in converted:
         message.setdefault("content", "")
-    return found
+    return converted
 
 
 def _append(message: Message, key: str, text: str) -> None:

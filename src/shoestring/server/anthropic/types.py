@@ -1,6 +1,6 @@
-"""Anthropic's Messages API as types: what a request may hold, and what an answer consists of.
+"""Types of Anthropic's Messages API: the fields of requests and answers, and which fields are refused by name.
 
-Owns the fields and which of them are refused by name; what they mean to us is messages.py.
+requests.py defines what they mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PlainText = Annotated[str, Tag("text")]
 
 
 class CacheControl(Loose):
-    """Accepted: every prompt is cached anyway."""
+    """Accepted without effect: every prompt is cached anyway."""
 
     type: Literal["ephemeral"] = "ephemeral"
 
@@ -27,7 +27,7 @@ class Text(Body):
     type: Literal["text"]
     text: str
     cache_control: CacheControl | None = None
-    #: what an answer of the API carries, sent back
+    #: part of the API's answers, which clients send back
     citations: list[Any] | None = Field(default=None, max_length=0)
 
 
@@ -38,7 +38,7 @@ class Thinking(Body):
 
 
 class RedactedThinking(Body):
-    """Thinking that only its own author can read: accepted, and left out."""
+    """Thinking that only Anthropic can read: accepted and dropped."""
 
     type: Literal["redacted_thinking"]
     data: str
@@ -63,7 +63,7 @@ class ToolResult(Body):
 
 
 class Unsupported(Loose):
-    """A block of a kind that the API knows and we do not; refused with its name by messages.py."""
+    """A kind of block that the API has and we do not; requests.py refuses it by name."""
 
     type: Literal[
         "image",
@@ -117,7 +117,7 @@ class Tool(Body):
 
 
 class ServerTool(Loose):
-    """web_search_20250305, bash_20250124 and the like; refused with its type by messages.py."""
+    """web_search_20250305, bash_20250124 and the like; requests.py refuses them by type."""
 
     type: str
     name: str = ""
@@ -172,7 +172,7 @@ class OutputConfig(Body):
 
 
 class Edit(Loose):
-    #: templates leave old thinking out by themselves; other edits would change the prompt
+    #: templates drop old thinking by themselves; other edits would change the prompt
     type: Literal["clear_thinking_20251015"]
 
 
@@ -196,7 +196,7 @@ class CountTokensBody(Body):
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
     context_management: ContextManagement | None = None
-    # without effect on an answer
+    # accepted, no effect on the answer
     cache_control: CacheControl | None = None
     speed: Literal["standard", "fast"] | None = None
     user_profile_id: str | None = None
@@ -212,7 +212,7 @@ class MessagesBody(CountTokensBody):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
-    # without effect on an answer
+    # accepted, no effect on the answer
     metadata: dict[str, Any] | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
     inference_geo: str | None = None
@@ -255,7 +255,7 @@ class MessageUsage(BaseModel):
 
     input_tokens: int
     cache_read_input_tokens: int
-    #: always 0: what a prompt adds to the cache is not told apart
+    #: always 0: tokens that a prompt adds to the cache are not counted separately
     cache_creation_input_tokens: int = 0
     output_tokens: int
     output_tokens_details: OutputTokensDetails | None = None

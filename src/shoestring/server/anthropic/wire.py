@@ -1,6 +1,6 @@
-"""From the service's items to Anthropic's events, and from events to a whole message.
+"""Convert the service's items to Anthropic's events, and events to a complete message.
 
-An answer that is not streamed is put together from the same events, so both are one answer.
+An answer that is not streamed is built from the same events, so both forms agree.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _DELTAS = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta"
 
 
 class MessageEvents:
-    """The events of one answer, in the order that clients rely on: start, blocks one after the other, delta, stop.
+    """The events of one answer, in the order that clients rely on: start, one block after the other, delta, stop.
 
-    show_thinking False: thinking blocks come with an empty text.
+    show_thinking False: send thinking blocks with empty text.
     """
 
     def __init__(self, id: str, model: str, *, show_thinking: bool = True) -> None:
@@ -36,13 +36,13 @@ class MessageEvents:
         self._model = model
         self._show_thinking = show_thinking
         self._blocks = 0
-        #: kind of the block that is open
+        #: kind of the open block
         self._open: str | None = None
         self._prompt = {"input_tokens": 0, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
         self._finished = Finished(0, "stop")
 
     def take(self, item: StreamItem) -> list[dict[str, Any]]:
-        """The events that an item of the service amounts to, perhaps none."""
+        """Convert an item of the service to events, perhaps none."""
         match item:
             case Started():
                 return [self._start(item)]
@@ -50,7 +50,7 @@ class MessageEvents:
                 prefill = {"computed": item.computed, "prompt_tokens": item.prompt_tokens}
                 return [{"type": "ping", "prefill": prefill}]
             case Delta():
-                return [made for event in item.events for made in self._event(event)]
+                return [entry for event in item.events for entry in self._event(event)]
             case Finished():
                 self._finished = item
                 return self._close()
@@ -124,12 +124,12 @@ class MessageEvents:
 
 
 def event_text(event: Mapping[str, Any]) -> str:
-    """A server-sent event with its name, without which clients drop it."""
+    """A server-sent event with its name; clients drop events without one."""
     return f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
 
 
 def assembled(events: Iterable[Mapping[str, Any]]) -> api.AnswerMessage:
-    """The message that a client puts together from the events."""
+    """The message that a client builds from the events."""
     message: dict[str, Any] = {}
     arguments: dict[int, str] = {}
     for event in events:
@@ -153,7 +153,7 @@ def assembled(events: Iterable[Mapping[str, Any]]) -> api.AnswerMessage:
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    """An object; {} for arguments that max_tokens has cut off, as stop_reason tells."""
+    """Parse arguments; {} if max_tokens cut them off (see stop_reason)."""
     try:
         value = json.loads(text)
     except ValueError:

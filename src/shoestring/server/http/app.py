@@ -1,4 +1,4 @@
-"""The application: routers, what stands in front of them, and what becomes of errors."""
+"""Build the ASGI application: routers, middleware and error handlers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROUTES = (chat, models, health, metrics, completions, messages, ollama, tokenize
 
 
 def create_app(service: Service, settings: Settings | None = None, log: Observer | None = None) -> FastAPI:
-    """The server as an ASGI application. Its lifespan starts and closes the service. log: is told every request."""
+    """The server as an ASGI application. Its lifespan starts and closes the service. log: called for every request."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -43,13 +43,13 @@ def create_app(service: Service, settings: Settings | None = None, log: Observer
         service.close()
 
     settings = settings or Settings()
-    # The documentation pages of FastAPI load scripts from elsewhere; openapi.json is served.
+    # FastAPI's documentation pages load scripts from other sites, so only openapi.json is served.
     app = FastAPI(title="Shoestring", version=shoestring.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service, app.state.settings, app.state.metrics = service, settings, Metrics()
     for routes in ROUTES:
         app.include_router(routes.router)
     _handle_errors(app)
-    # The last one added stands in front.
+    # The middleware added last runs first.
     app.add_middleware(BodyLimits, limits=settings.limits)
     app.add_middleware(AccessControl, settings=settings, keys=all_keys(settings))
     observers: list[Observer] = [app.state.metrics, *([] if log is None else [log])]
@@ -78,9 +78,9 @@ def _handle_errors(app: FastAPI) -> None:
             message = f"there is no endpoint {request.url.path}"
         elif error.status_code == 405:
             message = f"{request.url.path} does not support {request.method}"
-        told = ApiError(error.status_code, message, "not_found" if error.status_code == 404 else "invalid_request")
-        told.headers = dict(error.headers or {})
-        return await refused(request, told)
+        api_error = ApiError(error.status_code, message, "not_found" if error.status_code == 404 else "invalid_request")
+        api_error.headers = dict(error.headers or {})
+        return await refused(request, api_error)
 
     @app.exception_handler(ClientGoneError)
     async def gone(request: Request, error: ClientGoneError) -> Response:
@@ -92,7 +92,7 @@ def _handle_errors(app: FastAPI) -> None:
 
 
 def validation_error(errors: Any) -> ApiError:
-    """What pydantic found, the first thing first: where, what."""
+    """The first error that pydantic reports: where and what."""
     first = errors[0]
     place = [str(part) for part in first["loc"] if part != "body"]
     where = ".".join(part for part in place if not part.startswith(("function-", "tagged-")))

@@ -1,8 +1,8 @@
-"""Who may ask: API keys, and the names under which a server on this machine may be reached.
+"""Access control: API keys, and the host names that a server on this machine accepts.
 
-A page in a browser can send requests to a server on the same machine, and with a name of its own that leads there
-(DNS rebinding) even read the answers. So, without keys, only requests that name this machine are served, and none
-that come from another site's page.
+A web page can send requests to a server on the same machine and, with a host name that resolves to it (DNS rebinding),
+even read the answers. So without keys, the server accepts only requests that name this machine, and none from pages of
+other sites.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from shoestring.server.http.error_responses import send_error
 from shoestring.server.http.exposure import is_loopback
 from shoestring.server.http.settings import Settings
 
-#: Served without a key: the page asks for one itself, watchers ask whether we live.
+#: Served without a key: the page asks for one itself, and monitors check health.
 OPEN_PATHS = frozenset({"/", "/health", "/health/live", "/health/ready", "/openapi.json", "/favicon.ico"})
 OPEN_PREFIX = "/page/"
 
 
 class AccessControl:
-    """ASGI middleware: 401 without a key that is known, 403 for foreign hosts and origins."""
+    """ASGI middleware: 401 without a valid key, 403 for other hosts and origins."""
 
     def __init__(self, app: ASGIApp, settings: Settings, keys: Sequence[str]) -> None:
         self._app = app
         self._keys = tuple(key.encode() for key in keys)
-        # Who has a key may come by any name; so may everybody once a network was let in on purpose.
+        # With keys, or once other machines are allowed, any host name is accepted.
         self._local_only = not keys and is_loopback(settings.host)
         self._hosts = frozenset({"localhost", *(host.lower() for host in settings.allow_hosts)})
 
@@ -55,19 +55,19 @@ class AccessControl:
         path = scope["path"]
         if not self._keys or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
             return None
-        given = _given_key(headers)
-        if given is None:
+        key = _given_key(headers)
+        if key is None:
             what = "an API key is required: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
             return ApiError(401, what, "missing_api_key", headers={"WWW-Authenticate": "Bearer"})
-        if not self._known(given.encode("utf-8", "replace")):
+        if not self._known(key.encode("utf-8", "replace")):
             return ApiError(401, "the API key is not valid", "invalid_api_key")
-        scope.setdefault("state", {})["api_key"] = hashlib.sha256(given.encode("utf-8", "replace")).hexdigest()[:16]
+        scope.setdefault("state", {})["api_key"] = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:16]
         return None
 
-    def _known(self, given: bytes) -> bool:
-        """Every key is compared, and each in a time that does not tell how much of it is right."""
-        found = [hmac.compare_digest(given, key) for key in self._keys]
-        return any(found)
+    def _known(self, sent: bytes) -> bool:
+        """Compare all keys, each in constant time."""
+        matches = [hmac.compare_digest(sent, key) for key in self._keys]
+        return any(matches)
 
     def _is_ours(self, host: str) -> bool:
         name = _name(host)
@@ -82,7 +82,7 @@ def _given_key(headers: Headers) -> str | None:
 
 
 def _name(host: str) -> str:
-    """A Host header without its port."""
+    """The host of a Host header, without the port."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()

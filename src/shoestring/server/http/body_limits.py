@@ -1,4 +1,4 @@
-"""Bodies: not larger than allowed, not slower, and read as JSON."""
+"""Middleware: limits the size (413) and upload time (408) of request bodies, and treats them as JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from shoestring.server.errors import ApiError
 from shoestring.server.http.error_responses import send_error
 from shoestring.server.limits import Limits
 
-#: What programs mean whatever type they name (curl -d names a form's); pages of browsers have to name it, since
-#: a page of another site cannot without asking first.
+#: Programs mean JSON whatever type they send (curl -d sends a form's). Pages must send this type, which a page of another
+#: site cannot do without a preflight request.
 _JSON = (b"content-type", b"application/json")
 
 
 class BodyLimits:
-    """ASGI middleware: 413 for a body that is too large, told or found, 408 for one that does not come."""
+    """ASGI middleware: 413 for a body that is too large, by its header or its bytes; 408 for one that is too slow."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
@@ -29,8 +29,8 @@ class BodyLimits:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        told = headers.get("content-length", "0")
-        if told.isdigit() and int(told) > self._limits.body_bytes:
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._limits.body_bytes:
             await send_error(scope, send, ApiError(413, self._too_large(), "body_too_large"))
             return
         if headers.get("origin") is None and scope["method"] == "POST":
@@ -42,7 +42,7 @@ class BodyLimits:
 
 
 class _Bounded:
-    """`receive` with both limits; what comes behind the body (a disconnect) passes."""
+    """`receive` with both limits; messages after the body (a disconnect) pass through."""
 
     def __init__(self, receive: Receive, limits: Limits, too_large: str) -> None:
         self._receive = receive

@@ -1,4 +1,4 @@
-"""What endpoints need of the application that they run in."""
+"""Access to the application's service and settings for endpoints."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def settings(request: Request) -> Settings:
 
 
 def client(request: Request) -> str:
-    """Between whom the engine is fair: the key that was shown, else the address."""
+    """The client for the engine's fair scheduling: its API key, else its address."""
     key = getattr(request.state, "api_key", "")
     return f"key:{key}" if key else f"address:{request.client.host if request.client else ''}"

@@ -1,4 +1,4 @@
-"""Errors that are told before a request reaches any endpoint."""
+"""Error responses sent by middleware, before routing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shoestring.server.http import record
 
 
 async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
-    """A whole response; the connection is closed, since the body was not read."""
+    """Send a complete error response, and close the connection, because the body was not read."""
     record.current().failure = error.message
     body = error_json(scope["path"], error).encode("utf-8", "replace")
     headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}

@@ -1,4 +1,4 @@
-"""Who can reach the server and with which keys, as the settings say. Needs none of the server's packages."""
+"""Who can reach the server, and with which keys. Needs none of the server's packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoestring.server.http.settings import Settings
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to bind is reached from this machine only."""
+    """Whether an address is reachable only from this machine."""
     if host == "localhost":
         return True
     try:
@@ -21,7 +21,7 @@ def is_loopback(host: str) -> bool:
 
 
 def all_keys(settings: Settings) -> tuple[str, ...]:
-    """Keys of the settings and of their file. Raises RequestError for a file that cannot be read or has none."""
+    """All keys of the settings and their file. Raises RequestError for a file that is unreadable or empty."""
     if settings.api_key_file is None:
         return settings.api_keys
     path = Path(settings.api_key_file).expanduser()
@@ -36,7 +36,7 @@ def all_keys(settings: Settings) -> tuple[str, ...]:
 
 
 def check_exposure(settings: Settings, keys: Sequence[str]) -> None:
-    """Raises RequestError where others could reach a server without a key and nobody has said so aloud."""
+    """Raise RequestError if other machines could reach the server without a key and --no-auth is not set."""
     if keys and settings.no_auth:
         raise RequestError("--no-auth and --api-key contradict each other: give one of them")
     if not keys and not settings.no_auth and not is_loopback(settings.host):
@@ -46,7 +46,7 @@ def check_exposure(settings: Settings, keys: Sequence[str]) -> None:
 
 
 def access(settings: Settings, keys: Sequence[str]) -> str:
-    """Who may use the server."""
+    """One line: who may use the server."""
     who = "this machine only" if is_loopback(settings.host) else f"any machine that reaches {settings.host}"
     if not keys:
         return f"{who}, no key"

@@ -1,7 +1,7 @@
-"""Body: what the request bodies of every API have in common.
+"""Body: the base of all request bodies.
 
-Types are strict ("5" is no number), and nothing is ignored: a field that is neither honoured nor known to be
-harmless is refused by its name. `refused` gives the reason where there is more to say than that it is unknown.
+Types are strict ("5" is not a number) and no field is ignored: a field that is neither supported nor known to be
+harmless is refused by name. `refused` gives the reason, where there is more to say than "unknown".
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class Body(BaseModel):
 
 
 def text_or_list(value: Any) -> str:
-    """For pydantic's Discriminator: the tag of a field that is a text or a list, so that one error is told, not two."""
+    """A pydantic Discriminator for a string or a list, so that pydantic reports one error instead of two."""
     return "text" if isinstance(value, str) else "list"
 
 
 def list_or_text(value: Any) -> str:
-    """The same for a field where an error about a text is the likelier to help."""
+    """The same, for fields where an error about a string helps more."""
     return "list" if isinstance(value, list) else "text"
 
 
 class Loose(BaseModel):
-    """An object of which only the named fields matter; further ones are accepted and have no effect."""
+    """An object that accepts unknown fields without effect."""
 
     model_config = ConfigDict(extra="ignore", strict=True, protected_namespaces=())

@@ -1,4 +1,4 @@
-"""/health: whether the process lives, and whether it takes requests."""
+"""/health: whether the process is alive, and whether it accepts requests."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ router = APIRouter(tags=["server"])
 
 @router.get("/health/live")
 async def live() -> dict[str, str]:
-    """200 as long as the event loop answers."""
+    """200 while the event loop responds."""
     return {"status": "ok"}
 
 
 @router.get("/health", response_model=None)
 @router.get("/health/ready", response_model=None)
 async def ready(request: Request) -> Response:
-    """200 when requests are taken, 503 when the server shuts down or its engine has ended."""
+    """200 while the server accepts requests; 503 when it shuts down or its engine has stopped."""
     service = dependencies.service(request)
     if service.ready:
         state, status = "ok", 200
     else:
         state, status = ("shutting down" if service.closing else "the engine has stopped"), 503
-    told = {"status": state, "model": service.info.id, "running": service.running, "waiting": service.waiting}
-    return JSONResponse(told, status)
+    body = {"status": state, "model": service.info.id, "running": service.running, "waiting": service.waiting}
+    return JSONResponse(body, status)

@@ -1,4 +1,4 @@
-"""/metrics for Prometheus: what requests took, and the state of the engine when it is asked."""
+"""/metrics for Prometheus: counters and timings of requests, and the engine's current state."""
 
 from __future__ import annotations
 
@@ -24,44 +24,46 @@ _WHOLE = (0.1, 0.5, 1, 5, 15, 60, 300, 1800)
 
 
 class Metrics:
-    """Counters and histograms of one server. An observer of records."""
+    """Counters and histograms of one server; an observer of records."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self._requests = Counter("shoestring_requests", "Requests.", ["endpoint", "status"], registry=registry)
-        self._prompt = Counter("shoestring_prompt_tokens", "Tokens of prompts, cached ones too.", registry=registry)
-        self._cached = Counter("shoestring_cached_tokens", "Prompt tokens not computed again.", registry=registry)
+        self._prompt = Counter("shoestring_prompt_tokens", "Prompt tokens, including cached ones.", registry=registry)
+        self._cached = Counter("shoestring_cached_tokens", "Prompt tokens served from the cache.", registry=registry)
         self._generated = Counter("shoestring_generated_tokens", "Tokens generated.", registry=registry)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"shoestring_{name}_seconds", text, buckets=buckets, registry=registry)
 
-        self._first = histogram("time_to_first_token", "From a request's arrival to its first token.", _FIRST_TOKEN)
-        self._gaps = histogram("inter_token", "Between two tokens of an answer.", _GAPS)
-        self._whole = histogram("request", "From a generating request's arrival to its end.", _WHOLE)
+        self._first = histogram(
+            "time_to_first_token", "Time from a request's arrival to its first token.", _FIRST_TOKEN
+        )
+        self._gaps = histogram("inter_token", "Time between two tokens of an answer.", _GAPS)
+        self._whole = histogram("request", "Time from a generating request's arrival to its end.", _WHOLE)
 
-    def __call__(self, kept: Record) -> None:
-        self._requests.labels(kept.endpoint, str(kept.status or 499)).inc()
-        if not kept.generates:
+    def __call__(self, entry: Record) -> None:
+        self._requests.labels(entry.endpoint, str(entry.status or 499)).inc()
+        if not entry.generates:
             return
-        self._prompt.inc(kept.prompt_tokens if kept.admitted else 0)
-        self._cached.inc(kept.cached_tokens)
-        self._generated.inc(kept.output_tokens)
-        self._whole.observe(kept.total_seconds)
-        if kept.first_token_seconds is not None:
-            self._first.observe(kept.first_token_seconds)
-        for gap in kept.gaps:
+        self._prompt.inc(entry.prompt_tokens if entry.admitted else 0)
+        self._cached.inc(entry.cached_tokens)
+        self._generated.inc(entry.output_tokens)
+        self._whole.observe(entry.total_seconds)
+        if entry.first_token_seconds is not None:
+            self._first.observe(entry.first_token_seconds)
+        for gap in entry.gaps:
             self._gaps.observe(gap)
 
 
 class _State(Collector):
-    """Gauges of one moment."""
+    """Gauges of the current moment."""
 
     def __init__(self, running: int, waiting: int, queue: int, counts: Counts | None) -> None:
         self._gauges = {
-            "requests_running": ("Requests that the engine works on.", running),
-            "requests_waiting": ("Requests that wait for a place.", waiting),
-            "queue_limit": ("Requests that may wait; more are refused with 429.", queue),
+            "requests_running": ("Requests that the engine is processing.", running),
+            "requests_waiting": ("Requests that wait to be admitted.", waiting),
+            "queue_limit": ("Maximum waiting requests; more get 429.", queue),
         }
         self._counts = counts
 
@@ -72,7 +74,7 @@ class _State(Collector):
         if counts is None:
             return
         for kind, text in (
-            ("global_pages", "Pages of keys and values of the whole past."),
+            ("global_pages", "Pages of keys and values of layers that attend to the whole past."),
             ("chunk_pages", "Pages of chunk-local layers."),
             ("slots", "Slots of recurrent state."),
         ):
@@ -81,15 +83,17 @@ class _State(Collector):
             for state, demand in states.items():
                 family.add_metric([state], getattr(demand, kind))
             yield family
-        yield GaugeMetricFamily("shoestring_cache_bytes", "Bytes kept for later requests.", value=counts.cached_bytes)
+        yield GaugeMetricFamily(
+            "shoestring_cache_bytes", "Size of the prefix cache in bytes.", value=counts.cached_bytes
+        )
 
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     """Counters, histograms and gauges in Prometheus' text format."""
     service = dependencies.service(request)
-    kept: Metrics = request.app.state.metrics
+    counters: Metrics = request.app.state.metrics
     now = CollectorRegistry()
     now.register(_State(service.running, service.waiting, service.queue, await service.counts()))
-    text = generate_latest(kept.registry) + generate_latest(now)
+    text = generate_latest(counters.registry) + generate_latest(now)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

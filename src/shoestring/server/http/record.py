@@ -1,6 +1,6 @@
-"""Record: what is remembered of one request, for its log line and for the metrics.
+"""Record: facts about one request, for its log line and the metrics.
 
-The middleware in log.py opens one, endpoints and the service write into it, and it is told when the response ends.
+The middleware in log.py opens and closes it; endpoints and the service write into it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Record:
-    """Times are of time.perf_counter(), in seconds; 0: not reached."""
+    """Facts about one request. Times are from time.perf_counter(), in seconds; 0: not reached."""
 
     method: str = ""
     endpoint: str = ""
@@ -22,7 +22,7 @@ class Record:
     first_token: float = 0.0
     last_token: float = 0.0
     ended: float = 0.0
-    #: whether a model was asked: other requests get no tokens in their line
+    #: whether the request generates: log lines of other requests have no tokens
     generates: bool = False
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -43,15 +43,15 @@ class Record:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Of the answer, without the wait for its first token."""
+        """Speed of the answer after its first token."""
         spent = self.last_token - self.first_token
         return (self.output_tokens - 1) / spent if self.output_tokens > 1 and spent > 0 else None
 
 
-#: of the request that runs in this task
+#: the record of this task's request
 CURRENT: ContextVar[Record | None] = ContextVar("record", default=None)
 
 
 def current() -> Record:
-    """The record of this task's request, or a fresh one where nobody keeps any."""
+    """The record of this task's request, or a new one outside of requests."""
     return CURRENT.get() or Record()

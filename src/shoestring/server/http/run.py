@@ -1,6 +1,6 @@
-"""The running server: a socket that is bound before the model is loaded, uvicorn on it, and an orderly end.
+"""Run the server: uvicorn on a socket that was bound before the model was loaded, and a graceful shutdown.
 
-The first SIGTERM or Ctrl-C refuses new requests and lets running answers finish, the second ends at once.
+The first SIGTERM or Ctrl-C refuses new requests and lets running answers finish; the second stops at once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from shoestring.server.http.log import RequestLog, quiet_libraries
 from shoestring.server.http.settings import Settings
 from shoestring.server.service import Service
 
-#: A connection whose request has not come whole by then is closed.
+#: A connection that has not sent a complete request head by then is closed.
 HEADER_SECONDS = 30.0
 
 
 def serve(service: Service, settings: Settings, listening: socket.socket) -> None:
-    """Serve until a signal says to end."""
+    """Serve until a signal stops the server."""
     quiet_libraries()
     app = create_app(service, settings, RequestLog(as_json=settings.json_log))
     config = uvicorn.Config(
@@ -40,7 +40,7 @@ def serve(service: Service, settings: Settings, listening: socket.socket) -> Non
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn's server, which stays reachable while running answers finish, so that it can refuse new ones."""
+    """uvicorn's server that stays reachable while running answers finish, so that it can refuse new requests."""
 
     def __init__(self, config: uvicorn.Config, service: Service, timeout_seconds: float) -> None:
         super().__init__(config)
@@ -66,7 +66,7 @@ class DrainingServer(uvicorn.Server):
 
 
 class Patient(H11Protocol):
-    """HTTP/1.1 whose patience ends: a connection that sends no whole request head in time is closed."""
+    """HTTP/1.1 that closes a connection which does not send a complete request head in time."""
 
     _late: asyncio.TimerHandle | None = None
 

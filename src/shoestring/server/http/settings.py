@@ -1,7 +1,7 @@
 """Settings of the server: each an option of `serve`, a variable SHOESTRING_*, and a key of a TOML file.
 
-A flag wins over the environment, that over the file, that over the default. Names that are not known are refused,
-with the ones that come near. Needs none of the server's packages, so that `doctor` can tell about them.
+Flags override the environment, the environment overrides the file, the file overrides the defaults. Unknown names are
+errors that suggest similar ones. Needs none of the server's packages, so that `doctor` can report them missing.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ Source = Literal["flag", "environment", "file", "default"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What `shoestring serve` is told. None: decided by what the machine and the model have."""
+    """Settings of `shoestring serve`. None: chosen from the machine and the model."""
 
     #: a .gguf file, a folder, a Hub name; None: the demo model
     model: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
-    #: bytes that the whole process may take
+    #: maximum bytes of the whole process
     memory: int | None = None
-    #: most tokens of a request
+    #: maximum tokens per request
     context: int | None = None
-    #: requests that run at once
+    #: maximum requests that run at once
     parallel: int | None = None
-    #: bytes for what earlier requests computed
+    #: bytes for the prefix cache
     cache_memory: int | None = None
     threads: int | None = None
     kv_type: Literal["f16", "f32"] = "f16"
-    #: requests that may wait
+    #: maximum waiting requests
     queue: int = 64
     api_keys: tuple[str, ...] = ()
     #: one key a line; lines that begin with # are comments
     api_key_file: str | None = None
     no_auth: bool = False
-    #: further names under which the server may be reached, beside localhost
+    #: host names to accept in addition to localhost
     allow_hosts: tuple[str, ...] = ()
-    #: what the model is called; None: after its file
+    #: name of the model for clients; None: from its file
     model_name: str | None = None
-    #: further names that requests may use; "*": any
+    #: other names that requests may use; "*": any
     aliases: tuple[str, ...] = ()
     json_log: bool = False
-    #: seconds that running answers get when the server is told to end
+    #: seconds for running answers to finish on shutdown
     shutdown_timeout: float = 30.0
-    #: most bytes of a request's body
+    #: maximum bytes of a request body
     max_body: int = Limits.body_bytes
-    #: seconds in which a body must have come
+    #: seconds to receive a body
     body_timeout: float = Limits.body_seconds
-    #: seconds that a client may not read
+    #: seconds to wait for a client that does not read
     write_timeout: float = Limits.write_seconds
-    #: seconds between signs of life in a quiet stream
+    #: seconds between keep-alives in a quiet stream
     keep_alive: float = Limits.keep_alive_seconds
 
     @property
@@ -80,14 +80,14 @@ class Settings:
 
 #: Settings whose values are bytes and may be written with a unit.
 SIZES = frozenset({"memory", "cache_memory", "max_body"})
-#: One value is given under the singular, too.
+#: A single value may also use the singular name.
 SINGULAR = {"api_keys": "api_key", "allow_hosts": "allow_host", "aliases": "alias"}
 SECRET = frozenset({"api_keys"})
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """Settings, and where each came from."""
+    """Settings, and the source of each."""
 
     settings: Settings
     sources: Mapping[str, Source]
@@ -97,41 +97,43 @@ class Resolved:
 def resolve(
     flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ, file: str | Path | None = None
 ) -> Resolved:
-    """Put the sources together. flags: None and empty tuples were not given.
+    """Merge the sources. flags: None and empty tuples mean "not given".
 
-    Raises RequestError for unknown names and values that cannot be read, naming the source.
+    Raises RequestError that names the source of an unknown name or an invalid value.
     """
     path = file if file is not None else environment.get(PREFIX + "CONFIG") or None
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {field.name: "default" for field in dataclasses.fields(Settings)}
 
-    def take(source: Source, found: Mapping[str, Any]) -> None:
-        values.update(found)
-        sources.update(dict.fromkeys(found, source))
+    def merge(source: Source, more: Mapping[str, Any]) -> None:
+        values.update(more)
+        sources.update(dict.fromkeys(more, source))
 
     if path is not None:
-        take("file", from_file(Path(path).expanduser()))
-    take("environment", from_environment(environment))
-    take("flag", {name: _checked(name, value, _flag(name)) for name, value in flags.items() if value not in (None, ())})
+        merge("file", from_file(Path(path).expanduser()))
+    merge("environment", from_environment(environment))
+    merge(
+        "flag", {name: _checked(name, value, _flag(name)) for name, value in flags.items() if value not in (None, ())}
+    )
     settings = Settings(**values)
     _check_ranges(settings, sources)
     return Resolved(settings, sources, None if path is None else Path(path))
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The settings among the variables. Lists are written with commas between."""
-    found: dict[str, Any] = {}
+    """Settings from environment variables. Lists are comma-separated."""
+    values: dict[str, Any] = {}
     for variable, text in environment.items():
         other = variable in OTHER_VARIABLES or variable.startswith(TEST_PREFIX)
         if text == "" or other or not variable.startswith(PREFIX):
             continue
         name = _known(variable.removeprefix(PREFIX).lower(), variable, PREFIX)
-        found[name] = _checked(name, _from_text(name, text, variable), variable)
-    return found
+        values[name] = _checked(name, _from_text(name, text, variable), variable)
+    return values
 
 
 def from_file(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, names as the options have them, with - or _."""
+    """Settings from a TOML file. Names are those of the options, with - or _."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -142,11 +144,11 @@ def from_file(path: Path) -> dict[str, Any]:
         raise RequestError(f"--config {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not valid TOML: {error}") from None
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in table.items():
         name = _known(key.replace("-", "_"), f"{path}: {key}", "")
-        found[name] = _checked(name, tuple(value) if isinstance(value, list) else value, f"{path}: {key}")
-    return found
+        values[name] = _checked(name, tuple(value) if isinstance(value, list) else value, f"{path}: {key}")
+    return values
 
 
 def _known(name: str, where: str, prefix: str) -> str:
@@ -182,7 +184,7 @@ def _from_text(name: str, text: str, where: str) -> Any:
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
-    """A value of the setting's type. Sizes may be texts with a unit."""
+    """Check a value's type; convert sizes with a unit. Raises RequestError."""
     kind = get_type_hints(Settings)[name]
     if name in SIZES:
         return size(value, where)
@@ -211,7 +213,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10,
 
 
 def size(value: Any, where: str) -> int:
-    """Bytes: a number, or a text like 12GiB, 800MB, 4G."""
+    """Parse a size in bytes: a number, or a text like 12GiB, 800MB, 4G. Raises RequestError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The socket that the server listens on, bound before anything is loaded."""
+"""Bind the socket that the server listens on, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import socket
 
 from shoestring.errors import RequestError
 
-#: Connections that wait to be accepted.
+#: Maximum connections that wait to be accepted.
 _BACKLOG = 256
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0: any that is free. Raises RequestError when it cannot be had."""
+    """A listening socket; port 0 picks a free one. Raises RequestError if it is not available."""
     name = host.strip("[]")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -32,7 +32,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address_of(listening: socket.socket) -> str:
-    """The address to open, as a browser on this machine understands it."""
+    """The URL for a browser on this machine."""
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1"

@@ -1,6 +1,6 @@
-"""Streams of a response: events as they come, a sign of life in between, and an end as soon as the client is gone.
+"""Streaming responses: send events as they arrive, keep-alives in between, and stop when the client disconnects.
 
-Owns everything about sockets that endpoints would otherwise repeat: disconnects, slow readers, errors in the middle.
+Handles what endpoints would otherwise repeat: disconnects, slow readers, errors in the middle of a stream.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shoestring.server.limits import Limits
 
 T = TypeVar("T")
 
-#: A comment of server-sent events: no client sees it, proxies and clients learn that we live.
+#: A comment in server-sent events: clients ignore it, but it keeps the connection open.
 KEEP_ALIVE = ": keep-alive\n\n"
 
 
@@ -29,21 +29,20 @@ class Closable(Protocol):
 
 
 class ClientGoneError(Exception):
-    """Nobody reads the response any more."""
+    """The client has disconnected."""
 
 
 def event(data: Any, name: str | None = None) -> str:
-    """A server-sent event; `data` is written as JSON, text as it is."""
+    """A server-sent event; `data` becomes JSON, text stays unchanged."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"event: {name}\ndata: {text}\n\n" if name else f"data: {text}\n\n"
 
 
 class EventStream(Response):
-    """Sends what `chunks` yields. The iterator is closed when the client goes, or does not read for too long.
+    """Sends what `chunks` yields. Closes the iterator if the client disconnects or does not read for too long.
 
-    source: what `chunks` reads from, closed too. keep_alive: sent when there was nothing to say for a while; None:
-    nothing is. on_error: the text that tells an error in the middle of the stream; default: a `data:` event in the
-    shape of the API that the path belongs to.
+    source: what `chunks` reads from; closed, too. keep_alive: text to send while there is nothing to send; None: none.
+    on_error: formats an error in the middle of the stream; default: a `data:` event in the shape of the path's API.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class EventStream(Response):
                 try:
                     chunk = finished.result()
                 except Exception as error:
-                    await self._say(send, self._told(scope["path"], error))
+                    await self._say(send, self._error_text(scope["path"], error))
                     break
                 if chunk is None:
                     break
@@ -108,20 +107,22 @@ class EventStream(Response):
                 if close is not None:
                     await close()
 
-    def _told(self, path: str, error: Exception) -> str:
-        told = from_exception(error)
-        record.current().failure = told.message
+    def _error_text(self, path: str, error: Exception) -> str:
+        api_error = from_exception(error)
+        record.current().failure = api_error.message
         if self._on_error is not None:
-            return self._on_error(told)
+            return self._on_error(api_error)
         return (
-            event(error_json(path, told)) if self.media_type == "text/event-stream" else error_json(path, told) + "\n"
+            event(error_json(path, api_error))
+            if self.media_type == "text/event-stream"
+            else error_json(path, api_error) + "\n"
         )
 
     async def _say(self, send: Send, text: str) -> None:
         await self._send(send, {"type": "http.response.body", "body": text.encode(), "more_body": True})
 
     async def _send(self, send: Send, message: Message) -> None:
-        """A client that does not read blocks this; after a while it counts as gone."""
+        """Send a message. A client that does not read for too long counts as disconnected."""
         try:
             await asyncio.wait_for(send(message), self._limits.write_seconds)
         except (asyncio.TimeoutError, TimeoutError):
@@ -130,7 +131,7 @@ class EventStream(Response):
 
 
 async def _next(chunks: AsyncIterator[str]) -> str | None:
-    """The next chunk, None at the end: a future cannot hold StopAsyncIteration."""
+    """The next chunk; None at the end, because a future cannot hold StopAsyncIteration."""
     return await anext(chunks, None)
 
 
@@ -140,9 +141,9 @@ async def _disconnect(receive: Receive) -> None:
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T], *, source: Closable | None = None) -> T:
-    """The result of `work`, which is cancelled when the client goes meanwhile. Raises ClientGoneError then.
+    """The result of `work`. If the client disconnects first, cancels it and raises ClientGoneError.
 
-    source: what `work` reads from, closed in any case.
+    source: what `work` reads from; always closed.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnect(request.receive))

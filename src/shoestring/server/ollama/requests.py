@@ -1,4 +1,4 @@
-"""From Ollama's requests to ours."""
+"""Translate Ollama requests to ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shoestring.server.ollama import types as api
 from shoestring.server.request import ChatRequest, CompletionRequest, Constraint, GenerationOptions
 from shoestring.server.thinking import ThinkingWish, thinking_wish
 
-#: Ollama's words for fields of Sampling.
+#: Ollama's names for fields of Sampling.
 _SAMPLING = {
     "temperature": "temperature",
     "top_k": "top_k",
@@ -22,14 +22,14 @@ _SAMPLING = {
 
 
 def chat_request(body: api.ChatBody, client: str = "") -> ChatRequest:
-    """A conversation to be answered. Raises ApiError, RequestError."""
+    """A conversation to answer. Raises ApiError, RequestError."""
     return _chat(
         [_message(message) for message in body.messages], [_tool(tool) for tool in body.tools or ()], body, client
     )
 
 
 def generate_request(body: api.GenerateBody, client: str = "") -> ChatRequest | CompletionRequest:
-    """A prompt to be answered, or with `raw` to be continued. Raises ApiError, RequestError."""
+    """A prompt to answer or, with `raw`, to continue. Raises ApiError, RequestError."""
     if body.raw:
         if body.system is not None:
             raise bad_request("raw uses the prompt unchanged: remove system", param="system")
@@ -50,32 +50,32 @@ def _chat(messages: list[dict[str, Any]], tools: list[dict[str, Any]], body: api
 
 
 def thinking(think: bool | str | None) -> ThinkingWish:
-    """`think`: a switch or an effort; absent: the template's choice, as in Ollama."""
+    """`think`: a switch or an effort; default: the template's choice, as in Ollama."""
     if isinstance(think, str):
         return thinking_wish(effort=think)
     return thinking_wish(switch=think)
 
 
 def options(body: api.Question, client: str) -> GenerationOptions:
-    """Raises ApiError for options that would be a different sampling than ours."""
-    given = body.options or api.Options()
-    values = given.model_dump()
+    """The generation options. Raises ApiError for options whose sampling differs from ours."""
+    fields = body.options or api.Options()
+    values = fields.model_dump()
     sampling = {ours: values[theirs] for theirs, ours in _SAMPLING.items() if values[theirs] is not None}
-    if given.repeat_last_n == 0:
+    if fields.repeat_last_n == 0:
         sampling.pop("repetition_penalty", None)
-    elif (given.repeat_last_n or -1) > 0 and given.repeat_penalty not in (None, 1.0):
+    elif (fields.repeat_last_n or -1) > 0 and fields.repeat_penalty not in (None, 1.0):
         raise bad_request(
             "options.repeat_last_n is not supported beside repeat_penalty, which counts all tokens: send -1 or 0",
             param="options",
         )
-    if given.seed is not None and given.seed >= 0:
-        sampling["seed"] = given.seed
+    if fields.seed is not None and fields.seed >= 0:
+        sampling["seed"] = fields.seed
     if body.logprobs or body.top_logprobs:
         sampling["logprobs"] = body.top_logprobs or 0
-    stop = (given.stop,) if isinstance(given.stop, str) else tuple(given.stop or ())
+    stop = (fields.stop,) if isinstance(fields.stop, str) else tuple(fields.stop or ())
     return GenerationOptions(
         sampling=sampling,
-        max_tokens=_max_tokens(given.num_predict),
+        max_tokens=_max_tokens(fields.num_predict),
         stop=tuple(text for text in stop if text),
         constraint=_constraint(body.format),
         client=client,
@@ -83,7 +83,7 @@ def options(body: api.Question, client: str) -> GenerationOptions:
 
 
 def _max_tokens(num_predict: int | None) -> int | None:
-    """-1 and -2: until the context is full."""
+    """None for -1 and -2: until the context is full."""
     return None if num_predict in (None, -1, -2) else num_predict
 
 
@@ -94,11 +94,11 @@ def _constraint(format: str | dict[str, Any] | None) -> Constraint | None:
 
 
 def _message(message: api.Message) -> dict[str, Any]:
-    made: dict[str, Any] = {"role": message.role, "content": message.content or ""}
+    converted: dict[str, Any] = {"role": message.role, "content": message.content or ""}
     if message.thinking is not None:
-        made["reasoning_content"] = message.thinking
+        converted["reasoning_content"] = message.thinking
     if message.tool_calls:
-        made["tool_calls"] = [
+        converted["tool_calls"] = [
             {
                 "id": call.id or f"call_{number}",
                 "type": "function",
@@ -107,10 +107,10 @@ def _message(message: api.Message) -> dict[str, Any]:
             for number, call in enumerate(message.tool_calls)
         ]
     if message.tool_name is not None:
-        made["name"] = message.tool_name
+        converted["name"] = message.tool_name
     if message.tool_call_id is not None:
-        made["tool_call_id"] = message.tool_call_id
-    return made
+        converted["tool_call_id"] = message.tool_call_id
+    return converted
 
 
 def _tool(tool: api.Tool) -> dict[str, Any]:

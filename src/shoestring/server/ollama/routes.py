@@ -1,4 +1,4 @@
-"""Ollama's API: chat, generate, tags, show, version. Many programs speak only that; it is translated, nothing more."""
+"""Ollama's API: chat, generate, tags, show, version. Many programs speak only this API; we only translate it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from shoestring.server.http.dependencies import client, service
 from shoestring.server.http.streaming import EventStream, unless_gone
 from shoestring.server.ollama import types as api
 from shoestring.server.ollama.requests import chat_request, generate_request
-from shoestring.server.ollama.wire import Line, Lines, whole, written
+from shoestring.server.ollama.wire import Line, Lines, timestamp, whole
 from shoestring.server.request import ChatRequest, CompletionRequest
 from shoestring.server.service import Stream
 
 router = APIRouter(tags=["ollama"])
 
-#: The release whose API this is; clients refuse to talk to versions that are too old for them.
+#: The Ollama release whose API this is; clients refuse versions that are too old for them.
 API_VERSION = "0.12.11"
 _NDJSON = "application/x-ndjson"
 
@@ -48,14 +48,14 @@ async def generate(body: api.GenerateBody, request: Request) -> Any:
 
 @router.get("/api/tags")
 async def tags(request: Request) -> api.Tags:
-    """The models that are served: one."""
+    """The served models: one."""
     info = service(request).info
     return api.Tags(models=[api.ListedModel(**_listed(info), modified_at=_modified(info))])
 
 
 @router.get("/api/ps")
 async def running(request: Request) -> api.Running:
-    """The models that are loaded: the same one, for ever, and in no graphics memory."""
+    """The loaded models: the same one, without expiry and without GPU memory."""
     info = service(request).info
     loaded = api.RunningModel(
         **_listed(info), expires_at="9999-12-31T23:59:59Z", size_vram=0, context_length=info.context
@@ -65,7 +65,7 @@ async def running(request: Request) -> api.Running:
 
 @router.post("/api/show")
 async def show(body: api.ShowBody, request: Request) -> api.Shown:
-    """What the model is, its template and what it can do."""
+    """The model's facts, template and capabilities."""
     name = body.model or body.name
     if not name:
         raise bad_request("model is missing", param="model")
@@ -92,7 +92,7 @@ async def show(body: api.ShowBody, request: Request) -> api.Shown:
 
 @router.get("/api/version")
 async def version() -> api.Version:
-    """The version of the API, and ours."""
+    """The version of the API and of Shoestring."""
     return api.Version(version=API_VERSION, shoestring=shoestring.__version__)
 
 
@@ -103,13 +103,19 @@ def _lines(body: api.Question, request: Request, kind: Any) -> Lines:
 
 
 def _load_reason(body: api.Question) -> str:
-    """Nothing is asked: clients load and unload models so. Ours stays."""
+    """The reason to report for an empty request, with which clients load and unload models. Ours stays loaded."""
     return "unload" if body.keep_alive in (0, "0", "0s") else "load"
 
 
-async def _answer(body: api.Question, request: Request, lines: Lines, asked: ChatRequest | CompletionRequest) -> Any:
+async def _answer(
+    body: api.Question, request: Request, lines: Lines, chat_or_completion: ChatRequest | CompletionRequest
+) -> Any:
     served = service(request)
-    stream = await (served.chat(asked) if isinstance(asked, ChatRequest) else served.complete(asked))
+    stream = await (
+        served.chat(chat_or_completion)
+        if isinstance(chat_or_completion, ChatRequest)
+        else served.complete(chat_or_completion)
+    )
     if body.stream is False:
         return await unless_gone(request, _whole(stream, lines), source=stream)
     texts = _texts(stream, lines)
@@ -150,4 +156,4 @@ def _listed(info: ServedModel) -> dict[str, Any]:
 
 
 def _modified(info: ServedModel) -> str:
-    return written(datetime.fromtimestamp(info.created, timezone.utc))
+    return timestamp(datetime.fromtimestamp(info.created, timezone.utc))

@@ -1,4 +1,4 @@
-"""Ollama's API as types. What the fields mean to us is requests.py."""
+"""Types of Ollama's API. requests.py defines what the fields mean."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ Think = Annotated[
 
 
 class Options(Body):
-    """How to sample; the rest of Ollama's options is about loading a model, and has no effect here."""
+    """Sampling options. Ollama's other options are about loading a model and have no effect here."""
 
     num_predict: int | None = None
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
-    #: negative: another answer each time
+    #: negative: a new answer each time
     seed: int | None = None
     stop: StopTexts | None = None
     repeat_penalty: float | None = None
@@ -46,12 +46,12 @@ class Options(Body):
     frequency_penalty: float | None = None
     #: checked together with repeat_penalty
     repeat_last_n: int | None = None
-    # accepted where they are off
+    # accepted only if they are off
     mirostat: Literal[0] | None = None
     typical_p: Annotated[float, Field(ge=1, le=1)] | None = None
     tfs_z: Annotated[float, Field(ge=1, le=1)] | None = None
     penalize_newline: Literal[True] | None = None
-    # without effect
+    # accepted, no effect
     mirostat_tau: float | None = None
     mirostat_eta: float | None = None
     num_ctx: int | None = None
@@ -71,7 +71,7 @@ class Options(Body):
 
 
 class Question(Body):
-    """What /api/chat and /api/generate share."""
+    """Fields that /api/chat and /api/generate share."""
 
     model: str
     stream: bool | None = None
@@ -80,7 +80,7 @@ class Question(Body):
     think: Think | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    # without effect: the model stays, and a prompt that does not fit is refused
+    # accepted, no effect: the model stays loaded, and a prompt that does not fit is refused
     keep_alive: float | str | None = None
     truncate: bool | None = None
     shift: bool | None = None
@@ -146,7 +146,7 @@ class GenerateBody(Question):
     prompt: str = ""
     system: str | None = None
     raw: bool | None = None
-    # accepted where they are empty
+    # accepted only if they are empty
     suffix: Literal[""] | None = None
     context: Annotated[list[int], Field(max_length=0)] | None = None
     images: Annotated[list[Any], Field(max_length=0)] | None = None
@@ -156,7 +156,7 @@ class ShowBody(Body):
     """POST /api/show."""
 
     model: str | None = None
-    #: the older word for model
+    #: the older name of `model`
     name: str | None = None
     verbose: bool | None = None
 
@@ -178,7 +178,7 @@ class ListedModel(BaseModel):
     model: str
     modified_at: str
     size: int
-    #: tells models apart; it is no checksum of the file
+    #: identifies a model; not a checksum of the file
     digest: str
     details: Details
 
@@ -193,7 +193,7 @@ class RunningModel(BaseModel):
     size: int
     digest: str
     details: Details
-    #: the served model stays
+    #: the served model stays loaded
     expires_at: str
     size_vram: int
     context_length: int
@@ -214,13 +214,13 @@ class Shown(BaseModel):
 
 
 class Version(BaseModel):
-    #: the release of Ollama whose API is spoken, which some clients compare with
+    #: the Ollama release whose API this is; some clients compare it
     version: str
     shoestring: str
 
 
 class AnswerLine(Loose):
-    """A line of a stream, or the whole answer. The counts and durations (in ns) stand in the last line."""
+    """A line of a stream, or the whole answer. The last line has the counts and durations (in ns)."""
 
     model: str
     created_at: str

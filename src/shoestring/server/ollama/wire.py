@@ -1,4 +1,4 @@
-"""From the service's items to Ollama's lines: a stream of JSON objects, or one that is all of them in one."""
+"""Convert the service's items to Ollama's lines: a stream of JSON objects, or one object with all of them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Line = dict[str, Any]
 
 
 class TokenTexts(Protocol):
-    """What log-probabilities need of a tokenizer."""
+    """What log-probabilities need from a tokenizer."""
 
     def token_bytes(self, id: int) -> bytes: ...
 
 
 class Lines:
-    """The lines of one answer. kind: of /api/chat or of /api/generate. clock: ns, for the durations."""
+    """The lines of one answer. kind: /api/chat or /api/generate. clock: in ns, for the durations."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Lines:
         self._reason = "stop"
 
     def take(self, item: StreamItem) -> list[Line]:
-        """The lines that an item of the service amounts to, perhaps none."""
+        """Convert an item of the service to lines, perhaps none."""
         match item:
             case Started():
                 self._started = self._first = self._clock()
@@ -67,23 +67,23 @@ class Lines:
         if not self._answering:
             self._answering = True
             self._first = self._clock()
-        found: list[dict[str, Any]] = []
+        messages: list[dict[str, Any]] = []
         for event in delta.events:
             match event:
                 case Content(text=text) if text:
-                    found.append({"content": text})
+                    messages.append({"content": text})
                 case Thinking(text=text) if text:
-                    found.append({"thinking": text})
+                    messages.append({"thinking": text})
                 case ToolCall():
                     self._calls[event.index] = (event, [])
                 case ToolCallArguments():
                     self._calls[event.index][1].append(event.text)
                 case ToolCallEnd():
-                    found.append({"tool_calls": [self._call(event.index)]})
+                    messages.append({"tool_calls": [self._call(event.index)]})
         logprobs = [self._logprob(token) for token in delta.tokens if token.logprob is not None and self._tokens]
-        if logprobs and not found:
-            found = [{}]
-        lines = [self.line(message) for message in found]
+        if logprobs and not messages:
+            messages = [{}]
+        lines = [self.line(message) for message in messages]
         if logprobs:
             lines[0]["logprobs"] = logprobs
         return lines
@@ -114,7 +114,7 @@ class Lines:
         return {**line, "done": False, **more}
 
     def done(self, reason: str) -> Line:
-        """The last line of an answer for which nothing was computed."""
+        """The last line of an answer without computation."""
         return self.line({}, done=True, done_reason=reason)
 
     def _last(self, usage: Usage) -> Line:
@@ -134,7 +134,7 @@ class Lines:
 
 
 def whole(lines: Sequence[Line]) -> Line:
-    """All lines of an answer as one: texts concatenated, calls and log-probabilities listed, the last line's counts."""
+    """Merge all lines of an answer: concatenate texts, calls and log-probabilities; take counts from the last line."""
     answer = {**lines[-1], **_together(lines, "response", "thinking", "logprobs")}
     if "message" in answer:
         messages = [line["message"] for line in lines]
@@ -143,18 +143,19 @@ def whole(lines: Sequence[Line]) -> Line:
 
 
 def _together(parts: Sequence[Mapping[str, Any]], *fields: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    joined: dict[str, Any] = {}
     for part in parts:
         for field in fields:
             if field in part:
-                found[field] = found[field] + part[field] if field in found else part[field]
-    return found
+                joined[field] = joined[field] + part[field] if field in joined else part[field]
+    return joined
 
 
 def now() -> str:
-    """RFC 3339, as Ollama writes times."""
-    return written(datetime.now(timezone.utc))
+    """The current time in RFC 3339, as Ollama writes times."""
+    return timestamp(datetime.now(timezone.utc))
 
 
-def written(moment: datetime) -> str:
+def timestamp(moment: datetime) -> str:
+    """A time in RFC 3339, as Ollama writes it."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -35,8 +35,8 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         "model": service.info.id,
     }
     if not body.stream:
-        made = completion(stream, head, answers, logprobs)
-        return JSONResponse(await unless_gone(request, made, source=stream))
+        answer = completion(stream, head, answers, logprobs)
+        return JSONResponse(await unless_gone(request, answer, source=stream))
     options = body.stream_options
     chunks = Chunks(
         head,

@@ -1,4 +1,4 @@
-"""From OpenAI's fields to a request of ours. What cannot be honoured is refused by its name."""
+"""Translate OpenAI chat requests to ours. Refuses unsupported fields by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_TOP_LOGPROBS = 20
 
 
 def chat_request(body: ChatBody, client: str) -> ChatRequest:
-    """Raises ApiError and RequestError for values without a meaning."""
+    """The conversation to answer. Raises ApiError and RequestError for invalid values."""
     wish = _thinking(body)
     return ChatRequest(
         tuple(message(m, number) for number, m in enumerate(body.messages)),
@@ -39,22 +39,22 @@ def chat_request(body: ChatBody, client: str) -> ChatRequest:
     )
 
 
-def message(given: Message, number: int) -> Mapping[str, Any]:
-    """A message as chat templates expect it."""
-    content = given.content
+def message(source: Message, number: int) -> Mapping[str, Any]:
+    """A message in the shape that chat templates expect."""
+    content = source.content
     if isinstance(content, list):
         content = "".join(_text(part, f"messages.{number}.content.{i}") for i, part in enumerate(content))
-    made: dict[str, Any] = {"role": given.role, "content": content or ""}
-    if given.name is not None:
-        made["name"] = given.name
-    thought = given.reasoning_content if given.reasoning_content is not None else given.reasoning
-    if given.role == "assistant" and thought is not None:
-        made["reasoning_content"] = thought
-    if given.tool_calls:
-        made["tool_calls"] = [call.model_dump(exclude_none=True) for call in given.tool_calls]
-    if given.tool_call_id is not None:
-        made["tool_call_id"] = given.tool_call_id
-    return made
+    converted: dict[str, Any] = {"role": source.role, "content": content or ""}
+    if source.name is not None:
+        converted["name"] = source.name
+    thought = source.reasoning_content if source.reasoning_content is not None else source.reasoning
+    if source.role == "assistant" and thought is not None:
+        converted["reasoning_content"] = thought
+    if source.tool_calls:
+        converted["tool_calls"] = [call.model_dump(exclude_none=True) for call in source.tool_calls]
+    if source.tool_call_id is not None:
+        converted["tool_call_id"] = source.tool_call_id
+    return converted
 
 
 def _text(part: ContentPart, where: str) -> str:
@@ -67,27 +67,27 @@ def _text(part: ContentPart, where: str) -> str:
 
 
 def _sampling(body: ChatBody) -> dict[str, Any]:
-    made = sampling(body)
+    fields = sampling(body)
     if body.logprobs:
-        made["logprobs"] = body.top_logprobs or 0
+        fields["logprobs"] = body.top_logprobs or 0
     top = body.top_logprobs
     if top is not None and not 0 <= top <= MOST_TOP_LOGPROBS:
         raise bad_request(f"top_logprobs is {top}: choose a value from 0 to {MOST_TOP_LOGPROBS}", param="top_logprobs")
     if top and not body.logprobs:
         raise bad_request("top_logprobs needs logprobs: true", param="top_logprobs")
-    return made
+    return fields
 
 
 def most_tokens(old: int | None, new: int | None) -> int | None:
-    """max_tokens and its newer name."""
+    """max_tokens, from its older or its newer name. Raises ApiError if they differ."""
     if old is not None and new is not None and old != new:
         raise bad_request("max_tokens and max_completion_tokens differ: send one of them", param="max_tokens")
     return old if new is None else new
 
 
-def tool_choice(given: str | Mapping[str, Any] | None) -> ToolChoice:
-    """LangChain's "any" means "required"."""
-    match given:
+def tool_choice(choice: str | Mapping[str, Any] | None) -> ToolChoice:
+    """The tool choice. LangChain's "any" means "required"."""
+    match choice:
         case None | "auto":
             return ToolChoice()
         case "none":

@@ -1,4 +1,4 @@
-"""Bodies of OpenAI's chat completions, as clients send them. What each field means is chat_requests.py's business."""
+"""Types of OpenAI's chat completions. chat_requests.py defines what the fields mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shoestring.server.openai.sampling_fields import SamplingFields
 
 
 class ContentPart(Loose):
-    """A part of a message's content; only text is understood yet."""
+    """A part of a message's content; only text is supported."""
 
     type: str
     text: str | None = None
@@ -32,7 +32,7 @@ class MessageToolCall(Loose):
 
 
 class Message(Body):
-    """A message of the conversation. Fields that other servers add to theirs are accepted and have no effect."""
+    """A message of the conversation. Fields that other servers add are accepted without effect."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     refused: ClassVar[Mapping[str, str]] = {
@@ -47,14 +47,14 @@ class Message(Body):
     name: str | None = None
     tool_calls: list[MessageToolCall] | None = None
     tool_call_id: str | None = None
-    #: the thinking of an earlier answer, as it was sent
+    #: the thinking of an earlier answer, sent back
     reasoning_content: str | None = None
     reasoning: str | None = None
 
 
 class StreamOptions(Loose):
     include_usage: bool | None = None
-    #: ours: chunks that tell how much of the prompt is computed
+    #: our extension: chunks that report prefill progress
     include_progress: bool | None = None
 
 
@@ -110,7 +110,7 @@ class ChatBody(SamplingFields, ConstraintFields):
     thinking_budget: int | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
-    # Harmless: they change no answer.
+    # accepted, no effect on the answer
     user: Any = None
     metadata: Any = None
     store: Any = None

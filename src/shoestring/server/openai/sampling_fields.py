@@ -1,4 +1,4 @@
-"""The sampling fields of OpenAI's two APIs, with those that vLLM and llama.cpp add, as fields of our Sampling."""
+"""Translate the sampling fields of OpenAI's two APIs, and of vLLM and llama.cpp, to fields of our Sampling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ StopTexts = Annotated[
     Discriminator(list_or_text),
 ]
 
-#: Fields that reach sampling as they are.
+#: Fields that are passed on unchanged.
 _PLAIN = (
     "temperature",
     "top_p",
@@ -27,19 +27,19 @@ _PLAIN = (
 
 
 class SamplingFields(Body):
-    """Absent fields follow the checkpoint's defaults."""
+    """Sampling fields of a request. Missing fields use the checkpoint's defaults."""
 
     temperature: float | None = None
     top_p: float | None = None
-    #: 0 and -1: among all tokens
+    #: 0 and -1: off
     top_k: int | None = None
     min_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
-    #: any number of 64 bits, negative ones too
+    #: any 64-bit number, signed or unsigned
     seed: int | None = Field(default=None, ge=-(1 << 63), lt=1 << 64)
-    #: token id, as text → added to its logit
+    #: token id, as a string → value added to its logit
     logit_bias: dict[str, float] | None = None
     stop: StopTexts | None = None
     #: answers to one prompt
@@ -48,24 +48,24 @@ class SamplingFields(Body):
 
 
 def sampling(body: SamplingFields) -> dict[str, Any]:
-    """Fields of engine.sampler.Sampling by name, those that were given. Raises ApiError for a wrong logit_bias."""
-    made = {name: getattr(body, name) for name in _PLAIN if getattr(body, name) is not None}
+    """The given fields of engine.sampler.Sampling by name. Raises ApiError for an invalid logit_bias."""
+    fields = {name: getattr(body, name) for name in _PLAIN if getattr(body, name) is not None}
     if body.top_k is not None:
-        made["top_k"] = 0 if body.top_k == -1 else body.top_k
+        fields["top_k"] = 0 if body.top_k == -1 else body.top_k
     if body.seed is not None:
-        made["seed"] = body.seed % (1 << 64)
+        fields["seed"] = body.seed % (1 << 64)
     if body.logit_bias:
-        made["logit_bias"] = _biases(body.logit_bias)
-    return made
+        fields["logit_bias"] = _biases(body.logit_bias)
+    return fields
 
 
-def _biases(given: Mapping[str, float]) -> dict[int, float]:
-    for key in given:
+def _biases(biases: Mapping[str, float]) -> dict[int, float]:
+    for key in biases:
         if not (key.isascii() and key.isdecimal() and len(key) < 10):
             raise bad_request(f"logit_bias has the key {key!r}: use token ids as keys", param="logit_bias")
-    return {int(key): bias for key, bias in given.items()}
+    return {int(key): bias for key, bias in biases.items()}
 
 
 def stop_texts(body: SamplingFields) -> tuple[str, ...]:
-    """The stop strings: one may be sent alone."""
+    """The stop strings of a request, which may send one as a plain string."""
     return (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
