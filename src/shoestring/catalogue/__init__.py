@@ -1,5 +1,5 @@
 """Facts about models, scores, prices, devices, engines and licences: plain data files, one schema each.
 
-Every row says where it is from, of what date it is, and of what kind: vendor-claimed, independent, measured here,
-computed. What can be computed from other rows or from a config is computed, never typed.
+Every row has a source, a date and a kind: vendor-claimed, independent, measured here, or computed. Values that follow
+from other rows or from a config are computed, never entered.
 """

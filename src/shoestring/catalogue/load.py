@@ -1,6 +1,6 @@
-"""Reads the data files into a Catalogue and refuses what does not fit the schema, by file, line and field.
+"""Read the data files into a Catalogue; errors name the file, line and field that do not fit the schema.
 
-A user's folder of files of the same names adds rows and replaces those of the same id.
+A user's folder of TOML files adds rows and replaces those with the same id.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ else:
 
 FOLDER = Path(__file__).parent
 
-#: table in a file → (field of Catalogue, class); a file may hold several tables
+#: table in a file → (field of Catalogue, class); a file may contain several tables
 TABLES: dict[str, tuple[str, type[Any]]] = {
     "source": ("sources", schema.Source),
     "model": ("models", schema.Model),
@@ -46,7 +46,7 @@ FILES = (
     "sources", "models", "scores", "prices", "devices", "engines", "licences", "uses", "claims", "speeds",
 )  # fmt: skip
 
-#: field → table of Catalogue that it names a row of
+#: (table, field) → the table of Catalogue whose rows the field refers to
 REFERENCES = {
     ("scores", "model"): "models",
     ("scores", "benchmark"): "benchmarks",
@@ -64,7 +64,7 @@ T = TypeVar("T")
 
 @cache
 def builtin_catalogue() -> Catalogue:
-    """The catalogue that the package carries."""
+    """The catalogue of the package."""
     tables: Tables = {}
     for name in FILES:
         _merge(tables, read_rows(FOLDER / f"{name}.toml"))
@@ -72,9 +72,9 @@ def builtin_catalogue() -> Catalogue:
 
 
 def load_catalogue(folder: Path | None = None, prices: Path | None = None) -> Catalogue:
-    """The package's catalogue with the rows of a user's folder and of a price file over it.
+    """The package's catalogue, with rows added or replaced by a user's folder and a price file.
 
-    Raises RequestError for a file that cannot be read or does not fit the schema.
+    Raises RequestError for a file that is unreadable or does not fit the schema.
     """
     builtin = builtin_catalogue()
     extra = sorted(folder.glob("*.toml")) if folder else []
@@ -91,7 +91,7 @@ def load_catalogue(folder: Path | None = None, prices: Path | None = None) -> Ca
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
-    """The values and the text of a TOML file. Raises RequestError, with the line where the syntax is wrong."""
+    """The values and the text of a TOML file. Raises RequestError with the line of a syntax error."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -131,18 +131,18 @@ def _row(path: Path, text: str, table: str, number: int, values: Any, row_class:
     for key in values:
         if key not in fields:
             raise _error(path, text, table, number, key, f"is unknown: the fields are {', '.join(fields)}")
-    given = {}
+    fields_of_row = {}
     for key, f in fields.items():
         if key not in values:
             if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
                 raise _error(path, text, table, number, key, "is missing")
             continue
-        given[key] = _value(path, text, table, number, key, values[key], hints[key])
-    return row_class(**given)
+        fields_of_row[key] = _value(path, text, table, number, key, values[key], hints[key])
+    return row_class(**fields_of_row)
 
 
 def _value(path: Path, text: str, table: str, number: int, key: str, value: Any, hint: Any) -> Any:
-    """A value of the type that the schema asks for, and in its range."""
+    """Check a value's type and range against the schema."""
     if hint is float and type(value) in (int, float):
         value = float(value)
         least = -1e30 if table == "fact" else 0.0
@@ -166,8 +166,8 @@ def _value(path: Path, text: str, table: str, number: int, key: str, value: Any,
             raise _error(path, text, table, number, key, f"is {value!r}: write YYYY-MM-DD or YYYY-MM")
         return value
     if isinstance(value, list) and getattr(hint, "__origin__", None) is tuple:
-        wanted = hint.__args__[0]
-        if all(type(v) is wanted for v in value):
+        element_type = hint.__args__[0]
+        if all(type(v) is element_type for v in value):
             return tuple(value)
     name = getattr(hint, "__name__", str(hint))
     raise _error(path, text, table, number, key, f"is {value!r}: write a value of type {name}")
@@ -182,7 +182,7 @@ def _is_date(value: str) -> bool:
 
 
 def _line(text: str, table: str, number: int, key: str) -> int:
-    """The line of a row's key, of the row itself where the key is absent; 1-based."""
+    """The line of a row's key, or of the row if the key is missing; 1-based."""
     lines = text.splitlines()
     heads = [i for i, line in enumerate(lines) if re.match(rf"\s*\[\[?\s*{re.escape(table)}\s*\]", line)]
     if not heads:
@@ -206,7 +206,7 @@ def _merge(tables: Tables, more: Tables) -> None:
 
 
 def _checked(tables: Tables, where: str) -> Catalogue:
-    """Every row's source and every reference exist."""
+    """Check that every row's source and references exist."""
     for name, rows in tables.items():
         for row in rows.values():
             if name != "sources" and row.source not in tables["sources"]:
@@ -227,5 +227,5 @@ def age_days(date: str, today: datetime.date | None = None) -> int:
 
 
 def is_stale(date: str, today: datetime.date | None = None) -> bool:
-    """Older than what a reader should rely on without looking again."""
+    """Whether a row's date is older than STALE_DAYS."""
     return age_days(date, today) > schema.STALE_DAYS

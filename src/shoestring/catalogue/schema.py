@@ -1,6 +1,6 @@
-"""What a row of each data file is. A class here is a table there; its fields are the keys, by the same names.
+"""The schema of the data files: each class is a table, and its fields are the keys.
 
-Sizes are bytes, bandwidths bytes a second, speeds operations a second, power watts, money US dollars.
+Units: bytes, bytes per second for bandwidths, operations per second for speeds, watts, US dollars.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Literal, get_args
 Kind = Literal["vendor-claimed", "independent", "measured here", "computed"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
-#: Data older than this is marked wherever it is shown.
+#: Reports mark rows older than this.
 STALE_DAYS = 90
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from: a model card, a datasheet, a price list, the article."""
+    """A source of rows: a model card, a datasheet, a price list, the article."""
 
     id: str
     title: str
@@ -26,12 +26,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Row:
-    """What every row of every table carries."""
+    """Fields of every row."""
 
     id: str
     #: id of a Source
     source: str
-    #: when the source said so, YYYY-MM-DD
+    #: date of the source, YYYY-MM-DD
     date: str
     kind: str
 
@@ -41,15 +41,15 @@ class Model(Row):
     """A published checkpoint. Parameters and bytes are computed from `config`, the vendor's config.json."""
 
     name: str
-    #: what people type, besides `id`
+    #: other names that users may type
     aliases: tuple[str, ...]
     repository: str
     config: str
     family: str
-    #: YYYY-MM-DD, or YYYY-MM where the day is not known
+    #: YYYY-MM-DD, or YYYY-MM if the day is unknown
     released: str
     licence: str
-    #: what it reads
+    #: kinds of input it reads
     modalities: tuple[str, ...]
     #: context that the vendor states beyond the config's, with a rotary extension; 0: none
     extended_context: int = 0
@@ -58,13 +58,13 @@ class Model(Row):
     #: repositories of quantized files, "TYPE repository"
     quantized: tuple[str, ...] = ()
     gguf: str = ""
-    #: how the vendor's tables name what it was trained in
+    #: training precision, as the vendor's tables name it
     training: str = ""
 
 
 @dataclass(frozen=True)
 class Benchmark(Row):
-    """What a score measures, in its own unit; higher is better."""
+    """A benchmark, in its own unit; higher is better."""
 
     title: str
     #: text, code, agent, image, video, multilingual
@@ -82,13 +82,13 @@ class Score(Row):
 
 @dataclass(frozen=True)
 class Price(Row):
-    """Dollars a million tokens at one provider."""
+    """Dollars per million tokens at one provider."""
 
     model: str
     provider: str
     input_usd: float
     output_usd: float
-    #: most tokens of a prompt there; 0: not said
+    #: maximum tokens per prompt; 0: unknown
     context: int = 0
     note: str = ""
 
@@ -101,7 +101,7 @@ class Device(Row):
     aliases: tuple[str, ...]
     memory_bytes: int
     bandwidth: float
-    #: dense operations a second in 16, 8 and 4 bits; 0: not there
+    #: dense operations per second in 16, 8 and 4 bits; 0: not available
     flops_16: float
     flops_8: float = 0.0
     flops_4: float = 0.0
@@ -123,7 +123,7 @@ class Disk(Row):
 
 @dataclass(frozen=True)
 class Rental(Row):
-    """Dollars an hour for one device."""
+    """Dollars per hour for one device."""
 
     device: str
     provider: str
@@ -132,7 +132,7 @@ class Rental(Row):
 
 @dataclass(frozen=True)
 class Purchase(Row):
-    """Dollars for a whole machine, as a unified device is sold with one size of memory."""
+    """Dollars for a whole machine with a unified device and one size of memory."""
 
     device: str
     memory_bytes: int
@@ -149,22 +149,22 @@ class Engine(Row):
     #: file types it reads
     formats: tuple[str, ...]
     modalities: tuple[str, ...]
-    #: where the weights may live
+    #: where the weights may be
     places: tuple[str, ...]
-    #: the earliest time that a source shows it running each of `families`; "": not known
+    #: the earliest date at which a source shows it running each of `families`; "": unknown
     since: tuple[str, ...] = ()
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Licence(Row):
-    """Terms as facts. `limit_mau` 0: none; lists are sentences."""
+    """Terms as facts. `limit_mau` 0: no limit; lists contain sentences."""
 
     name: str
     url: str
-    #: monthly active users beyond which a licence of the vendor's own is needed
+    #: monthly active users above which the vendor's own licence is required
     limit_mau: int = 0
-    #: is the multimodal use granted to those domiciled in the European Union
+    #: whether users domiciled in the European Union get multimodal rights
     eu_multimodal: bool = True
     obligations: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
@@ -172,10 +172,10 @@ class Licence(Row):
 
 @dataclass(frozen=True)
 class Use(Row):
-    """A use case of the article, and the benchmarks that weigh in it."""
+    """A use case of the article, and the benchmarks that decide it."""
 
     title: str
-    #: quality, context, size, price: by what candidates are ranked
+    #: how candidates are ranked: quality, context, size or price
     measure: str
     benchmarks: tuple[str, ...]
     question: str
@@ -183,7 +183,7 @@ class Use(Row):
 
 @dataclass(frozen=True)
 class Claim(Row):
-    """A sentence of the article that arithmetic can check; `check` names the function that does."""
+    """A checkable claim of the article; `check` names the function in planning/claims.py."""
 
     text: str
     check: str
@@ -191,17 +191,17 @@ class Claim(Row):
 
 @dataclass(frozen=True)
 class Speed(Row):
-    """A published speed, to hold the estimates against."""
+    """A published speed, to compare estimates with."""
 
     model: str
     type: str
     hardware: str
-    #: prefill, decode: of one user; throughput: of all
+    #: prefill and decode: of one user; throughput: of all users
     phase: str
     tokens_per_second: float
     context: int = 4096
     users: int = 1
-    #: tokens of each prompt and answer, where others' prompts come between the tokens of an answer; 0: they do not
+    #: tokens per prompt and answer, if other users' prompts interrupt answers; 0: they do not
     prompt: int = 0
     answer: int = 0
     note: str = ""
@@ -209,7 +209,7 @@ class Speed(Row):
 
 @dataclass(frozen=True)
 class Fact(Row):
-    """A number of the article or of a measurement that fits no other table, e.g. what it recommends for a model."""
+    """A number that fits no other table, e.g. the article's recommended memory for a model."""
 
     model: str
     topic: str
@@ -238,10 +238,10 @@ class Catalogue:
     facts: dict[str, Fact] = field(default_factory=dict)
 
     def score(self, model: str, benchmark: str) -> Score | None:
-        """The score of a model on a benchmark, the newest where there are several."""
-        found = [s for s in self.scores.values() if s.model == model and s.benchmark == benchmark]
-        return max(found, key=lambda s: s.date) if found else None
+        """The newest score of a model on a benchmark; None if there is none."""
+        matching = [s for s in self.scores.values() if s.model == model and s.benchmark == benchmark]
+        return max(matching, key=lambda s: s.date) if matching else None
 
     def prices_of(self, model: str) -> list[Price]:
-        """All offers for a model, the cheapest in and out together first."""
+        """All offers for a model, sorted by the sum of input and output price."""
         return sorted((p for p in self.prices.values() if p.model == model), key=lambda p: p.input_usd + p.output_usd)

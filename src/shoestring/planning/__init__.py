@@ -1,4 +1,4 @@
-"""Which model to run where: memory, speed, cost and licence from configs and the catalogue, and verdicts.
+"""Recommend models: compute memory, speed, cost and licence terms from configs and the catalogue, and rank them.
 
 Needs no weights, no network and no compiled extension.
 """

@@ -1,4 +1,4 @@
-"""One model on one machine: type, memory, speed, cost, terms, difficulty and command, gathered into an Assessment."""
+"""Assess one model on one machine: type, memory, speed, cost, terms, difficulty and command."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from shoestring.planning.speed import Scale, Speed, estimate
 
 Difficulty = Literal["easy", "moderate", "advanced"]
 
-#: scores are published for 16 and 8 bits and hold roughly down to here
+#: scores are published for 16 and 8 bits, and remain roughly valid down to here
 FEWEST_BITS = 3.0
-#: a download that takes planning
+#: a download that needs planning
 LARGE_DOWNLOAD = 100e9
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the user told about his case."""
+    """The user's requirements."""
 
     use: str | None = None
     context: int = 8192
@@ -76,10 +76,10 @@ class Assessment:
     command: Command
     difficulty: Difficulty
     difficulty_reasons: tuple[str, str, str]
-    #: tokens a sequence could have on this machine, for all users
+    #: maximum tokens per sequence on this machine, for all users
     longest_context: int
     most_users: int
-    #: what stands against it here, one sentence each; () where it does all that was asked
+    #: requirements that it misses, one sentence each; () if it meets all
     problems: tuple[str, ...]
 
     @property
@@ -94,7 +94,7 @@ class Assessment:
 def assess(
     candidate: Candidate, machine: Hardware, question: Question, catalogue: Catalogue, scale: Scale | None = None
 ) -> Assessment:
-    """Everything about a model on a machine for a question."""
+    """Assess a model on a machine for a question."""
     limit = context_limit(candidate)
     context = min(question.context, limit)
     n, placed = choose(candidate, machine, context, question.users, question.type, question.kv_type)
@@ -125,38 +125,38 @@ def assess(
 def _problems(
     n: Need, placed: Placement, speed: Speed, priced: Cost, terms: Terms | None, question: Question, limit: int
 ) -> list[str]:
-    found = []
+    problems = []
     if question.context > limit:
-        found.append(f"it reads at most {limit:,} tokens, not {question.context:,}")
+        problems.append(f"it reads at most {limit:,} tokens, not {question.context:,}")
     if placed.fit == "no":
         needed, short = f"{n.total_bytes / 1e9:,.0f} GB", f"{placed.missing / 1e9:,.1f} GB"
         where = "" if can_split(n.sizes.type) else " of GPU memory"
-        found.append(f"it needs {needed}{where} in {n.sizes.type}, {short} too much")
+        problems.append(f"it needs {needed}{where} in {n.sizes.type}, {short} too much")
     if placed.fit == "disk":
-        found.append("its experts would be read from disk for every token")
+        problems.append("its experts would be read from disk for every token")
     if placed.fit != "no" and question.type is None and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:
-        found.append(
+        problems.append(
             f"only {n.sizes.type} fits ({bits(n.sizes.type):.1f} bits per weight), and no scores are published for it"
         )
     if question.min_speed and placed.fit != "no":
         if speed.decode is None:
-            found.append(f"its speed is unknown, and {question.min_speed:g} tokens/s are required")
+            problems.append(f"its speed is unknown, and {question.min_speed:g} tokens/s are required")
         elif speed.decode < question.min_speed:
-            found.append(f"{speed.decode:.1f} tokens/s is below the required {question.min_speed:g}")
+            problems.append(f"{speed.decode:.1f} tokens/s is below the required {question.min_speed:g}")
     budget = question.money.budget_usd_month
     if budget is not None and priced.usd_per_month is not None and priced.usd_per_month > budget:
-        found.append(f"the machine costs ${priced.usd_per_month:,.0f} per month, and the budget is ${budget:,.0f}")
+        problems.append(f"the machine costs ${priced.usd_per_month:,.0f} per month, and the budget is ${budget:,.0f}")
     if terms is not None and not terms.usable:
-        found.append(terms.findings[0])
+        problems.append(terms.findings[0])
     if terms is not None and question.use == "multimodal" and not terms.multimodal:
-        found.append("its multimodal rights are not granted in the European Union")
-    return found
+        problems.append("its multimodal rights are not granted in the European Union")
+    return problems
 
 
 def _difficulty(
     n: Need, placed: Placement, machine: Hardware, terms: Terms | None
 ) -> tuple[Difficulty, tuple[str, str, str]]:
-    """Points for devices, place and download; each gives a reason."""
+    """Difficulty from points for devices, placement and download, with a reason for each."""
     points = 0
     if machine.gpus > 8:
         points, devices = points + 2, f"{machine.gpus} GPUs need more than one server"

@@ -1,4 +1,4 @@
-"""Where the article and the arithmetic disagree. One function a claim, named in claims.toml."""
+"""Check the article's claims by calculation. claims.toml names one function per claim."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Checked:
 
 
 def check_claims(catalogue: Catalogue) -> tuple[Checked, ...]:
-    """All claims of the article against shapes, scores and prices."""
+    """Check all claims of the article against shapes, scores and prices."""
     checked = []
     for claim in catalogue.claims.values():
         outcome, text, rows = CHECKS[claim.check](catalogue)
@@ -55,12 +55,12 @@ def _qwen_8xh100(catalogue: Catalogue) -> Result:
     qwen = _model(catalogue, QWEN)
     total = {t: need(qwen, t, 8192, 1) for t in ("FP8", "BF16")}
     fits = {t: place(n, machine).fit == "gpu" for t, n in total.items()}
-    said = "; ".join(
+    verdicts = "; ".join(
         f"{t} needs {n.total_bytes / 1e9:.0f} GB and {'fits' if fits[t] else 'does not fit'}" for t, n in total.items()
     )
     memory = machine.gpus * (machine.gpu.memory_bytes if machine.gpu else 0) / 2**30
     outcome: Outcome = "holds" if all(fits.values()) else "in part" if fits["FP8"] else "differs"
-    return outcome, f"8×H100 has {memory:.0f} GB: {said}.", (QWEN, "h100", "article-gpus-qwen")
+    return outcome, f"8×H100 has {memory:.0f} GB: {verdicts}.", (QWEN, "h100", "article-gpus-qwen")
 
 
 def _share_of_benchmarks(catalogue: Catalogue) -> Result:
@@ -101,17 +101,17 @@ def _tokens(catalogue: Catalogue) -> Result:
 
 def _price(catalogue: Catalogue) -> Result:
     listed = [p for p in catalogue.prices_of(QWEN) if p.source != "article"]
-    said = [p for p in catalogue.prices_of(QWEN) if p.source == "article"]
+    claimed = [p for p in catalogue.prices_of(QWEN) if p.source == "article"]
     if not listed:
-        return "in part", "The catalogue has no price list.", tuple(p.id for p in said)
+        return "in part", "The catalogue has no price list.", tuple(p.id for p in claimed)
     low = min(listed, key=lambda p: p.input_usd + p.output_usd)
     high = max(listed, key=lambda p: p.input_usd + p.output_usd)
     text = (
         f"{len(listed)} price lists range from ${low.input_usd:g} in and ${low.output_usd:g} out ({low.provider}) "
         f"to ${high.input_usd:g} and ${high.output_usd:g} ({high.provider})."
     )
-    met = any(p.output_usd <= s.output_usd and p.input_usd <= s.input_usd for p in listed for s in said)
-    return ("holds" if met else "differs"), text, tuple(p.id for p in (*said, low, high))
+    met = any(p.output_usd <= s.output_usd and p.input_usd <= s.input_usd for p in listed for s in claimed)
+    return ("holds" if met else "differs"), text, tuple(p.id for p in (*claimed, low, high))
 
 
 def _active_parameters(catalogue: Catalogue) -> Result:

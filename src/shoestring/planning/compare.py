@@ -1,4 +1,4 @@
-"""Two models side by side for one user's case: tables with the rows that they rest on, and when to choose which."""
+"""Compare two models for a use case: tables with the rows behind them, and when to choose which model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shoestring.planning.verdict import Sentence, covered, figure
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table: what, a cell a model, what lies between them, and the rows behind it."""
+    """One line of a table: label, a cell per model, their difference or ratio, and the rows behind it."""
 
     label: str
     left: str
@@ -28,7 +28,7 @@ class Line:
     kind: str = ""
     rows: tuple[str, ...] = ()
     stale: bool = False
-    #: of a score, to draw; None: not published
+    #: scores for the chart; None: not published
     values: tuple[float | None, float | None] | None = None
 
 
@@ -40,7 +40,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Instead:
-    """A third model, where neither of the two suits the machine."""
+    """A third model, if neither of the two suits the machine."""
 
     assessment: Assessment
     sentence: Sentence
@@ -52,7 +52,7 @@ class Comparison:
     left: Assessment
     right: Assessment
     sections: tuple[Section, ...]
-    #: when to choose the left one, when the right one
+    #: when to choose the left model, and when the right one
     choose_left: tuple[Sentence, ...]
     choose_right: tuple[Sentence, ...]
     claims: tuple[Checked, ...]
@@ -60,9 +60,9 @@ class Comparison:
 
 
 def compare(planned: Plan, first: str, second: str) -> Comparison:
-    """The comparison of the two models of a plan; `first` stands left whatever the ranking.
+    """Compare the two models of a plan; `first` is on the left, whatever the ranking.
 
-    Raises RequestError where both names mean the same model.
+    Raises RequestError if both names mean the same model.
     """
     by_id = {a.candidate.id: a for a in planned.assessments}
     if len(by_id) != 2:
@@ -92,8 +92,8 @@ def compare(planned: Plan, first: str, second: str) -> Comparison:
     )
 
 
-def _ids(*found: Assessment) -> tuple[str, ...]:
-    return tuple(a.candidate.row.id for a in found if a.candidate.row is not None)
+def _ids(*assessments: Assessment) -> tuple[str, ...]:
+    return tuple(a.candidate.row.id for a in assessments if a.candidate.row is not None)
 
 
 def _specification(left: Assessment, right: Assessment) -> Section:
@@ -226,18 +226,18 @@ def _prices(left: Assessment, right: Assessment, catalogue: Catalogue) -> Sectio
     ]  # fmt: skip
     providers = dict.fromkeys(o.price.provider for a in both for o in a.cost.offers)
     for provider in sorted(providers, key=lambda name: (name == "article", name)):
-        found = [next((o for o in a.cost.offers if o.price.provider == provider), None) for a in both]
-        cells = [f"${o.price.input_usd:g} / ${o.price.output_usd:g}" if o else "–" for o in found]
-        given = [o.price for o in found if o is not None]
+        pair = [next((o for o in a.cost.offers if o.price.provider == provider), None) for a in both]
+        cells = [f"${o.price.input_usd:g} / ${o.price.output_usd:g}" if o else "–" for o in pair]
+        listed = [o.price for o in pair if o is not None]
         lines.append(
             Line(
                 f"{provider}, in / out",
                 cells[0],
                 cells[1],
-                _times(*(o.usd_per_million if o else None for o in found)),
-                given[0].kind,
-                tuple(p.id for p in given),
-                any(is_stale(p.date) for p in given),
+                _times(*(o.usd_per_million if o else None for o in pair)),
+                listed[0].kind,
+                tuple(p.id for p in listed),
+                any(is_stale(p.date) for p in listed),
             )
         )
     offers = [a.cost.cheapest for a in both]
@@ -287,7 +287,7 @@ def _lower(text: str) -> str:
 
 
 def _instead(planned: Plan, left: Assessment, right: Assessment) -> Instead | None:
-    """Where neither of the two suits the machine: the model of the catalogue that does."""
+    """If neither of the two suits the machine, the catalogue's model that does; else None."""
     if left.suits or right.suits:
         return None
     everyone = [from_row(row) for row in planned.catalogue.models.values()]
@@ -303,40 +303,40 @@ def _instead(planned: Plan, left: Assessment, right: Assessment) -> Instead | No
 
 
 def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence, ...]:
-    """Why this one: the uses it wins, what only it can do here, what only its licence allows."""
-    found: list[Sentence] = []
+    """Reasons for `one`: the uses it wins, what only it can do here, what only its licence allows."""
+    sentences: list[Sentence] = []
     for verdict in planned.verdicts:
         best = verdict.best
         if best is not None and best.assessment is one:
             why = best.sentences[0]
             text, rows = f"{verdict.use.title}: {why.text}", (verdict.use.id, *why.rows)
-            held = next(r for r in verdict.ranking if r.assessment is other)
-            if held.group > best.group and (held.measure or 0) > (best.measure or 0):
-                reason = held.sentences[1]
+            loser = next(r for r in verdict.ranking if r.assessment is other)
+            if loser.group > best.group and (loser.measure or 0) > (best.measure or 0):
+                reason = loser.sentences[1]
                 text = (
                     f"{verdict.use.title}: only because of a problem with {other.candidate.name}: "
                     f"{_lower(reason.text)} By its figures it leads, "
-                    f"{figure(verdict.use, other, held.measure or 0)} to "
+                    f"{figure(verdict.use, other, loser.measure or 0)} to "
                     f"{figure(verdict.use, one, best.measure or 0)}{covered(verdict.use, one, planned.catalogue)}."
                 )
                 rows = (*rows, *reason.rows)
-            found.append(Sentence(text, rows))
+            sentences.append(Sentence(text, rows))
     name, rows = one.candidate.name, _ids(one, other)
     if one.placement.fit != "no" and other.placement.fit == "no":
         text = f"This machine: {name} runs, {other.candidate.name} needs {_gb(other.placement.missing)} more."
-        found.append(Sentence(text, rows))
+        sentences.append(Sentence(text, rows))
     if one.speed.decode and other.speed.decode and one.speed.decode > 1.1 * other.speed.decode:
         text = f"Speed here: {one.speed.decode:,.1f} tokens/s against {other.speed.decode:,.1f} ({one.speed.label})."
-        found.append(Sentence(text, rows))
+        sentences.append(Sentence(text, rows))
     if one.terms is not None and other.terms is not None and one.terms.usable and not other.terms.usable:
-        found.append(
+        sentences.append(
             Sentence(f"Licence: for {other.candidate.name}, {other.terms.findings[0]}.", (other.terms.licence.id,))
         )
     if one.terms is not None and other.terms is not None and one.terms.multimodal and not other.terms.multimodal:
         text = f"Images in the European Union: {other.candidate.name}'s multimodal rights are not granted there."
-        found.append(Sentence(text, (other.terms.licence.id,)))
+        sentences.append(Sentence(text, (other.terms.licence.id,)))
     if one.candidate.row is not None and other.candidate.row is not None:
         more = [m for m in one.candidate.row.modalities if m not in other.candidate.row.modalities]
         if more:
-            found.append(Sentence(f"It reads {' and '.join(more)}, {other.candidate.name} does not.", rows))
-    return tuple(found)
+            sentences.append(Sentence(f"It reads {' and '.join(more)}, {other.candidate.name} does not.", rows))
+    return tuple(sentences)

@@ -1,7 +1,7 @@
-"""Dollars a million tokens on one's own machine beside each provider's price, and the volume at which they meet.
+"""Cost per million tokens on one's own machine and at each provider, and the volume at which they break even.
 
-A million tokens are `input_share` of prompt and the rest of answer. An hour costs the rent, or the purchase spread over
-its years and the power. Lower prices never make anything dearer, more speed never either.
+A million tokens are `input_share` prompt tokens and otherwise answer tokens. An hour costs the rent, or the purchase
+spread over its years plus power. Lower prices or more speed never increase a cost.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ HOURS_A_YEAR = 365.25 * 24
 
 @dataclass(frozen=True)
 class Money:
-    """What the user pays and how much the machine is used. None: not given."""
+    """Prices and usage of the user's machine. None: not given."""
 
     input_share: float = 0.75
-    #: share of the hours in which the machine works
+    #: share of time the machine is busy
     utilisation: float = 0.3
     rent_usd_hour: float | None = None
     purchase_usd: float | None = None
@@ -32,11 +32,11 @@ class Money:
 
 @dataclass(frozen=True)
 class Offer:
-    """A provider's price for our mix, and the break-even against it."""
+    """A provider's price for the mix of tokens, and the break-even with it."""
 
     price: Price
     usd_per_million: float
-    #: tokens a month from which self-hosting is cheaper; None: never at this speed, or self-hosting has no price
+    #: tokens per month from which self-hosting is cheaper; None: never at this speed, or unknown cost
     break_even_tokens: float | None
 
 
@@ -46,27 +46,27 @@ class Cost:
     usd_per_hour: float | None
     usd_per_month: float | None
     usd_per_million: float | None
-    #: tokens a month that the machine can do at its utilisation
+    #: tokens per month that the machine can generate at its utilisation
     capacity_tokens: float | None
     offers: tuple[Offer, ...]
-    #: how the hour's price came about, with the row that it cites
+    #: how the hourly cost was computed
     basis: str
     rows: tuple[str, ...]
 
     @property
     def cheapest(self) -> Offer | None:
-        """The cheapest offer of a price list; what only the article says does not count."""
+        """The cheapest offer of a price list; the article's prices do not count."""
         listed = [offer for offer in self.offers if offer.price.source != "article"]
         return min(listed, key=lambda o: (o.usd_per_million, o.price.id)) if listed else None
 
 
 def blend(price: Price, input_share: float) -> float:
-    """Dollars a million tokens of the mix."""
+    """Dollars per million tokens of the mix."""
     return input_share * price.input_usd + (1 - input_share) * price.output_usd
 
 
 def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float | None, str, tuple[str, ...]]:
-    """Dollars an hour of a machine, why, and from which rows."""
+    """Dollars per hour of a machine, how they are computed, and the rows behind them."""
     power = machine.power / 1000 * money.power_usd_kwh
     power_text = f"{machine.power:.0f} W at ${money.power_usd_kwh:g}/kWh"
     if money.rent_usd_hour is not None:
@@ -91,7 +91,7 @@ def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float
 
 
 def purchase(machine: Hardware, catalogue: Catalogue) -> Purchase | None:
-    """What a machine with this device and memory is sold for, the cheapest; None: not in the catalogue."""
+    """The cheapest offer of a machine with this device and memory; None: not in the catalogue."""
     if machine.gpu is None or machine.gpus != 1:
         return None
     device, memory = machine.gpu.id, machine.gpu.memory_bytes
@@ -100,7 +100,7 @@ def purchase(machine: Hardware, catalogue: Catalogue) -> Purchase | None:
 
 
 def cost(model: str | None, speed: Speed, machine: Hardware, money: Money, catalogue: Catalogue) -> Cost:
-    """Self-hosting beside all offers for a model of the catalogue."""
+    """Cost of self-hosting a model, and all offers for it."""
     per_hour, basis, rows = hourly(machine, money, catalogue)
     seconds = _seconds_per_million(speed, money.input_share)
     per_million = capacity = per_month = None
@@ -120,7 +120,7 @@ def cost(model: str | None, speed: Speed, machine: Hardware, money: Money, catal
 
 
 def _seconds_per_million(speed: Speed, input_share: float) -> float | None:
-    """Busy seconds of a million tokens of the mix; a prompt without an estimate counts as free, which is said."""
+    """Busy seconds per million tokens of the mix. Without a prefill estimate, prompts count as free."""
     if not speed.throughput:
         return None
     prompt = input_share * 1e6 / speed.prefill if speed.prefill else 0.0

@@ -1,4 +1,4 @@
-"""What a licence asks of this user. Information from the terms, not legal advice."""
+"""Check a licence's terms for this user. Information, not legal advice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOT_ADVICE = "This is information, not legal advice."
 
 @dataclass(frozen=True)
 class Terms:
-    """`usable`: under the public licence as the user described himself; else why not is the first of `findings`."""
+    """`usable`: whether this user may use the public licence; if not, the first of `findings` says why."""
 
     licence: Licence
     usable: bool
@@ -20,7 +20,7 @@ class Terms:
 
 
 def judge(licence: Licence, company_mau: int | None, eu: bool) -> Terms:
-    """The terms for a company of so many monthly active users, domiciled in the European Union or not."""
+    """The terms for a company with `company_mau` monthly active users; eu: domiciled in the European Union."""
     findings: list[str] = []
     over = bool(licence.limit_mau and company_mau is not None and company_mau > licence.limit_mau)
     if over:

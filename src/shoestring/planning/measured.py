@@ -1,6 +1,7 @@
-"""Speeds that `shoestring bench` measured: kept in the user's data folder by machine and model, found again by plan.
+"""Save the speeds that `shoestring bench` measured in the user's data folder, and find them for plan.
 
-A file a model, replaced by the next measurement. What cannot be kept or read is no error: plan then estimates.
+There is one file per machine and model; a new measurement replaces it. Failures to save or read are not errors: plan
+then estimates.
 """
 
 from __future__ import annotations
@@ -23,39 +24,39 @@ from shoestring.planning.memory import AS_STORED, Need, Placement
 
 @dataclass(frozen=True)
 class Measured:
-    """Tokens/s of one model in one type, one user, on this machine's processor."""
+    """Tokens/s of one model in one type, for one user, on this machine's processor."""
 
     #: id of a row of the catalogue, else the name of the file or folder
     model: str
     type: str
     decode: float
     prefill: float
-    #: where it comes from, for the reader
+    #: where it comes from, for people
     source: str
 
     def applies(self, n: Need, placed: Placement) -> bool:
-        """Whether it says something about a model as placed: bench measures our engine, all in RAM, one sequence."""
+        """Whether it applies to a placed model: bench measures our engine, all in RAM, with one sequence."""
         same = n.candidate.id == self.model and n.sizes.type == self.type
         return same and n.users == 1 and placed.fit == "ram"
 
 
 def machine_key() -> str:
-    """What tells this machine from another: processor, cores that may be used, memory."""
+    """A name for this machine from its processor, usable cores and memory."""
     cores, _, label = processor()
     text = f"{label} {cores}c {total_bytes() / 1e9:.0f}gb"
     return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
 
 
 def folder() -> Path:
-    """Where this machine's measurements are kept."""
+    """The folder of this machine's measurements."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("shoestring", appauthor=False)) / "measured" / machine_key()
 
 
 def remember(facts: Mapping[str, Any], path: Path) -> Path | None:
-    """Keep what bench reported on the checkpoint at `path`; the file written, None where that is not possible."""
-    kept = dict(facts) | {
+    """Save bench's results for the checkpoint at `path`. Returns the file, or None if it cannot be written."""
+    saved = dict(facts) | {
         "model": str(facts["model"]),
         "path": str(path.resolve()),
         "date": datetime.date.today().isoformat(),
@@ -65,7 +66,7 @@ def remember(facts: Mapping[str, Any], path: Path) -> Path | None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(target.name + ".part")
-        partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        partial.write_text(json.dumps(saved, indent=1), encoding="utf-8")
         partial.replace(target)
     except OSError:
         return None
@@ -73,18 +74,18 @@ def remember(facts: Mapping[str, Any], path: Path) -> Path | None:
 
 
 def recall(catalogue: Catalogue) -> tuple[Measured, ...]:
-    """All that bench measured on this machine, the newest last."""
-    found = []
+    """All measurements of bench on this machine, the newest last."""
+    results = []
     try:
         files = sorted(folder().glob("*.json"), key=lambda file: (file.stat().st_mtime, file.name))
     except OSError:
         return ()
     for file in files:
         try:
-            found.append(read_measured(file, catalogue))
+            results.append(read_measured(file, catalogue))
         except RequestError:
             continue
-    return tuple(found)
+    return tuple(results)
 
 
 def read_measured(path: Path, catalogue: Catalogue) -> Measured:
@@ -93,7 +94,7 @@ def read_measured(path: Path, catalogue: Catalogue) -> Measured:
         facts = json.loads(path.read_text(encoding="utf-8"))
         decode, prefill = float(facts["decode_tokens_per_second"]), float(facts["prefill_tokens_per_second"])
         name, where = str(facts["model"]), str(facts.get("path", ""))
-        given, date = str(facts.get("type") or ""), str(facts.get("date", ""))
+        bench_type, date = str(facts.get("type") or ""), str(facts.get("date", ""))
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -104,12 +105,12 @@ def read_measured(path: Path, catalogue: Catalogue) -> Measured:
     row = _row(name, where, catalogue)
     if row is None:
         return Measured(Path(where or name).name, AS_STORED, decode, prefill, source)
-    type_ = given or type_in(Path(where).name) or type_in(name.rpartition(":")[2]) or AS_STORED
+    type_ = bench_type or type_in(Path(where).name) or type_in(name.rpartition(":")[2]) or AS_STORED
     return Measured(row.id, type_, decode, prefill, source)
 
 
 def type_in(name: str) -> str:
-    """The longest type that stands in the name of a file or tag as a word; "" for none."""
+    """The longest type that is a word in a file name or tag; "" for none."""
     words = re.sub(r"[^A-Z0-9_]+", " ", name.upper().replace("-", " ").replace(".", " ")).split()
     names = [t for t in (*TYPES, *ALIASES) if t in words]
     longest = max(names, key=len, default="")
@@ -117,7 +118,7 @@ def type_in(name: str) -> str:
 
 
 def _row(name: str, where: str, catalogue: Catalogue) -> Model | None:
-    """The catalogue's model behind a name that bench was given, or behind the file that it led to."""
+    """The catalogue's model for the name that bench was called with, or for the file that it used."""
     row = resolve_row(name, catalogue)
     if row is not None:
         return row

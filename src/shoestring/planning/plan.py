@@ -1,4 +1,4 @@
-"""A plan: several models assessed on one machine for one question, ranked for its use; and the way to it."""
+"""Plan: assess models on a machine for a question, and rank them by use case."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from shoestring.planning.verdict import Verdict, rank
 class Plan:
     machine: Hardware
     question: Question
-    #: best first for the question's use, else in the catalogue's order
+    #: best first for the question's use, else in catalogue order
     assessments: tuple[Assessment, ...]
-    #: of the question's use, or of all uses
+    #: for the question's use, or for all uses
     verdicts: tuple[Verdict, ...]
     catalogue: Catalogue
 
@@ -44,12 +44,12 @@ class Plan:
     def stale_rows(self) -> tuple[str, ...]:
         """Rows that the verdicts cite and that are older than 90 days."""
         cited = {id for v in self.verdicts for r in v.ranking for s in r.sentences for id in s.rows}
-        found = [(id, self.row(id)) for id in sorted(cited)]
-        return tuple(id for id, row in found if row is not None and is_stale(row.date))
+        rows = [(id, self.row(id)) for id in sorted(cited)]
+        return tuple(id for id, row in rows if row is not None and is_stale(row.date))
 
 
 def find_row(catalogue: Catalogue, id: str) -> Row | None:
-    """A row by its id, wherever it stands."""
+    """A row of any table by its id; None if there is none."""
     for table in dataclasses.fields(Catalogue):
         row = getattr(catalogue, table.name).get(id)
         if isinstance(row, Row):
@@ -73,11 +73,11 @@ def plan(
     catalogue: str | Path | None = None,
     measured: str | Path | None = None,
 ) -> Plan:
-    """Which of `models` to run, where, how fast and at what price; without any, both flagships and their siblings.
+    """Recommend one of `models`, with placement, speed and price. Default: both flagships and their siblings.
 
-    `hardware`: see planning.hardware; None: this machine, with what `shoestring bench` measured on it. `min_speed` in
-    tokens/s. `measured`: JSON that `shoestring bench --json` wrote, instead. Raises RequestError or CheckpointError
-    with one sentence.
+    `hardware`: see planning/hardware/parse.py; None: this machine, with the results of `shoestring bench` on it.
+    `min_speed` is in tokens/s. `measured`: an output of `shoestring bench --json` to use instead. Raises RequestError
+    or CheckpointError with one sentence.
     """
     rows = load_catalogue(Path(catalogue) if catalogue else None, Path(prices) if prices else None)
     question = Question(
@@ -95,19 +95,19 @@ def plan(
     candidates = [resolve(name, rows) for name in models] or [from_row(row) for row in rows.models.values()]
     check_context(candidates, question, bool(models))
     machine = parse_hardware(hardware, rows)
-    told = [f"measured here: {m.model}, {m.type}, {m.decode:.3g} tokens/s ({m.source})" for m in question.measured]
-    return make_plan(candidates, dataclasses.replace(machine, notes=(*machine.notes, *told)), question, rows)
+    notes = [f"measured here: {m.model}, {m.type}, {m.decode:.3g} tokens/s ({m.source})" for m in question.measured]
+    return make_plan(candidates, dataclasses.replace(machine, notes=(*machine.notes, *notes)), question, rows)
 
 
 def _known(measured: str | Path | None, hardware: str | None, catalogue: Catalogue) -> tuple[Measured, ...]:
-    """The measurements that count: a file that was named, else this machine's own."""
+    """The measurements to use: of the given file, else of this machine."""
     if measured:
         return (read_measured(Path(measured), catalogue),)
     return recall(catalogue) if hardware is None else ()
 
 
 def make_plan(candidates: Sequence[Candidate], machine: Hardware, question: Question, catalogue: Catalogue) -> Plan:
-    """Assess and rank."""
+    """Assess and rank candidates."""
     scale = scale_of(question.measured, machine, catalogue)
     assessments = tuple(assess(candidate, machine, question, catalogue, scale) for candidate in candidates)
     uses = [catalogue.uses[question.use]] if question.use else list(catalogue.uses.values())
@@ -118,7 +118,7 @@ def make_plan(candidates: Sequence[Candidate], machine: Hardware, question: Ques
 
 
 def leading(p: Plan) -> Assessment | None:
-    """The winner of the use, else who wins most uses on this machine; None where nothing runs."""
+    """The winner of the use, else of most uses on this machine; None if nothing runs."""
     if len(p.assessments) == 1:
         return p.assessments[0]
     wins: dict[str, int] = {}
@@ -133,7 +133,7 @@ def leading(p: Plan) -> Assessment | None:
 
 
 def use_name(name: str | None, catalogue: Catalogue) -> str | None:
-    """A use of the catalogue. Raises RequestError with names that are near."""
+    """Check a use case's name. Raises RequestError that suggests similar names."""
     if name is None or name in catalogue.uses:
         return name
     near = get_close_matches(name, list(catalogue.uses), n=2, cutoff=0.4)
@@ -142,7 +142,7 @@ def use_name(name: str | None, catalogue: Catalogue) -> str | None:
 
 
 def check_context(candidates: Sequence[Candidate], question: Question, named: bool) -> None:
-    """A context that no model reaches, or that a model named alone does not, is an error."""
+    """Raise RequestError if no model reaches the context, or if the only named model does not."""
     limits = {c.name: context_limit(c) for c in candidates}
     if question.context > max(limits.values()) or (
         named and len(candidates) == 1 and question.context > min(limits.values())

@@ -1,10 +1,9 @@
-"""How fast it would be: a roofline of real bytes and operations, one tier after the other. Estimates, labelled so.
+"""Estimate speeds with a roofline model of actual bytes and operations.
 
-A decode step of N users reads, in each place, the weights that at least one of them needs (routed experts by the
-expected number of different ones), their keys, values and state, and computes 2 operations a weight and token. A place
-takes the longer of its two times; places take turns. Kernels cost their launch, layers shared by several GPUs their
-exchanges besides. What engines reach of each limit is efficiency.py's business; docs/plan.md holds the results against
-published speeds.
+In each place (GPU, RAM, disk), a decode step of N users reads the weights that at least one of them needs (routed
+experts by the expected number of distinct ones) and their keys, values and state, and computes 2 operations per weight
+and token. A place takes the longer of the two times; places take turns. Kernel launches and exchanges between GPUs come
+on top. efficiency.py says how much of each limit engines reach; docs/plan.md compares the results with published speeds.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import UNUSED, Need, Placement, on_machine
 
-#: a prompt is computed this many tokens at a time
+#: prompts are processed in chunks of this many tokens
 PREFILL_CHUNK = 2048
-#: tokens of a sequence of `shoestring bench`
+#: tokens per sequence in `shoestring bench`
 BENCH_CONTEXT = 512
-#: of which llama.cpp copies to a GPU what lies in RAM for this many at once (its --ubatch-size and --op-offload)
+#: llama.cpp copies weights from RAM to a GPU for this many tokens at once (its --ubatch-size and --op-offload)
 COPIED_FOR = 512
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens a second and what made them. None: the machine's figures do not allow an estimate."""
+    """Tokens per second, and how they are computed. None: no estimate, because a figure of the machine is missing."""
 
     decode: float | None
     #: all users together
@@ -52,13 +51,13 @@ class Speed:
     #: seconds until the first token of a prompt of half the context
     first_token: float | None
     label: str
-    #: one line a step of the arithmetic
+    #: one line per step of the computation
     formula: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What this machine's measurements are to their estimates, the medians."""
+    """Median ratios of this machine's measurements to their estimates."""
 
     decode: float
     prefill: float
@@ -66,7 +65,7 @@ class Scale:
 
 
 def scale_of(measured: Sequence[Measured], machine: Hardware, catalogue: Catalogue) -> Scale | None:
-    """From all measurements of models of the catalogue; None without any. bench computes on the processor alone."""
+    """The scale from all measurements of catalogue models; None without any. bench uses only the processor."""
     processor = replace(machine, gpu=None, gpus=0)
     ratios = []
     for known in measured:
@@ -89,8 +88,10 @@ def estimate(
     scale: Scale | None = None,
     own: bool = True,
 ) -> Speed:
-    """Speeds of a model as placed; the last of `measured` that applies goes before the estimate, which `scale` brings
-    nearer to this machine where the model lies in RAM. `own`: by our engine where it runs the model, else by others.
+    """Speeds of a placed model.
+
+    The last of `measured` that applies replaces the estimate; `scale` corrects estimates of models in RAM. `own`: use
+    our engine where it can run the model; else other engines.
     """
     if placed.fit == "no":
         return Speed(None, None, None, None, "does not run", ())
@@ -112,8 +113,9 @@ def estimate(
 
 
 def with_prompts(n: Need, placed: Placement, machine: Hardware, prompt: int, answer: int) -> float | None:
-    """Tokens a second of all users' answers while each answer of `answer` tokens begins with a prompt of its own: the
-    other users wait while it is computed. None where there is no estimate.
+    """Tokens per second of all users' answers, if each answer of `answer` tokens starts with its own prompt.
+
+    Other users wait while a prompt is computed. None: no estimate.
     """
     step, _ = _decode_seconds(n, placed, machine, n.users, True)
     rate, _ = _prefill_rate(replace(n, context=2 * prompt), placed, machine, True)
@@ -123,7 +125,7 @@ def with_prompts(n: Need, placed: Placement, machine: Hardware, prompt: int, ans
 
 
 def _touched(n: Need, tokens: int) -> float:
-    """Share of the routed experts that `tokens` tokens need together, by chance."""
+    """Expected share of the routed experts that `tokens` tokens use together."""
     layers = expert_layers(n.candidate.config)
     if not layers:
         return 0.0
@@ -132,7 +134,7 @@ def _touched(n: Need, tokens: int) -> float:
 
 
 def read_bytes(n: Need, tokens: int) -> dict[str, float]:
-    """Bytes that a step of `tokens` sequences reads: weights for every token, routed experts, state."""
+    """Bytes that a step of `tokens` sequences reads: weights that every token uses, routed experts, state."""
     looked_up = _looked_up(n)
     attended = sum(
         min(n.context, s.chunk_size or n.context) * s.bytes_per_token(n.kv_type)
@@ -147,7 +149,7 @@ def read_bytes(n: Need, tokens: int) -> dict[str, float]:
 
 
 def _looked_up(n: Need) -> int:
-    """The embedding where the head is another matrix: one row a token is nothing."""
+    """Bytes of the embedding if the head is a separate matrix: a step reads only one row per token."""
     roles = {s.role: s for s in n.candidate.shapes if s.part == "embeddings"}
     return n.sizes.of("embeddings") // 2 if "head" in roles else 0
 
@@ -194,18 +196,18 @@ def _decode_seconds(
     return total, lines
 
 
-def _share(held: dict[str, int], n: Need, always: int) -> float:
-    """Share of the weights for every token, and so of state, that lies in a place."""
+def _share(sizes: dict[str, int], n: Need, always: int) -> float:
+    """Share of the weights that every token uses, and so of the state, in a place."""
     parts = {str(part) for part, _ in n.sizes.by_part if part not in UNUSED and part != "routed_experts"}
-    return sum(size for name, size in held.items() if name in parts) / always
+    return sum(size for name, size in sizes.items() if name in parts) / always
 
 
-def _routed(held: dict[str, int], n: Need) -> float:
-    return held.get("routed_experts", 0) / n.routed_bytes if n.routed_bytes else 0.0
+def _routed(sizes: dict[str, int], n: Need) -> float:
+    return sizes.get("routed_experts", 0) / n.routed_bytes if n.routed_bytes else 0.0
 
 
 def _bandwidths(n: Need, placed: Placement, machine: Hardware) -> dict[str, float]:
-    """Bytes a second at which an engine reads from each place."""
+    """Bytes per second at which an engine reads from each place."""
     of_one = machine.gpu.bandwidth if machine.gpu is not None else 0.0
     return {
         "GPU": at_once(n, placed, machine) * of_one * on_gpu(n, placed, machine).bandwidth,
@@ -215,7 +217,7 @@ def _bandwidths(n: Need, placed: Placement, machine: Hardware) -> dict[str, floa
 
 
 def _compute(n: Need, placed: Placement, machine: Hardware, place_name: str, own: bool) -> float:
-    """Operations a second of a place on this type; 0: not stated. What lies on disk is computed beside the RAM."""
+    """Operations per second of a place with this type; 0: unknown. Weights on disk are computed by the processor."""
     gpu, type_ = machine.gpu, n.sizes.type
     if place_name == "RAM" or (place_name == "disk" and not (gpu is not None and gpu.unified)):
         return machine.cpu_flops * compute_share(n, on_processor(n, placed) if own else PROCESSOR)
@@ -230,8 +232,9 @@ def _compute(n: Need, placed: Placement, machine: Hardware, place_name: str, own
 
 
 def _prefill_rate(n: Need, placed: Placement, machine: Hardware, own: bool) -> tuple[float | None, str]:
-    """Tokens a second of a prompt, computed in chunks that read all they touch once. Launches are within the share of
-    operations, as the prompts that it was fitted to had them too.
+    """Tokens per second in prefill. Each chunk reads the weights it uses once.
+
+    The fitted share of operations includes kernel launches, because the measured prompts did, too.
     """
     chunk = min(PREFILL_CHUNK, max(1, n.context // 2))
     read = read_bytes(n, chunk)
@@ -241,9 +244,9 @@ def _prefill_rate(n: Need, placed: Placement, machine: Hardware, own: bool) -> t
     chosen = n.routed_bytes * _touched(n, 1)
     bandwidths = _bandwidths(n, placed, machine)
     total = 0.0
-    for place_name, held in (("GPU", placed.gpu), ("RAM", placed.ram), ("disk", placed.disk)):
-        weights = 0.0 if place_name == "disk" else _share(held, n, always)
-        routed = _routed(held, n)
+    for place_name, sizes in (("GPU", placed.gpu), ("RAM", placed.ram), ("disk", placed.disk)):
+        weights = 0.0 if place_name == "disk" else _share(sizes, n, always)
+        routed = _routed(sizes, n)
         size = weights * read["weights"] + routed * read["routed_experts"]
         if size <= 0:
             continue

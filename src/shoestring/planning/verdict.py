@@ -1,10 +1,10 @@
-"""Which of several models suits a use best, in an order that can be recomputed from the rows it cites.
+"""Rank models for a use case, in an order that can be recomputed from the rows it cites.
 
-First come models that do all that was asked here, then those that fit but have something against them, then those that
-need the disk, then those that do not run.
-Within each class the use's own measure decides: the mean of its benchmarks (a missing score counts as nothing), the
-longest context, the smallest size, the lowest price; for the last three a model must reach the general score of the
-weaker flagship compared. Equal ones are ordered by size, then by name.
+Models that meet every requirement come first, then those that fit but miss a requirement, then those that need the
+disk, then those that do not run.
+Within each group the use's measure decides: the mean of its benchmarks (a missing score counts as 0), the longest
+context, the smallest size, or the lowest price. For the last three, a model must reach the general score of the weaker
+flagship compared. Ties are ordered by size, then by id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shoestring.planning.assess import Assessment
 from shoestring.planning.memory import context_limit
 
 NOT_AT_ALL = 3
-#: why a use has no winner where it is not for the machine
+#: why a use has no winner, if the machine is not the reason
 NO_FIGURE = {
     "quality": "has a published score", "context": "reaches the required general score",
     "size": "reaches the required general score", "price": "has a listed price",
@@ -26,7 +26,7 @@ NO_FIGURE = {
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence and the ids of the rows that it rests on; changing them changes it."""
+    """A sentence, and the ids of the rows behind it."""
 
     text: str
     rows: tuple[str, ...]
@@ -35,9 +35,9 @@ class Sentence:
 @dataclass(frozen=True)
 class Ranked:
     assessment: Assessment
-    #: 0 suits, 1 fits memory with something against it, 2 needs the disk, 3 does not run or has no figure
+    #: 0 suits, 1 fits but misses a requirement, 2 needs the disk, 3 does not run or has no figure
     group: int
-    #: larger is better; None where the use has no figure for it
+    #: larger is better; None: no figure for this use
     measure: float | None
     sentences: tuple[Sentence, Sentence]
 
@@ -49,7 +49,7 @@ class Verdict:
 
     @property
     def best(self) -> Ranked | None:
-        """The first, if it can be used at all."""
+        """The first, unless it cannot be used at all."""
         first = self.ranking[0]
         return first if first.group < NOT_AT_ALL else None
 
@@ -65,19 +65,19 @@ class Verdict:
 
 
 def general_score(model: str, catalogue: Catalogue) -> float:
-    """Mean of the benchmarks that the budget use names; missing ones count as nothing."""
+    """Mean of the budget use's benchmarks; a missing score counts as 0."""
     return quality(model, catalogue.uses["budget"], catalogue)[0]
 
 
 def quality(model: str, use: Use, catalogue: Catalogue) -> tuple[float, tuple[Score, ...]]:
-    """Mean over the use's benchmarks, and the scores that are published."""
+    """Mean over the use's benchmarks (a missing score counts as 0), and the published scores."""
     scores = [catalogue.score(model, benchmark) for benchmark in use.benchmarks]
-    found = tuple(s for s in scores if s is not None)
-    return sum(s.value for s in found) / max(1, len(use.benchmarks)), found
+    published = tuple(s for s in scores if s is not None)
+    return sum(s.value for s in published) / max(1, len(use.benchmarks)), published
 
 
 def rank(use: Use, assessments: Sequence[Assessment], catalogue: Catalogue) -> Verdict:
-    """All candidates for a use, best first."""
+    """Rank all candidates for a use, best first."""
     floor = _floor(assessments, catalogue)
     rated = [(a, *_measure(use, a, catalogue, floor)) for a in assessments]
 
@@ -104,21 +104,21 @@ def _group(use: Use, a: Assessment, measure: float | None) -> int:
 
 
 def _floor(assessments: Sequence[Assessment], catalogue: Catalogue) -> float:
-    """The general score of the weaker flagship among those compared; of the weakest of all where there is none."""
+    """The general score of the weaker flagship compared; of the weakest model if there is no flagship."""
     rows = [a.candidate.row for a in assessments if a.candidate.row is not None]
     flagships = [row for row in rows if row.flagship] or rows
     return min((general_score(row.id, catalogue) for row in flagships), default=0.0)
 
 
 def _measure(use: Use, a: Assessment, catalogue: Catalogue, floor: float) -> tuple[float | None, tuple[str, ...]]:
-    """The use's figure for a model, larger better, and the rows that it comes from."""
+    """The use's measure of a model (larger is better), and the rows behind it."""
     row = a.candidate.row
     match use.measure:
         case "quality":
             if row is None:
                 return None, ()
-            value, found = quality(row.id, use, catalogue)
-            return (value, tuple(s.id for s in found)) if found else (None, ())
+            value, published = quality(row.id, use, catalogue)
+            return (value, tuple(s.id for s in published)) if published else (None, ())
         case "context":
             if row is not None and general_score(row.id, catalogue) < floor:
                 return None, (row.id,)
@@ -126,8 +126,8 @@ def _measure(use: Use, a: Assessment, catalogue: Catalogue, floor: float) -> tup
         case "size":
             if row is None or general_score(row.id, catalogue) < floor:
                 return None, (row.id,) if row else ()
-            _, found = quality(row.id, use, catalogue)
-            return -float(a.need.total_bytes), (row.id, *(s.id for s in found))
+            _, published = quality(row.id, use, catalogue)
+            return -float(a.need.total_bytes), (row.id, *(s.id for s in published))
         case "price":
             if row is None or general_score(row.id, catalogue) < floor:
                 return None, (row.id,) if row else ()
@@ -162,7 +162,7 @@ def _why(
     catalogue: Catalogue,
     floor: float,
 ) -> Sentence:
-    """What the use's measure says of a model, beside the one it is held against."""
+    """A sentence about a model's measure, compared with `other`."""
     name = a.candidate.name
     if measure is None:
         row = a.candidate.row
@@ -185,8 +185,8 @@ def _why(
             against = f", against {figure(use, b, other_measure)} for {b.candidate.name}{covered(use, b, catalogue)}"
         rows = (*rows, *other_rows)
     if use.measure == "quality" and a.candidate.row is not None:
-        _, found = quality(a.candidate.row.id, use, catalogue)
-        listed = ", ".join(f"{catalogue.benchmarks[s.benchmark].title} {s.value:g}" for s in found)
+        _, published = quality(a.candidate.row.id, use, catalogue)
+        listed = ", ".join(f"{catalogue.benchmarks[s.benchmark].title} {s.value:g}" for s in published)
         part = covered(use, a, catalogue)
         return Sentence(f"{name} has {measure:.1f} on average{part} ({listed}){against}.", rows)
     if use.measure == "context":
@@ -200,7 +200,7 @@ def _why(
 
 
 def covered(use: Use, a: Assessment, catalogue: Catalogue) -> str:
-    """How many of the use's benchmarks have a score, where not all have."""
+    """How many of the use's benchmarks have a score; "" if all have."""
     if use.measure != "quality" or a.candidate.row is None:
         return ""
     count = len(quality(a.candidate.row.id, use, catalogue)[1])
@@ -208,7 +208,7 @@ def covered(use: Use, a: Assessment, catalogue: Catalogue) -> str:
 
 
 def figure(use: Use, a: Assessment, measure: float) -> str:
-    """A measure in its unit."""
+    """A measure with its unit."""
     match use.measure:
         case "quality":
             return f"{measure:.1f}"
@@ -223,7 +223,7 @@ def figure(use: Use, a: Assessment, measure: float) -> str:
 
 
 def _how(use: Use, a: Assessment) -> Sentence:
-    """Whether and how it runs here, or is hosted."""
+    """A sentence on whether and how a model runs here, or who hosts it."""
     rows = tuple(r for r in (a.candidate.row.id if a.candidate.row else "", *a.cost.rows) if r)
     if use.measure == "price":
         offer = a.cost.cheapest

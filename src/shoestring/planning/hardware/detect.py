@@ -1,6 +1,6 @@
-"""This machine: processor, memory and its bandwidth, disk, NVIDIA GPUs. Nothing is installed, nothing is asked online.
+"""Detect this machine: processor, memory and its bandwidth, disk, NVIDIA GPUs. Installs nothing, uses no network.
 
-Memory bandwidth is measured by copying for a few hundredths of a second, since no interface tells it.
+It measures memory bandwidth by copying for a few hundredths of a second, since no interface reports it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def detect(catalogue: Catalogue) -> Hardware:
 
 
 def processor() -> tuple[int, float, str]:
-    """Cores that this process may use, cycles a second, name."""
+    """Cores that this process may use, cycles per second, and name."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     clock, label = DEFAULT_CLOCK, platform.machine() or "processor"
     try:
@@ -72,7 +72,7 @@ def _meminfo(key: str) -> int:
 
 
 def total_bytes() -> int:
-    """Memory of this machine; 0: not known."""
+    """Memory of this machine in bytes; 0: unknown."""
     total = _meminfo("MemTotal")
     if not total and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -84,7 +84,7 @@ def _available_bytes() -> int:
 
 
 def _nvidia(catalogue: Catalogue) -> tuple[Device | None, int]:
-    """GPUs that nvidia-smi lists, when the catalogue knows them."""
+    """The GPUs that nvidia-smi lists and the catalogue knows: (device, count)."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None, 0
@@ -110,7 +110,7 @@ def _nvidia(catalogue: Catalogue) -> tuple[Device | None, int]:
 
 
 def _measure_bandwidth(threads: int) -> float:
-    """Bytes a second that all cores read and write while copying; the best of three."""
+    """Bytes per second that all cores read and write while copying; the best of three runs."""
     import numpy as np
 
     count = min(threads, 16)

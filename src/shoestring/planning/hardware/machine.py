@@ -1,4 +1,4 @@
-"""A machine: its devices, memory, disk, and what of them an engine may fill."""
+"""A machine: its devices, memory and disk, and how much of them an engine may fill."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from shoestring.catalogue.schema import Catalogue, Device
 
 GIB = 2**30
-#: operations a cycle and core with AVX2: two fused multiply-adds of eight floats
+#: operations per cycle and core with AVX2: two fused multiply-adds of eight floats
 FLOPS_PER_CYCLE = 32
 DEFAULT_CLOCK = 2.5e9
-#: left to the system
+#: reserved for the system
 SYSTEM_BYTES = 2 * GIB
 #: share of a GPU's memory that engines use by default (vLLM's gpu-memory-utilization)
 GPU_SHARE = 0.9
@@ -21,7 +21,7 @@ UNIFIED_SHARE = 0.875
 
 @dataclass(frozen=True)
 class Hardware:
-    """One machine. Bytes, bytes a second, operations a second."""
+    """One machine, in bytes, bytes per second and operations per second."""
 
     name: str
     gpu: Device | None = None
@@ -34,7 +34,7 @@ class Hardware:
     disk_bytes: int = 0
     disk_known: bool = False
     notes: tuple[str, ...] = ()
-    #: whether `ram_bandwidth` is what copying reached here, not what a name or file states
+    #: whether `ram_bandwidth` was measured here by copying, not taken from a name or file
     ram_reached: bool = False
 
     @property
@@ -51,14 +51,14 @@ class Hardware:
 
     @property
     def power(self) -> float:
-        """Watts of the devices at their limit, and 200 for the host beside GPUs, 350 without."""
+        """Watts of the devices at their limit, plus 200 for the host of GPUs; 350 without GPUs."""
         if self.gpu is not None and self.gpu.unified:
             return self.gpu.power
         return self.gpus * self.gpu.power + 200 if self.gpu is not None else 350.0
 
 
 def find_device(name: str, catalogue: Catalogue) -> Device | None:
-    """A device by id or alias; a unified one may carry its memory: mac-m3-max-48g."""
+    """A device by id or alias; the name of a unified one may include its memory: mac-m3-max-48g."""
     for device in catalogue.devices.values():
         if name == device.id or name in device.aliases:
             return device

@@ -1,9 +1,9 @@
-"""Machines: detected, named in one word, or described in a TOML file.
+"""Parse machines: detected, named in one word, or described in a TOML file.
 
     8xh100 · 2xa100-80g · rtx-5090+64g · mac-m3-max-128g · cpu:64c-12ch-ddr5+256g+nvme7 · machine.toml
 
-Pieces are joined by +: devices with a count, memory (64g, 1t), a processor, a disk. What a name leaves open is filled
-with stated assumptions, listed in `notes`.
+Parts are joined by +: devices with a count, memory (64g, 1t), a processor, a disk. Assumptions fill what a name leaves
+open; `notes` lists them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from shoestring.errors import RequestError
 from shoestring.planning.hardware.detect import detect
 from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, GIB, Hardware, find_device
 
-#: bytes a second of one channel: 8 bytes × transfers a second
+#: mega-transfers per second; a channel moves 8 bytes per transfer
 DDR_RATES = {"ddr4": 3200, "ddr5": 4800}
-#: of a desktop whose memory is not described: two channels of DDR5-5600, eight cores
+#: of a desktop without further details: two channels of DDR5-5600, eight cores
 DESKTOP_BANDWIDTH, DESKTOP_CORES = 2 * 8 * 5600e6, 8
 
 
 def parse_hardware(text: str | None, catalogue: Catalogue) -> Hardware:
-    """The machine that a user names; this one for None or "here".
+    """The machine that a user names; None or "here": this machine.
 
-    Raises RequestError with names that are near, or the file, line and field.
+    Raises RequestError that suggests similar names, or names the file, line and field.
     """
     if text is None or text == "here":
         return detect(catalogue)
@@ -117,10 +117,10 @@ def from_file(path: Path, catalogue: Catalogue) -> Hardware:
     for key, value in table.items():
         if key not in FIELDS:
             raise error(key, f"is unknown: the fields are {', '.join(FIELDS)}")
-        wanted = FIELDS[key]
-        if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
-            raise error(key, f"is {value!r}: write a value of type {wanted.__name__}")
-        if wanted is not str and value <= 0:
+        field_type = FIELDS[key]
+        if isinstance(value, bool) or not isinstance(value, (int, float) if field_type is float else field_type):
+            raise error(key, f"is {value!r}: write a value of type {field_type.__name__}")
+        if field_type is not str and value <= 0:
             raise error(key, f"is {value}: write a number above 0")
     gpu = None
     if "gpu" in table:

@@ -1,4 +1,4 @@
-"""The figures behind the report's charts: memory by part and place, speed against context, cost against volume."""
+"""Charts of the report: memory by part and place, speed against context, cost against volume, scores."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from shoestring.planning.report.text import PARTS
 
 #: part → CSS class
 COLOURS = {part: f"p{i}" for i, part in enumerate(PARTS)}
-#: models that a chart draws at most
+#: maximum models in a chart
 MOST_MODELS = 6
 
 
 def memory_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
-    """Bytes by part, a bar a model and place; the machine's memory as lines."""
+    """Bytes by part, with a bar per model and place; lines mark the machine's memory."""
     bars = []
     for a in assessments[:MOST_MODELS]:
         places = {"GPU": a.placement.gpu, "RAM": a.placement.ram, "disk": a.placement.disk}
         if a.placement.fit == "no":
             needed: dict[str, int] = {str(part): size for part, size in a.need.sizes.by_part if part != "mtp"}
             places = {"needed, does not fit": {**needed, "sequences": a.need.sequences_bytes}}
-        for place, held in places.items():
+        for place, sizes in places.items():
             segments = tuple(
                 Segment(PARTS[part], size / 1e9, COLOURS[part])
-                for part, size in sorted(held.items(), key=lambda item: list(PARTS).index(item[0]))
+                for part, size in sorted(sizes.items(), key=lambda item: list(PARTS).index(item[0]))
                 if part != "mtp"
             )
             if segments:
@@ -45,13 +45,13 @@ def memory_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
 
 
 def legend(assessments: Sequence[Assessment]) -> list[tuple[str, str]]:
-    """Name and class of every part that a memory chart shows."""
+    """Name and CSS class of every part in a memory chart."""
     shown = {part for a in assessments for part, _ in a.need.sizes.by_part} | {"sequences", "workspace"}
     return [(PARTS[part], COLOURS[part]) for part in PARTS if part in shown and part != "mtp"]
 
 
 def speed_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
-    """Estimated decode against context, each in the type that was chosen."""
+    """Estimated decode speed against context, for each model in its chosen type."""
     series = []
     for i, a in enumerate(assessments[:MOST_MODELS]):
         points = []
@@ -60,17 +60,17 @@ def speed_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
                 break
             fixed_type = None if a.need.sizes.type == "as stored" else a.need.sizes.type
             question = dataclasses.replace(p.question, context=context, type=fixed_type, measured=())
-            there = assess(a.candidate, p.machine, question, p.catalogue)
-            if there.placement.fit == "no" or there.speed.decode is None:
+            longer = assess(a.candidate, p.machine, question, p.catalogue)
+            if longer.placement.fit == "no" or longer.speed.decode is None:
                 break
-            points.append((float(context), there.speed.decode))
+            points.append((float(context), longer.speed.decode))
         if points:
             series.append(Series(a.candidate.name, f"m{i}", tuple(points)))
     return lines(series, "tokens of context", "tokens/s, one user's share, estimated", "Speed against context")
 
 
 def cost_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
-    """Dollars a month against tokens a month: the own machine (level up to its capacity) and the cheapest host."""
+    """Dollars against tokens per month: the own machine (constant up to its capacity) and the cheapest provider."""
     series = []
     for i, a in enumerate(assessments[:MOST_MODELS]):
         offer = a.cost.cheapest
@@ -86,7 +86,7 @@ def cost_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
 
 
 def score_chart(c: Comparison) -> str:
-    """The scores of both, with what kind of figure each line is."""
+    """The scores of both models, with the kind of each figure."""
     section = next(s for s in c.sections if s.title == "Scores")
     pairs = [
         Pair(line.label, line.values[0], line.values[1], line.kind + (", old" if line.stale else ""))

@@ -1,6 +1,6 @@
-"""Plans and comparisons as one HTML file: no script, no outside resource, light and dark, readable on a phone.
+"""Render plans and comparisons as one HTML file: no scripts, no external resources, light and dark, fit for phones.
 
-Every sentence links to the rows that it rests on, which stand at the end with source, date and kind.
+Every sentence links to the rows behind it, which are listed at the end with source, date and kind.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ svg .grid{stroke:var(--rule)}svg .limit{stroke:var(--bad);stroke-width:2}
 svg .line{fill:none;stroke-width:2}
 .entry{white-space:nowrap}.key{display:inline-block;width:.8em;height:.8em;border-radius:.15em;margin:0 .3em 0 .8em}
 """
-#: colours of parts and of models, told apart in both modes
+#: colours of parts and of models, distinct in both modes
 PART_COLOURS = ("#7c8aa5", "#4477aa", "#66ccee", "#228833", "#aa3377", "#dd7733", "#999933", "#bbbbbb", "#ccbb44",
                 "#555555", "#ee6677", "#8c6bb1")  # fmt: skip
 MODEL_COLOURS = ("#3b7dd8", "#e08a1e", "#2aa876", "#c2487f", "#8a63d2", "#8f8f3c")
 
 
 def plan_html(p: Plan) -> str:
-    """A plan as a page."""
+    """Render a plan as a page."""
     page = _Page(p)
     names = "this machine" if p.machine.name.startswith("this machine") else p.machine.name
-    body = [f"<h1>Which model to run on {escape(names)}</h1>", _asked(p), "<h2>Verdicts</h2>"]
+    body = [f"<h1>Which model to run on {escape(names)}</h1>", _question(p), "<h2>Verdicts</h2>"]
     body += [f"<p>{escape(v.line)}{page.links(_first_rows(v.ranking[0].sentences))}</p>" for v in p.verdicts]
     if len(p.verdicts) == 1:
         items = [f"<li>{' '.join(page.sentence(s) for s in r.sentences)}</li>" for r in p.verdicts[0].ranking]
@@ -70,10 +70,10 @@ def plan_html(p: Plan) -> str:
 
 
 def comparison_html(c: Comparison) -> str:
-    """A comparison as a page."""
+    """Render a comparison as a page."""
     page = _Page(c.plan)
     left, right = c.left.candidate.name, c.right.candidate.name
-    body = [f"<h1>{escape(left)} or {escape(right)}</h1>", _asked(c.plan), '<div class="cards">']
+    body = [f"<h1>{escape(left)} or {escape(right)}</h1>", _question(c.plan), '<div class="cards">']
     for name, sentences in ((left, c.choose_left), (right, c.choose_right)):
         items = "".join(f"<li>{page.sentence(s)}</li>" for s in sentences)
         items = items or "<li>nothing here favours it</li>"
@@ -99,20 +99,20 @@ def comparison_html(c: Comparison) -> str:
 
 
 class _Page:
-    """Numbers the rows that sentences cite, in the order of their first use."""
+    """Numbers the cited rows in the order of their first use."""
 
     def __init__(self, p: Plan) -> None:
         self.plan = p
         self.numbers: dict[str, int] = {}
 
     def links(self, rows: Iterable[str]) -> str:
-        found = []
+        links = []
         for id in dict.fromkeys(rows):
             if find_row(self.plan.catalogue, id) is None:
                 continue
             number = self.numbers.setdefault(id, len(self.numbers) + 1)
-            found.append(f'<sup><a href="#row-{escape(id, quote=True)}">{number}</a></sup>')
-        return "".join(found)
+            links.append(f'<sup><a href="#row-{escape(id, quote=True)}">{number}</a></sup>')
+        return "".join(links)
 
     def sentence(self, s: Sentence) -> str:
         return escape(s.text) + self.links(s.rows)
@@ -166,12 +166,12 @@ def _first_rows(sentences: Sequence[Sentence]) -> tuple[str, ...]:
     return tuple(row for s in sentences for row in s.rows)
 
 
-def _asked(p: Plan) -> str:
+def _question(p: Plan) -> str:
     q = p.question
-    asked = f"{p.machine.name}: {q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
+    summary = f"{p.machine.name}: {q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
     if q.use:
-        asked += f", for {p.catalogue.uses[q.use].title.lower()}"
-    return f'<p class="dim">{escape("; ".join((asked, *p.machine.notes)))}.</p>'
+        summary += f", for {p.catalogue.uses[q.use].title.lower()}"
+    return f'<p class="dim">{escape("; ".join((summary, *p.machine.notes)))}.</p>'
 
 
 def _overview(p: Plan) -> str:

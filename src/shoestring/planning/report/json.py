@@ -1,4 +1,4 @@
-"""Plans and comparisons as JSON: a documented, versioned schema (docs/plan.md). Numbers are bytes, tokens, dollars."""
+"""Render plans and comparisons as JSON, in a documented, versioned schema (docs/plan.md): bytes, tokens, dollars."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 
 
 def plan_json(p: Plan) -> dict[str, Any]:
-    """A plan, with every row that it cites."""
+    """A plan as JSON, with every row that it cites."""
     data = {
         "schema": "shoestring.plan",
         "version": SCHEMA_VERSION,
@@ -30,7 +30,7 @@ def plan_json(p: Plan) -> dict[str, Any]:
 
 
 def comparison_json(c: Comparison) -> dict[str, Any]:
-    """A comparison, with every row that it cites."""
+    """A comparison as JSON, with every row that it cites."""
     data = {
         "schema": "shoestring.compare",
         "version": SCHEMA_VERSION,
@@ -170,7 +170,7 @@ def _verdict(v: Verdict) -> dict[str, Any]:
 
 
 def _rows(p: Plan, data: Any) -> dict[str, Any]:
-    """All rows that are cited anywhere in `data`, with source, date, kind and age."""
+    """All rows cited anywhere in `data`, with source, date, kind and age."""
     cited: set[str] = set()
 
     def collect(value: Any, key: str = "") -> None:
@@ -184,16 +184,16 @@ def _rows(p: Plan, data: Any) -> dict[str, Any]:
             cited.add(value)
 
     collect(data)
-    found = {}
+    rows = {}
     for id in sorted(cited):
         row = find_row(p.catalogue, id)
         if row is None:
             continue
         source = p.catalogue.sources[row.source]
-        found[id] = {
+        rows[id] = {
             **dataclasses.asdict(row),
             "source": {"id": source.id, "title": source.title, "url": source.url},
             "age_days": age_days(row.date),
             "stale": is_stale(row.date),
         }
-    return found
+    return rows

@@ -1,6 +1,6 @@
-"""Small charts as inline SVG: stacked bars, lines on logarithmic axes, bars in pairs. Colours are CSS classes.
+"""Draw small charts as inline SVG: stacked bars, lines on logarithmic axes, paired bars. Colours are CSS classes.
 
-Drawn 420 units wide, so that text stays readable on a phone; a page may stretch them.
+Charts are 420 units wide, so that text stays readable on a phone; a page may stretch them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Segment:
 class Bar:
     label: str
     segments: tuple[Segment, ...]
-    #: said at the bar's end
+    #: text at the end of the bar
     note: str = ""
 
 
@@ -49,7 +49,7 @@ class Pair:
 
 
 def stacked_bars(bars: Sequence[Bar], unit: str, title: str, limits: Sequence[tuple[float, str]] = ()) -> str:
-    """Horizontal bars; `limits` are vertical lines with a name, e.g. the GPU's memory."""
+    """Draw horizontal bars; `limits` are named vertical lines, e.g. the GPU's memory."""
     most = max([sum(s.value for s in bar.segments) for bar in bars] + [value for value, _ in limits] + [1e-9])
     scale = (WIDTH - 2 * LEFT) / most
     parts, y = [], 20.0
@@ -80,7 +80,7 @@ def stacked_bars(bars: Sequence[Bar], unit: str, title: str, limits: Sequence[tu
 
 
 def lines(series: Sequence[Series], x_title: str, y_title: str, title: str) -> str:
-    """Lines on two logarithmic axes, with a legend below. Points at 0 or below are left out."""
+    """Draw lines on two logarithmic axes, with a legend below. Skips points at or below 0."""
     points = [(x, y) for s in series for x, y in s.points if x > 0 and y > 0]
     if not points:
         return ""
@@ -121,7 +121,7 @@ def lines(series: Sequence[Series], x_title: str, y_title: str, title: str) -> s
 
 
 def paired_bars(pairs: Sequence[Pair], names: tuple[str, str], title: str) -> str:
-    """Two bars a line on a scale from 0 to 100."""
+    """Draw two bars per line on a scale from 0 to 100."""
     parts, y = [], 14.0
     for name, colour in zip(names, ("m0", "m1"), strict=True):
         parts.append(f'<rect x="{LEFT}" y="{y - 9:.0f}" width="12" height="10" class="{colour}"/>')
@@ -151,18 +151,18 @@ def _svg(parts: Sequence[str], height: float, title: str) -> str:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Where a value lies between two on a logarithmic scale, 0 to 1."""
+    """Position of a value between two others on a logarithmic scale, 0 to 1."""
     return 0.5 if high <= low else (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Powers of ten within a range, with their halves where there are few."""
+    """Axis ticks within a range: powers of ten, with 3, or 2 and 5, if there are few."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for steps in ((1,), (1, 3), (1, 2, 5)):
-        found = [m * 10.0**e for e in range(first, last + 1) for m in steps if low <= m * 10.0**e <= high]
-        if len(found) >= 3:
+        ticks = [m * 10.0**e for e in range(first, last + 1) for m in steps if low <= m * 10.0**e <= high]
+        if len(ticks) >= 3:
             break
-    return found[:: max(1, len(found) // 7)]
+    return ticks[:: max(1, len(ticks) // 7)]
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Plans and comparisons on a terminal: tables that give way on narrow ones, plain text where nobody watches."""
+"""Print plans and comparisons: tables that shrink to the terminal's width; plain text when stdout is not a terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PARTS = {
 
 
 def size(count: float) -> str:
-    """Decimal gigabytes, as disks and model cards count."""
+    """A size in decimal gigabytes, as disks and model cards use them."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
@@ -77,10 +77,10 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
 def _head(p: Plan, console: Console) -> None:
     q = p.question
     console.print(Rule(Text(p.machine.name, style="bold"), align="left"))
-    asked = f"{q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
+    summary = f"{q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
     if q.use:
-        asked += f", for {p.catalogue.uses[q.use].title.lower()}"
-    console.print(Text("; ".join((asked, *p.machine.notes)), style="dim"))
+        summary += f", for {p.catalogue.uses[q.use].title.lower()}"
+    console.print(Text("; ".join((summary, *p.machine.notes)), style="dim"))
 
 
 def _overview(p: Plan, width: int) -> Table:
@@ -157,7 +157,7 @@ def _command(a: Assessment, console: Console) -> None:
 
 
 def _memory(a: Assessment) -> RenderableType:
-    """Parts by place, largest first, with a bar of their share."""
+    """Parts by place, largest first, each with a bar for its share."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
@@ -168,8 +168,8 @@ def _memory(a: Assessment) -> RenderableType:
     if a.placement.fit == "no":
         needed: dict[str, int] = {str(part): count for part, count in a.need.sizes.by_part if part != "mtp"}
         places = {"": {**needed, "sequences": a.need.sequences_bytes}}
-    for place, held in places.items():
-        for part, count in sorted(held.items(), key=lambda item: -item[1]):
+    for place, sizes in places.items():
+        for part, count in sorted(sizes.items(), key=lambda item: -item[1]):
             if part == "mtp" or count < whole / 1000:
                 continue
             bar = "█" * max(1, round(30 * count / whole))

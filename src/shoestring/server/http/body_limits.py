@@ -12,8 +12,8 @@ from shoestring.server.errors import ApiError
 from shoestring.server.http.error_responses import send_error
 from shoestring.server.limits import Limits
 
-#: Programs mean JSON whatever type they send (curl -d sends a form's). Pages must send this type, which a page of another
-#: site cannot do without a preflight request.
+#: Programs mean JSON whatever type they send (curl -d sends a form's). Pages must send this type, which a page of
+#: another site cannot do without a preflight request.
 _JSON = (b"content-type", b"application/json")
 
 
