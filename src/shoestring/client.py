@@ -1,6 +1,6 @@
-"""A small client of OpenAI's API: another server is talked to, or measured, as the model here is.
+"""A small client for OpenAI's API, to chat with other servers and measure them.
 
-The key comes from an environment variable only, so that it stands in no shell history and no process list.
+The key comes only from an environment variable, so that it is in no shell history or process list.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import httpx
 
 from shoestring.errors import RequestError
 
-#: To connect; an answer may take as long as it takes.
+#: A timeout for connecting only; an answer may take any time.
 _TIMEOUT = httpx.Timeout(None, connect=10.0)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What one chunk adds. seconds: since the request was sent."""
+    """The text of one chunk. seconds: since the request was sent."""
 
     kind: Literal["text", "thinking"]
     text: str
@@ -30,7 +30,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class End:
-    """How an answer ended; tokens are what the server says, None: it does not."""
+    """How an answer ended. Token counts are the server's; None: not reported."""
 
     finish_reason: str | None
     prompt_tokens: int | None
@@ -40,7 +40,7 @@ class End:
 
 
 def base_of(url: str) -> str:
-    """The address that paths are put behind: http://host:port means /v1 there."""
+    """The base URL of the API: http://host:port means http://host:port/v1/."""
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
@@ -60,14 +60,14 @@ def async_client(url: str, key: str | None) -> httpx.AsyncClient:
 
 
 class Client:
-    """Talks to one server. Raises RequestError for whatever it refuses, and where it does not answer."""
+    """A client of one server. Raises RequestError if the server refuses a request or does not answer."""
 
     def __init__(self, url: str, key: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
         self.url = base_of(url)
         self._http = httpx.Client(base_url=self.url, headers=headers(key), timeout=_TIMEOUT, transport=transport)
 
     def models(self) -> list[str]:
-        """Names of the models that are served."""
+        """Names of the served models."""
         try:
             response = self._http.get("models")
         except httpx.HTTPError as error:
@@ -80,7 +80,7 @@ class Client:
             raise RequestError(f"{self.url} does not speak OpenAI's API: its model list is malformed") from None
 
     def chat(self, model: str, messages: Sequence[Mapping[str, Any]], **fields: Any) -> Iterator[Piece | End]:
-        """Pieces of the answer as they come, then how it ended. fields: further ones of the request."""
+        """Yield pieces of the answer as they arrive, then its end. fields: more fields of the request."""
         body = {
             "model": model,
             "messages": list(messages),

@@ -1,8 +1,7 @@
-"""pull: a checkpoint from the Hugging Face Hub into its usual cache, only the files that are needed.
+"""pull: download a checkpoint from the Hugging Face Hub into its standard cache, only the needed files.
 
-The Hub's protocol and the layout of the cache are huggingface_hub's; which files, whether the disk has room, going on
-where an ended process stopped, and what an error means in one line are decided here. HF_ENDPOINT, HF_HUB_CACHE and
-HF_TOKEN are honoured by that library.
+huggingface_hub handles the Hub's protocol, the layout of the cache, and HF_ENDPOINT, HF_HUB_CACHE and HF_TOKEN. This
+module chooses the files, checks the disk space, resumes downloads of earlier processes and explains errors in one line.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from urllib.parse import urlsplit
 
 from shoestring.errors import CapacityError, RequestError, ShoestringError
 
-#: organisation/repository, with a quantization behind a colon where the repository holds several GGUF files
+#: organisation/repository, followed by a colon and a quantization if the repository has several GGUF files
 NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<quant>[\w.-]+))?")
 
-#: Text files of a Hugging Face folder that a model is loaded from.
+#: Text files of a Hugging Face folder that loading a model needs.
 _TEXTS = re.compile(
     r"(config|generation_config|tokenizer|tokenizer_config|chat_template|special_tokens_map|added_tokens"
     r"|model\.safetensors\.index)\.json|chat_template\.jinja"
 )
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
-#: Files from this size on are fetched so that another process can go on where one was ended.
+#: Downloads of files from this size on can be resumed by another process.
 _RESUMED_BYTES = 16 * 2**20
 _PARTIAL = ".shoestring.incomplete"
-#: Left free on the disk beside what is downloaded.
+#: Disk space to leave free after the download.
 _SPARE_BYTES = 64 * 2**20
 
 
@@ -39,7 +38,7 @@ class HubError(ShoestringError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository; `size` in bytes."""
+    """A file of a repository; `size` is in bytes."""
 
     path: str
     size: int
@@ -56,11 +55,11 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 
 def pull(repo: str, quant: str | None = None, revision: str | None = None) -> Path:
-    """Download a checkpoint; what is there already is not fetched again, what broke off is resumed.
+    """Download a checkpoint; skip files that are already there, and resume interrupted downloads.
 
     repo: "organisation/repository", or with ":quant". quant: which of a repository's GGUF files ("Q4_K_M").
     Returns the folder, or the GGUF file (of a split one the first part).
-    Raises RequestError (no such repository, nothing to choose, an ambiguous choice), CapacityError (disk), HubError.
+    Raises RequestError (unknown repository, no matching or several files), CapacityError (disk space), HubError.
     """
     repo, named = split_name(repo)
     quant = quant or named
@@ -70,7 +69,7 @@ def pull(repo: str, quant: str | None = None, revision: str | None = None) -> Pa
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
         remote = [RemoteFile(file.rfilename, file.size or 0) for file in info.siblings or []]
         files = choose(remote, repo, quant)
-        check_room(repo, files, info.sha)
+        check_space(repo, files, info.sha)
         for file in files:
             if file.size >= _RESUMED_BYTES:
                 _fetch(repo, file, info.sha)
@@ -80,13 +79,13 @@ def pull(repo: str, quant: str | None = None, revision: str | None = None) -> Pa
     except ShoestringError:
         raise
     except Exception as error:
-        raise explained(repo, revision, error) from None
+        raise explain(repo, revision, error) from None
     ggufs = sorted(file.path for file in files if file.path.endswith(".gguf"))
     return folder / ggufs[0] if ggufs else folder
 
 
 def choose(files: list[RemoteFile], repo: str, quant: str | None) -> list[RemoteFile]:
-    """The files to download. Raises RequestError when there are none, or several checkpoints to choose from."""
+    """The files to download. Raises RequestError if there are none, or several checkpoints match."""
     models = gguf_models(files)
     weights = [f for f in files if "/" not in f.path and f.path.endswith(".safetensors")]
     if quant is None and weights:
@@ -111,7 +110,7 @@ def choose(files: list[RemoteFile], repo: str, quant: str | None) -> list[Remote
 
 
 def gguf_models(files: list[RemoteFile]) -> dict[str, list[RemoteFile]]:
-    """GGUF checkpoints by name, the parts of a split one together. Vision projectors and imatrices are none."""
+    """GGUF checkpoints by name, each with all its parts; without vision projectors and imatrices."""
     models: dict[str, list[RemoteFile]] = {}
     for file in sorted(files, key=lambda file: file.path):
         base = file.path.rpartition("/")[2].lower()
@@ -121,14 +120,14 @@ def gguf_models(files: list[RemoteFile]) -> dict[str, list[RemoteFile]]:
 
 
 def is_quant(name: str, quant: str) -> bool:
-    """Whether a file's name or folder ends in this quantization: Q4_K fits x-Q4_K.gguf and not x-Q4_K_M.gguf."""
+    """Whether a file's name or folder ends in this quantization: Q4_K matches x-Q4_K.gguf, not x-Q4_K_M.gguf."""
     folder, _, base = name.rpartition("/")
     ending = re.compile(rf"(?:^|.*[-._]){re.escape(quant)}", re.IGNORECASE)
     return any(ending.fullmatch(text) is not None for text in (base.removesuffix(".gguf"), folder))
 
 
-def check_room(repo: str, files: list[RemoteFile], revision: str | None) -> None:
-    """Raises CapacityError when the cache's disk cannot take what is still missing of `files`."""
+def check_space(repo: str, files: list[RemoteFile], revision: str | None) -> None:
+    """Raise CapacityError if the cache's disk has no space for the missing part of `files`."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     cache = Path(constants.HF_HUB_CACHE)
@@ -136,21 +135,21 @@ def check_room(repo: str, files: list[RemoteFile], revision: str | None) -> None
         file.size for file in files if not isinstance(try_to_load_from_cache(repo, file.path, revision=revision), str)
     )
     blobs = cache / f"models--{repo.replace('/', '--')}" / "blobs"
-    begun = sum(part.stat().st_size for part in blobs.glob(f"*{_PARTIAL}")) if blobs.is_dir() else 0
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    short = missing - min(begun, missing) + _SPARE_BYTES - free
+    partial_size = sum(part.stat().st_size for part in blobs.glob(f"*{_PARTIAL}")) if blobs.is_dir() else 0
+    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    short = missing - min(partial_size, missing) + _SPARE_BYTES - free
     if missing and short > 0:
         raise CapacityError(
-            f"{repo} needs {missing:,} bytes and {there} has {free:,} free: free {short:,} more bytes, "
+            f"{repo} needs {missing:,} bytes and {existing} has {free:,} free: free {short:,} more bytes, "
             "or set HF_HUB_CACHE to a folder on a larger disk"
         )
 
 
 def _fetch(repo: str, file: RemoteFile, revision: str | None) -> None:
-    """Fetch one file into the cache's blobs, going on where an earlier process ended.
+    """Download one file into the cache's blobs, and resume the download of an earlier process.
 
-    huggingface_hub resumes only within a process: what an ended one had fetched it throws away.
+    huggingface_hub resumes only within a process: it discards the partial download of an earlier one.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.file_download import http_get
@@ -161,7 +160,7 @@ def _fetch(repo: str, file: RemoteFile, revision: str | None) -> None:
     url = hf_hub_url(repo, file.path, revision=revision)
     remote = get_hf_file_metadata(url)
     if remote.etag is None or not re.fullmatch(r"[\w.-]+", remote.etag):
-        return  # nothing to recognise it by: left to huggingface_hub
+        return  # no identity to resume by: huggingface_hub downloads it
     blobs = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
     blob, partial = blobs / remote.etag, blobs / (remote.etag + _PARTIAL)
@@ -171,21 +170,21 @@ def _fetch(repo: str, file: RemoteFile, revision: str | None) -> None:
     with WeakFileLock(partial.with_suffix(".lock")):
         if blob.exists():
             return
-        begun = partial.stat().st_size if partial.exists() else 0
-        if begun > file.size:
+        partial_size = partial.stat().st_size if partial.exists() else 0
+        if partial_size > file.size:
             partial.unlink()
-            begun = 0
-        if begun < file.size:
+            partial_size = 0
+        if partial_size < file.size:
             with partial.open("ab") as out:
                 http_get(
                     remote.location,
                     out,
-                    resume_size=begun,
+                    resume_size=partial_size,
                     headers=headers,
                     expected_size=file.size,
                     displayed_filename=file.path,
                 )
-        if begun and len(remote.etag) == 64 and _sha256(partial) != remote.etag:
+        if partial_size and len(remote.etag) == 64 and _sha256(partial) != remote.etag:
             partial.unlink()
             raise HubError(f"{repo}: the download of {file.path} was damaged and has been removed: pull again")
         partial.replace(blob)
@@ -200,8 +199,8 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def explained(repo: str, revision: str | None, error: Exception) -> ShoestringError:
-    """What a failure of huggingface_hub means to a user, on one line."""
+def explain(repo: str, revision: str | None, error: Exception) -> ShoestringError:
+    """Convert an error of huggingface_hub to one line for the user."""
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -223,14 +222,14 @@ def explained(repo: str, revision: str | None, error: Exception) -> ShoestringEr
 
 
 def _literal(path: str) -> str:
-    """A path as an fnmatch pattern that only it fits."""
+    """An fnmatch pattern that matches only this path."""
     return re.sub(r"([*?[])", r"[\1]", path)
 
 
 def cached(repo: str, quant: str | None = None) -> Path | None:
-    """The newest snapshot of a repository in the local cache (or its GGUF file), without any network; None if absent.
+    """The newest snapshot of a repository in the local cache, or its GGUF file; None if absent. Uses no network.
 
-    A snapshot counts when all parts of its weights are there. Raises RequestError for an ambiguous choice.
+    Only snapshots with all parts of their weights count. Raises RequestError if several checkpoints match.
     """
     from huggingface_hub import constants
 
@@ -257,7 +256,7 @@ def cached(repo: str, quant: str | None = None) -> Path | None:
 
 
 def snapshots(folder: Path) -> list[Path]:
-    """Snapshots of a cached repository, that of `main` first, then the newest."""
+    """Snapshots of a cached repository: `main` first, then the newest."""
     try:
         snapshots = sorted((folder / "snapshots").iterdir(), key=lambda path: -path.stat().st_mtime)
     except OSError:
@@ -270,13 +269,13 @@ def snapshots(folder: Path) -> list[Path]:
 
 
 def complete_split(parts: list[str]) -> bool:
-    """Whether the parts of a split GGUF file, sorted, are all there."""
+    """Whether all parts of a split GGUF file, sorted, are there."""
     match = re.search(r"-of-(\d{5})\.gguf$", parts[0])
     return match is None or len(parts) == int(match[1])
 
 
 def complete_folder(folder: Path) -> bool:
-    """Whether a folder has its config and every shard that its index names."""
+    """Whether a folder has its config and every shard in its index."""
     index = folder / "model.safetensors.index.json"
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()

@@ -1,7 +1,7 @@
-"""list: checkpoints of both families that other programs have already stored on this machine, used where they lie.
+"""list: find checkpoints of both families that other programs have stored on this machine, and use them in place.
 
-Looks into the stores of Hugging Face, llama.cpp, LM Studio and Ollama. Of a GGUF file only the architecture is read,
-of a folder only its config.json's model_type.
+Searches the stores of Hugging Face, llama.cpp, LM Studio and Ollama. Reads only the architecture of a GGUF file, and
+only the model_type in a folder's config.json.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Store = Literal["Hugging Face", "llama.cpp", "LM Studio", "Ollama"]
 #: GGUF architecture or model_type → family
 FAMILIES = {name: "llama4" if name.startswith("llama4") else "qwen3_5" for name in (*GGUF_ARCHITECTURES, *MODEL_TYPES)}
 
-#: The architecture stands among the first keys of a GGUF file; no more than this is read to find it.
+#: The architecture is among the first keys of a GGUF file; read at most this much to find it.
 _HEADER_BYTES = 1 << 20
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 
@@ -32,7 +32,7 @@ _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 class Found:
     """A checkpoint in a store.
 
-    name: what a command accepts as MODEL, or the store's own name. path: what to load. size_bytes: of its weights.
+    name: a MODEL for commands, or the store's own name. path: what to load. size_bytes: size of the weights.
     """
 
     name: str
@@ -43,15 +43,15 @@ class Found:
 
 
 def find_checkpoints() -> list[Found]:
-    """Every checkpoint of both families in the four stores, by store and name. Unreadable files are passed by."""
-    found = [*_hugging_face(), *_llama_cpp(), *_lm_studio(), *_ollama()]
-    return sorted(found, key=lambda item: (item.store, item.name.lower(), str(item.path)))
+    """All checkpoints of both families in the four stores, by store and name. Skips unreadable files."""
+    checkpoints = [*_hugging_face(), *_llama_cpp(), *_lm_studio(), *_ollama()]
+    return sorted(checkpoints, key=lambda item: (item.store, item.name.lower(), str(item.path)))
 
 
 def find_checkpoint(name: str) -> Path | None:
-    """The local path of a Hub name ("org/repo", "org/repo:Q4_K_M") or a store's own name; None if it is nowhere.
+    """The local path of a Hub name ("org/repo", "org/repo:Q4_K_M") or of a store's own name; None if absent.
 
-    No network is used. Raises RequestError when a name fits several checkpoints.
+    Uses no network. Raises RequestError if a name matches several checkpoints.
     """
     from shoestring import hub
 
@@ -64,7 +64,7 @@ def find_checkpoint(name: str) -> Path | None:
 
 
 def gguf_architecture(path: Path) -> str | None:
-    """`general.architecture` of a GGUF file, from its first bytes; None when that cannot be read."""
+    """`general.architecture` of a GGUF file, from its first bytes; None if it cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(_HEADER_BYTES)
@@ -93,7 +93,7 @@ def _string(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _skip(data: bytes, at: int, kind: int) -> int:
-    """Where a value of this kind ends."""
+    """The offset at which a value of this kind ends."""
     if kind == 8:
         return _string(data, at)[1]
     if kind == 9:
@@ -121,19 +121,19 @@ def _hugging_face() -> Iterator[Found]:
         if not folder.name.startswith("models--"):
             continue
         repo = folder.name.removeprefix("models--").replace("--", "/")
-        for snapshot in hub.snapshots(folder):  # of several revisions, the one that a Hub name means
+        for snapshot in hub.snapshots(folder):  # of several revisions, use the one that a Hub name means
             ggufs = list(_gguf_tree(snapshot, "Hugging Face"))
-            found = [
+            checkpoints = [
                 replace(item, name=repo if len(ggufs) == 1 else f"{repo}:{_ending(item.path.name)}") for item in ggufs
             ]
-            found += _folder(snapshot, repo, "Hugging Face")
-            if found:
-                yield from found
+            checkpoints += _folder(snapshot, repo, "Hugging Face")
+            if checkpoints:
+                yield from checkpoints
                 break
 
 
 def _ending(file: str) -> str:
-    """The quantization at the end of a file's name, as a Hub name takes it."""
+    """The quantization at the end of a file's name, for a Hub name."""
     stem = file.removesuffix(".gguf").partition("-00001-of-")[0]
     return stem.rpartition("-")[2] or stem
 
@@ -179,7 +179,7 @@ def _ollama() -> Iterator[Found]:
 
 
 def _gguf_tree(root: Path, store: Store) -> Iterator[Found]:
-    """GGUF checkpoints anywhere below a folder, named by their path in it."""
+    """GGUF checkpoints below a folder, named by their path in it."""
     from shoestring.hub import RemoteFile, complete_split, gguf_models
 
     files = {path.relative_to(root).as_posix(): path for path in _files(root, ".gguf")}
@@ -191,12 +191,12 @@ def _gguf_tree(root: Path, store: Store) -> Iterator[Found]:
 
 
 def _folder(folder: Path, name: str, store: Store) -> Iterator[Found]:
-    """A folder with config.json and safetensors, if it is of a family and in a format that we read."""
+    """A folder with config.json and safetensors, if we support its family and format."""
     from shoestring.hub import complete_folder
 
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        family = FAMILIES.get(str(config["model_type"])) if "quantization" not in config else None  # that is MLX's
+        family = FAMILIES.get(str(config["model_type"])) if "quantization" not in config else None  # MLX's format
     except (OSError, ValueError, TypeError, KeyError):
         return
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.is_file())
@@ -205,11 +205,11 @@ def _folder(folder: Path, name: str, store: Store) -> Iterator[Found]:
 
 
 def _files(root: Path, ending: str) -> list[Path]:
-    """Files below `root` whose names end so, sorted; broken links and what cannot be read are passed by."""
-    found = []
+    """Files below `root` whose names end in `ending`, sorted. Skips broken links and unreadable folders."""
+    paths = []
     for folder, _, names in os.walk(root):
-        found += [Path(folder, name) for name in names if name.endswith(ending)]
-    return sorted(path for path in found if path.is_file())
+        paths += [Path(folder, name) for name in names if name.endswith(ending)]
+    return sorted(path for path in paths if path.is_file())
 
 
 def _folders(root: Path) -> list[Path]:
@@ -220,7 +220,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _user_cache() -> Path:
-    """Where llama.cpp puts its cache on this platform."""
+    """The folder of llama.cpp's cache on this platform."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     if sys.platform == "win32":

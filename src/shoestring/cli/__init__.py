@@ -1,4 +1,4 @@
-"""The command line: `shoestring`, and `python -m shoestring`. One file a command; app.py puts them together."""
+"""The command line: `shoestring`, and `python -m shoestring`. There is one file per command; app.py combines them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def main() -> None:
         from shoestring.cli.app import run
 
         code = run(sys.argv[1:])
-    except KeyboardInterrupt:  # while the commands were still being imported
+    except KeyboardInterrupt:  # during the import of the commands
         print("error: interrupted", file=sys.stderr)
         code = 130
     if code == 130:
-        # Python itself would end by the signal where Ctrl-C fell into code that a library built with exec().
+        # Python itself would exit by the signal if Ctrl-C arrived in code that a library built with exec().
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)

@@ -1,8 +1,8 @@
-"""The command line as a whole: its commands, and what becomes of errors.
+"""Define the command line: its commands, and how it reports errors.
 
-Owns exit codes: 0; 2 for everything that a user can cause; 130 for Ctrl-C; 1 for our own mistakes. An error is one
-line on stderr, whatever the terminal's width; a traceback comes only with --debug. Commands import what they
-need when they run, so that --help answers at once.
+Exit codes: 0; 2 for errors that a user can cause; 130 for Ctrl-C; 1 for bugs. An error is one line on stderr, whatever
+the terminal's width; only --debug prints a traceback. Commands import their dependencies when they run, so that --help
+is fast.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shoestring.cli.options import Debug
 from shoestring.cli.serve import batch, doctor, serve
 from shoestring.errors import ShoestringError
 
-#: What typer raises for a wrong command line; it has its own copy of click's classes, or uses click's.
+#: The exception for a wrong command line; typer has its own copy of click's classes, or uses click's.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
@@ -75,10 +75,10 @@ def run(arguments: list[str], program: typer.Typer = app) -> int:
     try:
         code = program(args=arguments, prog_name=program.info.name, standalone_mode=False)
         sys.stdout.flush()
-        if code == 130:  # typer has met a KeyboardInterrupt
+        if code == 130:  # typer caught a KeyboardInterrupt
             return _failed("interrupted", KeyboardInterrupt(), 130, debug)
     except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain again when it flushes at exit.
+        # The reader of our output is gone. Python would fail again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (KeyboardInterrupt, typer.Abort) as error:
@@ -99,7 +99,7 @@ def run(arguments: list[str], program: typer.Typer = app) -> int:
             what = "the compiled extension is missing: reinstall shoestring, or use `shoestring run --reference`"
             return _failed(what, error, 2, debug)
         return _failed(f"a package is missing ({error}): reinstall shoestring", error, 2, debug)
-    except ImportError as error:  # the extension refuses a wrong SHOESTRING_ISA so
+    except ImportError as error:  # raised by the extension for a wrong SHOESTRING_ISA
         return _failed(str(error), error, 2, debug)
     except Exception as error:
         what = f"this is a bug in shoestring ({type(error).__name__}: {error}): run again with --debug and report it"

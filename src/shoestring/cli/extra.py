@@ -1,4 +1,4 @@
-"""What the extra [server] installs, and the one line for those who have not got it."""
+"""Check whether the packages of the extra [server] are installed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ INSTALL = "pip install 'shoestring[server]'"
 
 
 def missing_packages() -> list[str]:
-    """What of the extra is not installed."""
+    """Packages of the extra that are not installed."""
     return [package for name, package in PACKAGES.items() if importlib.util.find_spec(name) is None]
 
 
 def need_server_packages(command: str) -> None:
-    """Raises RequestError with the pip command where the extra is not installed."""
+    """Raise RequestError with the pip command if packages are missing."""
     missing = missing_packages()
     if missing:
         raise RequestError(f"{command} needs packages that are not installed ({', '.join(missing)}): {INSTALL}")

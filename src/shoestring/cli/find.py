@@ -1,4 +1,4 @@
-"""From the MODEL of a command line to a path, and to a loaded model with a progress bar."""
+"""Resolve the MODEL of a command line to a path, and load it with a progress bar."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from shoestring.errors import CheckpointError
 if TYPE_CHECKING:
     from shoestring.runtime.model import Model
 
-#: organisation/repository, perhaps with the name of a quantization behind a colon
+#: organisation/repository, optionally followed by a colon and a quantization
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 def find(name: str) -> Path:
-    """The file or folder that MODEL means. Raises CheckpointError when there is none, naming what to do.
+    """The file or folder of MODEL. Raises CheckpointError, which says what to do, if there is none.
 
-    An embedded model, a path, a Hub name, a store's own name, or a short name of the catalogue, in this order.
+    Looks for an embedded model, a path, a Hub name or a name in a store, and a short name of the catalogue, in this
+    order.
     """
     from shoestring.samples.embedded import EMBEDDED
 
@@ -36,9 +37,9 @@ def find(name: str) -> Path:
 
         short = hub_names(name)
         for candidate in (name, *short):
-            found = find_checkpoint(candidate)
-            if found is not None:
-                return found
+            checkpoint = find_checkpoint(candidate)
+            if checkpoint is not None:
+                return checkpoint
         missing = f"{name} is neither a local path nor a downloaded model: run `shoestring pull {name}`"
         if short:
             raise CheckpointError(f"{missing} to download {short[0]}")
@@ -50,7 +51,7 @@ def find(name: str) -> Path:
 
 
 def load_model(name: str, *, threads: int | None, kv_type: KVType, context: int | None) -> Model:
-    """Load MODEL for a command. Raises as `find` and `shoestring.load` do."""
+    """Load MODEL for a command. Raises the errors of `find` and `shoestring.load`."""
     from shoestring.runtime.loading import checked_threads, load
 
     if threads is not None:
@@ -66,7 +67,7 @@ def kind(kv_type: KVType) -> Literal["f16", "f32"]:
 
 
 def guard_mapped_files() -> None:
-    """A file that is truncated while it is mapped ends the program with one line, not with a core dump."""
+    """If a mapped file is truncated, exit with one line instead of a core dump."""
     from shoestring import ops
 
     ops.install_sigbus_handler()

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, each explained once."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shoestring.errors import RequestError
 
 
 class KVType(str, Enum):
-    """How keys and values are kept."""
+    """Data type of the KV cache."""
 
     f16 = "f16"
     f32 = "f32"
@@ -121,7 +121,7 @@ ApiKeyEnv = Annotated[
 ]
 
 
-#: Options that are fields of engine.sampler.Sampling as they are.
+#: Options that are fields of engine.sampler.Sampling, by the same names.
 SAMPLING = (
     "temperature",
     "top_k",
@@ -135,7 +135,7 @@ SAMPLING = (
 
 
 def api_key(name: str | None) -> str | None:
-    """The key of --api-key-env. Raises RequestError where the variable is not set."""
+    """The key of --api-key-env. Raises RequestError if the variable is not set."""
     if name is None:
         return None
     key = os.environ.get(name, "").strip()
@@ -146,7 +146,7 @@ def api_key(name: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class Generation:
-    """How an answer is drawn and where it ends, as the commands that generate take it."""
+    """Options of all commands that generate: sampling and where an answer ends."""
 
     thinking: Thinking = None
     max_tokens: MaxTokens = None
@@ -163,13 +163,13 @@ class Generation:
     stop_id: StopId = None
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of Model.generate, checked before anything is loaded. Raises RequestError."""
+        """Keyword arguments for Model.generate, checked before anything is loaded. Raises RequestError."""
         from shoestring.engine.sampler import Sampling
 
         sampling = {name: getattr(self, name) for name in SAMPLING}
-        given: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
-        given["logit_bias"] = biases(self.logit_bias or ())
-        Sampling(**given)
+        options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
+        options["logit_bias"] = biases(self.logit_bias or ())
+        Sampling(**options)
         if self.max_tokens is not None and self.max_tokens < 1:
             raise RequestError(f"--max-tokens is {self.max_tokens}: choose at least 1")
         for token in self.stop_id or ():
@@ -178,7 +178,7 @@ class Generation:
         if "" in (self.stop or ()):
             raise RequestError("--stop is empty: give the text that ends an answer")
         return {
-            **given,
+            **options,
             "max_tokens": self.max_tokens,
             "stop": tuple(self.stop or ()),
             "stop_ids": tuple(self.stop_id or ()),
@@ -187,12 +187,12 @@ class Generation:
 
 
 def biases(texts: Sequence[str]) -> dict[int, float]:
-    """ "ID=X" of --logit-bias as token id → bias."""
-    found = {}
+    """Parse the "ID=X" of --logit-bias to token id → bias. Raises RequestError."""
+    by_token = {}
     for text in texts:
         token, _, bias = text.partition("=")
         try:
-            found[int(token)] = float(bias)
+            by_token[int(token)] = float(bias)
         except ValueError:
             raise RequestError(f"--logit-bias is {text!r}: write a token id and a number, like 1234=-5") from None
-    return found
+    return by_token

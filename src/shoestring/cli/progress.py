@@ -1,11 +1,11 @@
-"""A bar on stderr for what takes longer than two seconds. Where stderr is no terminal, a line now and then."""
+"""Show a progress bar on stderr for long operations; occasional lines if stderr is not a terminal."""
 
 from __future__ import annotations
 
 import sys
 import time
 
-#: Nothing is shown for what is done before.
+#: Operations that finish sooner show nothing.
 _SILENT_SECONDS = 1.5
 _REDRAW_SECONDS = 0.1
 _LINE_SECONDS = 15.0
@@ -46,7 +46,7 @@ class Progress:
 
 
 def human(size: float) -> str:
-    """Bytes with a unit: 1.50 GiB."""
+    """Format bytes with a unit: 1.50 GiB."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(size) < 1024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"

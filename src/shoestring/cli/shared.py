@@ -1,9 +1,9 @@
-"""Options that several commands share, as one dataclass: a command takes it whole, its users see single options.
+"""Let a command take shared options as one dataclass, while users see single options.
 
     @spread
     def run(model: ModelName, generation: Generation, json: Json = False) -> None: ...
 
-typer reads a function's signature; `spread` shows it one in which each dataclass stands as its fields.
+typer reads a function's signature; `spread` gives it one in which each dataclass is replaced by its fields.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, get_type_hints
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with every parameter that is annotated with a dataclass replaced by the fields of that dataclass.
+    """Replace every parameter of `command` whose annotation is a dataclass by the fields of that dataclass.
 
-    The fields need defaults, and so do all parameters behind the dataclass.
+    The fields and all parameters after the dataclass need defaults.
     """
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []

@@ -15,7 +15,7 @@ from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.memory import Need, Placement
 
 #: kernels per layer: two norms, projections, rotation and cache or convolution and delta rule, output, and
-#: gate-up, activation, down; with experts also router, selection, sorting, the experts' three, their sum, the shared one
+#: gate-up, activation, down; with experts also router, choice, sorting, the experts' three, their sum, the shared one
 DENSE_KERNELS, EXPERT_KERNELS = 12, 22
 #: per layer split over several GPUs (tensor parallel): after attention and after the experts
 EXCHANGES_A_LAYER = 2

@@ -3,7 +3,7 @@
 In each place (GPU, RAM, disk), a decode step of N users reads the weights that at least one of them needs (routed
 experts by the expected number of distinct ones) and their keys, values and state, and computes 2 operations per weight
 and token. A place takes the longer of the two times; places take turns. Kernel launches and exchanges between GPUs come
-on top. efficiency.py says how much of each limit engines reach; docs/plan.md compares the results with published speeds.
+on top. efficiency.py says how much of each limit engines reach. docs/plan.md compares the results with published ones.
 """
 
 from __future__ import annotations

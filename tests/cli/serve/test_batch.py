@@ -13,7 +13,7 @@ import pytest
 
 from shoestring.cli import find
 from shoestring.cli.app import run
-from shoestring.cli.serve.batch import read_lines, repaired
+from shoestring.cli.serve.batch import read_lines, repair_output
 from shoestring.errors import RequestError
 from shoestring.testing import scripted_model
 
@@ -68,7 +68,7 @@ def test_it_goes_on_after_an_end_at_any_byte(tmp_path: Path) -> None:
     ends = [i + 1 for i, byte in enumerate(whole) if byte == 10]
     for cut in range(len(whole) + 1):
         target.write_bytes(whole[:cut])
-        done = repaired(target)
+        done = repair_output(target)
         assert len(done) == sum(end <= cut for end in ends)
         assert target.read_bytes() == whole[: max([0, *(end for end in ends if end <= cut)])]
     for cut in (ends[0] - 1, ends[0], ends[0] + 5):
@@ -105,7 +105,7 @@ def test_it_goes_on_after_it_was_killed(tmp_path: Path) -> None:
             assert time.monotonic() < until
             time.sleep(0.005)
         child.kill()
-    before = len(repaired(target))
+    before = len(repair_output(target))
     assert 2 <= before < 12
     assert run(["batch", str(source), str(target)]) == 0
     assert texts(target) == {str(n): f"You said: no {n}" for n in range(12)}

@@ -1,4 +1,4 @@
-"""`shoestring bench`: prefill and decode speed, load time, peak memory."""
+"""`shoestring bench`: measure prefill and decode speed, load time and peak memory."""
 
 from __future__ import annotations
 
@@ -87,17 +87,17 @@ def bench(
         raise RequestError("--layers and --output need --synthetic: add it")
     from shoestring.planning.measured import remember
 
-    # A context of its own, so that not the whole memory is set aside for a short measurement.
-    room = context or max(prompt, generate + 1) + 1
+    # A small context, so that a short measurement does not reserve all memory.
+    context_size = context or max(prompt, generate + 1) + 1
     if synthetic is None:
         assert model is not None
-        facts = measured(model, prompt, generate, repetitions, threads, kv_type, room)
+        facts = measured(model, prompt, generate, repetitions, threads, kv_type, context_size)
         remember(facts, find(model))
     else:
         with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
             path = output or Path(folder) / f"{synthetic.resolve().stem}-{type}.gguf"
             write(synthetic, layers, type, path)
-            facts = measured(str(path), prompt, generate, repetitions, threads, kv_type, room)
+            facts = measured(str(path), prompt, generate, repetitions, threads, kv_type, context_size)
         facts |= {"model": f"synthetic {synthetic}", "type": type, "layers": layers}
     if json:
         typer.echo(json_module.dumps(facts if remote is None else {**facts, "remote": remote}))
@@ -143,7 +143,7 @@ def measured(
 
 
 def prefill_seconds(model: Model, count: int, repetition: int) -> float:
-    """From a prompt of random tokens to the logits that follow it."""
+    """Time to compute the logits after a prompt of random tokens."""
     tokens = random_tokens(model, count, repetition)
     began = time.perf_counter()
     model.logits(tokens, rows=[count - 1])
@@ -151,7 +151,7 @@ def prefill_seconds(model: Model, count: int, repetition: int) -> float:
 
 
 def decode_seconds(model: Model, count: int, repetition: int) -> float:
-    """From the first generated token to `count` more, sampling included."""
+    """Time to generate `count` tokens after the first one, sampling included."""
     pieces = model.generate(
         random_tokens(model, 1, repetition), max_tokens=count + 1, temperature=0, ignore_eos=True, seed=repetition
     )
@@ -163,14 +163,14 @@ def decode_seconds(model: Model, count: int, repetition: int) -> float:
 
 
 def random_tokens(model: Model, count: int, repetition: int) -> list[int]:
-    """No two repetitions share their first token, so that nothing is reused."""
+    """Random tokens; repetitions differ in the first one, so that nothing comes from the cache."""
     draw = random.Random(repetition)
     most = min(model.tokenizer.vocab_size, model.vocab_size)
     return [repetition % most, *(draw.randrange(most) for _ in range(count - 1))]
 
 
 def peak_memory() -> int:
-    """Most bytes that were resident at once in this process."""
+    """Peak resident memory of this process in bytes."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -183,7 +183,7 @@ def peak_memory() -> int:
 
 
 def write(source: Path, layers: int | None, mix: str, path: Path) -> None:
-    """Make a GGUF file of random weights. Raises CapacityError where they would not fit the memory afterwards."""
+    """Write a GGUF file with random weights. Raises CapacityError if they would not fit in memory."""
     from shoestring.runtime.memory import free_memory
     from shoestring.samples.synthetic import read_config, synthetic_bytes, with_layers, write_synthetic
 

@@ -1,4 +1,4 @@
-"""`bench --url`: measures a server elsewhere, as its clients see it."""
+"""`bench --url`: measure a server as its clients see it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from shoestring.cli.progress import Progress
 from shoestring.client import Client, End, Piece
 from shoestring.errors import RequestError
 
-#: Words of a prompt to measure with; most tokenizers make one token of each.
+#: Words for prompts; each is one token in most tokenizers.
 _WORDS = ("time", "year", "people", "way", "day", "man", "thing", "life", "child", "world", "school", "hand")
 
 
 def measured(client: Client, model: str, prompt: int, generate: int, repetitions: int) -> dict[str, Any]:
-    """Time to first token, prompt and decode tokens/s, as a client sees them. The first repetition is not counted.
+    """Time to first token, and prefill and decode tokens/s, as a client sees them. Discards the first repetition.
 
-    Prompts differ from their first word on, so that no cache helps. Counts of tokens are the server's.
+    Prompts differ from the first word on, so that no cache helps. Token counts are the server's.
     """
     firsts: list[float] = []
     prefills: list[float] = []
@@ -60,7 +60,7 @@ def _timed(client: Client, model: str, question: list[dict[str, str]], generate:
 
 
 def report(facts: dict[str, Any]) -> None:
-    """The same lines as for a model here."""
+    """Print the same lines as for a local model."""
     typer.echo(
         f"{facts['url']} {facts['model']}, {facts['repetitions']} repetitions, {facts['prompt_tokens']} prompt tokens"
     )

@@ -1,6 +1,6 @@
-"""`shoestring plan` and `shoestring compare`: which model to run, where, how fast, at what price.
+"""`shoestring plan` and `shoestring compare`: recommend a model, with its placement, speed and price.
 
-Both answer from the catalogue and from configs: no network, no weights, no compiled extension.
+Both use only the catalogue and configs: no network, no weights, no compiled extension.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMPARE_HELP = """Compare two models for your use case: specification, scores, p
 
 Every sentence is backed by data with source, date and kind (--json and --html show them)."""
 
-#: piped output is as wide as this
+#: width of piped output
 PIPED_WIDTH = 100
 
 Use = Annotated[
@@ -102,7 +102,7 @@ Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write
 
 @dataclass(frozen=True)
 class Wishes:
-    """What plan and compare are asked with."""
+    """Requirements for plan and compare."""
 
     use: Use = None
     hardware: HardwareName = None
@@ -207,7 +207,7 @@ def _planned(models: list[str], wishes: Wishes) -> Plan:
 
 
 def id_of(name: str, planned: Plan) -> str:
-    """The id of the assessment that a name of the command line led to."""
+    """The id of the assessment for a name on the command line."""
     from shoestring.planning.candidates.candidates import resolve_row
 
     row = resolve_row(name, planned.catalogue)
@@ -218,7 +218,7 @@ def id_of(name: str, planned: Plan) -> str:
 
 
 def people(text: str | None) -> int | None:
-    """A count that may end in k, M or B. Raises RequestError for anything else."""
+    """Parse a count that may end in k, M or B. Raises RequestError for anything else."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmb]?)", text.replace("_", "").replace(",", "").casefold())
@@ -228,7 +228,7 @@ def people(text: str | None) -> int | None:
 
 
 def _show(render: Callable[[Console], None]) -> None:
-    """On a terminal in its width and colours; piped as plain lines."""
+    """Print to a terminal with its width and colours, or as plain lines to a pipe."""
     from rich.console import Console
 
     if sys.stdout.isatty():
@@ -240,7 +240,7 @@ def _show(render: Callable[[Console], None]) -> None:
 
 
 def _write(path: Path, text: str, json: bool) -> None:
-    """The report as a whole or not at all."""
+    """Write the report atomically."""
     if json:
         raise RequestError("--html and --json cannot be combined: give one of them")
     partial = path.with_name(path.name + ".part")

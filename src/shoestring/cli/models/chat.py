@@ -61,13 +61,13 @@ def chat(
 
 
 def choose_model() -> str:
-    """The smallest Qwen 3.5 where it is, or where the user wants it; else the embedded test model."""
+    """The smallest Qwen 3.5 if it is downloaded or the user agrees to download it; else the embedded test model."""
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.stores import find_checkpoint
 
     if find_checkpoint(SMALLEST) is not None:
         return SMALLEST
-    wanted = False
+    download = False
     if sys.stdin.isatty() and sys.stderr.isatty():
         typer.echo(
             f"No MODEL given. Download {SMALLEST} ({SMALLEST_SIZE}) from the Hugging Face Hub? [y/N] ",
@@ -75,8 +75,8 @@ def choose_model() -> str:
             err=True,
         )
         with suppress(EOFError):
-            wanted = input().strip().lower() in ("y", "yes")
-        if wanted:
+            download = input().strip().lower() in ("y", "yes")
+        if download:
             from shoestring.cli.models.files import pull
 
             try:
@@ -93,7 +93,7 @@ def choose_model() -> str:
 
 
 class ModelResponder:
-    """A model in this process answers."""
+    """Answers with a model in this process."""
 
     def __init__(self, model: Model, wanted: dict[str, Any]) -> None:
         self._model = model
@@ -107,7 +107,7 @@ class ModelResponder:
 
 
 class ModelAnswer:
-    """An answer of a model in this process, with its counts and times."""
+    """An answer of a model in this process, with counts and times."""
 
     def __init__(self, model: Model, messages: list[dict[str, Any]], wanted: dict[str, Any]) -> None:
         asked = time.perf_counter()

@@ -1,6 +1,6 @@
-"""The loop of a conversation in the terminal: reads a line, asks a responder, prints the answer.
+"""Run a conversation in the terminal: read a line, ask a responder, print the answer.
 
-Owns messages, commands and Ctrl-C. Who answers, a model here or a server elsewhere, is a `Responder`.
+Handles messages, commands and Ctrl-C. A `Responder` answers: a model in this process or a server.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 class Answer(Protocol):
-    """An answer while it comes: its text in pieces, each with whether it is thinking."""
+    """An answer in progress: pieces of (text, whether it is thinking)."""
 
     def __iter__(self) -> Iterator[tuple[str, bool]]: ...
 
     def close(self) -> None:
-        """Stop it. What came so far counts."""
+        """Stop the answer; keep the text so far."""
 
     def line(self) -> str:
-        """Counts and speed, for people."""
+        """One line with counts and speed."""
 
     def hint(self) -> str | None:
-        """What the user can do about the way it ended."""
+        """What the user can do if the answer ended early; None otherwise."""
 
 
 class Responder(Protocol):
-    """What answers a conversation."""
+    """Answers conversations."""
 
     def describe(self) -> str:
-        """One line: what answers."""
+        """One line about the model that answers."""
 
     def answer(self, messages: list[dict[str, Any]]) -> Answer:
-        """Begin an answer to `messages`. Raises ShoestringError before the first piece."""
+        """Start an answer to `messages`. Raises ShoestringError before the first piece."""
 
 
 class Conversation:
-    """Messages so far, and the loop that reads, answers and prints."""
+    """The messages so far, and the loop that reads, answers and prints."""
 
     def __init__(self, responder: Responder, system: str | None) -> None:
         self._responder = responder
@@ -68,7 +68,7 @@ class Conversation:
         self._blank = False
 
     def run(self) -> None:
-        """Until the end of stdin, /exit, or Ctrl-C twice where nothing is being answered."""
+        """Run until the end of stdin, /exit, or Ctrl-C twice outside an answer."""
         if self._terminal:
             with suppress(ImportError):  # line editing and history
                 import readline  # noqa: F401
@@ -81,7 +81,7 @@ class Conversation:
                 elif line.strip():
                     self._answer(line)
             except (ShoestringError, OSError) as error:
-                typer.echo(f"error: {explained(error)}", err=True)
+                typer.echo(f"error: {message_of(error)}", err=True)
 
     def _lines(self) -> Iterator[str]:
         interrupted = False
@@ -104,7 +104,7 @@ class Conversation:
             yield line
 
     def _command(self, line: str) -> bool:
-        """Run a line that begins with a slash; False: leave."""
+        """Run a line that starts with a slash. Returns False to quit."""
         command, _, argument = line.strip().partition(" ")
         file = Path(argument.strip()).expanduser()
         match command:
@@ -128,7 +128,7 @@ class Conversation:
         return True
 
     def _answer(self, text: str) -> None:
-        """Ask, print the answer, keep both in the conversation. A question that fails is dropped."""
+        """Ask, print the answer, and add both to the conversation. Drops a question that fails."""
         question = [*self.messages, {"role": "user", "content": text}]
         answer = self._responder.answer(question)
         content, was_thinking = "", False
@@ -156,7 +156,7 @@ class Conversation:
             mark = (DIM if thinking else PLAIN) if self._dim else ""
             typer.echo(mark if thinking else f"{mark}\n", nl=False)
             self._blank = not thinking
-        if self._blank:  # empty lines between thinking and answer
+        if self._blank:  # skip empty lines between thinking and answer
             text = text.lstrip("\n")
             self._blank = not text
         typer.echo(text, nl=False)
@@ -166,7 +166,7 @@ class Conversation:
 
 @contextmanager
 def interrupts(stop: Callable[[], None]) -> Iterator[None]:
-    """Inside, Ctrl-C calls `stop`: the step that runs is finished, so that its work is not lost."""
+    """Make Ctrl-C call `stop` inside the block, so that the running step finishes and its work is not lost."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop()
@@ -179,12 +179,12 @@ def interrupts(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def save(file: Path, messages: list[dict[str, Any]]) -> None:
-    """Write a conversation whole or not at all."""
+    """Write a conversation to a file, atomically."""
     if file.is_dir():
         raise RequestError(f"{file} is a folder: give a file name")
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    except OSError as error:  # it names the passing file
+    except OSError as error:  # the error names the temporary file
         raise OSError(error.errno, error.strerror, str(file)) from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
@@ -197,7 +197,7 @@ def save(file: Path, messages: list[dict[str, Any]]) -> None:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """A conversation that was saved. Raises RequestError for anything else."""
+    """Read a saved conversation. Raises RequestError for any other file."""
     from shoestring.checkpoint.text.chat_template import checked_messages
 
     try:
@@ -209,7 +209,8 @@ def read(file: Path) -> list[dict[str, Any]]:
     return checked_messages(messages) if messages else []
 
 
-def explained(error: Exception) -> str:
+def message_of(error: Exception) -> str:
+    """The message of an error on one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""`shoestring demo`: what `make demo` ends with, a real conversation with the embedded test model."""
+"""`shoestring demo`: a short conversation with each embedded test model; the last step of `make demo`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def demo(context: typer.Context, threads: options.Threads = None, debug: options
 
 
 def conversation(name: str, threads: int | None) -> str:
-    """Ask the questions one after the other; returns the speeds of the last answer."""
+    """Ask the questions in one conversation. Returns the line with the speeds of the last answer."""
     model = load_model(name, threads=threads, kv_type=options.KVType.f16, context=None)
     messages: list[dict[str, str]] = []
     line = ""

@@ -31,19 +31,19 @@ def pull(
 def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -> None:
     from shoestring import stores
 
-    found = stores.find_checkpoints()
+    checkpoints = stores.find_checkpoints()
     if json:
         typer.echo(
             json_module.dumps(
                 [
                     {"name": f.name, "family": f.family, "bytes": f.size_bytes, "store": f.store, "path": str(f.path)}
-                    for f in found
+                    for f in checkpoints
                 ]
             )
         )
         return
-    if not found:
+    if not checkpoints:
         typer.echo("no Qwen 3.5 or Llama 4 checkpoint found: `shoestring pull` downloads one", err=True)
-    width = max((len(f.name) for f in found), default=0)
-    for f in found:
+    width = max((len(f.name) for f in checkpoints), default=0)
+    for f in checkpoints:
         typer.echo(f"{f.name:{width}}  {f.family:8}  {human(f.size_bytes):>11}  {f.store:12}  {f.path}")

@@ -1,4 +1,4 @@
-"""`shoestring inspect`: what a checkpoint is, from its headers alone; never imports the compiled extension."""
+"""`shoestring inspect`: describe a checkpoint from its headers, without the compiled extension."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
         return
     typer.echo(f"{facts['path']} ({facts['format']}, {len(facts['files'])} file(s), {human(facts['file_bytes'])})")
     typer.echo(f"architecture   {facts['architecture']}, {facts['layers']} layers: {counted(facts['layer_kinds'])}")
-    active = f", {facts['parameters_active']:,} active a token" if facts["experts"] else ""
+    active = f", {facts['parameters_active']:,} active per token" if facts["experts"] else ""
     typer.echo(f"parameters     {facts['parameters_total']:,}{active}")
     if facts["experts"]:
-        typer.echo(f"experts        {facts['experts']}, {facts['experts_per_token']} a token")
+        typer.echo(f"experts        {facts['experts']}, {facts['experts_per_token']} per token")
     for part, types in facts["bytes"].items():
         typer.echo(f"  {part:15}" + ", ".join(f"{kind} {human(size)}" for kind, size in types.items()))
-    typer.echo(f"context        {facts['context']:,} tokens, which take {human(facts['sequence_bytes_f16'])} (KV f16)")
+    typer.echo(f"context        {facts['context']:,} tokens, which need {human(facts['sequence_bytes_f16'])} (KV f16)")
     if facts["kv_bytes_per_token_f16"]:
-        typer.echo(f"  {human(facts['kv_bytes_per_token_f16'])} a token in layers that see the whole past")
+        typer.echo(f"  {human(facts['kv_bytes_per_token_f16'])} per token in layers that attend to the whole past")
     if facts["chunk_bytes_per_token_f16"]:
         typer.echo(
-            f"  {human(facts['chunk_bytes_per_token_f16'])} a token in layers that see their chunk of "
-            f"{facts['chunk_size']:,} tokens; what is behind the chunk is freed"
+            f"  {human(facts['chunk_bytes_per_token_f16'])} per token in layers that attend to their chunk of "
+            f"{facts['chunk_size']:,} tokens; tokens before the chunk are freed"
         )
     if facts["recurrent_state_bytes"]:
-        typer.echo(f"  {human(facts['recurrent_state_bytes'])} of recurrent state, whatever the length")
+        typer.echo(f"  {human(facts['recurrent_state_bytes'])} of recurrent state, for any length")
     typer.echo(
         f"memory         {human(facts['weight_bytes'])} of weights, {human(facts['workspace_bytes'])} for the process, "
-        f"{human(facts['total_bytes'])} in all with a whole context; {human(facts['free_bytes'])} free now"
+        f"{human(facts['total_bytes'])} in total with a full context; {human(facts['free_bytes'])} free now"
     )
     typer.echo(f"vocabulary     {facts['vocabulary']:,}, of which the tokenizer has {facts['tokenizer_vocabulary']}")
     typer.echo(f"template       {facts['template']}")
@@ -54,7 +54,7 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
 
 
 def described(opened: Opened) -> dict[str, Any]:
-    """All that is known of a checkpoint, as JSON has it."""
+    """The facts about a checkpoint, as --json prints them."""
     from shoestring.checkpoint.summary import summarize
     from shoestring.models.layout import Demand
     from shoestring.models.state import AttentionState
@@ -108,7 +108,7 @@ def described(opened: Opened) -> dict[str, Any]:
 
 
 def text_side(opened: Opened) -> tuple[str | None, int | None, list[str]]:
-    """Where the template is from, the tokenizer's size, and what keeps either from use."""
+    """Source of the chat template, size of the tokenizer, and problems with either."""
     from shoestring.checkpoint.text.chat_template import ChatTemplate
     from shoestring.checkpoint.text.tokenizer import Tokenizer
 
@@ -124,16 +124,16 @@ def text_side(opened: Opened) -> tuple[str | None, int | None, list[str]]:
 
 
 def peculiarities(opened: Opened, ignored_bytes: int, widened_bytes: int) -> list[str]:
-    """What a user might not expect of this checkpoint."""
+    """Facts that a user might not expect."""
     config, notes = opened.config, []
     if config.tie_word_embeddings:
-        notes.append("the head is the embedding (tied)")
+        notes.append("the head is tied to the embedding")
     if config.rotary.scaling != "none":
         notes.append(f"rotary scaling {config.rotary.scaling}, factor {config.rotary.factor:g}")
     if config.family == "llama4" and not config.use_qk_norm:
-        notes.append("no norm of queries and keys")
+        notes.append("queries and keys are not normalized")
     if widened_bytes:
-        notes.append(f"FP8 matrices are widened to float32 at load: {human(widened_bytes)}")
+        notes.append(f"FP8 matrices are converted to float32 at load: {human(widened_bytes)}")
     reasons: dict[str, int] = {}
     for _, reason in opened.binding.ignored:
         reasons[reason] = reasons.get(reason, 0) + 1

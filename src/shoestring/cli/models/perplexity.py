@@ -1,4 +1,4 @@
-"""`shoestring perplexity`."""
+"""`shoestring perplexity`: compute the perplexity of a text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def perplexity(
 
 
 def read_text(file: Path) -> str:
-    """The text of a file or stdin; OSError tells its name."""
+    """Read the text of a file or stdin. Raises OSError or RequestError that names the file."""
     data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
         return data.decode("utf-8")

@@ -1,4 +1,4 @@
-"""`chat --url`: a server elsewhere answers."""
+"""`chat --url`: answer with a server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from shoestring.cli import options
 from shoestring.client import Client, End, Piece
 from shoestring.errors import RequestError
 
-#: Fields of a request that our options are called the same in; the others are ours alone.
+#: Options that are request fields by the same names.
 _FIELDS = ("max_tokens", *options.SAMPLING)
 
 
 @contextmanager
 def open_client(url: str, api_key_env: str | None, model: str | None) -> Iterator[tuple[Client, str]]:
-    """A client, and the name of the model there: the one that was named, else the first that is served."""
+    """A client and the model to use: the given one, else the first that the server lists."""
     client = Client(url, options.api_key(api_key_env))
     try:
         served = [model] if model is not None else client.models()
@@ -28,20 +28,20 @@ def open_client(url: str, api_key_env: str | None, model: str | None) -> Iterato
 
 
 class RemoteResponder:
-    """A server answers."""
+    """Answers with a server."""
 
-    def __init__(self, client: Client, model: str, wanted: dict[str, Any]) -> None:
-        if wanted["stop_ids"]:
+    def __init__(self, client: Client, model: str, arguments: dict[str, Any]) -> None:
+        if arguments["stop_ids"]:
             raise RequestError("--stop-id does not work with --url: use --stop")
         self._client = client
         self._name = model
-        self._fields = {name: wanted[name] for name in _FIELDS if wanted.get(name) is not None}
-        if wanted["stop"]:
-            self._fields["stop"] = list(wanted["stop"])
-        if wanted.get("logit_bias"):
-            self._fields["logit_bias"] = {str(token): bias for token, bias in wanted["logit_bias"].items()}
-        if wanted["thinking"] is not None:
-            self._fields["chat_template_kwargs"] = {"enable_thinking": wanted["thinking"]}
+        self._fields = {name: arguments[name] for name in _FIELDS if arguments.get(name) is not None}
+        if arguments["stop"]:
+            self._fields["stop"] = list(arguments["stop"])
+        if arguments.get("logit_bias"):
+            self._fields["logit_bias"] = {str(token): bias for token, bias in arguments["logit_bias"].items()}
+        if arguments["thinking"] is not None:
+            self._fields["chat_template_kwargs"] = {"enable_thinking": arguments["thinking"]}
 
     def describe(self) -> str:
         return f"{self._name} at {self._client.url}"
@@ -51,7 +51,7 @@ class RemoteResponder:
 
 
 class RemoteAnswer:
-    """An answer of a server, with its counts and the times at which pieces came."""
+    """An answer of a server, with its counts and the times of its pieces."""
 
     def __init__(self, pieces: Iterator[Piece | End]) -> None:
         self._pieces = pieces

@@ -78,7 +78,7 @@ def run(
 
 
 def read_prompt(prompt: str | None) -> str:
-    """PROMPT, or what stdin holds."""
+    """PROMPT, or the text on stdin. Raises RequestError."""
     if prompt is not None and prompt != "-":
         return prompt
     if sys.stdin is None or sys.stdin.isatty():
@@ -93,7 +93,7 @@ def read_prompt(prompt: str | None) -> str:
 
 
 class Result:
-    """An answer with its times: `first` and `last` are when tokens came."""
+    """An answer with its times: `first` and `last` are the times of the first and last piece."""
 
     def __init__(self, prompt_tokens: int, asked: float) -> None:
         self.prompt_tokens = prompt_tokens
@@ -114,7 +114,7 @@ class Result:
 
     @property
     def decode_rate(self) -> float | None:
-        """Tokens a second after the first; None for an answer of one token."""
+        """Tokens per second after the first one; None for an answer of one token."""
         if self.first is None or self.tokens < 2 or self.last <= self.first:
             return None
         return (self.tokens - 1) / (self.last - self.first)
@@ -125,7 +125,7 @@ class Result:
         return "".join(piece.text for piece in self.pieces if not piece.thinking)
 
     def line(self) -> str:
-        """What a person wants to know about speed."""
+        """One line with counts and speed."""
         first = (self.first or self.last) - self.asked
         rate = f", {self.decode_rate:.1f} tokens/s" if self.decode_rate else ""
         return f"{self.prompt_tokens} prompt tokens, first token after {first:.2f} s, {self.tokens} tokens{rate}"

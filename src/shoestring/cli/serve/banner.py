@@ -1,4 +1,4 @@
-"""What an operator reads when the server has started: the model, where the memory went, who may come, where to."""
+"""The server's start-up message: the model, its memory, who may connect, and the address."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def banner(
         ("model", f"{info.id} ({info.description or info.family})"),
         ("memory", f"{amount(weights)} weights, {amount(state)} state ({sequences} at once, {engine.kv_type})"),
         ("", f"{amount(cache)} for what earlier requests computed, {amount(workspace)} for the process itself"),
-        ("", f"{amount(weights + state + cache + workspace)} in all at most"),
-        ("context", f"{model.context:,} tokens a request, at most {settings.queue} requests wait"),
+        ("", f"{amount(weights + state + cache + workspace)} in total at most"),
+        ("context", f"{model.context:,} tokens per request, at most {settings.queue} requests wait"),
         ("compute", compute),
         ("access", access(settings, keys)),
         ("open", f"{address}   (API: {address}/v1)"),
@@ -44,7 +44,7 @@ def banner(
 
 
 def amount(size: float) -> str:
-    """Bytes with a unit."""
+    """Format bytes with a unit."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit in ("B", "KiB") else f"{size:.1f} {unit}"

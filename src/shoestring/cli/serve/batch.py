@@ -1,6 +1,6 @@
-"""`shoestring batch`: many requests of a file, answered without a server, or by one that runs elsewhere.
+"""`shoestring batch`: answer the requests of a file, without a server or with another one.
 
-Each line is asked through the same application that serves HTTP, so a batch has its checks, answers and errors.
+Each request goes through the same application that serves HTTP, so a batch has the same checks, answers and errors.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ Run it again to resume: it skips requests whose custom_id is already in OUT. Wit
 exit code is 2 if a request failed; OUT has the reason."""
 
 URLS = ("/v1/chat/completions", "/v1/completions")
-#: A server that is busy is asked again so often, after what it says or these seconds.
-_TRIES, _WAIT_SECONDS = 6, 2.0
+#: Attempts for a busy server, and the wait between them if it sends no Retry-After.
+_ATTEMPTS, _WAIT_SECONDS = 6, 2.0
 
 
 @dataclass(frozen=True)
 class Line:
-    """One request. body: what is sent to `url`."""
+    """One request. body: JSON to send to `url`."""
 
     custom_id: str
     method: str
@@ -74,7 +74,7 @@ def batch(
     if url is None:
         need_server_packages("batch without --url")
     lines = read_lines(source)
-    done = repaired(target)
+    done = repair_output(target)
     open_lines = [line for line in lines if line.custom_id not in done]
     if not open_lines:
         typer.echo(f"all {len(lines)} requests are already answered", err=True)
@@ -94,8 +94,8 @@ def batch(
 
 
 def read_lines(source: Path) -> list[Line]:
-    """The requests of a file. Raises RequestError that names the line which is none."""
-    found: list[Line] = []
+    """The requests of a file. Raises RequestError that names an invalid line."""
+    lines: list[Line] = []
     seen: set[str] = set()
     for number, text in _texts(source):
         where = f"{source}, line {number}"
@@ -113,10 +113,10 @@ def read_lines(source: Path) -> list[Line]:
         if not isinstance(body, dict):
             raise RequestError(f"{where} has no body: add the request as a JSON object")
         seen.add(id)
-        found.append(Line(id, str(value.get("method", "POST")), str(value.get("url")), body))
-    if not found:
+        lines.append(Line(id, str(value.get("method", "POST")), str(value.get("url")), body))
+    if not lines:
         raise RequestError(f"{source} has no requests")
-    return found
+    return lines
 
 
 def _texts(path: Path) -> Iterator[tuple[int, str]]:
@@ -129,8 +129,8 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def repaired(target: Path) -> set[str]:
-    """The custom_ids that are answered. A last line that was cut off is cut away; it is answered again."""
+def repair_output(target: Path) -> set[str]:
+    """The custom_ids that are already answered. Removes an incomplete last line, which is then answered again."""
     if not target.exists():
         return set()
     data = target.read_bytes()
@@ -149,7 +149,7 @@ def repaired(target: Path) -> set[str]:
 
 
 async def _answer_all(client: Any, lines: list[Line], target: Path, parallel: int) -> int:
-    """Returns how many failed. The order in `target` is that of the ends."""
+    """Answer all lines; return how many failed. `target` gets the answers in the order in which they finish."""
     waiting = iter(lines)
     failed = finished = 0
     descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -160,7 +160,7 @@ async def _answer_all(client: Any, lines: list[Line], target: Path, parallel: in
                 async def lane() -> None:
                     nonlocal failed, finished
                     for line in waiting:
-                        answer = await answered(http, line)
+                        answer = await answer_line(http, line)
                         append(descriptor, answer)
                         failed += answer["response"]["status_code"] != 200
                         finished += 1
@@ -179,25 +179,25 @@ async def _answer_all(client: Any, lines: list[Line], target: Path, parallel: in
 
 
 def append(descriptor: int, answer: dict[str, Any]) -> None:
-    """A whole line, on the disk before the next one begins."""
+    """Append a line and sync it to disk before the next one."""
     data = (json.dumps(answer, ensure_ascii=False) + "\n").encode("utf-8", "replace")
     while data:
         data = data[os.write(descriptor, data) :]
     os.fsync(descriptor)
 
 
-async def answered(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
-    """The line of OUT. Raises RequestError where the server cannot be reached: the line stays open."""
+async def answer_line(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
+    """Send a request; return its line for OUT. Raises RequestError if the server is unreachable."""
     import httpx
 
     refused = _refusal(line)
     if refused is not None:
-        return _written(
+        return _output_line(
             line,
             400,
             {"error": {"message": refused, "type": "invalid_request_error", "param": None, "code": "invalid_request"}},
         )
-    for left in range(_TRIES, 0, -1):
+    for left in range(_ATTEMPTS, 0, -1):
         try:
             response = await http.post(
                 line.url.removeprefix("/v1/") if http.base_url.path.endswith("/v1/") else line.url, json=line.body
@@ -211,7 +211,7 @@ async def answered(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
         body = response.json()
     except ValueError:
         body = {"error": {"message": response.text[:200], "type": "server_error", "param": None, "code": None}}
-    return _written(line, response.status_code, body)
+    return _output_line(line, response.status_code, body)
 
 
 def _refusal(line: Line) -> str | None:
@@ -231,7 +231,7 @@ def _wait(retry_after: str | None) -> float:
         return _WAIT_SECONDS
 
 
-def _written(line: Line, status: int, body: Any) -> dict[str, Any]:
+def _output_line(line: Line, status: int, body: Any) -> dict[str, Any]:
     return {
         "id": f"batch_req_{secrets.token_hex(12)}",
         "custom_id": line.custom_id,
@@ -244,7 +244,7 @@ def _written(line: Line, status: int, body: Any) -> dict[str, Any]:
 async def _own_client(
     model: str | None, threads: int | None, kv_type: options.KVType, context: int | None, parallel: int
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application in this process; no socket is opened."""
+    """A client of the application in this process, without a socket."""
     import httpx
 
     from shoestring.cli.find import load_model

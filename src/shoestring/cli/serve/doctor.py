@@ -1,6 +1,6 @@
-"""`shoestring doctor`: whether this machine can serve a model, with which settings, and how to mend what is missing.
+"""`shoestring doctor`: check whether this machine can serve a model, with which settings, and how to fix problems.
 
-Every check is made as `serve` would make it, nothing is loaded. Exit code 1 when something is missing.
+Runs the checks of `serve` without loading anything. The exit code is 1 if something is missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MARKS = {"ok": "ok     ", "warning": "warning", "failed": "MISSING"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. mend: what to do, where something is to be done."""
+    """The result of one check. mend: how to fix a problem."""
 
     name: str
     state: Literal["ok", "warning", "failed"]
@@ -41,26 +41,29 @@ class Finding:
 
 @spread
 def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = False) -> None:
-    found: list[Finding] = [extension(), packages()]
+    findings: list[Finding] = [extension(), packages()]
     settled: Resolved | None = None
     try:
         settled = resolved(asdict(served))
     except ShoestringError as error:
-        found.append(failed("settings", error, "fix it where it is set"))
+        findings.append(failed("settings", error, "fix it where it is set"))
     if settled is not None:
-        found += [keys(settled.settings), port_free(settled.settings), model_fits(settled.settings)]
+        findings += [keys(settled.settings), port_free(settled.settings), model_fits(settled.settings)]
     if json:
-        told = {"checks": [asdict(one) for one in found], "settings": None if settled is None else in_effect(settled)}
-        typer.echo(json_module.dumps(told))
+        report = {
+            "checks": [asdict(one) for one in findings],
+            "settings": None if settled is None else in_effect(settled),
+        }
+        typer.echo(json_module.dumps(report))
     else:
-        show(found, settled)
-    if any(one.state == "failed" for one in found):
+        show(findings, settled)
+    if any(one.state == "failed" for one in findings):
         raise typer.Exit(1)
 
 
-def show(found: list[Finding], settled: Resolved | None) -> None:
-    """For people."""
-    for one in found:
+def show(findings: list[Finding], settled: Resolved | None) -> None:
+    """Print the findings and settings as text."""
+    for one in findings:
         typer.echo(f"{_MARKS[one.state]}  {one.name:10}{one.text}")
         if one.mend is not None:
             typer.echo(f"{'':19}→ {one.mend}")
@@ -68,7 +71,7 @@ def show(found: list[Finding], settled: Resolved | None) -> None:
         typer.echo("\nsettings" + (f" (file {settled.file})" if settled.file else ""))
         for name, setting in in_effect(settled).items():
             typer.echo(f"  {name:18}{_shown(name, setting['value']):28}{setting['source']}")
-    missing = sum(one.state == "failed" for one in found)
+    missing = sum(one.state == "failed" for one in findings)
     typer.echo(f"\n{missing} of these must be fixed before `shoestring serve` can start" if missing else "\nready")
 
 
@@ -79,7 +82,7 @@ def _shown(name: str, value: Any) -> str:
 
 
 def in_effect(settled: Resolved) -> dict[str, dict[str, Any]]:
-    """Settings by name, with their source; keys are not shown."""
+    """Settings by name, with their sources; secrets are hidden."""
     from shoestring.server.http.settings import SECRET
 
     shown = {}
@@ -95,12 +98,12 @@ def in_effect(settled: Resolved) -> dict[str, dict[str, Any]]:
 
 
 def failed(name: str, error: Exception, mend: str | None = None) -> Finding:
-    """An error's own words say what to do behind a colon or a semicolon; they are told as they are."""
+    """A failed check. Most errors already say what to do."""
     return Finding(name, "failed", " ".join(str(error).split()), mend)
 
 
 def extension() -> Finding:
-    """The compiled part, and what this processor can run of it."""
+    """Check the compiled extension, and report the instruction sets that this processor can run."""
     try:
         from shoestring import ops
 
@@ -121,7 +124,7 @@ def packages() -> Finding:
 
 
 def keys(settings: Settings) -> Finding:
-    """Who will be let in."""
+    """Check and report who may connect."""
     return _checked("access", lambda: _access(settings))
 
 
@@ -145,7 +148,7 @@ def _bound(settings: Settings) -> str:
 
 
 def model_fits(settings: Settings) -> Finding:
-    """The file is understood, and its weights and state fit."""
+    """Check that the file can be read and that its weights and state fit."""
     return _checked("model", lambda: _planned(settings))
 
 

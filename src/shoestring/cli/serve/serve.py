@@ -1,4 +1,4 @@
-"""`shoestring serve`: a model behind HTTP."""
+"""`shoestring serve`: serve a model over HTTP."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def serve(served: o.Served, running: o.Running, debug: options.Debug = False) ->
 
 
 def resolved(flags: dict[str, Any]) -> Resolved:
-    """The settings of a command line, its file among them; lists under their own names. Raises RequestError."""
+    """The settings from a command line and its --config file. Raises RequestError."""
     from shoestring.server.http.settings import SINGULAR, resolve
 
-    given = dict(flags)
-    config = given.pop("config")
+    values = dict(flags)
+    config = values.pop("config")
     for plural, singular in SINGULAR.items():
-        given[plural] = tuple(given.pop(singular) or ())
-    return resolve({name: value for name, value in given.items() if value is not False}, file=config)
+        values[plural] = tuple(values.pop(singular) or ())
+    return resolve({name: value for name, value in values.items() if value is not False}, file=config)
 
 
 def run(settings: Settings) -> None:
-    """Everything that can be refused is refused before the model is loaded."""
+    """Check everything, then load the model and serve it. Raises ShoestringError."""
     from shoestring import ops
     from shoestring.cli.serve.banner import banner
     from shoestring.runtime.loading import checked_threads, load, plan
@@ -90,13 +90,13 @@ def run(settings: Settings) -> None:
 
 
 def memory_limits(settings: Settings) -> dict[str, Any]:
-    """What `load` and `plan` are told of memory."""
+    """Memory arguments for `load` and `plan`."""
     cache = "share" if settings.cache_memory is None else settings.cache_memory
     return {"memory": settings.memory, "parallel": settings.parallel, "cache_memory": cache}
 
 
 def model_id(settings: Settings, path: Path) -> str:
-    """What clients call the model: as it was named, without the folders and the ending of a file."""
+    """The model's name for clients: its given name, or a file's name without folder and ending."""
     if settings.model_name is not None:
         return settings.model_name
     name = settings.model
@@ -106,7 +106,7 @@ def model_id(settings: Settings, path: Path) -> str:
 
 
 def file_facts(opened: Opened) -> dict[str, Any]:
-    """What a checkpoint's headers tell of it."""
+    """Facts from a checkpoint's headers."""
     from shoestring.checkpoint.summary import summarize
     from shoestring.cli.serve.banner import amount
 

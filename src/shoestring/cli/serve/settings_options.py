@@ -1,4 +1,4 @@
-"""Options of `serve` and `doctor`: the server's settings (server/http/settings.py) on the command line."""
+"""Options of `serve` and `doctor` for the server's settings (server/http/settings.py)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ Config = Annotated[
 
 @dataclass(frozen=True)
 class Served:
-    """What is served, where, to whom, with how much memory: what `doctor` can look at beforehand."""
+    """Settings that `doctor` can check in advance: what to serve, where, to whom, with how much memory."""
 
     model: Model = None
     host: Host = None
@@ -126,7 +126,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Running:
-    """What shows only in a server that runs."""
+    """Settings that matter only to a running server."""
 
     queue: Queue = None
     model_name: ModelName = None
