@@ -1,10 +1,10 @@
-"""Prefill and decode speed beside a native llama.cpp build, on the same synthetic files, in alternating runs.
+"""Compare prefill and decode speed with a native llama.cpp build, on the same synthetic files, in alternating runs.
 
     python bench/against_llamacpp.py LLAMA_BUILD/bin [--types Q4_K_M Q8_0] [--threads 2] [--rounds 5]
 
-A round runs both engines once on each file, the first of the two changing from round to round, so that a machine
-that slows down slows both. Reported are medians over rounds: tokens a second for a prompt of 512 tokens and for 64
-tokens one by one. The files take 1 to 8 GB, one at a time, in --folder.
+A round runs both engines once on each file, in an order that alternates between rounds, so that a machine that slows
+down slows both. Reports medians over rounds: tokens per second for a prompt of 512 tokens and for 64 tokens one by one.
+The files take 1 to 8 GB, one at a time, in --folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PREFILL, DECODE = 512, 64
 
 @dataclass
 class Speeds:
-    """Tokens a second of each round."""
+    """Tokens per second of each round."""
 
     prefill: list[float] = field(default_factory=list)
     decode: list[float] = field(default_factory=list)
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def measure(row: Row, file: Path, folder: Path, threads: int, rounds: int) -> None:
-    """Both engines, `rounds` times each, into `row`."""
+    """Measure both engines `rounds` times each; add the results to `row`."""
     runs: list[Callable[[], None]] = [
         lambda: run_shoestring(file, threads, row.ours),
         lambda: run_llama(file, folder, threads, row.theirs),
@@ -137,7 +137,7 @@ def cpu() -> str:
 
 
 def table(rows: list[Row], machine: dict[str, Any]) -> str:
-    """A table in Markdown, as docs/benchmarks.md has it."""
+    """The Markdown table of docs/benchmarks.md."""
     lines = [
         f"{machine['cpu']}; shoestring {machine['shoestring']}, llama.cpp {machine['llama.cpp']}, "
         f"{machine['threads']} threads; tokens/s, medians",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The long checks: the tests that take minutes, every test under the sanitizers, ten minutes of fuzzing for each
-# parser, and the same bits from a second compiler where there is one.
+# The long checks: tests that take minutes, every test under the sanitizers, ten minutes of fuzzing per parser, and the
+# same bits from a second compiler if there is one.
 #
 #     bench/deep.sh [SECONDS OF FUZZING A PARSER]
 set -euo pipefail

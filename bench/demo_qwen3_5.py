@@ -1,12 +1,12 @@
-"""What the finished demo-qwen3.5 is worth: answers beside its teacher's, and the same numbers in other engines.
+"""Evaluate the finished demo-qwen3.5: compare its answers with its teacher's, and its perplexity in other engines.
 
     python bench/demo_qwen3_5.py questions [--markdown FILE]      the forty questions, greedy, both demo models
-    python bench/demo_qwen3_5.py engines --file TEXT              perplexity here, in transformers, in llama.cpp
+    python bench/demo_qwen3_5.py engines --file TEXT              perplexity in our engine, transformers and llama.cpp
     python bench/demo_qwen3_5.py size                             package data, first use, the cached file
 
-demo-llama4 computes exactly what the teacher, SmolLM2-135M-Instruct, computes, so it stands for it. `--model FILE`
-measures a joined file that is not installed yet. What needs the inside of the model is measured by
-`python -m train_demo --evaluate`. The last line is JSON.
+demo-llama4 computes exactly the same as the teacher, SmolLM2-135M-Instruct, so it serves as the teacher. `--model FILE`
+measures a joined file that is not installed yet. `python -m train_demo --evaluate` measures what needs the model's
+internals. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ def main() -> None:
         return
     path = arguments.model or demo_qwen3_5.ensure_demo()
     if arguments.what == "questions":
-        found = questions(path, arguments.markdown)
+        results = questions(path, arguments.markdown)
     else:
         if arguments.file is None:
             parser.error("engines needs --file TEXT")
-        found = engines(path, arguments.file.read_text(encoding="utf-8"), arguments.tokens)
-    print(json.dumps(found))
+        results = engines(path, arguments.file.read_text(encoding="utf-8"), arguments.tokens)
+    print(json.dumps(results))
 
 
 # --- answers ---------------------------------------------------------------------------------------------------
 
 
 def questions(path: Path, markdown: Path | None) -> dict[str, object]:
-    """Greedy answers of both, how many of the teacher's right ones the student has right, and loops."""
+    """Greedy answers of both models; how many of the teacher's right answers the student gets right, and loops."""
     answers = [answered(smollm_as_llama4.ensure_demo()), answered(path)]
     rows = list(zip(QUESTIONS, *answers, strict=True))
     known = [(mine, q) for q, theirs, mine in rows if q.accepted and right(q, theirs)]
@@ -94,12 +94,12 @@ def answered(path: Path) -> list[str]:
 
 
 def right(question: Question, answer: str) -> bool:
-    """One of the accepted words stands in the answer, as a word."""
+    """Whether the answer contains one of the accepted words."""
     return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer.lower()) for word in question.accepted)
 
 
 def loops(answer: str) -> bool:
-    """A line or sentence of four words or more comes three times, or any five words in a row four times."""
+    """Whether a line or sentence of four or more words occurs three times, or any five words in a row four times."""
     pieces = [tuple(piece.split()) for piece in re.split(r"[.!?\n]+", answer.lower())]
     words = answer.lower().split()
     runs = Counter(tuple(words[i : i + 5]) for i in range(len(words) - 4))
@@ -118,7 +118,7 @@ def as_markdown(rows: list[tuple[Question, str, str]]) -> str:
 
 
 def engines(path: Path, text: str, count: int) -> dict[str, object]:
-    """Perplexity of the same windows: the file here and in llama.cpp, the exported folder here and in transformers."""
+    """Perplexity of the same windows: the file in ours and llama.cpp, the exported folder in ours and transformers."""
     tokens = np.asarray(Tokenizer.from_checkpoint(open_gguf(path)).encode(text)[:count], np.int32)
     if len(tokens) < count:
         raise SystemExit(f"the text has {len(tokens)} tokens, {count} are needed: give a longer one or --tokens")
@@ -159,7 +159,7 @@ def here(path: Path, windows: list[Ids]) -> float:
 
 
 def in_transformers(folder: Path, windows: list[Ids]) -> tuple[float, float]:
-    """Their perplexity in float32, and the share of places where our likeliest token is theirs."""
+    """Perplexity of transformers in float32, and the share of positions with the same most likely token."""
     import torch
     import transformers
 

@@ -1,11 +1,11 @@
-"""Fits what engines reach of a machine's limits, and shows how the fit holds on machines that it has not seen.
+"""Fit how much of a machine's limits engines reach, and show how well the fit predicts machines it has not seen.
 
     python bench/efficiency.py
 
-shoestring.planning.efficiency carries the figures that this prints. A measured time is taken as a sum: what is read ÷
-(bandwidth × share), kernels × seconds a kernel, other users' prompts ÷ (operations × share), and exchanges between
-GPUs, whose link and delay are stated. Least squares of relative errors find the four unknowns. points/*.csv say where
-the measurements come from.
+shoestring.planning.efficiency contains the printed figures. The model of a measured time is a sum: bytes read ÷
+(bandwidth × share), kernels × seconds per kernel, other users' prompts ÷ (operations × share), and exchanges between
+GPUs, with published links and latency. Least squares of relative errors find the four unknowns. points/*.csv name the
+sources of the measurements.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from shoestring.planning.speed import PREFILL_CHUNK, read_bytes
 
 POINTS = Path(__file__).parent / "points"
 Row = dict[str, str]
-#: milliseconds of: all bytes at full bandwidth, a microsecond a kernel, prompts at full operations (with experts,
-#: dense), exchanges; then what was measured
+#: milliseconds of: all bytes at full bandwidth, one microsecond per kernel, prompts at full operations (with experts,
+#: dense), exchanges; then the measured time
 Terms = tuple[float, float, float, float, float, float]
 
-#: Llama-3.1-70B: parameters without the embedding, layers, width, bytes of keys and values a token
+#: Llama-3.1-70B: parameters without the embedding, layers, width, bytes of keys and values per token
 DENSE = (69.5e9, 80, 8192, 2 * 8 * 128 * 2 * 80)
 TYPES = {"bf16": "BF16", "fp8": "FP8", "fp4": "NVFP4"}
 BITS = {"bf16": 16.0, "fp8": 8.0, "fp4": 4.5}
-#: the devices that the fits see
+#: the devices that the fits use
 SEEN = {"served": ("b200",), "cuda": ("RTX 3090", "RTX 4090"), "metal": ("M1 Max", "M2 Ultra"), "cpu": ("EPYC 9554",)}
 
 
@@ -52,13 +52,13 @@ def read(name: str) -> list[Row]:
 
 @cache
 def _qwen(precision: str, prompt: int, answer: int, users: int) -> tuple[float, float]:
-    """Bytes of a step in the middle of the answers, operations of a token in the middle of a prompt."""
+    """Bytes per step in the middle of the answers, and operations per token in the middle of a prompt."""
     n = need(resolve("qwen3.5", builtin_catalogue()), TYPES[precision], prompt + answer // 2, users)
     return sum(read_bytes(n, users).values()), flops_per_token(n.candidate.config, prompt // 2)
 
 
 def served(row: Row) -> Terms:
-    """A server's time between tokens, while the other users' prompts come between them."""
+    """A server's time between tokens, which other users' prompts interrupt."""
     device = builtin_catalogue().devices[row["device"]]
     gpus, users, prompt, answer = (int(row[key]) for key in ("gpus", "users", "prompt", "answer"))
     operations = gpus * {"bf16": device.flops_16, "fp8": device.flops_8, "fp4": device.flops_4}[row["precision"]]
@@ -87,19 +87,19 @@ def served(row: Row) -> Terms:
 
 
 def alone(row: Row) -> Terms:
-    """llama.cpp's time of a token; its GPUs take turns."""
+    """llama.cpp's time per token; its GPUs take turns."""
     kernels = DENSE_KERNELS if row["kernels"] == "dense" else EXPERT_KERNELS
     size = 1e3 * float(row["gigabytes"]) / float(row["bandwidth_gbs"])
     return size, 1e-3 * int(row["layers"]) * kernels, 0.0, 0.0, 0.0, 1e3 / float(row["answer_rate"])
 
 
 def prompt_share(row: Row) -> float:
-    """Share of the stated operations that a prompt reached."""
+    """Share of the stated operations reached in a prompt."""
     return 2 * float(row["billions"]) * float(row["prompt_rate"]) / (1e3 * float(row["teraflops"]))
 
 
 def fit(terms: Sequence[Terms]) -> list[float]:
-    """Factors of the first four terms by least squares of the relative error; 0 for one that never occurs."""
+    """Fit the factors of the first four terms by least squares of the relative error; 0 if a term never occurs."""
     table = np.array(terms)
     used = [i for i in range(4) if table[:, i].any()]
     rest = (table[:, 5] - table[:, 4]) / table[:, 5]
@@ -111,7 +111,7 @@ def fit(terms: Sequence[Terms]) -> list[float]:
 
 
 def holds(factors: Sequence[float], terms: Sequence[Terms]) -> str:
-    """Measured time over predicted, of many points."""
+    """Ratios of measured to predicted time for many points."""
     ratios = sorted(t[5] / (sum(f * x for f, x in zip(factors, t[:4], strict=True)) + t[4]) for t in terms)
     text = f"{len(ratios)} | {statistics.median(ratios):.2f} | "
     if len(ratios) > 4:
@@ -141,7 +141,7 @@ def fits() -> dict[str, dict[str, float]]:
 
 
 def table() -> str:
-    """How the fits hold: where they were made and elsewhere."""
+    """The table of how well the fits predict the fitted and other machines."""
     lines = [
         "| measured | points | median of measured ÷ predicted time | middle half | all |",
         "|---|---:|---:|---|---|",

@@ -1,11 +1,11 @@
-"""Two limits that the project keeps, measured: memory of a large model, and the time to a first token.
+"""Measure two limits of the project: memory of a large model, and time to the first token.
 
     python bench/limits.py [--folder FOLDER] [--threads N] [--context 4096]
 
-Memory: the peak of a process that loads a file of more than 2 GB and computes a prompt of 512 tokens, against 1.03 ×
-what is announced: weights, state, and the workspace with the process itself.
-First token: `shoestring run FILE a --max-tokens 1`, from command to the first byte of the answer, on a file of 5 GB
-in the page cache.
+Memory: the peak of a process that loads a file of more than 2 GB and computes a prompt of 512 tokens, compared with
+1.03 × the announced total: weights, state, and the workspace with the process itself.
+First token: `shoestring run FILE a --max-tokens 1`, from the start of the command to the first byte of the answer, for a
+file of 5 GB in the page cache.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONFIG = Path(__file__).parent / "configs" / "llama4-16-experts.json"
 IDLE_LIMIT = 200 << 20
 FIRST_TOKEN_LIMIT = 3.0
 
-#: Runs alone in a fresh process, so that its peak is its own.
+#: Runs in a new process, so that the peak is its own.
 _PROBE = """
 import json, sys
 from shoestring import ops
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def deeper(config: Llama4Config, layers: int) -> Llama4Config:
-    """The config with its pattern of layers continued."""
+    """The config with more layers in the same pattern."""
     rope = tuple((i + 1) % 4 != 0 for i in range(layers))
     return replace(config, num_hidden_layers=layers, rope_layers=rope, chunked_layers=rope, moe_layers=(True,) * layers)
 
@@ -100,10 +100,10 @@ def memory(path: Path, context: int, threads: int) -> bool:
 
 
 def first_token(path: Path, threads: int) -> bool:
-    """Best of five: the first may find pages of the new file still on their way to the disk.
+    """Measure the best of five runs: the first may wait for pages of the new file that still go to the disk.
 
-    Beside them stands the time in which one thread does nothing but write to as many bytes of fresh memory, because
-    a virtual machine may have to ask its host for them.
+    Also prints the time in which one thread only writes to the same number of bytes of fresh memory, because a virtual
+    machine may have to request them from its host. Returns whether the limit holds.
     """
     command = [sys.executable, "-m", "shoestring", "run", str(path), "a", "--max-tokens", "1",
                "--context", "512", "--threads", str(threads)]  # fmt: skip

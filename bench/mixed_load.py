@@ -1,10 +1,10 @@
-"""A mixed load against a tiny random model: good requests of three APIs, clients that leave, bodies that are wrong.
+"""Run a mixed load on a tiny random model: valid requests of three APIs, clients that disconnect, invalid bodies.
 
     python bench/mixed_load.py [--requests 500] [--at-once 12] [--seed 1]
 
-Then must hold: no request failed by the server's fault, what runs and waits and the pages in use are back at zero,
-memory grew by less than 3 % over what it was after a first such load, and every completed answer is the one that the
-same request gets alone from a server that has seen nothing else. The exit status is 1 where something does not.
+Checks that no request failed because of the server, that gauges of running and waiting requests and used pages return
+to zero, that memory grew by less than 3 % compared with a first such load, and that every completed answer equals the
+one that the same request gets alone from a new server. The exit status is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shoestring.samples.synthetic import read_config, write_synthetic
 
 CONTEXT = 512
 MOST_BODY = 65536
-#: A cache that the first load fills: memory that grows behind it is a leak.
+#: The first load fills the cache; memory growth after that is a leak.
 OPTIONS = ("--cache-memory", "16MB", "--context", str(CONTEXT), "--threads", "2", "--max-body", str(MOST_BODY))
 GROWTH = 0.03
 TIMEOUT = httpx.Timeout(300)
@@ -56,7 +56,7 @@ WRONG: list[tuple[str, str, bytes]] = [
 
 @dataclass(frozen=True)
 class Ask:
-    """One request. leaves: after so many pieces of its stream the client goes; wrong: a refusal is expected."""
+    """One request. leaves: the client disconnects after this many pieces of its stream; wrong: expect a refusal."""
 
     method: str
     path: str
@@ -68,7 +68,7 @@ class Ask:
 
 @dataclass
 class Outcome:
-    """statuses: how many of each; answers: of good requests that were read to their end, by their place."""
+    """statuses: count of each; answers: of valid requests that were read to their end, by index."""
 
     statuses: Counter[int]
     answers: dict[int, Any]
@@ -104,7 +104,7 @@ def tiny_model() -> Iterator[Path]:
 
 
 def check(file: Path, requests: int, at_once: int, seed: int) -> list[str]:
-    """Play the load, and what does not hold, a line each."""
+    """Run the load; return one line per failed check."""
     asks = load(requests, seed)
     with shoestring(file, *OPTIONS, "--parallel", "4") as server:
         asyncio.run(play(server, load(max(150, requests // 2), seed + 1), at_once))
@@ -126,7 +126,7 @@ def check(file: Path, requests: int, at_once: int, seed: int) -> list[str]:
 
 
 def load(requests: int, seed: int) -> list[Ask]:
-    """The same requests for the same seed: seven in ten good, the others leave, are wrong, or too large."""
+    """Requests, the same for the same seed: seven in ten are valid; the others disconnect, are invalid or too large."""
     source = random.Random(seed)
     return [ask(source) for _ in range(requests)]
 
@@ -137,7 +137,7 @@ def ask(source: random.Random) -> Ask:
         method, path, body = source.choice(WRONG)
         return Ask(method, path, body, wrong=True)
     text = source.choice(OPENINGS) + f"Question {source.randrange(40)}: " + "why? " * source.randrange(1, 12)
-    if kind == "large":  # longer than the context, or than a body may be
+    if kind == "large":  # longer than the context or than the body limit
         text *= source.choice((8, 400))
     sampling = {"temperature": 0} if source.random() < 0.5 else {"temperature": 0.9, "seed": source.randrange(1000)}
     streamed = kind == "leaves" or source.random() < 0.5
@@ -156,7 +156,7 @@ def ask(source: random.Random) -> Ask:
 
 
 async def play(server: Server, asks: Sequence[Ask], at_once: int) -> Outcome:
-    """All requests, so many at a time, in their order."""
+    """Send all requests in order, `at_once` at a time."""
     outcome = Outcome(Counter(), {}, [])
     waiting = iter(enumerate(asks))
 
@@ -166,7 +166,7 @@ async def play(server: Server, asks: Sequence[Ask], at_once: int) -> Outcome:
                 try:
                     status, answer = await send(http, one)
                 except httpx.HTTPError as error:
-                    # A refusal of a large body may come while it is still being sent.
+                    # The server may refuse a large body while it is still being sent.
                     status, answer = (413 if one.wrong else 599), repr(error)
                 outcome.statuses[status] += 1
                 if one.leaves is None and (status >= 500 or (status < 400) == one.wrong):
@@ -179,13 +179,13 @@ async def play(server: Server, asks: Sequence[Ask], at_once: int) -> Outcome:
 
 
 async def send(http: httpx.AsyncClient, one: Ask) -> tuple[int, Any]:
-    """Status and answer; status 0: the client left."""
+    """Send a request; return its status and answer. Status 0: the client disconnected."""
     async with http.stream(
         one.method, one.path, content=one.body, headers={"content-type": "application/json"}
     ) as response:
         if response.status_code != 200 or not one.streamed:
             text = (await response.aread()).decode(errors="replace")
-            return response.status_code, said(json.loads(text)) if response.status_code == 200 else text
+            return response.status_code, answer_text(json.loads(text)) if response.status_code == 200 else text
         pieces = []
         if one.leaves == 0:
             return 0, None
@@ -200,8 +200,8 @@ async def send(http: httpx.AsyncClient, one: Ask) -> tuple[int, Any]:
         return 200, "".join(streamed(piece) for piece in pieces)
 
 
-def said(body: dict[str, Any]) -> str:
-    """What an answer says, thinking in front."""
+def answer_text(body: dict[str, Any]) -> str:
+    """The text of an answer, thinking first."""
     if "content" in body:
         return "".join(block.get("thinking", "") + block.get("text", "") for block in body["content"])
     (choice,) = body["choices"]
@@ -210,7 +210,7 @@ def said(body: dict[str, Any]) -> str:
 
 
 def streamed(piece: dict[str, Any]) -> str:
-    """What a piece of a stream adds to that."""
+    """The text that a piece of a stream adds."""
     if piece.get("type") == "content_block_delta":
         return str(piece["delta"].get("thinking", "") + piece["delta"].get("text", ""))
     for choice in piece.get("choices") or ():

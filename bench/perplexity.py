@@ -1,8 +1,8 @@
-"""Perplexity of the converted demo model here and of its original in llama.cpp, on the same text.
+"""Compare the perplexity of the converted demo model with that of its original in llama.cpp, on the same text.
 
     python bench/perplexity.py --file TEXT [--context 512] [--bin LLAMA_BUILD/bin] [--tokens 8192]
 
-The two files hold the same numbers, so the figures differ only by how each engine rounds: within 0.5 %.
+The two files contain the same numbers, so the figures differ only by each engine's rounding: within 0.5 %.
 llama.cpp is `llama-perplexity` of a build (--bin), or else the xllamacpp wheel, scored by the same definition:
 windows of --context tokens, the second half of each scored.
 """
@@ -49,12 +49,12 @@ def main() -> None:
 
 
 def beginning(text: str, tokens: int, context: int) -> tuple[str, list[int]]:
-    """Whole windows from the text's beginning, about `tokens` tokens, as text and ids."""
+    """Whole windows from the start of the text, about `tokens` tokens, as text and ids."""
     tokenizer = Tokenizer.from_checkpoint(open_checkpoint(smollm_as_llama4.source_path()))
     ids = tokenizer.encode(text)
     if len(ids) < tokens:
         raise SystemExit(f"the text has {len(ids)} tokens, {tokens} are needed: give a longer one or --tokens")
-    # Cut in the middle of a word, the text's last tokens may become others: a few more, and the rest is unscored.
+    # If the text is cut in the middle of a word, its last tokens may change, so add a few more; the rest is not scored.
     part = tokenizer.decode(ids[: -(-tokens // context) * context + 4])
     return part, tokenizer.encode(part)
 

@@ -1,6 +1,6 @@
-"""Holds the planner's estimates against published speeds; prints the table of docs/plan.md.
+"""Compare the planner's estimates with published speeds; print the table of docs/plan.md.
 
-Nothing is fitted to these: shoestring.planning.efficiency tells where its figures come from.
+No fit uses these speeds; shoestring.planning.efficiency names the sources of its figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shoestring.planning.speed import estimate, with_prompts
 
 
 def table() -> str:
-    """A line a published speed, then the median factor."""
+    """One line per published speed, then the median factor."""
     catalogue = builtin_catalogue()
     lines = ["| what | predicted | published | factor | note |", "|---|---:|---:|---:|---|"]
     factors = []

@@ -1,9 +1,9 @@
-"""Speed of this machine: the demo model, and both families' shapes in several types. `make bench` runs it.
+"""Measure this machine's speed: the demo model, and both families' shapes in several types. `make bench` runs it.
 
     python bench/run.py [--types Q4_K_M Q8_0 BF16 …] [--threads 2] [--repetitions 5] [--folder FOLDER]
 
-Each row is `shoestring bench`: medians of tokens a second for a prompt of 512 tokens and for 64 tokens one by one.
-Beside llama.cpp: bench/against_llamacpp.py; memory and time to a first token: bench/limits.py.
+Each row is a `shoestring bench`: median tokens per second for a prompt of 512 tokens and for 64 tokens one by one.
+bench/against_llamacpp.py compares with llama.cpp; bench/limits.py measures memory and time to the first token.
 """
 
 from __future__ import annotations

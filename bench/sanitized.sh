@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the kernels' self-test and the extension with the address and undefined-behaviour sanitizers, runs the
-# self-test, then pytest on the given tests over the sanitized extension. The in-tree extension stays as it is.
+# Build the kernels' self-test and the extension with the address and undefined-behaviour sanitizers, run the self-test,
+# then run pytest on the given tests with the sanitized extension. The in-tree extension does not change.
 #
 #     bench/sanitized.sh [PYTEST ARGUMENT …]
 set -euo pipefail
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
 build=build/sanitize
 
-# Loading the package from a copy keeps a sanitized extension out of src/.
+# Loading the package from a copy keeps the sanitized extension out of src/.
 mkdir -p $build/package
 rm -rf $build/package/shoestring
 cp -r src/shoestring $build/package/shoestring

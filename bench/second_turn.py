@@ -1,11 +1,11 @@
-"""What a second turn costs: an 8k-token history through the server, cold, then its next turn, then that turn edited.
+"""Measure the cost of a second turn: an 8k-token history, cold, then its next turn, then that turn edited.
 
     python bench/second_turn.py [--tokens 8192] [--rounds 3] [--threads 2] [--file FILE] [--json FILE]
 
-The file has Qwen3.5-0.8B's shape in Q8_0 and random weights (--file keeps it). A round sends a history that
-nothing has seen, asks again with a reply of 16 tokens and a new message behind it, then with that message edited.
-Reported: prompt tokens computed anew and seconds to the first token, medians of rounds. Each round must compute no
-more than the tokens that are new and one stride, else the last line says so and the exit status is 1.
+The file has Qwen3.5-0.8B's shape in Q8_0 and random weights (--file keeps it). A round sends a new history, asks again
+with a reply of 16 tokens and a new message after it, then with that message edited. Reports computed prompt tokens and
+seconds to the first token, medians of rounds. Each round may compute at most its new tokens and one stride; otherwise
+the last line says so and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from against_llamacpp import cpu, version
 from servers import model_file, shoestring
 from serving import WORDS
 
-#: The issue's own words: time to first token at least so many times shorter than cold.
+#: Required: the time to first token is at least this many times shorter than cold.
 TIMES_SHORTER = 20
 ANSWER = 16
 MESSAGE_TOKENS = 400
@@ -36,7 +36,7 @@ Message = dict[str, str]
 
 @dataclass(frozen=True)
 class Turn:
-    """One request. new: tokens behind what an earlier request had in common with it."""
+    """One request. new: tokens after the common prefix with an earlier request."""
 
     prompt: int
     new: int
@@ -46,8 +46,8 @@ class Turn:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--file", type=Path, help="the model, written there if it is missing (a temporary file)")
-    parser.add_argument("--tokens", type=int, default=8192, help="of the history")
+    parser.add_argument("--file", type=Path, help="the model; written if it is missing (default: a temporary file)")
+    parser.add_argument("--tokens", type=int, default=8192, help="tokens of the history")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--stride", type=int, default=default_stride(), help="tokens between two snapshots")
@@ -65,23 +65,23 @@ def main() -> None:
     machine = {"cpu": cpu(), "shoestring": version(), "threads": arguments.threads, "stride": arguments.stride}
     print(table(rounds, machine))
     if arguments.json:
-        found = [{name: asdict(turn) for name, turn in turns.items()} for turns in rounds]
-        arguments.json.write_text(json.dumps({"machine": machine, "rounds": found}, indent=1))
+        failures = [{name: asdict(turn) for name, turn in turns.items()} for turns in rounds]
+        arguments.json.write_text(json.dumps({"machine": machine, "rounds": failures}, indent=1))
     sys.exit(complaints(rounds, arguments.stride))
 
 
 def default_stride() -> int:
-    """The engine's, where it has one name for it."""
+    """The engine's stride, if it has one."""
     from shoestring.engine import engine
 
     return int(getattr(engine, "STRIDE", 512))
 
 
 def play(client: httpx.Client, number: int, tokens: int) -> dict[str, Turn]:
-    """A round: the history, its next turn, and that turn with another last message."""
+    """Run a round: the history, its next turn, and that turn with another last message."""
     history = conversation(number, tokens)
     cold = ask(client, history)
-    # Not the answer itself: what random weights say, unused words, reads back as ten times as many tokens.
+    # Not the model's answer: random weights generate unused words, which encode to ten times as many tokens.
     reply = {"role": "assistant", "content": " ".join(WORDS)[:ANSWER]}
     following, edited = ([*history, reply, user(f"{word} of {number}: go on, please.")] for word in ("More", "Less"))
     second = ask(client, following, before=history)
@@ -92,12 +92,12 @@ def play(client: httpx.Client, number: int, tokens: int) -> dict[str, Turn]:
 
 
 def conversation(number: int, tokens: int) -> list[Message]:
-    """Messages in turn, about so many tokens, with a user's last; unlike other rounds' from the first word on."""
+    """Alternating messages of about `tokens` tokens, the user's last; each round differs from the first word on."""
     source = random.Random(number)
     messages = [user(f"{source.randrange(10**9)}, round {number}.")]
     for turn in range(2 * (tokens // MESSAGE_TOKENS // 2)):
         text = ""
-        while len(text) < MESSAGE_TOKENS - 8:  # nearly a token a character, and what the template puts around it
+        while len(text) < MESSAGE_TOKENS - 8:  # nearly one token per character, plus the template's
             text += source.choice(WORDS) + " "
         messages.append({"role": "assistant" if turn % 2 == 0 else "user", "content": text})
     return messages
@@ -108,7 +108,7 @@ def user(text: str) -> Message:
 
 
 def ask(client: httpx.Client, messages: Sequence[Message], before: Sequence[Message] = ()) -> Turn:
-    """One streamed request. before: messages that an earlier request began with, too."""
+    """Send a streamed request. before: messages that an earlier request also started with."""
     known = count(client, before) if before else 0
     body = {
         "messages": messages,
@@ -129,21 +129,21 @@ def ask(client: httpx.Client, messages: Sequence[Message], before: Sequence[Mess
                 continue
             chunk = json.loads(line[6:])
             usage = chunk.get("usage") or usage
-            said = "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
-            if said and not first:
+            answer = "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
+            if answer and not first:
                 first = time.perf_counter()
     prompt, cached = usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]
     return Turn(prompt, prompt - known, prompt - cached, (first or time.perf_counter()) - began)
 
 
 def count(client: httpx.Client, messages: Sequence[Message]) -> int:
-    """Tokens of the messages, without what opens an answer to them."""
+    """Count the tokens of the messages, without the start of the answer."""
     body = {"messages": messages, "add_generation_prompt": False}
     return int(client.post("/tokenize", json=body).raise_for_status().json()["count"])
 
 
 def table(rounds: Sequence[dict[str, Turn]], machine: dict[str, Any]) -> str:
-    """A table in Markdown of medians."""
+    """A Markdown table of medians."""
     lines = [
         f"{machine['cpu']}; shoestring {machine['shoestring']}, {machine['threads']} threads, "
         f"a stride of {machine['stride']}; medians of {len(rounds)} rounds",
@@ -163,7 +163,7 @@ def median(rounds: Sequence[dict[str, Turn]], name: str, field: str) -> float:
 
 
 def complaints(rounds: Sequence[dict[str, Turn]], stride: int) -> str | None:
-    """What does not hold, in a line; None: everything does."""
+    """A line with the failed checks; None if all pass."""
     for number, turns in enumerate(rounds):
         for name in ("second turn", "last message edited"):
             if turns[name].computed > turns[name].new + stride:

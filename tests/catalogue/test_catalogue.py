@@ -1,4 +1,4 @@
-"""The data files keep to their schema, and what does not is refused by file, line and field."""
+"""The data files follow their schema; errors name the file, line and field."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_every_source_is_cited() -> None:
     assert {row.source for _, row in ROWS} == set(CATALOGUE.sources)
 
 
-def test_files_on_disk_are_the_files_that_are_read() -> None:
+def test_every_file_on_disk_is_read() -> None:
     assert {path.stem for path in FOLDER.glob("*.toml")} == set(FILES)
     used = {row.config for row in CATALOGUE.models.values()}
     assert {path.name for path in (FOLDER / "configs").glob("*.json")} == used
 
 
 @pytest.mark.parametrize("row", CATALOGUE.models.values(), ids=lambda row: row.id)
-def test_every_config_is_one_that_the_engine_runs(row) -> None:  # type: ignore[no-untyped-def]
+def test_the_engine_can_run_every_config(row) -> None:  # type: ignore[no-untyped-def]
     candidate = from_row(row)
     assert candidate.family == row.family
     assert candidate.text.total <= candidate.total
@@ -71,7 +71,7 @@ def test_every_claim_has_its_check() -> None:
     assert {claim.check for claim in CATALOGUE.claims.values()} == set(CHECKS)
 
 
-def test_rows_grow_old() -> None:
+def test_rows_become_stale() -> None:
     today = datetime.date(2026, 6, 1)
     assert not is_stale("2026-03-03", today)
     assert is_stale("2026-03-02", today)
@@ -96,7 +96,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_price_file_adds_rows_and_replaces_those_of_the_same_id(tmp_path: Path) -> None:
+def test_a_price_file_adds_rows_and_replaces_rows_with_the_same_id(tmp_path: Path) -> None:
     more = load_catalogue(prices=write(tmp_path, PRICE))
     assert more.prices["scout-mine"].output_usd == 1.0
     assert len(more.prices) == len(CATALOGUE.prices) + 1
@@ -107,7 +107,7 @@ def test_a_price_file_adds_rows_and_replaces_those_of_the_same_id(tmp_path: Path
     assert CATALOGUE.prices[first].provider != "mine"
 
 
-def test_a_folder_goes_over_the_catalogue(tmp_path: Path) -> None:
+def test_a_folder_extends_the_catalogue(tmp_path: Path) -> None:
     write(tmp_path, PRICE)
     assert "scout-mine" in load_catalogue(tmp_path).prices
     with pytest.raises(RequestError, match=r"has no \.toml files"):
@@ -129,9 +129,7 @@ def test_a_folder_goes_over_the_catalogue(tmp_path: Path) -> None:
         (("input_usd = 0.5", "input_usd = "), 6, "is not valid TOML"),
     ],
 )
-def test_what_does_not_fit_is_named_by_file_line_and_field(
-    tmp_path: Path, change: tuple[str, str], line: int, said: str
-) -> None:
+def test_errors_name_file_line_and_field(tmp_path: Path, change: tuple[str, str], line: int, said: str) -> None:
     path = write(tmp_path, PRICE.replace(*change))
     with pytest.raises(RequestError) as caught:
         load_catalogue(prices=path)
@@ -142,7 +140,7 @@ def test_what_does_not_fit_is_named_by_file_line_and_field(
 
 
 @pytest.mark.parametrize(("key", "value"), [("model", "nobody"), ("source", "hearsay")])
-def test_references_lead_somewhere(tmp_path: Path, key: str, value: str) -> None:
+def test_references_exist(tmp_path: Path, key: str, value: str) -> None:
     text = re.sub(rf'{key} = ".*"', f'{key} = "{value}"', PRICE)
     with pytest.raises(RequestError, match=value):
         load_catalogue(prices=write(tmp_path, text))

@@ -1,4 +1,4 @@
-"""Writes cli_help.txt: every command, argument, option and help text. Run it when you mean to change them."""
+"""Writes cli_help.txt: every command, argument, option and help text. Run it after changing them on purpose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FROZEN = Path(__file__).with_name("cli_help.txt")
 
 
 def help_text() -> str:
-    """Independent of the terminal's width and of how typer draws it."""
+    """All help texts, independent of the terminal's width and typer's layout."""
     group = typer.main.get_command(app)
     lines = [f"shoestring: {group.help}", f"  {group.epilog}"]
     for name, command in group.commands.items():  # type: ignore[attr-defined]

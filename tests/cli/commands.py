@@ -1,4 +1,4 @@
-"""A command as a process of its own, and what one that was refused has printed."""
+"""Runs commands as processes, and reads the error of a failed one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PYTHON = [sys.executable, "-m", "shoestring"]
 
 
 def failed(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line of an error."""
+    """Check that a command failed with one line on stderr; return it."""
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")

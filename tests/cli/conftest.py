@@ -1,4 +1,4 @@
-"""A command that loads a scripted model, and reads what a test typed."""
+"""Fixtures: commands use a scripted model, and read stdin from a test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shoestring.runtime.model import Model
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Model], None]:
-    """Let every command load this model."""
+    """Make every command load this model."""
 
     def install(model: Model) -> None:
         for module in (run_command, chat, perplexity):
@@ -25,7 +25,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Model], None]:
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | bytes], None]:
-    """What stdin holds; it is no terminal."""
+    """Set the text on stdin, which is not a terminal."""
 
     def install(text: str | bytes) -> None:
         data = text.encode() if isinstance(text, str) else text

@@ -1,4 +1,4 @@
-"""How a command ends: a full disk, a reader that goes away, Ctrl-C."""
+"""How a command ends: a full disk, a closed pipe, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from commands import PYTHON
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "w") as full:
         command = [*PYTHON, "version"]
@@ -20,7 +20,7 @@ def test_a_full_disk_is_one_line() -> None:
     assert result.stderr == "error: No space left on device\n"
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m shoestring list --json --help | head -c 1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert result.stderr == ""
@@ -46,8 +46,8 @@ def test_ctrl_c_ends_with_130() -> None:
     assert err == "error: interrupted\n"
 
 
-def test_ctrl_c_inside_of_generated_code_ends_with_130() -> None:
-    """Python remembers a KeyboardInterrupt that left exec(), and would end by the signal though it was handled."""
+def test_ctrl_c_inside_generated_code_ends_with_130() -> None:
+    """Python remembers a KeyboardInterrupt that left exec(), and would exit by the signal although it was handled."""
     code = """if True:
         import sys
         from shoestring import cli

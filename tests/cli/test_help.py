@@ -1,4 +1,4 @@
-"""Help texts: frozen, quick, and of code 0."""
+"""Help texts: frozen, fast, and with exit code 0."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from commands import PYTHON
 from shoestring.cli.app import run
 
 
-def test_help_is_what_was_agreed() -> None:
+def test_help_is_frozen() -> None:
     assert help_text() == FROZEN.read_text(encoding="utf-8"), (
-        "run tests/cli/cli_help.py if you mean it, and look at the diff"
+        "if this is intended, run tests/cli/cli_help.py and review the diff"
     )
 
 
@@ -25,7 +25,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
         began = resource.getrusage(resource.RUSAGE_CHILDREN)
         result = subprocess.run([*PYTHON, "--help"], capture_output=True, text=True, check=True)
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # Time of the processor, so that a busy machine does not matter; nothing is waited for.
+        # CPU time, so that other load does not matter; the command waits for nothing.
         seconds.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
     assert "perplexity" in result.stdout
     assert min(seconds) < 0.3

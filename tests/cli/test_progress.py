@@ -17,7 +17,7 @@ def no_terminal(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_progress_is_silent_for_what_is_quick(
+def test_progress_is_silent_for_fast_operations(
     no_terminal: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

@@ -1,4 +1,4 @@
-"""The chat in a real terminal: a pseudo-terminal, the embedded model, keys as a person types them."""
+"""The chat in a pseudo-terminal, with the embedded model and typed keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shoestring.samples.smollm_as_llama4 import source_path
 PROMPT = r"\n> $"
 SECONDS = 30
 INTERRUPT = "\x03"
-#: Without it an answer of the embedded model goes on until the context is full.
+#: Without a limit, an answer of the embedded model continues until the context is full.
 END_OF_TURN = 2
 
 
@@ -34,7 +34,7 @@ class Terminal:
             os.execve(sys.executable, [sys.executable, "-m", "shoestring", *arguments], environment)
 
     def until(self, pattern: str) -> str:
-        """What is printed up to a match of `pattern` at its end."""
+        """Read output until it ends with a match of `pattern`."""
         shown, end = b"", time.monotonic() + SECONDS
         while not re.search(pattern, shown.decode(errors="replace").replace("\r", "")):
             if not select.select([self._tty], [], [], max(0.0, end - time.monotonic()))[0]:
@@ -46,13 +46,13 @@ class Terminal:
         return shown.decode(errors="replace").replace("\r", "")
 
     def type(self, text: str, pattern: str = PROMPT) -> str:
-        if text == INTERRUPT:  # one that comes before the line editor waits is only seen with the next key
+        if text == INTERRUPT:  # Ctrl-C before the line editor waits is only seen with the next key
             time.sleep(0.3)
         os.write(self._tty, text.encode())
         return self.until(pattern)
 
     def ended(self) -> int:
-        """Its exit code, once all it says is read."""
+        """Read all output; return the exit code."""
         self.until(r"\Z\A.")
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self.pid = 0
@@ -82,12 +82,12 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
         one.close()
 
 
-def test_a_conversation_by_hand(terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+def test_a_typed_conversation(terminal: Callable[..., Terminal], tmp_path: Path) -> None:
     chat = terminal("chat", "demo-llama4", "--context", "2048", "--logit-bias", f"{END_OF_TURN}=-1000")
     assert "2,048 tokens of context" in chat.until(r"> $")
     assert "/save FILE" in chat.type("/help\n")
     answer = chat.type("Tell me a story.\n", r"\n\S+ \S+ \S+ ")
-    answer += chat.type(INTERRUPT)  # the answer stops, the program goes on
+    answer += chat.type(INTERRUPT)  # the answer stops, the program continues
     assert re.search(r"\[stopped; \d+ prompt tokens, .* tokens/s\]", answer)
     saved = tmp_path / "talk.json"
     assert "saved 2 messages" in chat.type(f"/save {saved}\n")
@@ -113,7 +113,7 @@ def test_a_full_context_is_a_line_and_no_exit(terminal: Callable[..., Terminal])
     assert chat.ended() == 0
 
 
-def test_ctrl_c_twice_leaves_with_130(terminal: Callable[..., Terminal]) -> None:
+def test_ctrl_c_twice_quits_with_130(terminal: Callable[..., Terminal]) -> None:
     chat = terminal("chat", "demo-llama4", "--context", "64")
     chat.until(r"> $")
     chat.type(INTERRUPT)

@@ -1,4 +1,4 @@
-"""Wrong input: one line that says what is wrong, and code 2."""
+"""Wrong input: one line that says what is wrong, and exit code 2."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_long_errors_stay_on_one_line_in_a_narrow_terminal() -> None:
     assert name in result.stderr
 
 
-def test_prompts_that_cannot_be(
+def test_invalid_prompts(
     use: Callable[[Model], None], typed: Callable[[str | bytes], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     use(scripted({}, context=20))
@@ -112,7 +112,7 @@ def test_prompts_that_cannot_be(
     assert "not UTF-8" in failed(capsys)
 
 
-def test_an_instruction_set_that_the_cpu_lacks() -> None:
+def test_an_unsupported_instruction_set() -> None:
     environment = {**os.environ, "SHOESTRING_ISA": "avx9"}
     result = subprocess.run([*PYTHON, "version"], capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 2
@@ -128,12 +128,12 @@ def config_file(folder: Path, **fields: object) -> Path:
     return file
 
 
-def test_bench_names_the_config_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_names_an_invalid_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "--synthetic", str(config_file(tmp_path, model_type="other"))]) == 2
     assert "its-own-name.json: model_type is 'other'" in failed(capsys)
 
 
-def test_bench_makes_no_model_that_does_not_fit(
+def test_bench_refuses_a_model_that_does_not_fit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from shoestring.runtime import memory

@@ -1,4 +1,4 @@
-"""What a client makes of an answer's events, and a machine over the small vocabulary to get them from."""
+"""Assembles an answer from its events as a client does; machines over a small vocabulary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shoestring.output.machine import OutputMachine
 
 @cache
 def tokenizer(family: str = "qwen3_5") -> Tokenizer:
-    """All bytes, some merges, both families' added tokens; Llama has no thinking, "none" no mark at all."""
+    """A tokenizer with all bytes, some merges, both families' added tokens; Llama has no thinking, "none" no marks."""
     metadata = small_vocabulary.metadata()
     key = "tokenizer.ggml.tokens"
     if family != "qwen3_5":
@@ -31,7 +31,7 @@ def tokenizer(family: str = "qwen3_5") -> Tokenizer:
 
 
 def tool(name: str, properties: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """A tool in OpenAI's shape; `strict` beside its name, the rest into its schema."""
+    """A tool in OpenAI's shape; `strict` is next to its name, other options go into its schema."""
     strict = {"strict": more.pop("strict")} if "strict" in more else {}
     schema = {"type": "object", "properties": dict(properties or {}), **more}
     return {"type": "function", "function": {"name": name, "parameters": schema, **strict}}
@@ -53,13 +53,13 @@ STRICT_TOOL = tool(
 
 @dataclass
 class Assembled:
-    """An answer as a client has it in the end."""
+    """An answer as a client sees it at the end."""
 
     thinking: str = ""
     content: str = ""
     #: (name, the arguments' text, whether they are complete)
     calls: list[tuple[str, str, bool]] = field(default_factory=list)
-    #: kinds of events in their order, repetitions left out
+    #: kinds of events in order, without repetitions
     order: str = ""
     finish_reason: FinishReason | None = None
 
@@ -100,12 +100,12 @@ def assemble(events: Iterable[Event], finish_reason: FinishReason | None = None)
 
 
 def tokens_of(text: str, family: str) -> list[int]:
-    """Tokens of an answer's text, added tokens written in it found."""
+    """Tokens of an answer's text, with added tokens recognized."""
     return tokenizer(family).encode(text, allow_special=True)
 
 
 def bytes_of(tokens: Iterable[int], family: str) -> list[int]:
-    """The same text in tokens of one byte each, added tokens as they are."""
+    """The same text as one token per byte, except added tokens."""
     vocabulary = tokenizer(family)
     single = {vocabulary.token_bytes(id): id for id in range(256)}
     out: list[int] = []
@@ -120,7 +120,7 @@ def bytes_of(tokens: Iterable[int], family: str) -> list[int]:
 def run(
     form: Form, tokens: Sequence[int], *, inside_thinking: bool = False, reason: FinishReason = "stop"
 ) -> tuple[Assembled, OutputMachine]:
-    """All tokens through one machine, the last with `reason`."""
+    """Push all tokens through one machine, the last with `reason`."""
     machine = OutputMachine(form, inside_thinking=inside_thinking)
     events: list[Event] = []
     for place, token in enumerate(tokens):

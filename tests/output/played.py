@@ -1,4 +1,4 @@
-"""A guide played as the engine does it, the model replaced by a choice among what is allowed."""
+"""Plays a guide as the engine does, with a choice among the allowed tokens instead of a model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from shoestring.output.events import Event
 from shoestring.output.form import Form
 from shoestring.output.machine import OutputMachine
 
-#: the token after those so far, of the ids that are allowed
+#: chooses the next token from the tokens so far and the allowed ids
 Choose = Callable[[Sequence[int], Sequence[int]], int]
 
 
 @dataclass
 class Played:
     tokens: list[int] = field(default_factory=list)
-    #: whether each was forced
+    #: whether each token was forced
     forced: list[bool] = field(default_factory=list)
-    #: allowed ids at each sampled place; None: all
+    #: allowed ids at each sampled position; None: all
     allowed: list[list[int] | None] = field(default_factory=list)
     penalties: list[bool] = field(default_factory=list)
     answer: Assembled = field(default_factory=Assembled)
@@ -32,7 +32,7 @@ class Played:
 
 
 def play(form: Form, choose: Choose, *, inside_thinking: bool = False, most: int = 400) -> tuple[Played, OutputMachine]:
-    """Until an end token, or `most` tokens."""
+    """Play until an end token, or `most` tokens."""
     machine, played = OutputMachine(form, inside_thinking=inside_thinking), Played()
     everything = range(form.tokenizer.vocab_size)
     events: list[Event] = []
@@ -64,13 +64,13 @@ def ids_of(mask: np.ndarray) -> list[int]:
 
 
 def among(id: int, ids: Sequence[int]) -> bool:
-    """Whether ascending `ids` hold it."""
+    """Whether ascending `ids` contain the token."""
     place = bisect_left(ids, id)
     return place < len(ids) and ids[place] == id
 
 
 def at_random(seed: int, favourites: Sequence[int] = (), share: float = 0.5) -> Choose:
-    """Any allowed token; one of `favourites`, where allowed, more often, so that answers come to an end."""
+    """A random allowed token; `favourites` more often, so that answers end."""
     draw = random.Random(seed)
 
     def choose(_: Sequence[int], ids: Sequence[int]) -> int:
@@ -80,8 +80,8 @@ def at_random(seed: int, favourites: Sequence[int] = (), share: float = 0.5) -> 
     return choose
 
 
-def written(tokens: Sequence[int], then: Choose) -> Choose:
-    """These tokens, each of which must be allowed in its place, unless it was forced already; then as `then` says."""
+def scripted(tokens: Sequence[int], then: Choose) -> Choose:
+    """These tokens, which must be allowed at their positions unless forced already; then what `then` chooses."""
 
     def choose(before: Sequence[int], ids: Sequence[int]) -> int:
         if len(before) < len(tokens):

@@ -1,4 +1,4 @@
-"""Answers as models write them, well and badly formed, and what a client must get."""
+"""Recorded answers of models, valid and malformed, and what a client must get."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Recorded:
 
 
 def call(name: str, *parameters: tuple[str, str]) -> str:
-    """A call in Qwen's form."""
+    """A call in Qwen's format."""
     inner = "".join(f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in parameters)
     return f"<tool_call>\n<function={name}>\n{inner}</function>\n</tool_call>"
 

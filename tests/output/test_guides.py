@@ -1,4 +1,4 @@
-"""Grammars, tool choice and thinking budgets: whatever a model would like to say, the answer has the form."""
+"""Grammars, tool choice and thinking budgets: the answer follows the constraint, whatever the model prefers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from assembled import STRICT_TOOL as STRICT
 from assembled import end, form, tokenizer, tokens_of, tool
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from played import at_random, play, written
+from played import at_random, play, scripted
 from recorded import TOOLS
 
 from shoestring.errors import RequestError
@@ -55,12 +55,12 @@ CONSTRAINTS = {
 @pytest.mark.parametrize("kind", CONSTRAINTS)
 @settings(max_examples=15)
 @given(SEEDS, st.booleans(), st.booleans())
-def test_content_has_the_form_and_thinking_is_free(kind: str, seed: int, thinks: bool, chat: bool) -> None:
+def test_content_follows_the_constraint_and_thinking_is_free(kind: str, seed: int, thinks: bool, chat: bool) -> None:
     constraint, holds = CONSTRAINTS[kind]
     thinks = thinks and chat
     asked = form("qwen3_5", constraint=constraint, chat=chat)
     thought = tokens_of("any </thing> {[ é\n</think>", "qwen3_5") if thinks else []
-    played, machine = play(asked, written(thought, at_random(seed, favourites())), inside_thinking=thinks)
+    played, machine = play(asked, scripted(thought, at_random(seed, favourites())), inside_thinking=thinks)
     if machine.finish_reason == "stop":
         assert holds(played.answer.content)
     assert played.answer.thinking == ("any </thing> {[ é" if thinks else "")
@@ -68,26 +68,26 @@ def test_content_has_the_form_and_thinking_is_free(kind: str, seed: int, thinks:
     assert all(ids is not None for ids in played.allowed[len(thought) :])
 
 
-def test_json_may_be_indented_but_not_without_an_end() -> None:
+def test_json_may_be_indented_but_not_endless() -> None:
     asked = form("qwen3_5", constraint=Constraint("json_schema", PERSON))
     stop = tokens_of(end("qwen3_5"), "qwen3_5")
     for text in (json.dumps({"name": "a", "age": 1}, indent=indent) for indent in (None, 2, 40)):
-        played, _ = play(asked, written([*tokens_of(text, "qwen3_5"), *stop], at_random(0)))
+        played, _ = play(asked, scripted([*tokens_of(text, "qwen3_5"), *stop], at_random(0)))
         assert played.answer.content == text
     with pytest.raises(AssertionError, match=r"not allowed|forced"):
-        play(asked, written(tokens_of("{" + " " * 100, "qwen3_5"), at_random(0)))
+        play(asked, scripted(tokens_of("{" + " " * 100, "qwen3_5"), at_random(0)))
 
 
 @settings(max_examples=25)
 @given(SEEDS, st.sampled_from(sorted(CONSTRAINTS)), st.booleans())
-def test_what_is_forced_would_have_been_sampled(seed: int, kind: str, calls: bool) -> None:
-    """Without forcing, the mask leaves but one token wherever one was forced: so the answer is the same."""
+def test_forced_tokens_would_have_been_sampled(seed: int, kind: str, calls: bool) -> None:
+    """Without forcing, the mask allows only one token wherever one was forced, so the answer is the same."""
     options: dict[str, Any] = {"constraint": CONSTRAINTS[kind][0]}
     if calls:
         options = {"tools": [STRICT], "tool_choice": ToolChoice("required")}
     forced, _ = play(form("qwen3_5", **options), at_random(seed, favourites()), most=120)
     free, _ = play(
-        form("qwen3_5", **options, force=False), written(forced.tokens, at_random(0)), most=len(forced.tokens)
+        form("qwen3_5", **options, force=False), scripted(forced.tokens, at_random(0)), most=len(forced.tokens)
     )
     assert free.tokens == forced.tokens
     assert not any(free.forced)
@@ -99,7 +99,7 @@ def test_what_is_forced_would_have_been_sampled(seed: int, kind: str, calls: boo
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=15)
 @given(SEEDS, st.booleans(), st.sampled_from([ToolChoice("required"), ToolChoice("auto", "save")]))
-def test_a_call_that_must_come_comes(family: str, seed: int, parallel: bool, choice: ToolChoice) -> None:
+def test_a_required_call_comes(family: str, seed: int, parallel: bool, choice: ToolChoice) -> None:
     tools = [STRICT, tool("now", additionalProperties=False), tool("free")]
     asked = form(family, tools, tool_choice=choice, parallel_tool_calls=parallel)
     played, machine = play(asked, at_random(seed, favourites()), most=600)
@@ -126,10 +126,10 @@ _BEGINNINGS = {
 @pytest.mark.parametrize(("family", "text"), [(f, text) for f in FAMILIES for text in _BEGINNINGS[f]])
 @settings(max_examples=10)
 @given(SEEDS)
-def test_a_strict_tool_is_held_once_its_call_has_begun(family: str, text: str, seed: int) -> None:
+def test_a_strict_tool_is_constrained_once_its_call_has_started(family: str, text: str, seed: int) -> None:
     beginning = tokens_of(text, family)
     played, machine = play(
-        form(family, [STRICT, tool("now")]), written(beginning, at_random(seed, favourites())), most=400
+        form(family, [STRICT, tool("now")]), scripted(beginning, at_random(seed, favourites())), most=400
     )
     assert all(ids is None for ids in played.allowed[: len(beginning)])
     held = [ids is not None for ids in played.allowed[len(beginning) :]]
@@ -152,33 +152,33 @@ LINES = st.one_of(
 
 @settings(max_examples=100)
 @given(st.lists(LINES, min_size=1, max_size=5).map("\n".join))
-def test_a_text_in_a_call_is_held_to_nothing_but_its_end(text: str) -> None:
-    """Whatever its lines are, but the closing tag itself."""
+def test_text_in_a_call_is_free_up_to_its_closing_tag(text: str) -> None:
+    """Any lines are allowed except the closing tag."""
     lines = text.split("\n")
     if "</parameter>" in lines:
         return
     body = f"<tool_call>\n<function=write>\n<parameter=text>\n{text}\n</parameter>\n</function>\n</tool_call>"
     write = tool("write", {"text": {"type": "string"}}, required=["text"], strict=True)
     asked = form("qwen3_5", [write], tool_choice=ToolChoice("required"), force=False)
-    played, _ = play(asked, written(tokens_of(body + end("qwen3_5"), "qwen3_5"), at_random(0)))
+    played, _ = play(asked, scripted(tokens_of(body + end("qwen3_5"), "qwen3_5"), at_random(0)))
     assert played.answer.arguments == [("write", {"text": text})]
 
 
-def test_a_tool_that_is_not_strict_is_left_alone() -> None:
+def test_other_tools_are_not_constrained() -> None:
     text = tokens_of(
         "<tool_call>\n<function=get_weather>\n<parameter=odd>\n1\n</parameter>\n</function>\n</tool_call>", "qwen3_5"
     )
     stop = tokens_of(end("qwen3_5"), "qwen3_5")
-    played, _ = play(form("qwen3_5", [*TOOLS, STRICT]), written([*text, *stop], at_random(0)))
+    played, _ = play(form("qwen3_5", [*TOOLS, STRICT]), scripted([*text, *stop], at_random(0)))
     assert all(ids is None for ids in played.allowed)
     assert played.answer.arguments == [("get_weather", {"odd": 1})]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_call_may_begin_where_none_is_wanted(family: str) -> None:
+def test_tool_choice_none_allows_no_call(family: str) -> None:
     opener = tokens_of({"qwen3_5": "<tool_call>", "llama4": "<|python_start|>"}[family], family)
     stop = tokens_of(end(family), family)
-    played, _ = play(form(family, TOOLS, tool_choice=ToolChoice("none")), written([*b"ab", *stop], at_random(0)))
+    played, _ = play(form(family, TOOLS, tool_choice=ToolChoice("none")), scripted([*b"ab", *stop], at_random(0)))
     for ids in played.allowed:
         assert ids is not None
         assert set(range(tokenizer(family).vocab_size)) - set(ids) == set(opener)
@@ -186,24 +186,24 @@ def test_no_call_may_begin_where_none_is_wanted(family: str) -> None:
 
 def test_after_the_only_call_the_answer_ends() -> None:
     text = tokens_of("<tool_call>\n<function=now>\n</function>\n</tool_call>", "qwen3_5")
-    played, _ = play(form("qwen3_5", TOOLS, parallel_tool_calls=False), written(text, at_random(1)))
+    played, _ = play(form("qwen3_5", TOOLS, parallel_tool_calls=False), scripted(text, at_random(1)))
     assert played.answer.finish_reason == "tool_calls"
     assert len(played.answer.calls) == 1
     assert played.allowed[-1] == sorted(tokenizer().eos_ids)
 
 
-def test_penalties_rest_inside_arguments() -> None:
+def test_penalties_do_not_apply_inside_arguments() -> None:
     text = "So.\n<tool_call>\n<function=write_file>\n<parameter=text>\naaa\n</parameter>\n</function>\n</tool_call>"
     tokens = tokens_of(text + end("qwen3_5"), "qwen3_5")
-    played, _ = play(form("qwen3_5", TOOLS), written(tokens, at_random(0)))
+    played, _ = play(form("qwen3_5", TOOLS), scripted(tokens, at_random(0)))
     inside = [tokenizer().decode([token]) for token, apply in zip(tokens, played.penalties, strict=True) if not apply]
     assert "".join(inside) == "\n<parameter=text>\naaa\n</parameter>\n</function>\n</tool_call>"
 
 
 @settings(max_examples=30)
 @given(st.text("ab é🎉\n", max_size=30), st.integers(0, 40), st.booleans())
-def test_a_budget_leads_out_of_thinking(text: str, budget: int, calls: bool) -> None:
-    """The thinking that was sampled has the budget's tokens, unless it ends by itself; then comes an answer."""
+def test_a_budget_closes_thinking(text: str, budget: int, calls: bool) -> None:
+    """Sampled thinking has as many tokens as the budget, unless it ends by itself; then an answer follows."""
     stop = tokens_of(end("qwen3_5"), "qwen3_5")
     thought = tokens_of(text + "</think>", "qwen3_5")
     state = {"said": 0}
@@ -242,8 +242,8 @@ def test_a_budget_leads_out_of_thinking(text: str, budget: int, calls: bool) -> 
     assert machine.thinking_tokens == played.tokens.index(end_think) + 1
 
 
-def test_an_answer_that_ends_inside_thinking_says_so() -> None:
-    played, machine = play(form("qwen3_5"), written([*b"hm"], at_random(0)), inside_thinking=True, most=2)
+def test_an_answer_that_ends_inside_thinking_reports_it() -> None:
+    played, machine = play(form("qwen3_5"), scripted([*b"hm"], at_random(0)), inside_thinking=True, most=2)
     assert machine.finish_reason == "length"
     assert machine.ended_inside_thinking
     assert played.answer.thinking == tokenizer().decode([*b"hm"])
@@ -253,7 +253,7 @@ def test_an_answer_that_ends_inside_thinking_says_so() -> None:
 @given(st.text("abc\n ", max_size=30), st.lists(st.text("abc\n", min_size=1, max_size=3), min_size=1, max_size=3))
 def test_stop_strings_end_content_and_nothing_else(text: str, stops: list[str]) -> None:
     tokens = tokens_of(f"{text}\n</think>\n\n{text}" + end("qwen3_5"), "qwen3_5")
-    played, machine = play(form("qwen3_5", stops=stops), written(tokens, at_random(0)), inside_thinking=True)
+    played, machine = play(form("qwen3_5", stops=stops), scripted(tokens, at_random(0)), inside_thinking=True)
     content = text.lstrip()
     cut = min((content.find(stop) for stop in stops if stop in content), default=len(content))
     assert played.answer.thinking == text.strip()
@@ -261,10 +261,10 @@ def test_stop_strings_end_content_and_nothing_else(text: str, stops: list[str]) 
     assert (machine.stop_sequence in stops) == (cut < len(content))
 
 
-def test_a_stop_string_inside_arguments_is_no_end() -> None:
+def test_a_stop_string_inside_arguments_does_not_stop() -> None:
     text = "<tool_call>\n<function=write_file>\n<parameter=text>\na STOP b\n</parameter>\n</function>\n</tool_call>"
     tokens = tokens_of(text + end("qwen3_5"), "qwen3_5")
-    played, _ = play(form("qwen3_5", TOOLS, stops=["STOP"]), written(tokens, at_random(0)))
+    played, _ = play(form("qwen3_5", TOOLS, stops=["STOP"]), scripted(tokens, at_random(0)))
     assert played.answer.arguments == [("write_file", {"text": "a STOP b"})]
 
 
@@ -304,28 +304,28 @@ def _deep(levels: int) -> dict[str, Any]:
         ({"constraint": Constraint("json_object"), "hidden_ids": ()}, "end token"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(options: dict[str, Any], match: str) -> None:
+def test_invalid_constraints_are_refused(options: dict[str, Any], match: str) -> None:
     with pytest.raises(RequestError, match=match) as error:
         form("qwen3_5", **options)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 500
 
 
-def test_a_grammar_that_outgrows_its_bounds_ends_its_answer_alone() -> None:
+def test_a_grammar_that_exceeds_its_limits_ends_only_its_answer() -> None:
     asked = form("qwen3_5", constraint=Constraint("regex", "(a|ab|abc|[a-z]{1,200}){1,400}x"))
     with pytest.raises(RequestError, match="too many"):
         play(asked, at_random(0), most=200)
 
 
-def test_without_llguidance_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_llguidance_an_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     form("qwen3_5", TOOLS, thinking_budget=3)
     with pytest.raises(RequestError, match="pip install"):
         form("qwen3_5", constraint=Constraint("json_object"))
 
 
-def test_a_schema_without_a_grammar_is_the_tools_own_affair() -> None:
-    """A tool that is not strict may have a schema that no grammar is made of: a call is forced all the same."""
+def test_a_schema_without_a_grammar_is_an_error_only_if_strict() -> None:
+    """A tool that is not strict may have a schema without a grammar: a call is forced anyway."""
     odd = tool("odd", {"x": {"type": "integer", "not": {"const": 3}}})
     asked = form("llama4", [odd], tool_choice=ToolChoice("required"))
     played, _ = play(asked, at_random(3, favourites()))

@@ -31,14 +31,14 @@ ASKED: tuple[Mapping[str, Any], ...] = (
 
 
 def babble(seen: tuple[int, ...]) -> int:
-    """Some byte that depends on all before; with a guide the lowest token that is allowed, where this one is not."""
+    """A byte that depends on all before; if the guide does not allow it, the lowest allowed token."""
     return 32 + hashlib.sha256(repr(seen).encode()).digest()[0] % 96
 
 
 def answers(
     asked: tuple[Mapping[str, Any], ...], *, sequences: int, chunk: int | None = None, **options: Any
 ) -> list[tuple[list[int], Assembled]]:
-    """Each request's tokens and what a client gets, all submitted at once."""
+    """Submit all requests at once; return the tokens and assembled answer of each."""
     engine = Engine(
         ScriptedRunner(babble, vocab_size=-(-TOKENIZER.vocab_size // 8) * 8), context=512, sequences=sequences
     )
@@ -67,7 +67,7 @@ def alone() -> list[tuple[list[int], Assembled]]:
     return [answers((one,), sequences=1)[0] for one in ASKED]
 
 
-def test_forms_hold(alone: list[tuple[list[int], Assembled]]) -> None:
+def test_constraints_are_enforced(alone: list[tuple[list[int], Assembled]]) -> None:
     assert THINKING is not None
     for asked, (tokens, answer) in zip(ASKED, alone, strict=True):
         assert answer.finish_reason is not None
@@ -78,7 +78,7 @@ def test_forms_hold(alone: list[tuple[list[int], Assembled]]) -> None:
     assert alone[4][1].calls[0][0] == "save"
 
 
-def test_a_batch_is_what_each_is_alone(alone: list[tuple[list[int], Assembled]]) -> None:
+def test_a_batch_equals_single_requests(alone: list[tuple[list[int], Assembled]]) -> None:
     assert answers(ASKED, sequences=len(ASKED)) == alone
     assert answers(ASKED, sequences=2, chunk=5) == alone
 

@@ -1,4 +1,4 @@
-"""Every recorded answer, cut at every byte and every token: a client gets the same, and what was recorded."""
+"""Every recorded answer, split at every byte and every token, gives a client the recorded result."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_a_recorded_answer(family: str, one: Recorded) -> None:
 
 
 @pytest.mark.parametrize(("family", "one"), ALL, ids=NAMES)
-def test_text_in_any_two_pieces(family: str, one: Recorded) -> None:
-    """The parser alone, its text (marks are one character each) cut at every place, and into single characters."""
+def test_text_split_anywhere(family: str, one: Recorded) -> None:
+    """The parser alone, with its text (one character per mark) split at every position and into characters."""
     syntax = syntax_of(tokenizer(family), family)
     text = one.text
     for id, character in syntax.marks.items():
@@ -60,8 +60,8 @@ def _parsed(syntax: object, pieces: list[str], inside_thinking: bool) -> str:
 
 
 @pytest.mark.parametrize(("family", "one"), ALL, ids=NAMES)
-def test_cut_by_its_length(family: str, one: Recorded) -> None:
-    """An answer that max_tokens ends anywhere: no call that is complete is broken, the rest is what came so far."""
+def test_cut_off_anywhere(family: str, one: Recorded) -> None:
+    """max_tokens may end an answer anywhere: complete calls stay intact, and the rest is a prefix."""
     tokens = tokens_of(one.text, family)
     whole, _ = run(form(family, TOOLS), [*tokens, *tokens_of(end(family), family)], inside_thinking=one.inside_thinking)
     for length in range(1, len(tokens)):
@@ -78,7 +78,7 @@ def test_cut_by_its_length(family: str, one: Recorded) -> None:
     st.text(alphabet=st.sampled_from("<>=/ab \n\"'[](){},:\\é🎉`{"), max_size=60),
     st.sampled_from(["qwen3_5", "llama4"]),
 )
-def test_text_that_is_no_call_is_shown_as_it_is(text: str, family: str) -> None:
+def test_text_that_is_not_a_call_is_unchanged(text: str, family: str) -> None:
     answer, _ = run(form(family, TOOLS), [*tokens_of(text, family), *tokens_of(end(family), family)])
     assert answer.calls == []
     assert answer.content == text.lstrip(" \t\r\n")
@@ -95,8 +95,8 @@ _PARTS = (
 @given(
     st.lists(st.sampled_from(_PARTS), max_size=25).map("".join), st.sampled_from(["qwen3_5", "llama4"]), st.booleans()
 )
-def test_anything_in_any_pieces(text: str, family: str, inside_thinking: bool) -> None:
-    """Whatever is written: no error, complete calls are JSON, and the pieces make no difference."""
+def test_any_text_split_anywhere(text: str, family: str, inside_thinking: bool) -> None:
+    """Any text: no error, complete calls are JSON, and the split makes no difference."""
     inside_thinking = inside_thinking and family == "qwen3_5"
     tokens = [*tokens_of(text, family), *tokens_of(end(family), family)]
     whole, _ = run(form(family, TOOLS), tokens, inside_thinking=inside_thinking)
@@ -109,7 +109,7 @@ def test_anything_in_any_pieces(text: str, family: str, inside_thinking: bool) -
 
 @pytest.mark.parametrize("one", [one for family, one in ALL if family == "qwen3_5"], ids=lambda one: one.name)
 def test_a_vocabulary_without_marks(one: Recorded) -> None:
-    """Where marks are no tokens, their text is the mark, however it is cut."""
+    """If marks are not tokens, their text is the mark, however it is split."""
     tokens = [*bytes_of(tokenizer("none").encode(one.text), "none"), *tokens_of(end("qwen3_5"), "none")]
     asked = form_of(tokenizer("none"), "qwen3_5", tools=TOOLS)
     answer, _ = run(asked, tokens, inside_thinking=one.inside_thinking)

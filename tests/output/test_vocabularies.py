@@ -1,4 +1,4 @@
-"""The vendors' vocabularies: marks are tokens there, and grammars hold on 200,000 tokens as on 280."""
+"""The vendors' vocabularies: marks are tokens, and grammars work with 200,000 tokens as with 280."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import vocabularies
 from assembled import run, tool
-from played import at_random, play, written
+from played import at_random, play, scripted
 from recorded import LLAMA, QWEN, TOOLS, Recorded
 
 from shoestring.checkpoint.text.tokenizer import Tokenizer
@@ -48,7 +48,7 @@ def test_recorded_answers_in_published_tokens(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_forced_tokens_are_what_the_mask_leaves(family: str) -> None:
+def test_forced_tokens_are_the_only_allowed_ones(family: str) -> None:
     vocabulary = published(family)
     ends = [*vocabulary.encode('",}]>1'), *sorted(vocabulary.eos_ids)]
     schema = {"type": "object", "properties": {"first_name": {"type": "string"}}, "required": ["first_name"]}
@@ -58,7 +58,7 @@ def test_forced_tokens_are_what_the_mask_leaves(family: str) -> None:
     ):
         for seed in range(2):
             forced, _ = play(form_of(vocabulary, family, **options), at_random(seed, ends), most=60)  # type: ignore[arg-type]
-            replay = written(forced.tokens, at_random(0))
+            replay = scripted(forced.tokens, at_random(0))
             free, _ = play(form_of(vocabulary, family, force=False, **options), replay, most=len(forced.tokens))  # type: ignore[arg-type]
             assert free.tokens == forced.tokens
             assert any(forced.forced) or "tools" not in options
@@ -68,7 +68,7 @@ def test_forced_tokens_are_what_the_mask_leaves(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_models_own_tokens_pass_a_strict_tool(family: str) -> None:
-    """What the template shows a model, in the tokens it was trained on, is what the grammar of its call allows."""
+    """The grammar of a call allows what the template shows to a model, in the model's own tokens."""
     vocabulary = published(family)
     text = {
         "qwen3_5": "<tool_call>\n<function=save>\n<parameter=name>\nAda\nLovelace </parameter> </\n</parameter>\n"
@@ -78,7 +78,7 @@ def test_a_models_own_tokens_pass_a_strict_tool(family: str) -> None:
     for options in ({}, {"tool_choice": ToolChoice("required")}):
         asked = form_of(vocabulary, family, tools=[SAVE], force=False, **options)  # type: ignore[arg-type]
         tokens = vocabulary.encode(text, allow_special=True)
-        played, _ = play(asked, written(tokens, at_random(0)))
+        played, _ = play(asked, scripted(tokens, at_random(0)))
         assert played.tokens == tokens
         assert any(ids is not None for ids in played.allowed)
         ((_, arguments, complete),) = played.answer.calls

@@ -1,4 +1,4 @@
-"""`python -m train_demo`, or `make train-demo`: how the weights of demo-qwen3.5 were made, to be run again or further.
+"""`python -m train_demo`, or `make train-demo`: train the weights of demo-qwen3.5 again, or continue.
 
 A maintainer's tool, not part of the package: run it from a checkout with `PYTHONPATH=tools`.
 """
@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 
 HELP = """Train demo-qwen3.5 again: SmolLM2-135M-Instruct distilled into the Qwen 3.5 architecture.
 
-Two hours on two cores, minutes on a GPU. It needs torch (`pip install --group train`). Stopped at any time it
-resumes where it was. The folder gets the log, the loss curves, checkpoints, and at the
-end trained.gguf (what the package carries), demo-qwen3.5.gguf (the whole model) and a table of what was reached."""
+Takes two hours on two cores, minutes on a GPU. Needs torch (`pip install --group train`). A stopped run resumes where
+it was. The folder gets the log, the loss curves, checkpoints, and at the end trained.gguf (the part in the package),
+demo-qwen3.5.gguf (the whole model) and a table of results."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """What a faster machine, or more time, can do more of."""
+    """Lengths of the run: increase them on a faster machine or with more time."""
 
-    book_tokens: Annotated[int | None, typer.Option("--book-tokens", min=1, metavar="N", help="Books to read.")] = None
-    chats: Annotated[int | None, typer.Option("--chats", min=1, metavar="N", help="Chats to write.")] = None
+    book_tokens: Annotated[
+        int | None, typer.Option("--book-tokens", min=1, metavar="N", help="Tokens of books to use.")
+    ] = None
+    chats: Annotated[int | None, typer.Option("--chats", min=1, metavar="N", help="Chats to generate.")] = None
     layer_steps: Annotated[
         int | None, typer.Option("--layer-steps", min=0, metavar="N", help="Steps of 4,096 tokens, layer by layer.")
     ] = None
@@ -39,21 +41,21 @@ class Lengths:
         int | None, typer.Option("--whole-steps", min=0, metavar="N", help="Steps of 2,048 tokens, end to end.")
     ] = None
     long_steps: Annotated[
-        int | None, typer.Option("--long-steps", min=0, metavar="N", help="The same on long windows.")
+        int | None, typer.Option("--long-steps", min=0, metavar="N", help="Steps of 2,048 tokens on long windows.")
     ] = None
 
 
 @spread
 def train_demo(
     corpus: Annotated[
-        Path | None, typer.Option("--corpus", metavar="DIR", help="Folder of books-*.jsonl.xz; first run only.")
+        Path | None, typer.Option("--corpus", metavar="DIR", help="Folder with books-*.jsonl.xz; first run only.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where the run lives.")] = Path(
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Folder of the run.")] = Path(
         "build/demo-qwen3.5"
     ),
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed is another run.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the run.")] = 1,
     earlier: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="Go on from a trained.gguf of another run.")
+        Path | None, typer.Option("--from", metavar="FILE", help="Continue from a trained.gguf of another run.")
     ] = None,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Only measure the newest checkpoint.")] = False,
     export: Annotated[bool, typer.Option("--export", help="Only write trained.gguf of the newest checkpoint.")] = False,
@@ -73,19 +75,19 @@ def train_demo(
             raise CheckpointError(f"{folder} has no checkpoint: run `python -m train_demo --corpus DIR` first")
         if corpus is None:
             raise RequestError(
-                "a first run needs --corpus DIR, a folder of books-*.jsonl.xz: one JSON object with a text a line"
+                "a first run needs --corpus DIR, a folder with books-*.jsonl.xz: one JSON object with a text per line"
             )
     work = open_workplace(folder, corpus or folder, seed, threads)
     if not evaluate and not export:
-        given = {name: value for name, value in asdict(lengths).items() if value is not None}
-        stages.run(work, replace(stages.Plan(), **given), earlier)
+        overrides = {name: value for name, value in asdict(lengths).items() if value is not None}
+        stages.run(work, replace(stages.Plan(), **overrides), earlier)
     write(work)
     if evaluate or not export:
         measure(work)
 
 
 def write(work: Workplace) -> None:
-    """trained.gguf, and joined with what is frozen a file to talk to."""
+    """Write trained.gguf, and the whole model, which joins it with the frozen weights."""
     from shoestring.checkpoint.formats.gguf import open_gguf
     from shoestring.samples.demo_qwen3_5.join import join
     from shoestring.samples.smollm_as_llama4 import source_path
@@ -97,11 +99,13 @@ def write(work: Workplace) -> None:
     export(layers, trained)
     join(open_gguf(source_path()), open_gguf(trained), joined)
     megabytes = trained.stat().st_size / 1e6
-    work.say(f"{trained} ({megabytes:.1f} MB) holds what stage {stage!r} has reached; talk to it: chat {joined}")
+    work.say(
+        f"{trained} ({megabytes:.1f} MB) has the weights of stage {stage!r}; to chat with it: shoestring chat {joined}"
+    )
 
 
 def measure(work: Workplace) -> None:
-    """The exported file's figures, rounded weights and all."""
+    """Measure the exported file, with its rounded weights."""
     from train_demo import stages
     from train_demo.evaluate import evaluate, read_held_out
     from train_demo.export import open_trained, read_trained

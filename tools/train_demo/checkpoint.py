@@ -1,6 +1,6 @@
-"""A run's state on disk: parameters, what the optimizers remember, and how far it has come; and the curve so far.
+"""Save a run's state on disk: parameters, optimizer states, progress, and the loss curve so far.
 
-A checkpoint is written beside the old one and renamed, so that a killed run loses minutes at most.
+A new checkpoint replaces the old one by a rename, so that a killed run loses at most minutes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from train_demo.student import Parameters
 EVERY_SECONDS = 240
 
 Say = Callable[[str, float], None]
-"""Takes a line, and the share of a stage that is done."""
+"""A function that takes a line and the completed share of a stage."""
 
 
 @dataclass
 class Run:
-    """`step`: steps that are done in this stage. `tokens`: trained on in this stage."""
+    """`step`: completed steps of this stage. `tokens`: tokens trained on in this stage."""
 
     folder: Path
     stage: str
@@ -49,7 +49,7 @@ class Run:
         self.saved = time.monotonic()
 
     def finish_step(self, tokens: int, seconds: float, steps: int, losses: dict[str, float], say: Say) -> None:
-        """Count it, write the curve's row, tell, and save now and then. steps: of the whole stage."""
+        """Count a step, write the curve's row, report, and save occasionally. steps: of the whole stage."""
         self.step += 1
         self.tokens += tokens
         speed = tokens / seconds
@@ -65,7 +65,7 @@ class Run:
             self.save()
 
     def resume(self) -> bool:
-        """Take up what `save` left of this stage; False when there is nothing."""
+        """Load what `save` wrote for this stage. Returns False if there is nothing."""
         path = self.folder / f"{self.stage}.pt"
         if not path.exists():
             return False
@@ -83,7 +83,7 @@ class Run:
 
 
 def write_curve(folder: Path, stage: str, **row: float) -> None:
-    """One line of the stage's loss curve, `curve-STAGE.csv`."""
+    """Append a line to the stage's loss curve, `curve-STAGE.csv`."""
     path = folder / f"curve-{stage}.csv"
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
@@ -94,7 +94,7 @@ def write_curve(folder: Path, stage: str, **row: float) -> None:
 
 
 def read_curve(folder: Path, stage: str) -> dict[str, list[float]]:
-    """Columns by name; lines of steps that were done twice count once, the later."""
+    """Columns by name; of steps that ran twice, only the later line counts."""
     with (folder / f"curve-{stage}.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["step"]: row for row in csv.DictReader(file)}
     names = next(iter(rows.values())).keys() if rows else ()
@@ -102,7 +102,7 @@ def read_curve(folder: Path, stage: str) -> dict[str, list[float]]:
 
 
 def plot_curves(folder: Path, stages: tuple[str, ...], path: Path) -> None:
-    """The loss of each stage over its tokens, as PNG."""
+    """Plot the loss of each stage over its tokens as PNG."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,12 +1,12 @@
-"""From the teacher's weights to the student's first ones, without training: what is exact, and a fair beginning.
+"""Convert the teacher's weights to the student's initial ones, without training.
 
-The key is a vector u for each norm with u·h ≈ 1 for what the norm gives: Qwen has no biases, and u is one.
+The key is a vector u for each norm with u·h ≈ 1 for the norm's outputs h: Qwen has no biases, and u acts as one.
 
-    full attention  q and k get a row C·u beside their own, so that Qwen's norm of q and k divides by nearly the same
-                    number always, which its weight undoes; output gate rows 0 (sigmoid ½), output doubled
-    delta-net       q, k, v from the teacher's, repeated per head and small; convolution all but the identity;
-                    z = 1.28·u, so that silu(z) ≈ 1; decays by how far back each of the teacher's heads looks
-    mixture         the last third of the neurons is what every expert starts from, the others are the shared expert,
+    full attention  q and k get an extra row C·u, so that Qwen's norm of q and k always divides by nearly the same
+                    number, which its weight undoes; output gate rows 0 (sigmoid ½), output doubled
+    delta-net       q, k, v from the teacher's, repeated per head and small; convolution nearly the identity;
+                    z = 1.28·u, so that silu(z) ≈ 1; decays by how far back each of the teacher's heads attends
+    mixture         every expert starts from the last third of the neurons; the others are the shared expert,
                     whose gate is 0 and whose output is doubled
 """
 
@@ -35,13 +35,13 @@ from shoestring.samples.demo_qwen3_5.layout import (
 from train_demo.student import Parameters, delta_net
 from train_demo.teacher import Passed, Teacher, TeacherLayer, rotary, rotate, walk
 
-_RMS = 0.3  # of q, k and v before the convolution's silu, which bends little there
-_DECAYS = (0.2, 1.0, 4.0)  # how long the heads of a group remember: times what their teacher looks back
-_FIT = 0.1  # ridge, as a share of the mean variance: less fits the tokens at hand and no others
+_RMS = 0.3  # of q, k and v before the convolution's silu, which is nearly linear there
+_DECAYS = (0.2, 1.0, 4.0)  # memory of a group's heads, as multiples of how far back their teacher attends
+_FIT = 0.1  # ridge, as a share of the mean variance: a smaller one overfits
 
 
 def convert(teacher: Teacher, tokens: Tensor) -> list[Parameters]:
-    """The parameters of every layer, from what the teacher does on tokens [B, T] (some thousands in all)."""
+    """The parameters of every layer, from the teacher's activations on tokens [B, T] (some thousands in all)."""
     chance = torch.Generator(device=tokens.device).manual_seed(0)
     layers = []
     for i, (old, passed) in enumerate(zip(teacher.layers, walk(teacher, tokens), strict=True)):
@@ -55,7 +55,7 @@ def convert(teacher: Teacher, tokens: Tensor) -> list[Parameters]:
 
 
 def constant(h: Tensor, ridge: float = 1e-2) -> Tensor:
-    """u with u·h ≈ 1 for rows h [R, H]."""
+    """The vector u with u·h ≈ 1 for rows h [R, H]."""
     square = h.t() @ h
     damped = square + ridge * square.diagonal().mean() * torch.eye(HIDDEN, device=h.device)
     return torch.linalg.solve(damped, h.sum(0))
@@ -67,13 +67,13 @@ def _full_attention(old: TeacherLayer, passed: Passed) -> Parameters:
     p: Parameters = {}
     gates = torch.zeros(HEADS, WIDE, HIDDEN, device=h.device)
     for name, rows, heads in (("q", old.q, HEADS), ("k", old.k, KV_HEADS)):
-        made = F.linear(h, rows).view(-1, heads, HEAD_DIM)
-        size = 4 * made.norm(dim=-1).mean(0).max()
+        projected = F.linear(h, rows).view(-1, heads, HEAD_DIM)
+        size = 4 * projected.norm(dim=-1).mean(0).max()
         wide = torch.zeros(heads, WIDE, HIDDEN, device=h.device)
         wide[:, :HEAD_DIM] = rows.view(heads, HEAD_DIM, HIDDEN)
         wide[:, HEAD_DIM] = size * u
-        # The norm divides by √((|q|² + C²) / WIDE), close to this for all.
-        undo = ((made.square().sum(-1) + size**2) / WIDE).sqrt().mean()
+        # The norm divides by √((|q|² + C²) / WIDE), which is close to this for all tokens.
+        undo = ((projected.square().sum(-1) + size**2) / WIDE).sqrt().mean()
         norm = torch.zeros(WIDE, device=h.device)
         norm[:HEAD_DIM] = undo
         if name == "q":
@@ -99,7 +99,7 @@ def _delta_net(old: TeacherLayer, passed: Passed, chance: torch.Generator) -> Pa
 
     reach = _reach(old, passed.attention_input)  # [heads], tokens
     spread = torch.tensor(_DECAYS, device=device).repeat(KV_HEADS)
-    # softplus(a + dt_bias) = 1 at the start, so that A alone is the decay a token.
+    # softplus(a + dt_bias) = 1 initially, so that A alone is the decay per token.
     p: Parameters = {
         "in_proj_qkv": torch.cat([scaled(old.q), scaled(repeated(old.k)), scaled(repeated(old.v))]),
         "in_proj_z": (1.28 * u).expand(HEADS * HEAD_DIM, -1).clone(),
@@ -113,20 +113,20 @@ def _delta_net(old: TeacherLayer, passed: Passed, chance: torch.Generator) -> Pa
     }
     p["conv1d"][:, -1] += 1
     with torch.no_grad():
-        made = delta_net(p, passed.attention_input).reshape(-1, HIDDEN)
-    p["out_proj"] = fitted(made, passed.attention_output.reshape(-1, HIDDEN))
+        features = delta_net(p, passed.attention_input).reshape(-1, HIDDEN)
+    p["out_proj"] = fitted(features, passed.attention_output.reshape(-1, HIDDEN))
     return p
 
 
-def fitted(made: Tensor, wanted: Tensor) -> Tensor:
-    """The matrix [H, features] that takes made [R, features] closest to wanted [R, H]."""
-    square = made.t() @ made
-    damped = square + _FIT * square.diagonal().mean() * torch.eye(len(square), device=made.device)
-    return torch.linalg.solve(damped, made.t() @ wanted).t().contiguous()
+def fitted(features: Tensor, target: Tensor) -> Tensor:
+    """The matrix [H, F] that maps features [R, F] closest to target [R, H]."""
+    square = features.t() @ features
+    damped = square + _FIT * square.diagonal().mean() * torch.eye(len(square), device=features.device)
+    return torch.linalg.solve(damped, features.t() @ target).t().contiguous()
 
 
 def _reach(old: TeacherLayer, h: Tensor) -> Tensor:
-    """How many tokens back each head of the teacher looks on average, but for the first token, [heads]."""
+    """How many tokens back each head of the teacher attends on average, without the first token, [heads]."""
     h = h[:4]
     B, T, _ = h.shape
     cos, sin = rotary(T, h.device)
@@ -150,7 +150,7 @@ def _mixture(old: TeacherLayer, h: Tensor, chance: torch.Generator) -> Parameter
         "gate_base": old.gate[SHARED:].contiguous(),
         "up_base": old.up[SHARED:].contiguous(),
         "down_base": old.down[:, SHARED:].contiguous(),
-        # One side random, the other 0: experts are equal at first.
+        # One factor random, the other 0: experts are equal initially.
         "gate_up_in": torch.randn(2 * EXPERTS * RANK, HIDDEN, generator=chance, device=device) / HIDDEN**0.5,
         "gate_up_out": torch.zeros(2 * EXPERTS, RANK, ROUTED, device=device),
         "down_in": torch.randn(EXPERTS, ROUTED, RANK, generator=chance, device=device) / ROUTED**0.5,
@@ -159,7 +159,7 @@ def _mixture(old: TeacherLayer, h: Tensor, chance: torch.Generator) -> Parameter
 
 
 def _router(h: Tensor) -> Tensor:
-    """Rows a, −a, b, −b over rows h [R, H]: the two main directions in which tokens differ, halved at the median."""
+    """Rows a, −a, b, −b for rows h [R, H]: the two main directions in which tokens differ, split at the median."""
     u = constant(h)
     centred = h - h.mean(0)
     _, directions = torch.linalg.eigh(centred.t() @ centred)  # columns, the largest last

@@ -1,6 +1,6 @@
-"""Text to learn from: windows of books, and chats that the teacher writes itself. A part of each is held out.
+"""Training text: windows of books, and chats that the teacher generates. A part of each is held out.
 
-Owns the folder's `books-*.npy` and `chats-*.npz`; both are made once, and a seed makes the same ones again.
+Writes `books-*.npy` and `chats-*.npz` in the folder, once; the same seed gives the same files.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ Order = npt.NDArray[np.int64]
 END = 2  # <|im_end|>
 LONGEST_ANSWER = 192
 BATCH = 192
-#: Tokens of a question with its answer, and how many are answered at once.
+#: Maximum tokens of a question with its answer, and number of parallel requests.
 CONTEXT, AT_ONCE = 512, 32
-#: Temperatures of the chats: near what greedy decoding meets. At 1 the teacher, being small, writes nonsense.
+#: Temperatures of the chats, close to greedy decoding. At 1 the small teacher writes nonsense.
 TEMPERATURES = (0.4, 0.6, 0.8)
-#: Characters of a book that are skipped at its front (titles, contents), and that are read at most.
+#: Characters to skip at the start of a book (titles, contents), and maximum characters to use.
 _SKIPPED, _READ, _READ_HELD_OUT = 4_000, 12_000, 12_000
-#: Words that chats are about.
+#: Number of words that chats are about.
 _WORDS = 5_000
-#: A book whose number this divides is held out.
+#: Every such book is held out.
 _HELD_OUT_EVERY = 10
 
 
 @dataclass(frozen=True)
 class Chats:
-    """All conversations one after the other; `answered` marks what the teacher wrote."""
+    """All conversations, concatenated; `answered` marks the teacher's tokens."""
 
     tokens: Ids
     answered: npt.NDArray[np.bool_]
@@ -55,7 +55,7 @@ class Chats:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a stage is to read: so many windows [windows, T] a step, in this order."""
+    """The training data of a stage: `batch` of the windows [windows, T] per step, in this order."""
 
     windows: Ids
     order: Order
@@ -63,14 +63,14 @@ class Lesson:
     steps: int
 
     def at(self, step: int) -> Ids:
-        """[batch, T]."""
+        """The windows of a step, [batch, T]."""
         return self.windows[self.order[step * self.batch : (step + 1) * self.batch]]
 
 
 def books(folder: Path, corpus: Path, tokenizer: Tokenizer, held_out: bool, most: int) -> Ids:
-    """At least `most` tokens of books, whole excerpts in a fixed order; cached in `folder`.
+    """At least `most` tokens of books, as whole excerpts in a fixed order; cached in `folder`.
 
-    Raises CheckpointError when the corpus has no books.
+    Raises CheckpointError if the corpus has no books.
     """
     path = folder / f"books-{'held-out' if held_out else 'trained'}-{most}.npy"
     if path.exists():
@@ -91,7 +91,7 @@ def books(folder: Path, corpus: Path, tokenizer: Tokenizer, held_out: bool, most
 
 
 def _excerpts(corpus: Path, held_out: bool) -> Iterator[str]:
-    """A piece of every book, the files in turn; every tenth book is held out."""
+    """An excerpt of every book, alternating between files; every tenth book is held out."""
     with contextlib.ExitStack() as stack:
         paths = sorted(corpus.glob("books-*.jsonl.xz"))
         files = [stack.enter_context(lzma.open(path, "rt", encoding="utf-8")) for path in paths]
@@ -117,13 +117,13 @@ def write_chats(
     count: int,
     report: Callable[[str], None],
 ) -> Chats:
-    """`count` conversations of one answer, batch by batch, each kept when it is written.
+    """Generate `count` conversations of one answer, in batches that are saved as they are complete.
 
-    demo-llama4 answers, which computes what the teacher computes, in our own engine: that is faster than torch, and
-    the same on every machine.
+    demo-llama4 answers, which computes the same as the teacher, with our engine: this is faster than torch, and the
+    same on every machine.
     """
     name = "held-out" if held_out else "trained"
-    asked = [
+    prompt_ids = [
         list(template.render([{"role": "user", "content": text}], add_generation_prompt=True).token_ids)
         for text in islice(prompts(seed + held_out, held_out, words), count)
     ]
@@ -131,16 +131,14 @@ def write_chats(
     model: Model | None = None
     for first in range(0, count, BATCH):
         path = folder / f"chats-{name}-{first}.npz"
-        batch = asked[first : first + BATCH]
+        batch = prompt_ids[first : first + BATCH]
         if not path.exists():
             model = model or load(ensure_demo(), context=CONTEXT, parallel=AT_ONCE)
             started = time.perf_counter()
             answers = _answers(model, batch, seed * 1000 + first + held_out)
             _write_batch(path, batch, answers)
-            made = sum(map(len, answers))
-            report(
-                f"chats {name}: {first + len(batch)} of {count}, {made / (time.perf_counter() - started):.0f} tokens/s"
-            )
+            speed = sum(map(len, answers)) / (time.perf_counter() - started)
+            report(f"chats {name}: {first + len(batch)} of {count}, {speed:.0f} tokens/s")
         batches.append(np.load(path))
     tokens = np.concatenate([b["tokens"] for b in batches])
     answered = np.concatenate([b["answered"] for b in batches])
@@ -148,57 +146,57 @@ def write_chats(
     return Chats(tokens, answered, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
 
 
-def _answers(model: Model, asked: list[list[int]], seed: int) -> list[list[int]]:
-    """What follows each prompt, its end included unless it became too long."""
-    answers: list[list[int]] = [[] for _ in asked]
-    for number, warmth in enumerate(TEMPERATURES):
-        these = range(number, len(asked), len(TEMPERATURES))
+def _answers(model: Model, prompt_ids: list[list[int]], seed: int) -> list[list[int]]:
+    """Generate an answer to each prompt, with its end token unless it was too long."""
+    answers: list[list[int]] = [[] for _ in prompt_ids]
+    for number, temperature in enumerate(TEMPERATURES):
+        indices = range(number, len(prompt_ids), len(TEMPERATURES))
         pieces = model.generate(
-            [asked[i] for i in these],
-            temperature=warmth, top_k=0, top_p=1.0, min_p=0.0, seed=seed + number, max_tokens=LONGEST_ANSWER,
+            [prompt_ids[i] for i in indices],
+            temperature=temperature, top_k=0, top_p=1.0, min_p=0.0, seed=seed + number, max_tokens=LONGEST_ANSWER,
         )  # fmt: skip
         for piece in pieces:
-            answer = answers[these[piece.index]]
+            answer = answers[indices[piece.index]]
             answer += [token.id for token in piece.tokens if token.id != END]
             if piece.finish_reason == "stop":
                 answer.append(END)
     return answers
 
 
-def _write_batch(path: Path, asked: list[list[int]], answers: list[list[int]]) -> None:
-    chats = [a + b for a, b in zip(asked, answers, strict=True)]
-    marks = [[False] * len(a) + [True] * len(b) for a, b in zip(asked, answers, strict=True)]
-    beside = path.with_name("." + path.name)
+def _write_batch(path: Path, prompt_ids: list[list[int]], answers: list[list[int]]) -> None:
+    chats = [a + b for a, b in zip(prompt_ids, answers, strict=True)]
+    marks = [[False] * len(a) + [True] * len(b) for a, b in zip(prompt_ids, answers, strict=True)]
+    temporary = path.with_name("." + path.name)
     np.savez(
-        beside,
+        temporary,
         tokens=np.concatenate(chats).astype(np.uint16),
         answered=np.concatenate(marks).astype(np.bool_),
         lengths=np.asarray([len(chat) for chat in chats], dtype=np.int64),
     )
-    beside.rename(path)
+    temporary.rename(path)
 
 
 def whole_words(tokenizer: Tokenizer) -> list[str]:
-    """Common words of four and more small letters: one token each, in the order of their ids."""
+    """Common words of four or more lower-case letters that are one token each, in the order of their ids."""
     pieces = (tokenizer.decode([i]) for i in range(tokenizer.vocab_size))
     return [piece[1:] for piece in pieces if re.fullmatch(" [a-z]{4,}", piece)][:_WORDS]
 
 
 def windows(tokens: Ids, length: int) -> Ids:
-    """[windows, length]; an incomplete one at the end is left out."""
+    """Cut tokens into [windows, length], without an incomplete window at the end."""
     return tokens[: len(tokens) // length * length].reshape(-1, length)
 
 
 def mixed(books_count: int, chats_count: int, chats_of_eight: int, count: int, seed: int) -> Order:
-    """An order of `count` windows, numbered books first, then chats: of eight in turn `chats_of_eight` are chats.
+    """An order of `count` windows (numbered books first, then chats), of which `chats_of_eight` in eight are chats.
 
-    Either kind comes in random order, and in another one whenever all of it was used.
+    Both kinds come in random order, with a new order each time all of a kind has been used.
     """
     chance = np.random.default_rng(seed)
 
-    def endless(first: int, size: int, wanted: int) -> Order:
-        rounds = max(1, -(-wanted // size))
-        return first + np.concatenate([chance.permutation(size) for _ in range(rounds)])[:wanted]
+    def endless(first: int, size: int, length: int) -> Order:
+        rounds = max(1, -(-length // size))
+        return first + np.concatenate([chance.permutation(size) for _ in range(rounds)])[:length]
 
     turn = np.arange(count + 1) * chats_of_eight // 8
     is_chat = np.diff(turn) > 0
@@ -209,7 +207,7 @@ def mixed(books_count: int, chats_count: int, chats_of_eight: int, count: int, s
 
 
 def shortened(order: Order, parts: int, seed: int) -> Order:
-    """The same text in windows of which `parts` make one of `order`, numbered likewise; neighbours are mixed."""
+    """The order for windows that are `parts` times shorter; shuffles neighbours."""
     chance = np.random.default_rng(seed)
     groups = [(parts * order[i : i + 8, None] + np.arange(parts)).reshape(-1) for i in range(0, len(order), 8)]
     return np.concatenate([chance.permutation(group) for group in groups]) if groups else order

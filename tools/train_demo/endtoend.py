@@ -1,9 +1,9 @@
-"""Stage 2: the whole student learns the teacher's distributions, experts and routers too.
+"""Stage 2: the whole student learns the teacher's distributions, including experts and routers.
 
-The loss is the Kullback-Leibler divergence from the teacher's next-token distribution in nats a token; plus how far the
-residual stream, normed, is from the teacher's after each layer, which tells every layer more a token than the words
-do; plus a little for an unbalanced router. Large matrices are rounded as the export will round them. The embedding
-stays as it is.
+The loss is the Kullback-Leibler divergence from the teacher's next-token distribution in nats per token; plus the
+distance of the normed residual stream from the teacher's after each layer, which gives every layer a stronger signal
+than the tokens do; plus a small term for unbalanced routers. Large matrices are rounded as in the export. The embedding
+is frozen.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from train_demo.teacher import Teacher, as_tokens, normed, rms_norm, rotary, wal
 from train_demo.teacher import layer as teacher_layer
 
 _STREAM, _BALANCE = {"whole": 15.0, "long": 40.0}, 0.05
-_ROWS = 512  # of logits at once
+_ROWS = 512  # rows of logits at once
 _WIDTH = HEADS * HEAD_DIM
 _MUON = 0.0025
-#: What the rates are multiplied by: the stage at full length starts from a student that has settled.
+#: Factors of the rates: smaller at full length, which starts from a trained student.
 _SHARES = {"whole": 1.8, "long": 1.0}
-#: name → (rate, rows of the matrices stacked in it); what a layer has of these is trained, the rest is frozen
+#: name → (rate, rows of the matrices stacked in it); other parameters are frozen
 RATES: dict[str, tuple[float, tuple[int, ...]]] = {
     "in_proj_qkv": (_MUON, (_WIDTH, _WIDTH, _WIDTH)),
     "in_proj_z": (_MUON, (_WIDTH,)),
@@ -61,7 +61,7 @@ RATES: dict[str, tuple[float, tuple[int, ...]]] = {
 
 
 def start(run: Run) -> None:
-    """Mark what this stage trains, from the beginning of its optimizers' memories."""
+    """Mark the parameters that this stage trains, with new optimizer states."""
     for p, trained in zip(run.layers, run.trained, strict=True):
         trained.clear()
         for name, (rate, parts) in RATES.items():
@@ -70,25 +70,27 @@ def start(run: Run) -> None:
 
 
 def train(run: Run, teacher: Teacher, lesson: Lesson, say: Say) -> None:
-    """Until all steps are done."""
+    """Run all remaining steps."""
     device = teacher.embedding.device
     taught, one_layer, of_rows = compiled(teacher_layer), compiled(layer), compiled(divergence_of_rows)
     cos, sin = rotary(lesson.windows.shape[1], device)
     while run.step < lesson.steps:
         started = time.perf_counter()
         tokens = as_tokens(lesson.at(run.step), device)
-        x = teacher.embedding[tokens].requires_grad_()  # as in every other layer: compiled once
+        x = teacher.embedding[
+            tokens
+        ].requires_grad_()  # requires a gradient as in every other layer, so that it compiles once
         apart, unbalanced = [], []
         with fast_products(device):
             for i, (p, passed) in enumerate(zip(run.layers, walk(teacher, tokens, taught), strict=True)):
                 x, imbalance = one_layer(rounded(p), x, i in FULL_LAYERS, cos, sin)
                 unbalanced.append(imbalance)
                 apart.append((normed(x) - normed(passed.output)).square().mean())
-            after, wanted = rms_norm(x, teacher.norm), rms_norm(passed.output, teacher.norm)
-            loss, gradient = divergence(after.detach(), wanted, teacher.embedding, of_rows)
+            output, target = rms_norm(x, teacher.norm), rms_norm(passed.output, teacher.norm)
+            loss, gradient = divergence(output.detach(), target, teacher.embedding, of_rows)
             stream, imbalance = torch.stack(apart).mean(), torch.stack(unbalanced).mean()
-            besides = _STREAM[run.stage] * stream + _BALANCE * imbalance
-            torch.autograd.backward([after, besides], [gradient, torch.ones_like(besides)])
+            extra_loss = _STREAM[run.stage] * stream + _BALANCE * imbalance
+            torch.autograd.backward([output, extra_loss], [gradient, torch.ones_like(extra_loss)])
             schedule = _SHARES[run.stage] * rate_schedule(run.step, lesson.steps, warm=5)
             for trained in run.trained:
                 for one in trained.values():
@@ -100,24 +102,24 @@ def train(run: Run, teacher: Teacher, lesson: Lesson, say: Say) -> None:
 
 @torch.no_grad()
 def divergence(
-    made: Tensor, wanted: Tensor, embedding: Tensor, of_rows: Callable[..., tuple[Tensor, Tensor]]
+    output: Tensor, target: Tensor, embedding: Tensor, of_rows: Callable[..., tuple[Tensor, Tensor]]
 ) -> tuple[float, Tensor]:
-    """KL of what `made` [B, T, H] says from what `wanted` [B, T, H] says, in nats a token, and its gradient [B, T, H].
+    """KL divergence of `output` [B, T, H] from `target` [B, T, H] in nats per token, and its gradient [B, T, H].
 
-    of_rows: `divergence_of_rows`, or that compiled; it never sees more than a few rows.
+    of_rows: `divergence_of_rows`, perhaps compiled; it gets few rows at a time.
     """
-    rows = made.reshape(-1, made.shape[-1])
+    rows = output.reshape(-1, output.shape[-1])
     parts = [
         of_rows(x, y, embedding)
-        for x, y in zip(rows.split(_ROWS), wanted.reshape(rows.shape).split(_ROWS), strict=True)
+        for x, y in zip(rows.split(_ROWS), target.reshape(rows.shape).split(_ROWS), strict=True)
     ]
     gradient = torch.cat([part[1] for part in parts]).float() / len(rows)
-    return sum(float(part[0]) for part in parts) / len(rows), gradient.view_as(made)
+    return sum(float(part[0]) for part in parts) / len(rows), gradient.view_as(output)
 
 
-def divergence_of_rows(made: Tensor, wanted: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum over rows [R, H] of KL(softmax(wanted·E) | softmax(made·E)), and its gradient [R, H]."""
-    log_q = F.linear(made, embedding).float().log_softmax(-1)
-    log_p = F.linear(wanted, embedding).float().log_softmax(-1)
+def divergence_of_rows(output: Tensor, target: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over rows [R, H] of KL(softmax(target·E) | softmax(output·E)), and its gradient [R, H]."""
+    log_q = F.linear(output, embedding).float().log_softmax(-1)
+    log_p = F.linear(target, embedding).float().log_softmax(-1)
     p = log_p.exp()
     return (p * (log_p - log_q)).sum(), (log_q.exp() - p) @ embedding

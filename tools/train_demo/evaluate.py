@@ -1,6 +1,6 @@
-"""How good the student is, in figures: perplexities beside the teacher's, on text that neither stage has seen.
+"""Evaluate the student: perplexities compared with the teacher's, on held-out text.
 
-Owns the measures of the model card that need the inside of the model; `bench/demo_qwen3_5.py` has those of the
+Computes the figures of the model card that need the model's internals; `bench/demo_qwen3_5.py` has those of the
 finished file.
 """
 
@@ -23,7 +23,7 @@ from train_demo.student import Parameters
 from train_demo.teacher import Teacher, as_tokens, rms_norm, rotary
 
 Hidden = Callable[[Tensor], Tensor]
-"""Tokens [B, T] → what the head takes, [B, T, H]."""
+"""Tokens [B, T] → input of the head, [B, T, H]."""
 
 SHORT, LONG = 256, 1024
 _BATCH_TOKENS = 2048
@@ -31,7 +31,7 @@ _BATCH_TOKENS = 2048
 
 @dataclass(frozen=True)
 class Measures:
-    """Perplexities, and the part of a layer's choices that its least used expert gets, of all layers the least."""
+    """Perplexities, and the smallest share of a layer's choices that any expert gets."""
 
     teacher_books: float
     books: float
@@ -47,10 +47,10 @@ class Measures:
     chat_tokens: int
 
     def rows(self) -> list[tuple[str, float, float, float, str]]:
-        """What, figure, what it is compared with, ratio or share, and what it ought to be."""
+        """(name, figure, reference figure, ratio or share, aim)."""
 
-        def row(what: str, value: float, against: float, wanted: str) -> tuple[str, float, float, float, str]:
-            return what, value, against, value / against, wanted
+        def row(what: str, value: float, against: float, aim: str) -> tuple[str, float, float, float, str]:
+            return what, value, against, value / against, aim
 
         return [
             row(f"books, windows of {SHORT}", self.books, self.teacher_books, "<= 1.15"),
@@ -62,19 +62,19 @@ class Measures:
         ]
 
     def lines(self) -> list[str]:
-        """A table for people: what misses its aim says so."""
+        """The figures as a table, with misses marked."""
         lines = [f"{'':36}{'student':>9}{'against':>9}{'ratio':>8}  aim"]
-        for what, value, against, ratio, wanted in self.rows():
-            sign, aim = wanted.split()
+        for what, value, against, ratio, aim in self.rows():
+            sign, aim = aim.split()
             reached = ratio <= float(aim) if sign == "<=" else ratio >= float(aim)
             verdict = "" if reached else "  MISSED"
-            lines.append(f"{what:36}{value:9.3f}{against:9.3f}{ratio:8.3f}  {wanted}{verdict}")
+            lines.append(f"{what:36}{value:9.3f}{against:9.3f}{ratio:8.3f}  {aim}{verdict}")
         lines.append(f"perplexity of {self.book_tokens} tokens of unseen books, {self.chat_tokens} of unseen answers")
         return lines
 
 
 def evaluate(layers: list[Parameters], taught_by: Teacher, book_tokens: Ids, chats: Chats) -> Measures:
-    """All measures, in float32; one to five minutes on two cores."""
+    """Compute all figures in float32; takes one to five minutes on two cores."""
 
     def student_hidden(tokens: Tensor) -> Tensor:
         return hidden(layers, taught_by, tokens)
@@ -116,21 +116,21 @@ def windows_of(marks: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> np.ndarray[
 
 @torch.no_grad()
 def perplexity(of: Hidden, embedding: Tensor, tokens: Tensor, scored: Tensor) -> float:
-    """Of those tokens [B, T] that `scored` marks, each from what stands before it; the first is never scored."""
+    """Perplexity of the tokens [B, T] that `scored` marks, given the tokens before them; the first is never scored."""
     rows = max(1, _BATCH_TOKENS // tokens.shape[1])
     total, count = 0.0, 0
     for batch, marks in zip(tokens.split(rows), scored.split(rows), strict=True):
         after = of(batch)[:, :-1][marks[:, 1:]]
-        wanted = batch[:, 1:][marks[:, 1:]]
-        for x, ids in zip(after.split(512), wanted.split(512), strict=True):
+        targets = batch[:, 1:][marks[:, 1:]]
+        for x, ids in zip(after.split(512), targets.split(512), strict=True):
             total += float(F.cross_entropy(F.linear(x, embedding), ids, reduction="sum"))
-        count += len(wanted)
+        count += len(targets)
     return math.exp(total / count)
 
 
 @torch.no_grad()
 def hidden(layers: list[Parameters], taught_by: Teacher, tokens: Tensor, cleared_at: int | None = None) -> Tensor:
-    """The student's, after the last norm; `cleared_at`: the delta-nets forget everything before that place."""
+    """The student's hidden states after the last norm; `cleared_at`: where to clear the delta-net states."""
     cos, sin = rotary(tokens.shape[1], tokens.device)
     x = taught_by.embedding[tokens]
     for i, p in enumerate(layers):
@@ -146,28 +146,28 @@ def hidden(layers: list[Parameters], taught_by: Teacher, tokens: Tensor, cleared
 
 
 def shuffled(layers: list[Parameters]) -> list[Parameters]:
-    """Every router's rows moved on by one and two in turn: all tokens meet other experts."""
+    """Rotate the rows of every router by one or more, so that all tokens get other experts."""
     return [{**p, "router": p["router"].roll(1 + i % (EXPERTS - 1), 0)} for i, p in enumerate(layers)]
 
 
 @torch.no_grad()
 def expert_shares(layers: list[Parameters], taught_by: Teacher, tokens: Tensor) -> list[list[float]]:
-    """How the choices of each layer's router spread over its experts."""
+    """The share of each expert in the choices of each layer's router."""
     cos, sin = rotary(tokens.shape[1], tokens.device)
     x = taught_by.embedding[tokens]
-    found = []
+    shares = []
     for i, p in enumerate(layers):
         h = rms_norm(x, p["input_norm"])
         middle = x + (student.attention(p, h, cos, sin) if i in FULL_LAYERS else student.delta_net(p, h))
         chosen = F.linear(rms_norm(middle, p["post_norm"]), p["router"]).topk(ACTIVE, -1).indices
         counts = torch.bincount(chosen.reshape(-1), minlength=EXPERTS)
-        found.append(sorted((counts / counts.sum()).tolist()))
+        shares.append(sorted((counts / counts.sum()).tolist()))
         x, _ = student.layer(p, x, i in FULL_LAYERS, cos, sin)
-    return found
+    return shares
 
 
 def read_held_out(folder: Path) -> tuple[Ids, Chats]:
-    """The held-out text that `stages.prepare` has written."""
+    """Read the held-out text that `stages.prepare` wrote."""
     (books_path,) = sorted(folder.glob("books-held-out-*.npy"))[:1]
     batches = [np.load(path) for path in sorted(folder.glob("chats-held-out-*.npz"))]
     starts = np.concatenate([[0], np.cumsum(np.concatenate([b["lengths"] for b in batches]))[:-1]])

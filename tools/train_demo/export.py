@@ -1,7 +1,7 @@
-"""What was trained, quantized, as the GGUF file that the package carries (`shoestring.samples.demo_qwen3_5` joins it).
+"""Write the trained weights, quantized, as the GGUF file of the package (shoestring.samples.demo_qwen3_5 joins it).
 
 The delta-nets' large matrices and the experts' differences are Q5_0, other matrices Q8_0, vectors and routers
-float32; head dims that are always zero are left out.
+float32. Head dims that are always zero are omitted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shoestring.samples.demo_qwen3_5.layout import EXPERTS, HEAD_DIM, HEADS, HID
 from train_demo.student import Parameters
 
 _ARCHITECTURE = "shoestring-trained"
-#: our name → GGUF name and type of what is carried as it is
+#: our name → GGUF name and type, for tensors that are stored unchanged
 _CARRIED = {
     "input_norm": ("attn_norm.weight", "F32"),
     "post_norm": ("post_attention_norm.weight", "F32"),
@@ -44,7 +44,7 @@ _CARRIED = {
 
 
 def export(layers: list[Parameters], path: Path) -> None:
-    """Write the file. Raises CheckpointError when a head dim that is left out is not zero."""
+    """Write the file. Raises CheckpointError if an omitted head dim is not zero."""
     tensors: list[OutgoingTensor] = []
     for number, p in enumerate(layers):
         arrays = {name: numbers(value) for name, value in p.items()}
@@ -61,15 +61,15 @@ def export(layers: list[Parameters], path: Path) -> None:
 
 
 def open_trained(path: Path) -> Checkpoint:
-    """Raises CheckpointError when the file is not one of `export`."""
+    """Open a file of `export`. Raises CheckpointError for any other file."""
     trained = open_gguf(path)
     if trained.metadata.get("general.architecture") != _ARCHITECTURE:
-        raise CheckpointError(f"{path} is another model: give a trained.gguf, which train_demo writes into its folder")
+        raise CheckpointError(f"{path} is not a trained.gguf: give the one that train_demo writes to its folder")
     return trained
 
 
 def read_trained(trained: Checkpoint, first: list[Parameters]) -> list[Parameters]:
-    """The parameters of an exported file, as rounded as it has them; what is frozen comes from `first`."""
+    """Read the rounded parameters of an exported file; frozen ones come from `first`."""
     layers = []
     for number, old in enumerate(first):
         p = dict(old)
@@ -104,7 +104,7 @@ def numbers(value: Tensor) -> Float32:
 
 
 def _differences(p: dict[str, Float32]) -> dict[str, Float32]:
-    """Rows as long as they can be: blocks lie along them."""
+    """The experts' differences with long rows, since blocks are along rows."""
     return {
         "experts.gate_up_in": p["gate_up_in"],
         "experts.gate_up_out": p["gate_up_out"].reshape(2 * EXPERTS * RANK, ROUTED),
@@ -119,7 +119,7 @@ def _full_attention(p: dict[str, Float32]) -> dict[str, Float32]:
     output = p["o_proj"].reshape(HIDDEN, HEADS, WIDE)
     unused = (query[:, USED:], key[:, USED:], gate[:, HEAD_DIM:], value[:, HEAD_DIM:], output[:, :, HEAD_DIM:])
     if any(part.any() for part in unused):
-        raise CheckpointError("a head dim that the export leaves out was trained: this is another student")
+        raise CheckpointError("a head dim that the export omits was trained: this is another student")
     return {
         "attn_query": query[:, :USED].reshape(-1, HIDDEN),
         "attn_query_gate": gate[:, :HEAD_DIM].reshape(-1, HIDDEN),

@@ -1,7 +1,7 @@
-"""Stage 1: every delta-net layer learns alone what the teacher's attention makes of the teacher's own input.
+"""Stage 1: each delta-net layer learns to match the teacher's attention on the teacher's own input.
 
-One pass of the teacher serves all layers. The loss of a layer is the squared error of its output, as a share of the
-output's square.
+One pass of the teacher serves all layers. The loss of a layer is the squared error of its output, relative to the
+square of the target.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MIXER_RATES: dict[str, tuple[float, tuple[int, ...]]] = {
 
 
 def start(run: Run) -> None:
-    """Mark what this stage trains."""
+    """Mark the parameters that this stage trains."""
     for i, p in enumerate(run.layers):
         trained = run.trained[i]
         if i not in FULL_LAYERS:
@@ -44,7 +44,7 @@ def start(run: Run) -> None:
 
 
 def train(run: Run, teacher: Teacher, lesson: Lesson, say: Say) -> None:
-    """Until all steps are done."""
+    """Run all remaining steps."""
     device = teacher.embedding.device
     taught, mixer = compiled(layer), compiled(delta_net)
     while run.step < lesson.steps:
@@ -56,8 +56,8 @@ def train(run: Run, teacher: Teacher, lesson: Lesson, say: Say) -> None:
             for i, passed in enumerate(walk(teacher, tokens, taught)):
                 if i in FULL_LAYERS:
                     continue
-                made = mixer(mixers(run.layers[i]), passed.attention_input)
-                loss = relative_error(made.float(), passed.attention_output.float())
+                output = mixer(mixers(run.layers[i]), passed.attention_input)
+                loss = relative_error(output.float(), passed.attention_output.float())
                 loss.backward()
                 losses.append(loss.item())
                 for one in run.trained[i].values():
@@ -71,10 +71,10 @@ def mixers(p: Parameters) -> Parameters:
     return {name: p[name] for name in MIXER_RATES}
 
 
-def relative_error(made: Tensor, wanted: Tensor) -> Tensor:
-    return (made - wanted).square().mean() / wanted.square().mean()
+def relative_error(output: Tensor, target: Tensor) -> Tensor:
+    return (output - target).square().mean() / target.square().mean()
 
 
 def rate_schedule(step: int, steps: int, warm: int) -> float:
-    """Up in `warm` steps, then down to a twentieth along a line."""
+    """Linear warm-up over `warm` steps, then linear decay to a twentieth."""
     return min((step + 1) / warm, max(0.05, (steps - step) / steps))

@@ -1,7 +1,7 @@
-"""Muon for matrices, Adam for the rest: the step, and which parameter takes which. Deterministic.
+"""The optimizers: Muon for matrices, Adam for the rest. Deterministic.
 
-Muon (Jordan 2024): the momentum of a matrix, made nearly orthogonal by a few Newton-Schulz steps, so that every
-direction of it moves alike.
+Muon (Jordan 2024) makes the momentum of a matrix nearly orthogonal with a few Newton-Schulz steps, so that all of its
+directions move equally.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 _MOMENTUM, _BETAS, _EPS = 0.9, (0.9, 0.98), 1e-8
-#: Quintic coefficients of each of the steps, the first steep for small singular values (Polar Express, 2025).
+#: Quintic coefficients of the steps; the first is steep for small singular values (Polar Express, 2025).
 _QUINTICS = ((8.2872, -23.5959, 17.3004), (4.1071, -2.9479, 0.5448), (3.9487, -2.9089, 0.5518), (3.3184, -2.4885, 0.51))
 
 
 @dataclass
 class Trained:
-    """One parameter and what its optimizer remembers. `rate` is multiplied by the schedule of each step."""
+    """One parameter and its optimizer state. The schedule of each step multiplies `rate`."""
 
     value: Tensor
     rate: float
@@ -26,7 +26,7 @@ class Trained:
     memory: list[Tensor] = field(default_factory=list)
 
     def step(self, schedule: float, number: int) -> None:
-        """`number` counts from 1."""
+        """Update the parameter from its gradient; `number` of the step counts from 1."""
         gradient = self.value.grad
         assert gradient is not None
         if not self.memory:
@@ -49,7 +49,7 @@ class Trained:
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The nearest matrix with all singular values near 1; of a zero matrix, zero."""
+    """The nearest matrix with all singular values near 1; zero for a zero matrix."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.t() if tall else matrix
     x = x / (1.01 * x.norm() + 1e-20)

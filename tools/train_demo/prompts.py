@@ -1,6 +1,6 @@
-"""What the teacher is asked so that it writes chats: forms of a question times things to ask about.
+"""Generate questions for the teacher: question templates times things to ask about.
 
-The forty questions that judge the student never come up. A subject is either trained on or held out, as a whole.
+It never generates one of the forty questions that judge the student. A subject is either trained on or held out.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ giving a speech; keeping a diary; being on time; reading more books; drawing bet
 planning a party; working from home; calming down; eating well
 """.replace("\n", " ").split(";")
 
-#: Short questions with short answers; whatever the teacher believes is what the student is to say.
+#: Short questions with short answers; the student learns the teacher's answer, right or wrong.
 FACTS = """
 What is the capital of the United States?; How many months are there in a year?; How many hours are in a day?;
 How many minutes are in an hour?; How many legs does a dog have?; How many legs does an insect have?;
@@ -158,12 +158,12 @@ ABOUT = (
 
 
 def prompts(seed: int, held_out: bool, words: Sequence[str]) -> Iterator[str]:
-    """Questions without end, in an order that the seed fixes; of the held-out subjects or of the others.
+    """Generate questions without end, in an order fixed by the seed, about held-out subjects or about the others.
 
-    words: any of the language; subjects by the thousand, so that no answer is learnt by heart.
+    words: words of the language, which give thousands of subjects, so that the student does not memorize answers.
     """
     chance = random.Random(seed)
-    taken = {question.text for question in QUESTIONS}
+    used = {question.text for question in QUESTIONS}
     form: tuple[str, ...]
 
     elsewhere = {thing for things in (*_LISTS, words) for thing in _part(things, False)}
@@ -206,17 +206,17 @@ def prompts(seed: int, held_out: bool, words: Sequence[str]) -> Iterator[str]:
                 text = chance.choice(OF_TWO_WORDS).format(pick(words), pick(words))
             case _:
                 text = chance.choice(ABOUT).format(pick(SUBJECTS))
-        if text not in taken:
+        if text not in used:
             yield text
 
 
 def _part(things: Sequence[str], held_out: bool) -> list[str]:
-    """Every eighth thing is held out."""
+    """The held-out things (every eighth), or the others."""
     return [thing.strip() for i, thing in enumerate(things) if (i % 8 == 5) == held_out]
 
 
 def _arithmetic(chance: random.Random, held_out: bool) -> str:
-    """One step; sums with a 7 in them are held out."""
+    """A question with one step of arithmetic; sums that contain a 7 are held out."""
     while True:
         a, b = chance.randint(1, 20), chance.randint(1, 12)
         if ("7" in f"{a} {b}") != held_out:

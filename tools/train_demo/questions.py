@@ -10,7 +10,7 @@ Kind = Literal["fact", "arithmetic", "rewriting", "story", "list", "explanation"
 
 @dataclass(frozen=True)
 class Question:
-    """`accepted`: an answer is right when it has one of these words, in any case; empty where nothing is judged."""
+    """`accepted`: an answer with one of these words is right, in any case; empty: not judged."""
 
     kind: Kind
     text: str

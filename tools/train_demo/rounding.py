@@ -1,7 +1,7 @@
-"""Training at the width of the export: each step computes with the numbers that Q5_0 would hold.
+"""Train with rounded weights: each step computes with the numbers that Q5_0 can represent.
 
-The gradient passes through the rounding as if it were not there (straight-through estimator, arXiv 1308.3432) and moves
-the numbers behind it, so that what is carried in the end is what was trained.
+The gradient ignores the rounding (straight-through estimator, arXiv 1308.3432) and updates the unrounded numbers, so
+that the exported weights are those that were trained.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from train_demo.student import Parameters
 
-#: What `export` writes as Q5_0, and the axis that its blocks of 32 lie along.
+#: Parameters that `export` writes as Q5_0, and the axis of their blocks of 32.
 ROUNDED = {
     "in_proj_qkv": -1,
     "in_proj_z": -1,
@@ -25,7 +25,7 @@ _BLOCK = 32
 
 
 def rounded(p: Parameters) -> Parameters:
-    """The layer as it is computed with; gradients reach `p`."""
+    """The layer's parameters, rounded; gradients reach `p`."""
     return {
         name: value + (q5_0(value.detach(), ROUNDED[name]) - value.detach()) if name in ROUNDED else value
         for name, value in p.items()
@@ -33,7 +33,7 @@ def rounded(p: Parameters) -> Parameters:
 
 
 def q5_0(values: Tensor, axis: int = -1) -> Tensor:
-    """The numbers of `blocks.to_q5_0`, to the bit."""
+    """Round as `blocks.to_q5_0` does, to the bit."""
     moved = values.movedim(axis, -1)
     blocks = moved.reshape(-1, _BLOCK)
     largest, smallest = blocks.amax(1, keepdim=True), blocks.amin(1, keepdim=True)

@@ -1,6 +1,6 @@
-"""The whole training, stage after stage: text, conversion, layers one by one, end to end at 256 and at 1,024 tokens.
+"""Run the whole training: text, conversion, layer by layer, then end to end at 256 and at 1,024 tokens.
 
-Owns the plan of a run (how much of what) and the order; every part resumes where it was stopped.
+Defines the plan of a run (how much of what) and the order; every stage resumes where it was stopped.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from train_demo.teacher import as_tokens
 from train_demo.workplace import Workplace
 
 STAGES = ("layers", "whole", "long")
-_CALIBRATION = 16384  # tokens that the conversion looks at
+_CALIBRATION = 16384  # tokens for the conversion
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps and windows a step of the stages; how many chats the teacher writes, and tokens of books to read.
+    """Steps of each stage and windows per step; number of chats, and tokens of books.
 
-    Two hours on two cores that multiply bfloat16, if nothing else runs there.
+    Takes two hours on two cores with bfloat16 products, if nothing else runs there.
     """
 
     chats: int = 2880
@@ -50,26 +50,26 @@ class Plan:
 
 @dataclass(frozen=True)
 class Text:
-    """Windows of books, then of chats, of the full length; `books` tells where the chats begin."""
+    """Full-length windows of books, then of chats; `books`: number of the first chat window."""
 
     windows: Ids
     books: int
 
 
 def prepare(work: Workplace, plan: Plan) -> Text:
-    """Read the books, let the teacher write the chats, cut. Raises CheckpointError when there are no books."""
+    """Read the books, generate the chats, and cut them into windows. Raises CheckpointError if there are no books."""
     lines = books(work.folder, work.corpus, work.tokenizer, False, plan.book_tokens)
     unseen = books(work.folder, work.corpus, work.tokenizer, True, plan.held_out_book_tokens)
     (work.folder / "held-out.txt").write_text(work.tokenizer.decode(unseen.tolist()), encoding="utf-8")
     common = (work.folder, work.template, whole_words(work.tokenizer))
-    write_chats(*common, 1, True, plan.held_out_chats, work.say)  # the same whatever the seed
+    write_chats(*common, 1, True, plan.held_out_chats, work.say)  # the same for any seed
     talk = write_chats(*common, work.seed, False, plan.chats, work.say).tokens
     parts = windows(lines, plan.long), windows(talk, plan.long)
     return Text(np.concatenate(parts), len(parts[0]))
 
 
 def read_in_order(plan: Plan, text: Text, seed: int) -> Order:
-    """Numbers of all windows of the run, books and chats mixed."""
+    """The order of all windows of the run, books and chats mixed."""
     parts = plan.long // plan.short
     count = (plan.layer_steps * plan.layer_batch + plan.whole_steps * plan.whole_batch) // parts
     chats = len(text.windows) - text.books
@@ -77,7 +77,7 @@ def read_in_order(plan: Plan, text: Text, seed: int) -> Order:
 
 
 def lessons(plan: Plan, text: Text, order: Order, seed: int) -> tuple[Lesson, Lesson, Lesson]:
-    """Of the three stages. No text is read twice while there is more: each goes on where the one before it stopped."""
+    """The lessons of the three stages. Each continues in the text where the one before it stopped."""
     short, parts = text.windows.reshape(-1, plan.short), plan.long // plan.short
     of_layers = plan.layer_steps * plan.layer_batch // parts
     of_whole = of_layers + plan.whole_steps * plan.whole_batch // parts
@@ -90,7 +90,7 @@ def lessons(plan: Plan, text: Text, order: Order, seed: int) -> tuple[Lesson, Le
 
 
 def check_plan(work: Workplace, plan: Plan) -> None:
-    """A folder is resumed only under the plan and seed that began it; how long the stages are may change.
+    """Check that a resumed folder has the same plan and seed; the lengths of the stages may differ.
 
     Raises CheckpointError for another plan.
     """
@@ -102,15 +102,15 @@ def check_plan(work: Workplace, plan: Plan) -> None:
         if changed:
             key = changed[0]
             raise CheckpointError(
-                f"{work.folder} was begun with {key} {theirs.get(key)}, not {mine[key]}: choose another --folder"
+                f"{work.folder} was started with {key} {theirs.get(key)}, not {mine[key]}: choose another --folder"
             )
     path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
 
 
 def run(work: Workplace, plan: Plan, earlier: Path | None = None) -> list[Parameters]:
-    """All stages; what is done already is skipped. Returns the trained layers. Raises CheckpointError.
+    """Run all stages, except those already done. Returns the trained layers. Raises CheckpointError.
 
-    earlier: an exported file of another run, whose weights are the first ones of this.
+    earlier: an exported file of another run, whose weights this run starts from.
     """
     before = open_trained(earlier) if earlier is not None else None
     check_plan(work, plan)
@@ -126,7 +126,7 @@ def run(work: Workplace, plan: Plan, earlier: Path | None = None) -> list[Parame
         train = layerwise if name == "layers" else endtoend
         train.start(stage)
         if stage.resume():
-            work.say(f"{name}: {stage.step} of {lesson.steps} steps were done before")
+            work.say(f"{name}: {stage.step} of {lesson.steps} steps are already done")
         train.train(stage, work.teacher, lesson, work.say)
     plot_curves(work.folder, STAGES, work.folder / "curve.png")
     return layers
@@ -144,7 +144,7 @@ def _first_layers(work: Workplace, calibration: Ids) -> list[Parameters]:
 
 
 def latest(work: Workplace) -> tuple[str, list[Parameters]]:
-    """The layers of the last stage that has a checkpoint, and the stage's name."""
+    """The name of the last stage with a checkpoint, and its layers."""
     for stage in reversed(STAGES):
         path: Path = work.folder / f"{stage}.pt"
         if path.exists():

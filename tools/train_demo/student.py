@@ -1,7 +1,7 @@
-"""The student: the Qwen 3.5 mixture in torch, as it is trained.
+"""The student: the Qwen 3.5 mixture in torch, for training.
 
-Owns parameters' names and shapes and the forward pass of one layer. Names are those of `transformers` within a
-layer (A_log, dt_bias …), with two liberties that the export undoes: norms hold their whole weight (not minus one),
+Defines parameter names and shapes, and the forward pass of one layer. Names are those of `transformers` within a
+layer (A_log, dt_bias …), with two differences that the export undoes: norms store their whole weight (not minus one),
 and the four experts are one frozen matrix each for gate, up and down, plus trained low-rank differences. Letters:
 B sequences, T tokens, H hidden, N heads, D dims of a delta-net head, C tokens of a chunk, E experts, M their width,
 r rank of a difference.
@@ -26,7 +26,7 @@ from shoestring.samples.demo_qwen3_5.layout import (
 )
 from train_demo.teacher import attend, rms_norm, rotate
 
-CHUNK = 64  # tokens whose corrections are solved for together
+CHUNK = 64  # tokens whose corrections are solved together
 DELTA_NORM_EPS = 1e-6
 
 Parameters = dict[str, Tensor]
@@ -60,7 +60,7 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor) -> Tens
     """q, k, v [B, T, N, D], log decays g and beta [B, T, N] → [B, T, N, D], by chunks (arXiv 2412.06464).
 
     Within a chunk the corrections of the tokens depend on each other through a unit triangular system; its
-    solution splits into what needs no state (`fresh`) and what is to be taken off for the state (`known`).
+    solution splits into a part without the state (`fresh`) and one to subtract for the state (`known`).
     """
     B, T, N, D = q.shape
     q, k, v = (x.transpose(1, 2).reshape(B, N, T // CHUNK, CHUNK, D) for x in (q, k, v))
@@ -69,19 +69,19 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor) -> Tens
     later = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=q.device).tril()
     between = (decay - decay.transpose(3, 4)).masked_fill(~later, -torch.inf).exp()  # [B, N, chunks, C, C]
     system = (k * beta) @ k.transpose(3, 4) * between
-    both = torch.cat([v * beta, k * beta * decay.exp()], -1)
-    solved = torch.linalg.solve_triangular(system, both, upper=False, unitriangular=True)
+    right_sides = torch.cat([v * beta, k * beta * decay.exp()], -1)
+    solved = torch.linalg.solve_triangular(system, right_sides, upper=False, unitriangular=True)
     fresh, known = solved.split(D, -1)
-    seen = q @ k.transpose(3, 4) * between
-    asked = q * decay.exp()
-    kept = k * (decay[..., -1:, :] - decay).exp()
+    scores = q @ k.transpose(3, 4) * between
+    decayed_q = q * decay.exp()
+    decayed_k = k * (decay[..., -1:, :] - decay).exp()
     fading = decay[..., -1:, :].exp()
     state = q.new_zeros(B, N, D, D)
     out = []
     for c in range(T // CHUNK):
-        news = fresh[:, :, c] - known[:, :, c] @ state
-        out.append(asked[:, :, c] @ state + seen[:, :, c] @ news)
-        state = state * fading[:, :, c] + kept[:, :, c].transpose(2, 3) @ news
+        update = fresh[:, :, c] - known[:, :, c] @ state
+        out.append(decayed_q[:, :, c] @ state + scores[:, :, c] @ update)
+        state = state * fading[:, :, c] + decayed_k[:, :, c].transpose(2, 3) @ update
     return torch.cat(out, 2).transpose(1, 2)
 
 
@@ -97,16 +97,16 @@ def attention(p: Parameters, h: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def mixture(p: Parameters, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Shared expert and two of four routed ones: h [B, T, H] → [B, T, H], and how unbalanced the router is.
+    """Shared expert and two of four routed ones: h [B, T, H] → [B, T, H], and the router's imbalance.
 
-    All experts' neurons are computed from one product with the frozen base; what a token does not use has weight 0.
+    Computes all experts' neurons from one product with the frozen base; unused experts have weight 0.
     """
     x = h.reshape(-1, HIDDEN)  # [R, H]
-    with torch.autocast(h.device.type, enabled=False):  # which experts: as the engine chooses
+    with torch.autocast(h.device.type, enabled=False):  # choose experts as the engine does
         chances = F.linear(x, p["router"]).softmax(-1)  # [R, E]
     best, which = chances.topk(ACTIVE, -1)
     weights = torch.zeros_like(chances).scatter(1, which, best / best.sum(-1, keepdim=True))
-    # Switch Transformer's loss: 1 when shares and chances are even.
+    # Switch Transformer's loss: 1 if shares and probabilities are even.
     used = (weights > 0).float().mean(0) / ACTIVE
     imbalance = EXPERTS * (used * chances.mean(0)).sum()
 

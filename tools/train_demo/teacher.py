@@ -1,6 +1,6 @@
-"""The teacher: SmolLM2-135M-Instruct in torch, its Q4_1 weights multiplied out.
+"""The teacher: SmolLM2-135M-Instruct in torch, with dequantized Q4_1 weights.
 
-Owns its forward pass over windows, layer by layer.
+Defines its forward pass over windows, layer by layer.
 Letters: B sequences, T tokens of a window, H hidden, D dims of a head.
 """
 
@@ -24,7 +24,7 @@ THETA, EPS = 100_000.0, 1e-5
 
 @dataclass(frozen=True)
 class TeacherLayer:
-    """q and k rows in halves, as transformers has them; matrices [out, in]."""
+    """Weights of a layer. q and k rows are in halves, as in transformers; matrices are [out, in]."""
 
     attn_norm: Tensor
     q: Tensor
@@ -45,7 +45,7 @@ class Teacher:
 
 
 def read_teacher(source: Checkpoint, device: torch.device) -> Teacher:
-    """Of the original GGUF file; float32."""
+    """Read the original GGUF file as float32."""
 
     def read(name: str) -> Tensor:
         tensor = source.tensors[name]
@@ -75,7 +75,7 @@ def read_teacher(source: Checkpoint, device: torch.device) -> Teacher:
 
 
 def halves(rows: Tensor, heads: int) -> Tensor:
-    """Rotary pairs side by side, as llama.cpp stores Llama 2 and 3 → first halves of a head, then second ones."""
+    """Reorder adjacent rotary pairs, as llama.cpp stores Llama 2 and 3, to first halves of a head, then second ones."""
     return rows.reshape(heads, HEAD_DIM // 2, 2, -1).transpose(1, 2).reshape(rows.shape).contiguous()
 
 
@@ -88,21 +88,21 @@ def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def rotary(T: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """cos and sin of the first T positions, for all heads alike: each [T, 1, D/2]."""
+    """cos and sin of the first T positions, the same for all heads: each [T, 1, D/2]."""
     frequencies = THETA ** (-torch.arange(0, HEAD_DIM, 2, device=device, dtype=torch.float64) / HEAD_DIM)
     angles = torch.arange(T, device=device, dtype=torch.float64)[:, None, None] * frequencies
     return angles.cos().float(), angles.sin().float()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The first D dims of x [..., D or more] turn, halves paired; the rest passes."""
+    """Rotate the first D dims of x [..., D or more], with paired halves; keep the rest."""
     half = cos.shape[-1]
     a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """q [B, T, heads, D], k, v [B, T, kv, D] → [B, T, heads, D], causal; every kv head serves its group."""
+    """q [B, T, heads, D], k, v [B, T, kv, D] → [B, T, heads, D], causal, with grouped key-value heads."""
     group = q.shape[2] // k.shape[2]
     q, k, v = q.transpose(1, 2), *(x.transpose(1, 2).repeat_interleave(group, 1) for x in (k, v))
     return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
@@ -123,7 +123,7 @@ def feed_forward(layer: TeacherLayer, h: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Passed:
-    """What one layer saw and made: inputs of its two parts after their norms, and the attention's output."""
+    """Activations of one layer: inputs of its two parts after their norms, and their outputs."""
 
     attention_input: Tensor  # [B, T, H]
     attention_output: Tensor  # [B, T, H]
@@ -132,7 +132,7 @@ class Passed:
 
 
 def layer(p: TeacherLayer, x: Tensor, cos: Tensor, sin: Tensor) -> Passed:
-    """The residual stream x [B, T, H] through one layer."""
+    """Pass the residual stream x [B, T, H] through one layer."""
     h = rms_norm(x, p.attn_norm)
     mixed = attention(p, h, cos, sin)
     x = x + mixed
@@ -142,7 +142,7 @@ def layer(p: TeacherLayer, x: Tensor, cos: Tensor, sin: Tensor) -> Passed:
 
 @torch.no_grad()
 def walk(teacher: Teacher, tokens: Tensor, one_layer: Callable[..., Passed] = layer) -> Iterator[Passed]:
-    """Layer after layer over tokens [B, T]; `one_layer` may be `layer` compiled."""
+    """Yield the activations of each layer for tokens [B, T]; `one_layer` may be `layer`, compiled."""
     cos, sin = rotary(tokens.shape[1], tokens.device)
     x = teacher.embedding[tokens]
     for p in teacher.layers:
@@ -153,7 +153,7 @@ def walk(teacher: Teacher, tokens: Tensor, one_layer: Callable[..., Passed] = la
 
 @torch.no_grad()
 def hidden(teacher: Teacher, tokens: Tensor) -> Tensor:
-    """After the last norm, [B, T, H]; logits are its product with the embedding."""
+    """Hidden states after the last norm, [B, T, H]; their product with the embedding gives the logits."""
     for passed in walk(teacher, tokens):
         last = passed.output
     return rms_norm(last, teacher.norm)

@@ -1,4 +1,4 @@
-"""Where a training run lives: its folder, seed and device, the teacher and its words. Opened once, by the command."""
+"""The context of a training run: folder, seed and device, the teacher and its words. The command opens it once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Workplace:
     template: ChatTemplate
 
     def say(self, line: str, share: float = 1) -> None:
-        """To the terminal and to the run's log. share: of a stage that is done; on a terminal a bar, in one place."""
+        """Print a line to the terminal and the run's log. share: completed share of a stage, a bar on terminals."""
         stamped = f"{time.strftime('%H:%M:%S')} {line}"
         if sys.stdout.isatty():
             done = round(_BAR * share)
@@ -43,7 +43,7 @@ class Workplace:
 
 
 def open_workplace(folder: Path, corpus: Path, seed: int, threads: int | None) -> Workplace:
-    """Raises CheckpointError when the package with the teacher's weights is missing."""
+    """Open a run's context. Raises CheckpointError if the package with the teacher's weights is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     _keep_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -57,7 +57,7 @@ def open_workplace(folder: Path, corpus: Path, seed: int, threads: int | None) -
 
 
 def _keep_memory() -> None:
-    """What a step frees the next one takes: asking the system for the pages again costs a sixth of the time."""
+    """Let a step reuse memory that the last one freed; otherwise requesting it again costs a sixth of the time."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         trim_threshold, top_pad, mmap_max = -1, -2, -4  # malloc.h
         libc.mallopt(trim_threshold, -1)

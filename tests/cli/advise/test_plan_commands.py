@@ -1,4 +1,4 @@
-"""`shoestring plan` and `compare` as programs: exit codes, one-line errors, no extension, no network, in a second."""
+"""`shoestring plan` and `compare` as programs: exit codes, one-line errors, no extension, no network, one second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shoestring.cli.advise.plan import people
 from shoestring.cli.app import run
 from shoestring.planning.candidates.candidates import hub_names
 
-#: an interpreter where the extension, torch and the network are out of reach
+#: an interpreter without the extension, torch and the network
 ISOLATED = """
 import socket, sys
 class Refuse:
@@ -67,7 +67,7 @@ def test_answers_without_extension_network_or_torch(arguments: list[str]) -> Non
 
 @pytest.mark.parametrize("arguments", [["plan", "--hardware", "8xh100"], ["compare", "qwen3.5", "scout"]], ids=" ".join)
 def test_answers_in_a_second(arguments: list[str]) -> None:
-    """Processor time, so that a busy machine does not decide; the best of three."""
+    """Uses CPU time, so that other load does not matter; the best of three."""
     spent = []
     for _ in range(3):
         before = os.times()
@@ -129,7 +129,7 @@ def test_a_hub_name_without_a_network(capsys: pytest.CaptureFixture[str], monkey
     assert "cannot be reached" in capsys.readouterr().err
 
 
-def test_a_report_is_written_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_is_written_atomically(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "report.html"
     assert run(["compare", "qwen3.5", "scout", "--hardware", "8xh100", "--html", str(path)]) == 0
     assert path.read_text(encoding="utf-8").endswith("</html>\n")
@@ -137,7 +137,7 @@ def test_a_report_is_written_whole(tmp_path: Path, capsys: pytest.CaptureFixture
     assert str(path) in capsys.readouterr().out
 
 
-def test_prices_of_ones_own_change_the_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_prices_change_the_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "prices.toml"
     path.write_text(
         '[[source]]\nid = "list"\ntitle = "our contract"\n'
@@ -155,7 +155,7 @@ def test_prices_of_ones_own_change_the_sentence(tmp_path: Path, capsys: pytest.C
     assert any("mine" in s["rows"] for s in after["choose"][0])
 
 
-def test_counts_of_people() -> None:
+def test_user_counts_are_parsed() -> None:
     assert people(None) is None
     assert people("800M") == 800_000_000
     assert people("1.5b") == 1_500_000_000
@@ -178,17 +178,17 @@ def test_the_same_from_python() -> None:
         ("Maverick", "unsloth/Llama-4-Maverick-17B-128E-Instruct-GGUF:Q4_K_M"),
     ],
 )
-def test_short_names_lead_to_repositories(name: str, first: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_names_resolve_to_repositories(name: str, first: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert hub_names(name)[0] == first
     assert run(["inspect", name]) == 2
     assert f"shoestring pull {name}` to download {first}" in capsys.readouterr().err
 
 
-def test_other_names_are_left_alone() -> None:
+def test_other_names_are_not_changed() -> None:
     assert hub_names("someone/scout") == hub_names("model.gguf") == hub_names("demo-llama4") == ()
 
 
-def test_what_bench_measures_is_kept_for_plan(
+def test_plan_uses_what_bench_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from shoestring.cli.advise import bench

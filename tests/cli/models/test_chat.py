@@ -1,4 +1,4 @@
-"""`shoestring chat`: a conversation, its commands, Ctrl-C, and what it uses without a model."""
+"""`shoestring chat`: a conversation, its commands, Ctrl-C, and the default model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_conversation(
     assert list(tmp_path.iterdir()) == [saved], "nothing half-written is left"
 
 
-def test_mistakes_in_a_chat_do_not_end_it(
+def test_errors_do_not_end_a_chat(
     use: Callable[[Model], None], typed: Callable[[str], None], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     use(scripted({"hi": b"hello"}, context=60))
@@ -120,7 +120,7 @@ def test_chat_without_a_model_says_what_it_uses(
 
 
 @pytest.mark.parametrize("answer", ["y", "n", ""])
-def test_chat_without_a_model_offers_to_fetch_one(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_without_a_model_offers_a_download(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import shoestring.hub
     import shoestring.stores
 

@@ -1,4 +1,4 @@
-"""`shoestring inspect`: what a file is, without the extension."""
+"""`shoestring inspect`: describes a file without the extension."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_inspect_never_loads_the_extension(tmp_path: Path) -> None:
     assert facts["chunk_bytes_per_token_f16"] == facts["chunk_size"] == 0
 
 
-def test_inspect_tells_what_chunked_layers_keep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_reports_the_state_of_chunked_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import random_models
 
     from shoestring.samples.synthetic import write_synthetic
@@ -47,7 +47,7 @@ def test_inspect_tells_what_chunked_layers_keep(tmp_path: Path, capsys: pytest.C
     write_synthetic(random_models.llama4(), path, "Q4_0")
     assert run(["inspect", str(path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    # Keys and values of two heads of 64 in float16: one layer sees the whole past, three their chunk.
+    # Keys and values of two heads of 64 in float16: one layer attends to the whole past, three to their chunk.
     assert facts["kv_bytes_per_token_f16"] == 2 * 2 * 64 * 2
     assert facts["chunk_bytes_per_token_f16"] == 3 * facts["kv_bytes_per_token_f16"]
     assert run(["inspect", str(path)]) == 0

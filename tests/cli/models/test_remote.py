@@ -1,4 +1,4 @@
-"""chat and bench with --url, against our own server: the answers are the model's, the errors one line."""
+"""chat and bench with --url against our own server: same answers as the model, one-line errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_bench(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "tokens/s" in capsys.readouterr().out
 
 
-def test_the_key_comes_from_the_environment_alone(
+def test_the_key_comes_only_from_the_environment(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
@@ -67,7 +67,7 @@ def test_wrong_addresses_are_one_line(arguments: list[str], says: str, capsys: p
     assert err.count("\n") == 1
 
 
-def test_an_unknown_model_is_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_model_is_one_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "--url", url, "--remote-model", "gpt"]) == 2
     assert "returned 404" in capsys.readouterr().err
 

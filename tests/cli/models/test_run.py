@@ -1,4 +1,4 @@
-"""`shoestring run` and its like over a scripted model: what is printed where."""
+"""`shoestring run` and similar commands with a scripted model: what they print where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`shoestring batch`: every line answered once, whatever came between; wrong lines named."""
+"""`shoestring batch`: answers every request once, despite interruptions; names invalid lines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def texts(path: Path) -> dict[str, str]:
     return {id: a["response"]["body"]["choices"][0]["message"]["content"] for id, a in answers(path).items()}
 
 
-def test_every_line_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_request_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "in", *(request(str(n), f"no {n}") for n in range(7)))
     target = tmp_path / "out"
     assert run(["batch", str(source), str(target), "--parallel", "3"]) == 0
@@ -60,7 +60,7 @@ def test_completions_too(tmp_path: Path) -> None:
     assert answers(tmp_path / "out")["a"]["response"]["body"]["object"] == "text_completion"
 
 
-def test_it_goes_on_after_an_end_at_any_byte(tmp_path: Path) -> None:
+def test_it_resumes_after_a_cut_at_any_byte(tmp_path: Path) -> None:
     source = write(tmp_path / "in", request("é", "one"), request("b", "two"))
     target = tmp_path / "out"
     assert run(["batch", str(source), str(target), "--parallel", "1"]) == 0
@@ -77,7 +77,7 @@ def test_it_goes_on_after_an_end_at_any_byte(tmp_path: Path) -> None:
         assert texts(target) == {"é": "You said: one", "b": "You said: two"}
 
 
-#: A batch that takes its time.
+#: A slow batch in a child process.
 CHILD = """
 import sys, time
 from shoestring.cli import find
@@ -95,7 +95,7 @@ sys.exit(run(["batch", *sys.argv[1:]]))
 """
 
 
-def test_it_goes_on_after_it_was_killed(tmp_path: Path) -> None:
+def test_it_resumes_after_a_kill(tmp_path: Path) -> None:
     source = write(tmp_path / "in", *(request(str(n), f"no {n}") for n in range(12)))
     target = tmp_path / "out"
     with subprocess.Popen([sys.executable, "-c", CHILD, str(source), str(target), "--parallel", "2"]) as child:
@@ -111,7 +111,7 @@ def test_it_goes_on_after_it_was_killed(tmp_path: Path) -> None:
     assert texts(target) == {str(n): f"You said: no {n}" for n in range(12)}
 
 
-def test_a_line_that_fails_says_why_and_the_others_are_answered(
+def test_a_failed_request_has_its_reason_and_the_others_are_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = request("wrong")
@@ -140,13 +140,13 @@ def test_a_line_that_fails_says_why_and_the_others_are_answered(
         ('{"custom_id": "a", "body": {}}\n\n{"custom_id": "a", "body": {}}', "line 3 repeats the custom_id 'a'"),
     ],
 )
-def test_a_file_that_is_no_batch_is_refused_before_any_work(tmp_path: Path, text: str, says: str) -> None:
+def test_an_invalid_batch_is_refused_before_any_work(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "in").write_text(text)
     with pytest.raises(RequestError, match=says):
         read_lines(tmp_path / "in")
 
 
-def test_a_target_that_is_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unrelated_target_is_not_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "out"
     target.write_text("my notes\nand more")
     assert run(["batch", str(write(tmp_path / "in", request("a"))), str(target)]) == 2
@@ -154,7 +154,7 @@ def test_a_target_that_is_something_else_is_left_alone(tmp_path: Path, capsys: p
     assert target.read_text() == "my notes\nand more"
 
 
-def test_a_server_that_is_not_there_leaves_its_lines_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_server_leaves_requests_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "out"
     source = write(tmp_path / "in", request("a"))
     assert run(["batch", str(source), str(target), "--url", "http://127.0.0.1:1"]) == 2

@@ -1,4 +1,4 @@
-"""`shoestring serve` and `shoestring doctor` as commands: what they refuse before they load, and what they tell."""
+"""`shoestring serve` and `shoestring doctor` as commands: refusals before loading, and their output."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         (["/nowhere.gguf"], "does not exist"),
     ],
 )
-def test_serve_refuses_in_one_line_before_it_loads(
+def test_serve_refuses_in_one_line_before_loading(
     options: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if "0.0.0.0" not in options and "no such host" not in options:
@@ -57,13 +57,13 @@ def test_serve_refuses_in_one_line_before_it_loads(
     assert named in last
 
 
-def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_used_port_is_refused_before_loading(capsys: pytest.CaptureFixture[str]) -> None:
     with bind("127.0.0.1", 0) as taken:
         assert run(["serve", "--port", str(taken.getsockname()[1])]) == 2
     assert "choose another --port" in capsys.readouterr().err
 
 
-def test_without_the_extra_one_line_says_what_to_install(
+def test_without_the_extra_an_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(extra, "PACKAGES", {"no_such_module": "no-such-package"})
@@ -75,7 +75,7 @@ def test_without_the_extra_one_line_says_what_to_install(
     assert "pip install 'shoestring[server]'" in capsys.readouterr().out
 
 
-def test_a_model_is_called_after_its_file(tmp_path: Path) -> None:
+def test_a_model_is_named_after_its_file(tmp_path: Path) -> None:
     file = tmp_path / "Some-Model-Q4_K_M.gguf"
     file.touch()
     assert serve.model_id(Settings(model=str(file)), file) == "Some-Model-Q4_K_M"
@@ -84,14 +84,14 @@ def test_a_model_is_called_after_its_file(tmp_path: Path) -> None:
     assert serve.model_id(Settings(), file) == "demo-llama4"
 
 
-def test_doctor_finds_all_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "--port", "0"]) == 0
     out = capsys.readouterr().out
     assert out.rstrip().endswith("ready")
     assert "MISSING" not in out
 
 
-def test_doctor_finds_everything_that_is_missing_at_once(
+def test_doctor_reports_all_problems_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SHOESTRING_HOST", "0.0.0.0")
@@ -106,12 +106,12 @@ def test_doctor_finds_everything_that_is_missing_at_once(
     assert facts["settings"]["port"] == {"value": int(port), "source": "flag"}
 
 
-def test_doctor_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_hides_keys(capsys: pytest.CaptureFixture[str]) -> None:
     run(["doctor", "--api-key", "hunter2", "--port", "0"])
     assert "hunter2" not in capsys.readouterr().out
 
 
-def test_a_setting_that_is_wrong_does_not_hide_the_other_checks(
+def test_a_wrong_setting_does_not_hide_other_checks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SHOESTRING_PROT", "1")
@@ -123,7 +123,7 @@ def test_a_setting_that_is_wrong_does_not_hide_the_other_checks(
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[tuple[str, list[str]]]:
-    """A real process on the demo model: its address and its first lines."""
+    """A real process with the demo model: its address and its first lines."""
     command = [sys.executable, "-m", "shoestring", "serve", "--port", "0", "--parallel", "2", "--context", "2048"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
@@ -139,7 +139,7 @@ def started() -> Iterator[tuple[str, list[str]]]:
         assert server.wait(30) == 0
 
 
-def test_the_first_lines_say_where_memory_went_and_what_to_open(started: tuple[str, list[str]]) -> None:
+def test_the_banner_shows_memory_and_address(started: tuple[str, list[str]]) -> None:
     _, lines = started
     text = "\n".join(lines)
     for part in ("demo-llama4", "weights", "state", "2 requests at once", "2,048 tokens", "threads", "no key"):
