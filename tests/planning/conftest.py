@@ -1,4 +1,4 @@
-"""Nothing here may ask the network or the compiled extension."""
+"""Blocks the network and the compiled extension in these tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suggested command lines use what their engines take: flags, parsers and keys as those engines list them.
+"""Suggested commands use only flags, parsers and keys that the engines list.
 
 vLLM 0.32.0: engine/arg_utils.py, entrypoints/launchers/cli_args.py, tool_parsers/ and reasoning/, read on 25 November
 2026. llama-server: its README's list of arguments, ggml-org/llama.cpp at 00dc8057ab28, read on the same day.
@@ -25,7 +25,7 @@ from shoestring.planning.memory import context_limit
 
 CATALOGUE = builtin_catalogue()
 
-#: flag → what its value looks like; "" for a switch
+#: flag → pattern of its value; "" for a switch
 VLLM = {
     "--tensor-parallel-size": "count", "--pipeline-parallel-size": "count", "--max-model-len": "count",
     "--max-num-seqs": "count", "--reasoning-parser": "parser", "--tool-call-parser": "parser",
@@ -55,7 +55,7 @@ def assessed() -> tuple[tuple[Hardware, Assessment], ...]:
 
 
 def words_of(line: str) -> list[str]:
-    """The words of a command line, without what is set before the program."""
+    """The words of a command line, without environment variables."""
     return [word for word in shlex.split(line) if not re.fullmatch(r"VLLM_ALLOW_LONG_MAX_MODEL_LEN=1", word)]
 
 
@@ -106,7 +106,7 @@ def test_vllm_uses_every_gpu_and_llama_server_every_layer() -> None:
                 assert 0 < int(words[words.index("-ncmoe") + 1]) <= a.candidate.config.num_hidden_layers
 
 
-def test_a_text_model_is_stretched_in_its_own_config() -> None:
+def test_yarn_goes_into_a_text_models_config() -> None:
     machine = parse_hardware("16xb300", CATALOGUE)
     question = Question(context=1_000_000)
     flat, nested = (
@@ -127,7 +127,7 @@ def test_a_text_model_is_stretched_in_its_own_config() -> None:
 
 
 @pytest.mark.parametrize("type_", TYPES)
-def test_a_repository_is_named_for_every_type(type_: str) -> None:
+def test_every_type_has_a_repository(type_: str) -> None:
     machine = parse_hardware("16xb300", CATALOGUE)
     for row in CATALOGUE.models.values():
         a = assess(from_row(row), machine, Question(type=type_), CATALOGUE)
@@ -137,7 +137,7 @@ def test_a_repository_is_named_for_every_type(type_: str) -> None:
             assert (":" in where) == line.startswith("llama-server")
 
 
-def test_images_go_to_an_engine_that_reads_them() -> None:
+def test_images_need_an_engine_that_reads_them() -> None:
     machine = parse_hardware("cpu:16c-4ch-ddr5+64g", CATALOGUE)
     candidate = from_row(CATALOGUE.models["qwen3.5-9b"])
     text, images = (assess(candidate, machine, Question(use=use), CATALOGUE).command for use in ("code", "multimodal"))

@@ -1,4 +1,4 @@
-"""docs/plan.md says what the program computes."""
+"""docs/plan.md matches the program's results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shoestring.planning.report.text import render_comparison
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_table_of_published_speeds_is_what_the_script_prints() -> None:
+def test_the_table_of_published_speeds_matches_the_script() -> None:
     assert table() in (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
 
 
@@ -32,7 +32,7 @@ def test_pictures_exist() -> None:
         assert f"images/{name}" in (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
 
 
-def test_token_counts_are_those_of_the_catalogue() -> None:
+def test_token_counts_match_the_catalogue() -> None:
     text = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
     facts = [f for f in builtin_catalogue().facts.values() if f.topic == "tokens"]
     assert len(facts) == 8
@@ -42,8 +42,8 @@ def test_token_counts_are_those_of_the_catalogue() -> None:
         assert said in fact.text
 
 
-def test_what_engines_reach_is_what_the_script_fits() -> None:
-    """Two digits are carried; the table of the document is the script's."""
+def test_engine_efficiencies_match_the_fits() -> None:
+    """The constants have two digits; the document's table is the script's."""
     found = efficiency.fits()
     for kind, carried in (("served", SERVED), ("cuda", SPLIT), ("metal", METAL), ("cpu", PROCESSOR)):
         for name, value in found[kind].items():
@@ -51,8 +51,8 @@ def test_what_engines_reach_is_what_the_script_fits() -> None:
     assert efficiency.table() in (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_shows_what_compare_prints_on_its_machine() -> None:
-    """The machine's figures as detected when the block was made; … stands for lines left out."""
+def test_the_readme_matches_the_output_of_compare() -> None:
+    """Uses the machine's figures at the time of the block; … marks omitted lines."""
     name = "this machine (Intel(R) Xeon(R) Processor, 2 cores, 25 GB)"
     machine = Hardware(
         name, ram_bytes=25_276_514_304, ram_bandwidth=48.4e9, cores=2, cpu_flops=147.2e9, disk_bytes=75 * 10**9,

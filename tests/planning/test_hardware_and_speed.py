@@ -1,4 +1,4 @@
-"""Machines by name and file; speeds by a formula that can be followed."""
+"""Machines by name and file; speeds and their formulas."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_names(name: str, gpu: str | None, gpus: int, gpu_gib: int, ram_gib: int
         ("h100-40g", "unknown"),
     ],
 )
-def test_names_that_mean_no_machine(name: str, said: str) -> None:
+def test_invalid_names(name: str, said: str) -> None:
     with pytest.raises(RequestError, match=said):
         parse_hardware(name, CATALOGUE)
 
@@ -111,7 +111,7 @@ def test_a_file(tmp_path: Path) -> None:
         ("[hardware\n", 1, "not valid TOML"),
     ],
 )
-def test_a_file_that_does_not_fit(tmp_path: Path, text: str, line: int, said: str) -> None:
+def test_invalid_files(tmp_path: Path, text: str, line: int, said: str) -> None:
     path = tmp_path / "box.toml"
     path.write_text(text)
     with pytest.raises(RequestError) as caught:
@@ -131,8 +131,8 @@ def test_this_machine() -> None:
 # --- speed -----------------------------------------------------------------------------------------------------
 
 
-def test_a_step_reads_what_a_token_multiplies() -> None:
-    """In sixteen bits a token's weights are two bytes each of its active parameters; all users together need more."""
+def test_a_step_reads_the_active_weights() -> None:
+    """In 16 bits, a token reads two bytes per active parameter; several users together read more."""
     for candidate in CANDIDATES:
         n = need(candidate, "BF16", 1, 1)
         read = read_bytes(n, 1)
@@ -140,7 +140,7 @@ def test_a_step_reads_what_a_token_multiplies() -> None:
         assert read_bytes(n, 10**6)["routed_experts"] == pytest.approx(n.routed_bytes)
 
 
-def test_the_formula_is_the_estimate() -> None:
+def test_the_formula_matches_the_estimate() -> None:
     m = parse_hardware("cpu:64c-12ch-ddr5+512g", CATALOGUE)
     n = need(QWEN, "Q4_K_M", 8192, 1)
     speed = estimate(n, place(n, m), m)
@@ -165,7 +165,7 @@ def test_faster_memory_is_never_slower(id: str, factor: float, users: int, type_
     assert slow.throughput == pytest.approx(users * slow.decode)
 
 
-def test_our_engine_is_meant_where_it_reads_the_type() -> None:
+def test_our_engine_is_assumed_for_types_that_it_reads() -> None:
     formats = CATALOGUE.engines["shoestring"].formats
     assert set(OWN_TYPES) == {t for t in formats if t in GGUF_TYPES}
     m = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
@@ -200,8 +200,8 @@ def test_all_gpus_work(gpus: int, id: str) -> None:
     assert BY_ID[id].config.num_attention_heads % ways == 0
 
 
-def test_gpus_of_llama_cpp_take_turns() -> None:
-    """Layers are split, so two cards are as fast as one that held it all; vLLM's share each layer."""
+def test_gpus_take_turns_in_llama_cpp() -> None:
+    """Whole layers are split, so two cards are as fast as one large one; in vLLM they share each layer."""
     one, two = (parse_hardware(name, CATALOGUE) for name in ("rtx-pro-6000", "2xrtx-pro-6000"))
     n = need(SCOUT, "Q4_K_M", 4096, 1)
     assert estimate(n, place(n, two), two).decode == estimate(n, place(n, one), one).decode
@@ -212,7 +212,7 @@ def test_gpus_of_llama_cpp_take_turns() -> None:
     assert shared > 1.2 * alone
 
 
-def test_prompts_of_others_take_time() -> None:
+def test_other_users_prompts_take_time() -> None:
     m = parse_hardware("8xb200", CATALOGUE)
     n = need(QWEN, "FP8", 8704, 32)
     p = place(n, m)
@@ -234,7 +234,7 @@ def test_users_share_weights() -> None:
     assert many.throughput > 8 * one.decode
 
 
-def test_what_is_not_stated_is_not_estimated() -> None:
+def test_unknown_figures_give_no_estimate() -> None:
     m = parse_hardware("mac-m3-max-128g", CATALOGUE)
     assert m.gpu is not None
     n, p = choose(SCOUT, m, 8192, 1, "Q4_K_M")
@@ -249,7 +249,7 @@ def test_what_is_not_stated_is_not_estimated() -> None:
     assert estimate(n, p, streamed).decode is None
 
 
-def test_what_was_measured_here_counts(tmp_path: Path) -> None:
+def test_measurements_replace_estimates(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     facts = {"model": "unsloth/Qwen3.5-35B-A3B-GGUF:Q4_K_M", "decode_tokens_per_second": 12.5,
              "prefill_tokens_per_second": 80.0}  # fmt: skip
@@ -266,7 +266,7 @@ def test_what_was_measured_here_counts(tmp_path: Path) -> None:
         read_measured(path, CATALOGUE)
 
 
-def test_what_was_measured_here_scales_the_estimates_of_the_rest() -> None:
+def test_measurements_scale_other_estimates() -> None:
     m = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
     alone = estimate(*on_machine(BY_ID["qwen3.5-35b-a3b"], "Q4_K_M", 512, 1, "f16", m), m)
     assert alone.decode is not None
@@ -322,7 +322,7 @@ def test_commands(hardware: str, model: str, users: int, wanted: list[str]) -> N
         ("cpu:64c-12ch-ddr5+512g", ["llama-server", "--rope-scaling yarn --rope-scale 4 --yarn-orig-ctx 262144"]),
     ],
 )
-def test_a_stretched_context_is_said_to_the_engine(hardware: str, wanted: list[str]) -> None:
+def test_commands_pass_an_extended_context(hardware: str, wanted: list[str]) -> None:
     question = Question(context=1_000_000)
     (line,) = assess(QWEN, parse_hardware(hardware, CATALOGUE), question, CATALOGUE).command.lines
     for piece in wanted:
@@ -334,7 +334,7 @@ def test_a_stretched_context_is_said_to_the_engine(hardware: str, wanted: list[s
 FACTS = {"prefill_tokens_per_second": 90.0, "decode_tokens_per_second": 7.5, "threads": 2, "kv_type": "f16"}
 
 
-def test_what_bench_measured_is_found_again_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_finds_and_reports_measurements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     assert recall(CATALOGUE) == ()
     file = tmp_path / "unsloth_Qwen3.5-0.8B-GGUF" / "Qwen3.5-0.8B-Q4_K_M.gguf"
@@ -356,13 +356,13 @@ def test_what_bench_measured_is_found_again_and_told(tmp_path: Path, monkeypatch
     assert recall(CATALOGUE) == ()
 
 
-def test_a_file_of_ones_own_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_file_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     remember(FACTS | {"model": "mine.gguf"}, tmp_path / "mine.gguf")
     assert [(m.model, m.type) for m in recall(CATALOGUE)] == [("mine.gguf", "as stored")]
 
 
-def test_where_nothing_can_be_kept_nothing_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_data_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
     assert remember(FACTS | {"model": "x"}, tmp_path / "x.gguf") is None

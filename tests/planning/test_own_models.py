@@ -1,4 +1,4 @@
-"""Models that the catalogue does not know: a local file and folder, a Hub repository."""
+"""Models outside the catalogue: a local file and folder, a Hub repository."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CATALOGUE = builtin_catalogue()
 @pytest.mark.parametrize(
     "config", [qwen3_5(), qwen3_5(experts=0, tied=True), llama4(step=2)], ids=["moe", "dense", "llama4"]
 )
-def test_a_local_file_counts_as_it_is_stored_and_loaded(config: Any, tmp_path: Path) -> None:
+def test_a_local_file_counts_its_stored_and_loaded_bytes(config: Any, tmp_path: Path) -> None:
     path = tmp_path / "own.gguf"
     write_synthetic(config, path, "Q4_K_M")
     p = plan(str(path), hardware="cpu:4c+8g", context=64)
@@ -52,7 +52,7 @@ def test_a_local_file_counts_as_it_is_stored_and_loaded(config: Any, tmp_path: P
     )
     assert a.cost.offers == ()
     assert a.terms is None
-    # Another type is asked for: then the rules of types count, not the file.
+    # With another type, the rules of that type apply, not the file.
     (other,) = plan(str(path), hardware="cpu:4c+8g", context=64, quant="Q8_0").assessments
     assert other.need.sizes.total > a.need.sizes.total
 
@@ -77,7 +77,7 @@ def test_what_only_others_have_memory_for_is_theirs() -> None:
         assert (a.placement.fit, a.command.engine, a.need.total_bytes) == ("ram", engine, counted)
 
 
-def test_a_local_file_beside_one_of_the_catalogue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_local_file_with_a_catalogue_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.gguf"
     write_synthetic(qwen3_5(), path, "Q8_0")
     assert run(["compare", str(path), "scout", "--hardware", "cpu:4c+128g", "--context", "64", "--json"]) == 0
@@ -108,7 +108,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[str]:
     return asked
 
 
-def test_a_hub_repository_is_read_by_its_config_and_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_repository_needs_only_config_and_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     config = (FOLDER / "configs" / "qwen3.5-0.8b.json").read_bytes()
     asked = answer_with(monkeypatch, config)
     tensors = {
@@ -138,7 +138,7 @@ def test_a_hub_repository_is_read_by_its_config_and_headers(monkeypatch: pytest.
         (b"not json", "cannot be reached"),
     ],
 )
-def test_a_hub_that_does_not_answer(answer: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_errors(answer: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answer_with(monkeypatch, answer)
     with pytest.raises(RequestError, match=said):
         resolve("someone/nothing", CATALOGUE)

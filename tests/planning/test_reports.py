@@ -1,4 +1,4 @@
-"""What people see: text that gives way to narrow terminals, JSON with a schema, one HTML file that asks for nothing."""
+"""Reports: text that fits narrow terminals, JSON with a schema, one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_piped_text_is_plain() -> None:
         assert said in out.getvalue()
 
 
-def test_the_arithmetic_is_shown_when_asked() -> None:
+def test_explain_shows_the_formulas() -> None:
     assert "GB/s =" in text_of(PLANS["gpus"], 120, explain=True)
     assert "GB/s =" not in text_of(PLANS["gpus"], 120)
 
@@ -122,7 +122,7 @@ def test_json_of_a_comparison() -> None:
 
 
 class Reader(HTMLParser):
-    """Collects what a page links to and defines; complains of tags that do not nest."""
+    """Collects the links and ids of a page; fails on tags that do not nest."""
 
     VOID = frozenset(("meta", "link", "br", "rect", "line", "path"))
 
@@ -153,7 +153,7 @@ PAGES = {name: plan_html(p) for name, p in PLANS.items()} | {"pair": comparison_
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_stands_alone(name: str) -> None:
+def test_a_page_is_self_contained(name: str) -> None:
     page = PAGES[name]
     reader = Reader()
     reader.feed(page)
@@ -211,9 +211,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize(("width", "height"), [(1100, 900), (390, 900)])
-def test_a_browser_draws_it_without_complaint(tmp_path: Path, width: int, height: int) -> None:
+def test_a_browser_renders_it_without_errors(tmp_path: Path, width: int, height: int) -> None:
     page, picture = tmp_path / "page.html", tmp_path / "page.png"
-    # The page itself tells whether anything sticks out at the side.
+    # A script in the page checks that nothing overflows horizontally.
     probe = (
         "<script>addEventListener('load',()=>{const r=document.documentElement;"
         "document.title=r.scrollWidth<=innerWidth?'inside':'sticks out '+r.scrollWidth})</script>"

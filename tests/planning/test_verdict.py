@@ -1,4 +1,4 @@
-"""The verdict follows the data: what a sentence cites changes it, and nothing else does."""
+"""Verdicts follow the data: a sentence changes only with the rows that it cites."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def with_price(id: str, factor: float) -> Catalogue:
 
 @settings(deadline=None, max_examples=25)
 @given(st.sampled_from(sorted(CATALOGUE.scores)), st.floats(0, 100), st.sampled_from(["8xh100", "rtx-5090+64g"]))
-def test_a_score_changes_only_what_cites_it(id: str, value: float, hardware: str) -> None:
+def test_a_score_changes_only_sentences_that_cite_it(id: str, value: float, hardware: str) -> None:
     before, after = unchanged(hardware), planned(with_score(id, value), hardware)
     for old, new in zip(before.verdicts, after.verdicts, strict=True):
         if order(old) != order(new) or [r.sentences for r in old.ranking] != [r.sentences for r in new.ranking]:
-            # The general score decides who takes part in the uses that are not about quality.
+            # The general score decides which models count in uses that are not about quality.
             weighs = old.use.benchmarks if old.use.measure == "quality" else CATALOGUE.uses["budget"].benchmarks
             assert CATALOGUE.scores[id].benchmark in weighs
 
@@ -87,7 +87,7 @@ def test_a_score_changes_the_sentence_that_cites_it() -> None:
     assert any(id in s.rows and "LiveCodeBench v6 20" in s.text for s in after.choose_left)
 
 
-def test_scores_turn_the_choice() -> None:
+def test_scores_change_the_choice() -> None:
     assert order(planned(CATALOGUE, "8xh100", QWEN, SCOUT, use="multilingual").verdicts[0])[0] == QWEN
     worse = with_score(f"{QWEN}-mmmlu", 50.0)
     assert order(planned(worse, "8xh100", QWEN, SCOUT, use="multilingual").verdicts[0])[0] == SCOUT
@@ -98,7 +98,7 @@ def test_scores_turn_the_choice() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.sampled_from(sorted(CATALOGUE.prices)), st.floats(0.05, 20))
-def test_a_price_moves_its_model_and_only_in_the_use_about_prices(id: str, factor: float) -> None:
+def test_a_price_changes_only_the_price_ranking(id: str, factor: float) -> None:
     model = CATALOGUE.prices[id].model
     for old, new in zip(unchanged().verdicts, planned(with_price(id, factor)).verdicts, strict=True):
         if old.use.measure != "price":
@@ -117,7 +117,7 @@ def test_a_price_moves_its_model_and_only_in_the_use_about_prices(id: str, facto
     st.floats(0, 1),
     st.sampled_from(["8xh100", "rtx-5090+64g"]),
 )
-def test_cheaper_hours_never_make_tokens_dearer(
+def test_cheaper_hours_never_raise_token_costs(
     rent: float, share: float, utilisation: float, less: float, hardware: str
 ) -> None:
     money = Money(input_share=share, utilisation=utilisation, rent_usd_hour=rent)
@@ -148,7 +148,7 @@ def test_break_even_is_where_both_cost_the_same() -> None:
     assert offer.break_even_tokens <= cost.capacity_tokens
 
 
-def test_what_only_the_article_says_is_no_price_list() -> None:
+def test_the_articles_prices_do_not_count_as_offers() -> None:
     cost = planned(CATALOGUE, "8xh100", QWEN).assessments[0].cost
     assert cost.cheapest is not None
     assert any(o.price.source == "article" and o.usd_per_million < cost.cheapest.usd_per_million for o in cost.offers)
@@ -171,7 +171,7 @@ def test_a_large_company_needs_metas_licence() -> None:
         assert group[SCOUT] > 0
 
 
-def test_in_the_european_union_images_are_not_granted() -> None:
+def test_multimodal_rights_in_the_european_union() -> None:
     here, there = compared(use="multimodal"), compared(use="multimodal", eu=True)
     assert not any("European" in s.text for s in here.choose_left)
     assert any("European" in s.text and "llama4-community" in s.rows for s in there.choose_left)
@@ -181,7 +181,7 @@ def test_in_the_european_union_images_are_not_granted() -> None:
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_use_gives_one_verdict_and_says_what_decided(use: str) -> None:
+def test_a_use_gives_one_verdict_with_its_reasons(use: str) -> None:
     plan = planned(use=use)
     assert [v.use.id for v in plan.verdicts] == [use]
     best = plan.verdicts[0].best
@@ -209,7 +209,7 @@ def test_every_cited_row_exists() -> None:
 # --- the machine -----------------------------------------------------------------------------------------------
 
 
-def test_the_machine_changes_the_ranking_with_cause() -> None:
+def test_the_machine_changes_the_ranking_with_a_reason() -> None:
     code_large = planned(CATALOGUE, "8xh100", QWEN, "qwen3.5-35b-a3b", use="code").verdicts[0]
     code_small = planned(CATALOGUE, "rtx-5090+64g", QWEN, "qwen3.5-35b-a3b", use="code").verdicts[0]
     assert order(code_large)[0] == QWEN
@@ -232,7 +232,7 @@ def test_nothing_runs_on_a_tiny_machine() -> None:
     assert "none of them runs" in verdict.line
 
 
-def test_where_neither_suits_a_third_is_named() -> None:
+def test_a_third_model_is_named_if_neither_suits() -> None:
     small = compared(hardware="cpu:8c-2ch-ddr5+32g", use="code", min_speed=4.0)
     assert small.instead is not None
     assert small.instead.assessment.suits
@@ -240,7 +240,7 @@ def test_where_neither_suits_a_third_is_named() -> None:
     assert compared(hardware="8xh100", use="code").instead is None
 
 
-def test_who_leads_by_figures_is_said_where_the_machine_decides() -> None:
+def test_the_better_model_is_named_if_the_machine_decides() -> None:
     c = compared(hardware="cpu:32c-8ch-ddr5+96g", use="code")
     said = [s for s in c.choose_right if s.text.startswith("Code: only because")]
     assert len(said) == 1
@@ -251,7 +251,7 @@ def test_who_leads_by_figures_is_said_where_the_machine_decides() -> None:
 # --- the article -----------------------------------------------------------------------------------------------
 
 
-def test_where_the_article_and_the_arithmetic_disagree() -> None:
+def test_claims_of_the_article() -> None:
     found = {k.claim.id: k for k in check_claims(CATALOGUE)}
     assert found["scout-48gb"].outcome == "differs"
     assert "60.8 GB" in found["scout-48gb"].text
@@ -289,8 +289,8 @@ def test_a_mac_costs_its_price_over_the_years_and_power() -> None:
     st.integers(0, 600),
     st.sampled_from([u for u in USES if CATALOGUE.uses[u].measure == "quality"]),
 )
-def test_more_memory_never_holds_a_model_back(machine: str, gigabytes: int, more: int, use: str) -> None:
-    """Its group never rises, and who rises in the ranking has a better one, or passes somebody who has not moved."""
+def test_more_memory_never_lowers_a_model(machine: str, gigabytes: int, more: int, use: str) -> None:
+    """Its group never gets worse, and a model rises only by a better group or past a model that has not changed."""
     before, after = (
         planned(CATALOGUE, machine.format(size), use=use).verdicts[0].ranking for size in (gigabytes, gigabytes + more)
     )
@@ -303,7 +303,7 @@ def test_more_memory_never_holds_a_model_back(machine: str, gigabytes: int, more
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2 * 10**9), st.booleans(), st.sampled_from(USES))
-def test_who_asks_changes_only_what_the_licence_says(mau: int, eu: bool, use: str) -> None:
+def test_the_user_changes_only_licence_findings(mau: int, eu: bool, use: str) -> None:
     before, after = planned(use=use).verdicts[0], planned(use=use, company_mau=mau, eu=eu).verdicts[0]
     limit = CATALOGUE.licences["llama4-community"].limit_mau
     concerned = mau > limit or (eu and use == "multimodal")

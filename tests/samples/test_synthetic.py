@@ -135,7 +135,9 @@ def test_configs_of_the_benchmarks(name: str) -> None:
     assert 1e9 < synthetic_bytes(config, "Q4_K_M") < synthetic_bytes(config, "Q8_0") < 5e9
 
 
-@pytest.mark.parametrize(("text", "why"), [(None, "cannot be read"), ("{", "is no JSON "), ("[]", "no JSON object")])
+@pytest.mark.parametrize(
+    ("text", "why"), [(None, "cannot be read"), ("{", "is not valid JSON "), ("[]", "not a JSON object")]
+)
 def test_bad_configs(text: str | None, why: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     if text is not None:

@@ -1,4 +1,4 @@
-"""A scripted model behind the application, asked without a network; and a service that fails in the middle."""
+"""The application with a scripted model, without a network; and a service that fails in the middle of an answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMPLETIONS = {"One, two": ", three. 👋", "A, b": ", c."}
 
 @contextmanager
 def answering(family: Family = "qwen3_5", **service: Any) -> Iterator[TestClient]:
-    """A client of the application; its model is called scripted."""
+    """A client of the application; its model is named "scripted"."""
     model = scripted_model(REPLIES, family=family, completions=COMPLETIONS, context=2048)
     app = create_app(Service(model, **service))
     with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
@@ -39,7 +39,7 @@ def answering(family: Family = "qwen3_5", **service: Any) -> Iterator[TestClient
 
 
 class BrokenStream:
-    """Begins to answer, then fails."""
+    """Starts an answer, then fails."""
 
     def __init__(self, error: Exception) -> None:
         self._items: list[StreamItem] = [Started(3, 0), Delta(0, (Content("so far"),), ())]
@@ -60,7 +60,7 @@ class BrokenStream:
 
 @contextmanager
 def breaking(client: TestClient, error: Exception | None = None) -> Iterator[list[BrokenStream]]:
-    """Inside, every answer breaks off in the middle; the streams that were opened."""
+    """Make every answer fail in the middle; yields the opened streams."""
     service = client.app.state.service  # type: ignore[attr-defined]
     streams: list[BrokenStream] = []
 
@@ -76,7 +76,7 @@ def breaking(client: TestClient, error: Exception | None = None) -> Iterator[lis
 
 
 def idle(client: TestClient) -> bool:
-    """Whether nothing is left of the requests so far."""
+    """Whether no request is left."""
     service = client.app.state.service  # type: ignore[attr-defined]
     return not service.busy
 

@@ -1,4 +1,4 @@
-"""The system's Chromium, driven by playwright, and the page in it; a reason to skip where either is missing."""
+"""The page in the system's Chromium, driven by playwright; skips tests if either is missing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-#: an answer that is complete
+#: a complete answer
 OVER = "article.answer:not(.live)"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """A headless Chromium; skips the test where there is none."""
+    """A headless Chromium; skips the test if there is none."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium (Debian: apt-get install chromium)")
     driver = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
@@ -33,7 +33,7 @@ def browser() -> Iterator[Any]:
 
 
 class Watched:
-    """A page with what it complained about and whom it asked."""
+    """A page with its console errors and requests."""
 
     def __init__(self, context: Any, address: str) -> None:
         self.page = context.new_page()
@@ -54,18 +54,18 @@ class Watched:
             self.elsewhere.append(request.url)
 
     def check(self, expected: tuple[str, ...] = ()) -> None:
-        """Nothing was asked of another host; no complaint but those that begin as expected."""
+        """Check that there were no requests to other hosts and no unexpected console errors."""
         assert self.elsewhere == []
         assert [text for text in self.complaints if not text.startswith(expected or ("\0",))] == []
 
 
 class Open:
-    """The page, open, with the few things that one does on it."""
+    """The open page, with helpers for the usual actions."""
 
     def __init__(self, watched: Watched) -> None:
         self.watched = watched
         self.page = watched.page
-        #: beginnings of what the console may say
+        #: prefixes of allowed console messages
         self.expected: tuple[str, ...] = ()
 
     def go(self, wait: str = ".starter") -> None:
@@ -90,7 +90,7 @@ class Open:
 
 @contextmanager
 def opened(chromium: Any, address: str) -> Iterator[Open]:
-    """A browser that was never there before. Behind the block nothing may have been complained about."""
+    """A new browser context. Fails after the block if the console has errors."""
     context = chromium.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light")
     page = Open(Watched(context, f"{address}/"))
     yield page

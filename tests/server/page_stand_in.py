@@ -1,4 +1,4 @@
-"""A server of the page and of the little protocol that it speaks, with answers that a test writes."""
+"""A stand-in server for the page and its protocol, with answers from the test."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def end(reason: str = "stop", prompt: int = 40, cached: int = 30, tokens: int = 
 
 @dataclass
 class StandIn:
-    """Answers requests with `answers` in turn, the last one for ever; keeps what was asked and who went away."""
+    """Answers requests with `answers` in turn, then repeats the last; records requests and disconnects."""
 
     answers: list[list[Piece] | Callable[[], Response]] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=lambda: [MODEL])

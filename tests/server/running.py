@@ -1,4 +1,4 @@
-"""An application under a real uvicorn on a free port of the loopback, for tests of programs that speak HTTP."""
+"""Runs an application with a real uvicorn on a free loopback port, for tests of HTTP clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shoestring.runtime.model import Model
 
 
 def slowed(model: Model, seconds: float) -> Model:
-    """The model with steps that take a while, so that answers can be met while they run."""
+    """The model with slow steps, so that tests can act during answers."""
     runner: Any = model.engine.runner
     forward = runner.forward
 
@@ -28,7 +28,7 @@ def slowed(model: Model, seconds: float) -> Model:
 
 @contextmanager
 def running(app: Any) -> Iterator[str]:
-    """The address that the application answers at; it is shut down behind the block."""
+    """Yield the address of the running application; shut it down after the block."""
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=5)
     )

@@ -1,6 +1,6 @@
-"""A whole server process on a scripted model: `python serve_scripted.py SECONDS`. Prints its address, then serves.
+"""A server process with a scripted model: `python serve_scripted.py SECONDS`. Prints its address, then serves.
 
-SECONDS: what it is given to end. Every step takes a while, so that answers can be met while they run.
+SECONDS: its shutdown timeout. Steps are slow, so that tests can act during answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""bench/mixed_load.py's load, a short one here; `make deep` plays it whole."""
+"""A short run of bench/mixed_load.py; `make deep` runs all of it."""
 
 from __future__ import annotations
 

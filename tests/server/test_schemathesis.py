@@ -1,6 +1,6 @@
-"""Requests drawn from our own OpenAPI description, most of them slightly wrong: none may make the server fail.
+"""Requests generated from our OpenAPI description, most of them slightly wrong: none may make the server fail.
 
-schemathesis is of the group "clients" (`make clients`). The model is scripted, the draws are the same in every run.
+schemathesis is in the group "clients" (`make clients`). The model is scripted; every run generates the same requests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One meaning of thinking, whatever the spelling; contradictions are refused."""
+"""All spellings of thinking settings have one meaning; contradictions are refused."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def test_a_switch_means_the_same_in_every_place(on: bool) -> None:
     assert {thinking_wish(**spelling).on for spelling in spellings} == {on}
 
 
-def test_nothing_said_is_left_to_the_template() -> None:
+def test_the_default_is_the_templates() -> None:
     assert thinking_wish() == ThinkingWish(None, None, {})
     arguments = {"tone": "dry", "nested": {"thinking": 1}}
     assert thinking_wish(template_arguments=arguments) == ThinkingWish(None, None, arguments)
 
 
-def test_a_switch_wins_over_an_effort_and_a_budget_over_the_efforts() -> None:
+def test_a_switch_overrides_an_effort_and_a_budget_the_efforts() -> None:
     assert thinking_wish(switch=False, effort="high") == ThinkingWish(False, None, {})
     assert thinking_wish(switch=True, effort="none") == ThinkingWish(True, None, {})
     assert thinking_wish(effort="low", budget=7) == ThinkingWish(True, 7, {})
@@ -55,7 +55,7 @@ def _of(effort: str) -> ThinkingWish:
     return thinking_wish(effort=effort)
 
 
-def test_what_the_client_sent_is_left_as_it_was() -> None:
+def test_the_clients_arguments_are_not_changed() -> None:
     arguments = {"enable_thinking": True, "tone": "dry"}
     thinking_wish(template_arguments=arguments)
     assert arguments == {"enable_thinking": True, "tone": "dry"}
@@ -76,6 +76,6 @@ def test_what_the_client_sent_is_left_as_it_was() -> None:
         ({"switch": True, "budget": 0}, "budget of 0"),
     ],
 )
-def test_what_has_no_meaning_is_refused(fields: dict[str, Any], says: str) -> None:
+def test_invalid_settings_are_refused(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError, match=says):
         thinking_wish(**fields)

@@ -26,7 +26,7 @@ def complete(client: TestClient, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("echo", [False, True])
 @pytest.mark.parametrize("n", [1, 2])
-def test_streamed_completions_are_the_whole_ones(client: TestClient, echo: bool, n: int) -> None:
+def test_streamed_and_whole_completions_are_equal(client: TestClient, echo: bool, n: int) -> None:
     prompts = ["One, two", "A, b", "x"] * 4
     fields: dict[str, Any] = {"prompt": prompts, "echo": echo, "n": n, "max_tokens": 30}
     whole = complete(client, **fields).json()
@@ -50,7 +50,7 @@ def test_streamed_completions_are_the_whole_ones(client: TestClient, echo: bool,
     assert idle(client)
 
 
-def test_logprobs_tell_tokens_and_their_places(client: TestClient) -> None:
+def test_logprobs_have_tokens_and_offsets(client: TestClient) -> None:
     choice = complete(client, prompt="One, two", max_tokens=30, logprobs=1).json()["choices"][0]
     logprobs = choice["logprobs"]
     assert len({len(values) for values in logprobs.values()}) == 1
@@ -84,7 +84,7 @@ def test_completions_refuse_by_name(client: TestClient, fields: dict[str, Any], 
     assert idle(client)
 
 
-def test_a_completion_that_breaks_off(client: TestClient) -> None:
+def test_a_failing_completion(client: TestClient) -> None:
     with breaking(client) as streams:
         lines = data(complete(client, prompt=["a", "b"], stream=True).text)
         assert complete(client, prompt=["a", "b"]).status_code == 500
@@ -104,7 +104,7 @@ TOOL = {"type": "function", "function": {"name": "look", "parameters": PARAMETER
 
 
 @pytest.mark.parametrize("fields", [{}, {"think": False}, {"text": "weather", "tools": [TOOL]}], ids=str)
-def test_ollamas_lines_are_the_whole_answer(client: TestClient, fields: dict[str, Any]) -> None:
+def test_ollamas_lines_add_up_to_the_whole_answer(client: TestClient, fields: dict[str, Any]) -> None:
     whole = chat(client, **fields, stream=False).json()
     lines = [json.loads(line) for line in chat(client, **fields).text.splitlines()]
     assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
@@ -153,7 +153,7 @@ def test_ollama_refuses_by_name(client: TestClient, fields: dict[str, Any], says
 
 
 @pytest.mark.parametrize("text", ["", "plain", "<think>", "é👋", "<|im_end|>"])
-def test_tokens_of_a_text_give_it_back(client: TestClient, text: str) -> None:
+def test_tokenizing_is_reversible(client: TestClient, text: str) -> None:
     for field in ("prompt", "content"):
         for special in (False, True):
             body = {field: text, "parse_special": special}
@@ -162,7 +162,7 @@ def test_tokens_of_a_text_give_it_back(client: TestClient, text: str) -> None:
             assert (max([0, *tokens]) >= 256) == (special and text.startswith("<"))
 
 
-def test_a_rendered_conversation_is_what_is_counted(client: TestClient) -> None:
+def test_a_rendered_conversation_matches_the_count(client: TestClient) -> None:
     messages = [{"role": "user", "content": "<think>"}]
     rendered = client.post("/apply-template", json={"messages": messages}).json()
     tokens = client.post("/tokenize", json={"messages": messages}).json()
@@ -174,5 +174,5 @@ def test_a_rendered_conversation_is_what_is_counted(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"prompt": "a", "content": "b"}, {"messages": []}, {"messages": [{}]}])
-def test_what_cannot_be_tokenized_is_refused(client: TestClient, body: dict[str, Any]) -> None:
+def test_invalid_tokenize_requests_are_refused(client: TestClient, body: dict[str, Any]) -> None:
     assert client.post("/tokenize", json=body).status_code == 400

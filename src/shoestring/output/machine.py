@@ -1,13 +1,13 @@
-"""OutputMachine: one answer, from sampled tokens to events, and what its next token may be.
+"""OutputMachine: turn the sampled tokens of one answer into events, and restrict its next token.
 
-All of a machine's methods are called on the engine's thread: `penalties_apply`, `allowed` and `accept` by the engine
-as it samples, `push` by whoever takes the deliveries, between two steps. Events are plain values and may go anywhere.
+All methods run on the engine's thread: the engine calls `penalties_apply`, `allowed` and `accept` while it samples, and
+the consumer of deliveries calls `push` between two steps. Events are plain values that any thread may use.
 
-A token is parsed once, by whichever of `accept` and `push` sees it first: so `allowed` knows what has just been
-said, and a machine works without an engine that asks it (then nothing is constrained).
+A token is parsed once, by the first of `accept` and `push` that sees it. So `allowed` knows the latest token, and a
+machine also works without an engine as its caller (then nothing is constrained).
 
-Everything that a machine says depends on its form and on the answer's own tokens alone. So forced tokens keep the
-law: the answer is the same whatever else is in the batch, and however it was computed.
+A machine's results depend only on its form and on the answer's own tokens. So forced tokens keep the law: the answer is
+the same, whatever else is in the batch and however it was computed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from shoestring.output.parser import Parser
 if TYPE_CHECKING:
     from shoestring.output.masks import Mask, Matcher
 
-#: What leads a model out of thinking whose budget is spent.
+#: The text that closes thinking when its budget is spent.
 CLOSING = "\n\nThe time for thinking is over. I answer now, with what I have.\n"
-#: A character has at most four bytes: after so many tokens it is whole.
+#: A character has at most four bytes, so it is complete after as many tokens.
 _MOST_BYTES = 4
 
 
@@ -37,7 +37,7 @@ def _call_id() -> str:
 
 
 class OutputMachine:
-    """One answer. finish_reason, stop_sequence: set by the push that ended it."""
+    """One answer. The push that ends it sets finish_reason and stop_sequence."""
 
     def __init__(self, form: Form, *, inside_thinking: bool = False, new_id: Callable[[], str] = _call_id) -> None:
         self._form = form
@@ -51,39 +51,39 @@ class OutputMachine:
             most_calls=form.most_calls,
             new_id=new_id,
         )
-        #: events of tokens that `accept` has parsed and `push` has not handed out
+        #: events of tokens that `accept` has parsed and `push` has not returned yet
         self._ready: deque[tuple[Event, ...]] = deque()
-        #: tokens that were forced and are not parsed yet
+        #: forced tokens that are not parsed yet
         self._forced: deque[int] = deque()
-        #: the grammar of the whole answer, until it begins; the one that holds now
+        #: the grammar of the answer, until it starts; the current grammar
         self._waiting = form.answer
         self._matcher: Matcher | None = None
         self._thought = 0
-        self._led_out = False
+        self._closed_thinking = False
         self.finish_reason: FinishReason | None = None
         self.stop_sequence: str | None = None
-        #: tokens of thinking so far, marks and the closing sentence included
+        #: thinking tokens so far, including marks and the closing sentence
         self.thinking_tokens = 0
         #: the answer ended before its thinking did
         self.ended_inside_thinking = False
 
     @property
     def thinking(self) -> bool:
-        """The next token is part of thinking, as far as can be known."""
+        """Whether the next token is part of thinking, as far as known."""
         return self._parser.thinking
 
-    # ---- the guide: what the engine asks
+    # ---- the guide: called by the engine
 
     @property
     def penalties_apply(self) -> bool:
-        """Not inside a call's arguments: an edit must be able to repeat a file's text exactly."""
+        """False inside a call's arguments: an edit must be able to repeat a file's text exactly."""
         self._catch_up()
         return not self._parser.calls.writing
 
     def allowed(self) -> Mask | None:
         """The tokens that may be sampled next, as a bit mask, valid until the next call; None: all.
 
-        A grammar of the answer begins behind its thinking. Raises RequestError when it outgrows its bounds.
+        The grammar of the answer starts after its thinking. Raises RequestError if it exceeds its limits.
         """
         self._catch_up()
         form, calls = self._form, self._parser.calls
@@ -99,15 +99,15 @@ class OutputMachine:
         return form.banned
 
     def accept(self, token: int) -> Sequence[int]:
-        """A token was sampled. Returns tokens that follow it unsampled.
+        """Accept a sampled token. Returns forced tokens, which follow it without sampling.
 
-        They are what leads out of a thinking whose budget is spent; the line break behind thinking, where a grammar
-        begins; and what the grammar leaves no choice of (see Matcher.forced: sampling would give the same).
+        These close thinking when its budget is spent; or are the line break after thinking, if a grammar starts there;
+        or are the only tokens that the grammar allows (see Matcher.forced: sampling would give the same).
         """
         self._catch_up()
         was_thinking = self._parser.thinking
         self._ready.append(self._advance(token))
-        forced: Sequence[int] = self._lead_out()
+        forced: Sequence[int] = self._close_thinking()
         if not forced and was_thinking and not self._parser.thinking and self._waiting is not None:
             forced = self._form.tokenizer.encode(self._form.syntax.after_thinking)
         if not forced and self._matcher is not None and self._form.force and not self._matcher.over:
@@ -116,7 +116,7 @@ class OutputMachine:
         return forced
 
     def _catch_up(self) -> None:
-        """Forced tokens are parsed when the next one is sampled: until then the answer may end within them."""
+        """Parse forced tokens when the next one is sampled: until then the answer may end within them."""
         while self._forced:
             self._ready.append(self._advance(self._forced.popleft()))
 
@@ -126,7 +126,7 @@ class OutputMachine:
         return mask_of(self._form.tokenizer, ids)
 
     def _advance(self, token: int) -> tuple[Event, ...]:
-        """Parse a token and follow it in the grammar that holds; a strict tool's begins and ends with its call."""
+        """Parse a token and advance the current grammar; a strict tool's grammar starts and ends with its call."""
         calls = self._parser.calls
         begun = calls.begun
         if self._matcher is not None and not self._matcher.over and token not in self._form.hidden_ids:
@@ -139,17 +139,17 @@ class OutputMachine:
                 name, kind, rest = calls.announced
                 matcher = self._form.strict.get((name, kind))
                 copy = matcher.copy() if matcher is not None else None
-                # A call that begins in another way than its grammar is left alone.
+                # A call that starts differently from its grammar is not constrained.
                 self._matcher = copy if copy is not None and copy.consume_text(rest) else None
         return events
 
-    def _lead_out(self) -> list[int]:
+    def _close_thinking(self) -> list[int]:
         budget, syntax = self._form.thinking_budget, self._form.syntax
-        if budget is None or self._led_out or not self._parser.thinking or self._thought < budget:
+        if budget is None or self._closed_thinking or not self._parser.thinking or self._thought < budget:
             return []
         if self._thought < budget + _MOST_BYTES and self._decoder.waits:
             return []
-        self._led_out = True
+        self._closed_thinking = True
         tokenizer, id = self._form.tokenizer, syntax.id_of(syntax.end_think)
         end = [id] if id is not None else tokenizer.encode(syntax.end_think)
         return [*tokenizer.encode(CLOSING), *end, *tokenizer.encode(syntax.after_thinking)]
@@ -157,7 +157,7 @@ class OutputMachine:
     # ---- the answer
 
     def push(self, token: Sampled, reason: FinishReason | None) -> tuple[Event, ...]:
-        """What a delivered token adds; with a reason, also all that was held back. Nothing once it is over."""
+        """The events of a delivered token; with a reason, also of held-back text. Nothing after the end."""
         if self.finish_reason is not None:
             return ()
         if self._ready:

@@ -1,1 +1,1 @@
-"""Where test models come from: the two embedded ones, and random models of any config."""
+"""Test models: the two embedded ones, and random models for any config."""

@@ -1,4 +1,4 @@
-"""Any answer of the service becomes Anthropic's events in their order, and the message that they amount to."""
+"""Any answer of the service becomes Anthropic's events in order, and the message that they add up to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCal
 from shoestring.server.anthropic.wire import MessageEvents, assembled, event_text
 from shoestring.server.request import Delta, Finished, Progress, Started, StreamItem, Usage
 
-#: A busy machine draws slowly; that is no failure.
+#: A busy machine generates examples slowly, which is no failure.
 quiet = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 letters = 'ab \n"{é😀'
 pieces = st.lists(st.text(letters, max_size=3), max_size=4)
@@ -20,7 +20,7 @@ pieces = st.lists(st.text(letters, max_size=3), max_size=4)
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[list[StreamItem], list[tuple[str, Any]]]:
-    """Items of one answer, and the blocks that it has: kind, text or arguments."""
+    """Items of an answer, and its expected blocks: kind, text or arguments."""
     events: list[Event] = []
     blocks: list[tuple[str, Any]] = []
     for number in range(draw(st.integers(0, 5))):
@@ -88,7 +88,7 @@ def test_events_come_in_order(answer: tuple[list[StreamItem], list[tuple[str, An
 
 @quiet
 @given(answers())
-def test_the_message_is_what_the_service_said(answer: tuple[list[StreamItem], list[tuple[str, Any]]]) -> None:
+def test_the_message_matches_the_service(answer: tuple[list[StreamItem], list[tuple[str, Any]]]) -> None:
     items, blocks = answer
     message = assembled(events_of(items))
     fields = {"thinking": "thinking", "text": "text", "tool_use": "input"}
@@ -112,7 +112,7 @@ def test_the_message_is_what_the_service_said(answer: tuple[list[StreamItem], li
 
 @quiet
 @given(answers())
-def test_omitted_thinking_keeps_its_place_without_its_text(
+def test_omitted_thinking_keeps_its_block_without_text(
     answer: tuple[list[StreamItem], list[tuple[str, Any]]],
 ) -> None:
     shown, hidden = (assembled(events_of(answer[0], show_thinking=show)).content for show in (True, False))
@@ -122,13 +122,13 @@ def test_omitted_thinking_keeps_its_place_without_its_text(
         assert one == other or one.type == "thinking"
 
 
-def test_a_thinking_block_is_signed_with_nothing_before_it_ends() -> None:
+def test_a_thinking_block_ends_with_an_empty_signature() -> None:
     items: list[StreamItem] = [Started(1, 0), Delta(0, (Thinking("a"), Content("b")), ()), Finished(0, "stop")]
     deltas = [e["delta"]["type"] for e in events_of(items) if e["type"] == "content_block_delta"]
     assert deltas == ["thinking_delta", "signature_delta", "text_delta"]
 
 
-def test_arguments_that_were_cut_off_are_no_error() -> None:
+def test_cut_off_arguments_are_no_error() -> None:
     events = (ToolCall(0, "id", "look"), ToolCallArguments(0, '{"a": "unfini'))
     items: list[StreamItem] = [Started(1, 0), Delta(0, events, ()), Finished(0, "length"), Usage(1, 0, 5, 0)]
     message = assembled(events_of(items))

@@ -1,4 +1,4 @@
-"""/v1/messages over HTTP: what the vendor's client does not show. tests/server/clients asks with that client."""
+"""/v1/messages over HTTP: details that the vendor's client hides (tests/server/clients uses that client)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LOOK = {"name": "look", "input_schema": PARAMETERS}
     [body(), body(thinking={"type": "adaptive"}), body("weather", tools=[LOOK]), body(max_tokens=3)],
     ids=["text", "thinking", "tools", "cut"],
 )
-def test_streamed_and_whole_are_one_message(client: TestClient, fields: dict[str, Any]) -> None:
+def test_streamed_and_whole_messages_are_equal(client: TestClient, fields: dict[str, Any]) -> None:
     whole = client.post(PATH, json={**fields, "temperature": 0}).json()
     streamed = client.post(PATH, json={**fields, "temperature": 0, "stream": True})
     assert streamed.headers["content-type"].startswith("text/event-stream")
@@ -54,7 +54,7 @@ def test_streamed_and_whole_are_one_message(client: TestClient, fields: dict[str
     assert message == whole
 
 
-def test_every_event_has_its_name_and_progress_is_a_ping(client: TestClient) -> None:
+def test_every_event_has_a_name_and_progress_is_a_ping(client: TestClient) -> None:
     found = events(client.post(PATH, json=body(stream=True)).text)
     assert all(name == event["type"] for name, event in found)
     pings = [event for name, event in found if name == "ping"]
@@ -63,7 +63,7 @@ def test_every_event_has_its_name_and_progress_is_a_ping(client: TestClient) -> 
     assert found[0][1]["message"]["usage"]["output_tokens"] == 0
 
 
-def test_the_cache_is_told_apart_and_the_sum_is_what_count_tokens_says(client: TestClient) -> None:
+def test_cached_tokens_are_separate_and_the_sum_matches_count_tokens(client: TestClient) -> None:
     fields = body("A question that is asked twice. " * 20)
     counted = client.post(f"{PATH}/count_tokens", json={key: fields[key] for key in ("model", "messages")}).json()
     first, second = (client.post(PATH, json=fields).json()["usage"] for _ in range(2))
@@ -107,7 +107,7 @@ def test_omitted_thinking(client: TestClient) -> None:
         ),
     ],
 )
-def test_errors_are_of_anthropics_shape(
+def test_errors_have_anthropics_shape(
     client: TestClient, path: str, sent: bytes, status: int, kind: str, says: str
 ) -> None:
     if path != PATH and sent[:1] == b"{" and b"model" in sent:

@@ -1,4 +1,4 @@
-"""Anthropic's conversations become ours with nothing lost and nothing moved; what cannot be shown is refused."""
+"""Converting Anthropic's conversations loses and moves nothing; unsupported blocks are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def translated(**fields: Any) -> ChatRequest:
 
 # --- round trip
 
-#: A busy machine draws slowly; that is no failure.
+#: A busy machine generates examples slowly, which is no failure.
 quiet = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 texts = st.text('abE \t"{é😀', min_size=1, max_size=8)
 names = st.sampled_from(["look", "read", "write"])
@@ -67,7 +67,7 @@ conversations = st.builds(lambda before, last: [*before, last], st.lists(users |
 
 
 def atoms_of_theirs(messages: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    """Everything that a conversation says, piece by piece."""
+    """The content of a conversation, piece by piece."""
     found: list[tuple[Any, ...]] = []
     for message in messages:
         content = message["content"]
@@ -103,13 +103,13 @@ def atoms_of_ours(messages: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]
 
 @quiet
 @given(conversations)
-def test_nothing_is_lost_and_the_order_is_kept(messages: list[dict[str, Any]]) -> None:
+def test_conversion_keeps_content_and_order(messages: list[dict[str, Any]]) -> None:
     assert atoms_of_ours(translated(messages=messages).messages) == atoms_of_theirs(messages)
 
 
 @quiet
 @given(conversations)
-def test_results_know_their_tools_name(messages: list[dict[str, Any]]) -> None:
+def test_results_have_their_tools_name(messages: list[dict[str, Any]]) -> None:
     known = {
         block["id"]: block["name"]
         for message in messages
@@ -135,8 +135,8 @@ def test_system_is_the_first_message() -> None:
         assert translated(system=nothing).messages == (USER,)
 
 
-def test_system_messages_further_on_become_reminders_of_the_user() -> None:
-    """Claude Code sends them behind the user's message; templates take a system message in front only."""
+def test_later_system_messages_become_reminders() -> None:
+    """Claude Code sends them after the user's message; templates allow a system message only at the start."""
     late = {"role": "system", "content": [text_block("Be kind.")]}
     reminder = "<system-reminder>\nBe kind.\n</system-reminder>"
     answer = {"role": "assistant", "content": "yes"}
@@ -210,7 +210,7 @@ def test_options() -> None:
     assert asked.options.constraint == Constraint("json_schema", schema)
 
 
-def test_counting_takes_the_same_conversation() -> None:
+def test_counting_uses_the_same_conversation() -> None:
     fields: dict[str, Any] = {"messages": [USER], "system": "s", "tools": [TOOL], "thinking": {"type": "adaptive"}}
     counted = chat_request(CountTokensBody.model_validate({"model": "m", **fields}))
     asked = translated(**fields)
@@ -274,6 +274,6 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("fields", "says"), REFUSED, ids=[str(fields)[:60] for fields, _ in REFUSED])
-def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], says: str) -> None:
+def test_unsupported_features_are_refused_by_name(fields: dict[str, Any], says: str) -> None:
     with pytest.raises((ApiError, RequestError, ValidationError), match=says):
         translated(**fields)

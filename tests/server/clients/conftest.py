@@ -1,4 +1,4 @@
-"""One scripted model a family behind a real server. Every client here asks the same questions."""
+"""A real server with a scripted model per family. All clients ask the same questions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from running import running
 
 from shoestring.testing import Family, scripted_model
 
-#: LiteLLM and LangChain keep connections and an event loop in caches of their own, which die whenever Python likes:
-#: in a later test, or at the end.
+#: LiteLLM and LangChain cache connections and an event loop, which Python destroys at any time: in a later test, or at
+#: the end.
 CARELESS = ("litellm", "langchain_openai")
 
 
@@ -48,5 +48,5 @@ def url(family: Family) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def model(url: str) -> str:
-    """The served model's id, as /v1/models tells it."""
+    """The served model's id from /v1/models."""
     return str(httpx.get(f"{url}/v1/models").json()["data"][0]["id"])

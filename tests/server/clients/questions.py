@@ -15,7 +15,7 @@ ADA = "Who wrote the first program?"
 RAW = "The quick brown fox"
 RAW_REPLY = " jumps over the lazy dog."
 
-#: What the calls' arguments are, typed by the schema.
+#: The calls' arguments, with the types of the schema.
 OSLO = {"city": "Oslo", "days": 2}
 ROME = {"city": "Rome", "days": 1}
 

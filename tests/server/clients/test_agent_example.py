@@ -1,4 +1,4 @@
-"""examples/agent.py as its users start it, against both families and each syntax of a call."""
+"""examples/agent.py as users start it, with both families and each call format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUESTION = "What is the secret word?"
 
 
 def rule(asked: Asked) -> Reply:
-    """Look into the folder, try a path that leads out of it, read the file, answer with what stands in it."""
+    """List the folder, try a path that leads out of it, read the file, answer with its content."""
     if asked.role == "user":
         return Reply("I look.", thinking="Where could it be?", calls=[("list_folder", {"path": "."})])
     if asked.text == "notes/\nsecret.txt":

@@ -122,7 +122,7 @@ def test_models(client: Any, model: str) -> None:
     assert client.models.retrieve(model).id == model
 
 
-def test_errors_are_its_own(client: Any, ask: Any) -> None:
+def test_errors_are_the_clients_own(client: Any, ask: Any) -> None:
     with pytest.raises(anthropic.NotFoundError) as missing:
         client.messages.create(**{**ask(HELLO), "model": "claude-none"})
     assert missing.value.body["error"]["type"] == "not_found_error"

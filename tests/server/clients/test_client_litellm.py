@@ -55,7 +55,7 @@ def test_tools(ask: Any) -> None:
     assert answer.choices[0].finish_reason == "tool_calls"
 
 
-def test_errors_are_its_own(url: str) -> None:
+def test_errors_are_the_clients_own(url: str) -> None:
     with pytest.raises(litellm.NotFoundError):
         litellm.completion(
             model="openai/none",

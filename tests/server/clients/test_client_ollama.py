@@ -102,7 +102,7 @@ def test_list_and_show(client: Any, model: str, family: Family) -> None:
     assert ("thinking" in shown.capabilities) == (family == "qwen3_5")
 
 
-def test_errors_are_its_own(client: Any) -> None:
+def test_errors_are_the_clients_own(client: Any) -> None:
     with pytest.raises(ollama.ResponseError) as missing:
         client.chat(model="none", messages=user(HELLO))
     assert missing.value.status_code == 404

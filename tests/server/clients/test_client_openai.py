@@ -1,4 +1,4 @@
-"""OpenAI's own client: what its users call, with what it makes of our answers."""
+"""OpenAI's own client: the calls of its users, and its view of our answers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_stream(client: Any, model: str) -> None:
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-def test_stream_helper_puts_the_answer_together(client: Any, model: str) -> None:
+def test_stream_helper_assembles_the_answer(client: Any, model: str) -> None:
     with client.chat.completions.stream(model=model, messages=user(BOTH), tools=[WEATHER_TOOL]) as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_completion()
@@ -86,7 +86,7 @@ def test_stream_helper_puts_the_answer_together(client: Any, model: str) -> None
     assert final.choices[0].finish_reason == "tool_calls"
 
 
-def test_left_stream_harms_nobody(client: Any, model: str) -> None:
+def test_an_abandoned_stream_is_harmless(client: Any, model: str) -> None:
     stream = client.chat.completions.create(model=model, messages=user("long " * 500), stream=True)
     next(iter(stream))
     stream.close()
@@ -123,7 +123,7 @@ def test_tool_loop(client: Any, model: str) -> None:
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
 def test_tool_choice(client: Any, model: str, choice: Any) -> None:
-    """The script calls the tool anyway; what counts is that the constraint lets it and the shape is kept."""
+    """The script calls the tool anyway; the test checks that the constraint allows it and the shape is right."""
     answer = client.chat.completions.create(
         model=model, messages=user(WEATHER), tools=[WEATHER_TOOL], tool_choice=choice
     )
@@ -161,7 +161,7 @@ def test_completions(client: Any, model: str) -> None:
     assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == RAW_REPLY
 
 
-def test_errors_are_its_own(client: Any, model: str) -> None:
+def test_errors_are_the_clients_own(client: Any, model: str) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
         client.chat.completions.create(model="gpt-none", messages=user(HELLO))
     assert missing.value.code == "model_not_found"
@@ -172,7 +172,7 @@ def test_errors_are_its_own(client: Any, model: str) -> None:
         client.chat.completions.create(model=model, messages=user(HELLO), web_search_options={})
 
 
-def test_async_clients_side_by_side(url: str, model: str) -> None:
+def test_parallel_async_clients(url: str, model: str) -> None:
     async def answers() -> list[str]:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
             calls = [client.chat.completions.create(model=model, messages=user(f"number {n}")) for n in range(12)]

@@ -1,4 +1,4 @@
-"""What stands in front of the endpoints: keys, hosts, bodies; and what watches them: health, metrics, log lines."""
+"""Middleware for keys, hosts and bodies; and monitoring: health, metrics, log lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def served(settings: Settings, base: str = "http://127.0.0.1", **log: Any) -> It
         yield client
 
 
-def test_without_a_key_nobody_gets_further_than_the_page() -> None:
+def test_without_a_key_only_the_page_is_served() -> None:
     with served(Settings(api_keys=("one", "zwei é"))) as client:
         for path in ("/v1/models", URL, "/v1/messages", "/api/tags", "/metrics", "/tokenize", "/nothing"):
             assert client.get(path).status_code == 401, path
@@ -51,7 +51,7 @@ def test_without_a_key_nobody_gets_further_than_the_page() -> None:
         assert client.get("/v1/models", headers={b"x-api-key": "zwei é".encode()}).status_code in (200, 401)
 
 
-def test_a_refusal_has_the_shape_of_its_api() -> None:
+def test_a_refusal_has_the_apis_shape() -> None:
     with served(Settings(api_keys=("one",))) as client:
         assert client.get("/v1/models").json()["error"]["type"] == "authentication_error"
         assert client.post("/v1/messages").json()["type"] == "error"
@@ -64,7 +64,7 @@ def test_a_refusal_has_the_shape_of_its_api() -> None:
         assert client.get("/v1/models/none").json()["error"]["code"] == "model_not_found"
 
 
-def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
+def test_keys_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# ours\n  first \n\nsecond\n")
     assert all_keys(Settings(api_keys=("zero",), api_key_file=str(file))) == ("zero", "first", "second")
@@ -89,7 +89,7 @@ def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
         (Settings(no_auth=True, api_keys=("k",)), False),
     ],
 )
-def test_other_machines_come_in_only_where_that_was_said(settings: Settings, allowed: bool) -> None:
+def test_other_machines_need_a_key_or_no_auth(settings: Settings, allowed: bool) -> None:
     if allowed:
         check_exposure(settings, settings.api_keys)
     else:
@@ -97,12 +97,12 @@ def test_other_machines_come_in_only_where_that_was_said(settings: Settings, all
             check_exposure(settings, settings.api_keys)
 
 
-def test_what_counts_as_this_machine() -> None:
+def test_loopback_addresses() -> None:
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]")))
     assert not any(map(is_loopback, ("", "localhost.evil.org", "127.0.0.1.evil.org", "0.0.0.0", "evil")))
 
 
-def test_foreign_names_and_foreign_pages_are_refused_on_this_machine() -> None:
+def test_other_host_names_and_origins_are_refused() -> None:
     with served(Settings(allow_hosts=("box.lan",))) as client:
         for host in ("127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "box.lan", "box.lan:80"):
             assert client.get("/v1/models", headers={"Host": host}).status_code == 200, host
@@ -118,7 +118,7 @@ def test_foreign_names_and_foreign_pages_are_refused_on_this_machine() -> None:
         assert client.get("/v1/models", headers=headers).status_code == 200
 
 
-def test_bodies_of_programs_are_json_whatever_type_they_name_and_those_of_pages_must_say_so() -> None:
+def test_programs_may_send_any_content_type_and_pages_only_json() -> None:
     with served(Settings()) as client:
         content = json.dumps(CHAT).encode()
         for kind in ("application/x-www-form-urlencoded", "text/plain", ""):
@@ -127,7 +127,7 @@ def test_bodies_of_programs_are_json_whatever_type_they_name_and_those_of_pages_
         assert client.post(URL, content=content, headers=page).status_code == 400
 
 
-def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not() -> None:
+def test_a_large_body_is_refused_by_header_or_size() -> None:
     with served(Settings(max_body=5000)) as client:
         large = json.dumps({**CHAT, "user": "x" * 6000}).encode()
         told = client.post(URL, content=large)
@@ -139,7 +139,7 @@ def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not() -> None
         assert client.post(URL, json=CHAT).status_code == 200
 
 
-def test_health_tells_whether_requests_are_taken() -> None:
+def test_health_reports_whether_requests_are_accepted() -> None:
     with served(Settings()) as client:
         assert client.get("/health").json()["status"] == "ok"
         client.app.state.service.refuse_new()  # type: ignore[attr-defined]
@@ -150,7 +150,7 @@ def test_health_tells_whether_requests_are_taken() -> None:
         assert "Retry-After" in refused.headers
 
 
-def test_metrics_count_what_happened() -> None:
+def test_metrics() -> None:
     with served(Settings()) as client:
         for _ in range(2):
             usage = client.post(URL, json=CHAT).json()["usage"]
@@ -176,7 +176,7 @@ def test_metrics_count_what_happened() -> None:
         assert sum(pages) == client.app.state.service.model.engine.capacity.global_pages  # type: ignore[attr-defined]
 
 
-def test_one_line_a_request() -> None:
+def test_one_log_line_per_request() -> None:
     lines: list[str] = []
     with served(Settings(), as_json=False, write=lines.append) as client:
         client.post(URL, json=CHAT)
@@ -208,7 +208,7 @@ def test_the_log_as_json() -> None:
     assert "messages" in bad["failure"]
 
 
-def test_models_are_told_under_each_name_and_found_by_each() -> None:
+def test_models_are_listed_and_found_by_each_name() -> None:
     service = Service(scripted_model(context=2048))
     from shoestring.server.facts import served_model
 

@@ -1,4 +1,4 @@
-"""Settings: flag before environment before file before default; unknown names and wrong values are refused."""
+"""Settings: precedence of flag, environment, file and default; unknown names and invalid values are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ keep_alive = 3
 """
 
 
-def test_a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default(tmp_path: Path) -> None:
+def test_flags_override_environment_override_file_override_defaults(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text(FILE)
     environment = {"SHOESTRING_PORT": "2", "SHOESTRING_QUEUE": "2", "SHOESTRING_ISA": "avx2", "PATH": "/"}
@@ -116,6 +116,6 @@ def test_sizes(text: Any, expected: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "-1", -1, "1.2.3GB", "1 parsec", True, 1.5, None])
-def test_what_is_no_size(text: Any) -> None:
+def test_invalid_sizes(text: Any) -> None:
     with pytest.raises(RequestError, match="12GiB"):
         size(text, "it")

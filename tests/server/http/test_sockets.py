@@ -1,4 +1,4 @@
-"""Real sockets and signals: clients that vanish, bodies that do not come, readers that do not read, an orderly end."""
+"""Real sockets and signals: disconnects, missing bodies, clients that do not read, graceful shutdown."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def request(body: bytes, length: int | None = None) -> bytes:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("phase", ["prompt", "answer"])
-def test_a_client_that_vanishes_frees_its_place(stream: bool, phase: str) -> None:
-    """The script would run for ever: only the cancel ends it."""
+def test_a_disconnected_client_frees_its_slot(stream: bool, phase: str) -> None:
+    """The script would run for ever; only the cancellation ends it."""
     model = scripted_model({"long": Reply("x" * 5000)}, context=16384)
     service = Service(model)
     text = "p" * 12000 if phase == "prompt" else "long"
@@ -73,7 +73,7 @@ def test_a_client_that_vanishes_frees_its_place(stream: bool, phase: str) -> Non
         assert answer.json()["choices"][0]["message"]["content"] == "You said: a"
 
 
-def test_a_body_that_does_not_come_is_given_up() -> None:
+def test_a_missing_body_times_out() -> None:
     settings = Settings(body_timeout=0.2)
     with running(create_app(Service(scripted_model()), settings)) as url, connected(url) as connection:
         connection.sendall(request(b'{"messages": ', 100))
@@ -81,8 +81,8 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("blocked", range(4))
-def test_a_client_that_does_not_read_is_cancelled(blocked: int) -> None:
-    """A write that blocks, whichever it is, closes what the response reads from."""
+def test_a_client_that_does_not_read_is_disconnected(blocked: int) -> None:
+    """Any write that blocks closes the source of the response."""
     closed: list[str] = []
 
     class Source:
@@ -117,7 +117,7 @@ def test_a_client_that_does_not_read_is_cancelled(blocked: int) -> None:
     assert ("chunks" in closed) == (blocked > 0)
 
 
-def test_a_quiet_stream_shows_that_it_lives() -> None:
+def test_a_quiet_stream_sends_keep_alives() -> None:
     limits = Limits(keep_alive_seconds=0.05)
     model = scripted_model(context=4096)
     runner: Any = model.engine.runner
@@ -139,7 +139,7 @@ def test_a_quiet_stream_shows_that_it_lives() -> None:
         assert list(lines)[-2] == "data: [DONE]"
 
 
-def test_an_address_that_is_taken_is_told() -> None:
+def test_a_used_address_is_an_error() -> None:
     with bind("127.0.0.1", 0) as taken, pytest.raises(RequestError, match="--port"):
         bind("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(RequestError, match="--host"):
@@ -191,8 +191,8 @@ def test_the_first_signal_lets_answers_finish_and_refuses_new_ones(number: signa
 
 
 @pytest.mark.parametrize("twice", [False, True])
-def test_what_does_not_finish_in_time_ends_with_an_error(twice: bool) -> None:
-    """So it does at once where the signal comes again."""
+def test_answers_that_do_not_finish_in_time_end_with_an_error(twice: bool) -> None:
+    """A second signal has the same effect at once."""
     with (
         process(20 if twice else 0.3) as (server, url),
         httpx.stream("POST", f"{url}/v1/chat/completions", json=LONG, timeout=30) as response,

@@ -1,4 +1,4 @@
-"""/v1/chat/completions as bytes on the wire: order, shapes, extensions, what is refused by name."""
+"""/v1/chat/completions on the wire: order, shapes, extensions, refusals by name."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def chunks(client: TestClient, **fields: Any) -> list[dict[str, Any]]:
     return [json.loads(event.removeprefix("data: ")) for event in data]
 
 
-def test_a_stream_keeps_the_order_that_clients_depend_on(client: TestClient) -> None:
+def test_a_stream_has_the_order_that_clients_need(client: TestClient) -> None:
     found = chunks(client, stream_options={"include_usage": True})
     assert len({chunk["id"] for chunk in found}) == 1
     *choices, usage = found
@@ -75,7 +75,7 @@ def test_a_stream_adds_up_to_the_whole_answer(client: TestClient) -> None:
     assert whole["reasoning_content"] == whole["reasoning"] == added["reasoning"]
 
 
-def test_a_call_has_its_id_and_name_once(client: TestClient) -> None:
+def test_a_call_sends_id_and_name_once(client: TestClient) -> None:
     calls: dict[int, list[dict[str, Any]]] = {}
     for chunk in chunks(client, text="act", tools=[TOOL]):
         for call in chunk["choices"][0]["delta"].get("tool_calls", ()):
@@ -101,7 +101,7 @@ def test_answers_to_one_prompt_are_numbered(client: TestClient) -> None:
     assert set(text.values()) == {"hällo"}
 
 
-def test_logprobs_are_those_of_the_content(client: TestClient) -> None:
+def test_logprobs_cover_only_content(client: TestClient) -> None:
     found = answer(client, logprobs=True, top_logprobs=1)["choices"][0]["logprobs"]["content"]
     assert bytes(byte for entry in found for byte in entry["bytes"]).decode() == "hällo"
     assert all(entry["top_logprobs"] for entry in found)
@@ -114,7 +114,7 @@ def test_logprobs_are_those_of_the_content(client: TestClient) -> None:
     assert [entry["bytes"] for entry in streamed] == [entry["bytes"] for entry in found]
 
 
-def test_progress_is_a_comment_and_a_chunk_where_asked(client: TestClient) -> None:
+def test_progress_is_a_comment_and_optionally_a_chunk(client: TestClient) -> None:
     long = "p" * 3000
     comments = [event for event in events(client, text=long) if event.startswith(": prefill ")]
     assert len(comments) > 1
@@ -139,13 +139,13 @@ def test_progress_is_a_comment_and_a_chunk_where_asked(client: TestClient) -> No
         {"thinking_budget": 0},
     ],
 )
-def test_thinking_is_switched_off_in_every_spelling(client: TestClient, fields: dict[str, Any]) -> None:
+def test_thinking_can_be_switched_off_in_every_spelling(client: TestClient, fields: dict[str, Any]) -> None:
     message = answer(client, **fields)["choices"][0]["message"]
     assert message["content"] == "hällo"
     assert "reasoning_content" not in message
 
 
-def test_a_budget_of_thinking_leads_out_of_it(client: TestClient) -> None:
+def test_a_thinking_budget_closes_thinking(client: TestClient) -> None:
     short = answer(client, thinking_budget=1)
     assert short["choices"][0]["message"]["content"] == "hällo"
     assert short["choices"][0]["message"]["reasoning_content"] != "hmm"
@@ -179,7 +179,7 @@ def test_a_budget_of_thinking_leads_out_of_it(client: TestClient) -> None:
         },
     ],
 )
-def test_what_clients_really_send_is_taken(client: TestClient, fields: dict[str, Any]) -> None:
+def test_requests_of_real_clients_are_accepted(client: TestClient, fields: dict[str, Any]) -> None:
     assert answer(client, **fields)["choices"][0]["message"]["content"] == "hällo"
 
 
@@ -217,7 +217,7 @@ def test_what_clients_really_send_is_taken(client: TestClient, fields: dict[str,
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_cannot_be_honoured_is_refused_by_its_name(
+def test_unsupported_fields_are_refused_by_name(
     client: TestClient, fields: dict[str, Any], named: str, stream: bool
 ) -> None:
     response = client.post(URL, json=body(**fields, stream=stream))
@@ -231,20 +231,20 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'"a"', b"null", b"\xff", b"[" * 100_000, b'{"messages":[{"role":"user"}],"n":1e400}']
 )
-def test_bodies_that_are_no_request_are_refused(client: TestClient, content: bytes) -> None:
+def test_invalid_bodies_are_refused(client: TestClient, content: bytes) -> None:
     response = client.post(URL, content=content)
     assert response.status_code == 400
     assert response.json()["error"]["message"]
 
 
-def test_half_of_a_surrogate_pair_is_text_like_any_other(client: TestClient) -> None:
+def test_a_lone_surrogate_is_text(client: TestClient) -> None:
     content = b'{"messages": [{"role": "user", "content": "a\\ud800b"}], "user": "\\udc00"}'
     response = client.post(URL, content=content)
     assert response.status_code == 200
     assert "a\ufffdb" in response.json()["choices"][0]["message"]["content"]
 
 
-def test_the_conversation_that_does_not_fit_is_refused_with_the_code_that_clients_know(client: TestClient) -> None:
+def test_a_too_long_conversation_has_the_code_that_clients_know(client: TestClient) -> None:
     error = client.post(URL, json=body("z" * 5000)).json()["error"]
     assert error["code"] == "context_length_exceeded"
     assert "4096" in error["message"]

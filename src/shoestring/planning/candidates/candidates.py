@@ -1,4 +1,4 @@
-"""Candidates of the catalogue: a config with its shapes counted; nothing of it is weights."""
+"""Candidates: catalogue models with their config and tensor shapes, without weights."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.models.sizes import Parameters, parameters
 from shoestring.planning.candidates.shapes import Shape, all_shapes
 
-#: what a short name fetches
+#: the type that a short name downloads
 USUAL_TYPE = "Q4_K_M"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model to plan for. `row` is None for a file that the catalogue does not know."""
+    """A model to plan for. `row` is None for a model outside the catalogue."""
 
     id: str
     name: str
@@ -32,14 +32,14 @@ class Candidate:
     row: Model | None = None
     #: where the weights are, for commands: a Hub name, a file or a folder
     location: str = ""
-    #: bytes by part as the file stores them; empty unless a file was looked at
+    #: bytes by part as stored in the file; empty without a file
     stored: tuple[tuple[str, int], ...] = ()
     #: the same as our engine loads it
     loaded: tuple[tuple[str, int], ...] = ()
 
     @property
     def total(self) -> int:
-        """Parameters with vision and multi-token prediction."""
+        """Parameters, including vision and multi-token prediction."""
         return sum(shape.parameters for shape in self.shapes)
 
     @property
@@ -48,16 +48,16 @@ class Candidate:
 
 
 def resolve_row(name: str, catalogue: Catalogue) -> Model | None:
-    """The catalogue's row for an id or alias, case aside; None when it names none."""
-    wanted = name.casefold()
+    """The catalogue's row for an id or alias, ignoring case; None if there is none."""
+    folded = name.casefold()
     for row in catalogue.models.values():
-        if wanted in (row.id.casefold(), row.name.casefold(), *(alias.casefold() for alias in row.aliases)):
+        if folded in (row.id.casefold(), row.name.casefold(), *(alias.casefold() for alias in row.aliases)):
             return row
     return None
 
 
 def hub_names(name: str) -> tuple[str, ...]:
-    """Repositories that may hold the model of a short name, the one to fetch first; () for any other name."""
+    """Repositories that may have the model of a short name, the default first; () for any other name."""
     row = None if "/" in name else resolve_row(name, builtin_catalogue())
     if row is None:
         return ()
@@ -72,7 +72,7 @@ def from_row(row: Model) -> Candidate:
 
 @cache
 def read_config(name: str) -> dict[str, Any]:
-    """An official config.json that the package carries."""
+    """Read an official config.json of the package."""
     data: dict[str, Any] = json.loads((FOLDER / "configs" / name).read_text(encoding="utf-8"))
     return data
 
@@ -84,6 +84,6 @@ def _shapes(name: str) -> tuple[Shape, ...]:
 
 
 def config_of(metadata: dict[str, Any], where: str) -> Config:
-    """Parsed by the door that loads checkpoints. Quantization says nothing about shapes, so it is left aside."""
+    """Parse a config as loading a checkpoint does, without its quantization, which does not change shapes."""
     plain = {key: value for key, value in metadata.items() if key != "quantization_config"}
     return parse_config(Checkpoint(Path(where), "safetensors", {}, plain, ()))

@@ -1,4 +1,4 @@
-"""From what a user names to a Candidate: catalogue names, local files and folders, Hub names."""
+"""Resolve a user's MODEL to a Candidate: a catalogue name, a local file or folder, or a Hub name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from shoestring.planning.candidates.candidates import Candidate, from_row, resol
 
 
 def resolve(name: str, catalogue: Catalogue) -> Candidate:
-    """What a user's MODEL stands for.
+    """The candidate for a user's MODEL.
 
-    Raises RequestError, with names that are near, when it is nothing that we know or can reach.
+    Raises RequestError, which suggests similar names, if it is unknown or unreachable.
     """
     row = resolve_row(name, catalogue)
     if row is not None:

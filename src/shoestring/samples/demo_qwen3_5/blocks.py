@@ -1,4 +1,4 @@
-"""Numbers to Q8_0 and Q5_0 blocks and back, in elementwise numpy: the same bytes on every machine."""
+"""Convert numbers to Q8_0 and Q5_0 blocks and back, in elementwise numpy: the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 32
 
 
 def to_q8_0(values: Float32) -> Bytes:
-    """Blocks of 32 of a row: the largest magnitude is 127 steps."""
+    """Quantize rows in blocks of 32: the largest magnitude becomes 127 steps."""
     blocks = values.reshape(-1, _BLOCK)
     scale = (np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)).astype(np.float16)
     codes = np.rint(_divided(blocks, scale)).clip(-127, 127).astype(np.int8)
@@ -20,7 +20,7 @@ def to_q8_0(values: Float32) -> Bytes:
 
 
 def to_q5_0(values: Float32) -> Bytes:
-    """Blocks of 32 of a row: the widest number is −16 steps. tools/train_demo/rounding.py rounds likewise."""
+    """Quantize rows in blocks of 32: the largest magnitude becomes −16 steps, as in tools/train_demo/rounding.py."""
     blocks = values.reshape(-1, _BLOCK)
     largest, smallest = blocks.max(axis=1, keepdims=True), blocks.min(axis=1, keepdims=True)
     scale = (np.where(largest > -smallest, largest, smallest) / np.float32(-16)).astype(np.float16)
@@ -31,13 +31,13 @@ def to_q5_0(values: Float32) -> Bytes:
 
 
 def _divided(blocks: Float32, scale: npt.NDArray[np.float16]) -> Float32:
-    """A block of zeros has scale 0 and stays zeros."""
+    """Divide by the scale; a block of zeros has scale 0 and stays zero."""
     wide = scale.astype(np.float32)
     return np.asarray(np.divide(blocks, wide, out=np.zeros_like(blocks), where=wide != 0))
 
 
 def doubled_q4_1(blocks: Bytes) -> Bytes:
-    """Q4_1 blocks [..., 20] of twice the numbers: exact, both halves are powers of two apart."""
+    """Q4_1 blocks [..., 20] of twice the numbers: exact, since scale and minimum double."""
     out = blocks.copy()
     head = np.ascontiguousarray(out[..., :4]).view(np.float16) * np.float16(2)
     out[..., :4] = head.view(np.uint8)

@@ -1,4 +1,4 @@
-"""Random models of true shapes from a config alone, as GGUF that llama.cpp loads too.
+"""Write random models with the shapes of a config, as GGUF files that llama.cpp also loads.
 
 For benchmarks without a download, and for tests against peers. Deterministic: config, types and seed decide
 every byte. The weights mean nothing; their scales keep activations near 1 and logits' deviation near 3.
@@ -25,9 +25,9 @@ __all__ = ["read_config", "synthetic_bytes", "with_layers", "write_synthetic"]
 
 
 def read_config(path: Path) -> Config:
-    """The config of a Hugging Face config.json (or a folder with one) of either family; no weights are needed.
+    """Read a Hugging Face config.json (or a folder with one) of either family, without weights.
 
-    Raises CheckpointError when it cannot be read or is of another family.
+    Raises CheckpointError if it is unreadable or of another family.
     """
     file = path / "config.json" if path.is_dir() else path
     try:
@@ -35,13 +35,13 @@ def read_config(path: Path) -> Config:
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read ({error.strerror}): give a config.json") from error
     except ValueError as error:
-        raise CheckpointError(f"{file} is no JSON ({error}): give a config.json") from error
+        raise CheckpointError(f"{file} is not valid JSON ({error}): give a config.json") from error
     if not isinstance(fields, dict):
-        raise CheckpointError(f"{file} is no JSON object: give a config.json")
+        raise CheckpointError(f"{file} is not a JSON object: give a config.json")
     checkpoint = Checkpoint(path=file.parent, format="safetensors", tensors={}, metadata=fields, files=(file,))
     try:
         return parse_config(checkpoint)
-    except CheckpointError as error:  # the parser takes the file for a folder's config.json
+    except CheckpointError as error:  # the parser expects a config.json in a folder
         raise CheckpointError(str(error).replace(str(file.parent / "config.json"), str(file))) from error
 
 
@@ -54,7 +54,7 @@ def write_synthetic(
     gains: Mapping[str, float] | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write a random model of `config`'s shapes to `path` (GGUF, atomically).
+    """Write a random model with `config`'s shapes to `path` (GGUF, atomically).
 
     mix: a type (F32 … Q6_K) or a mixture (Q4_K_M, Q5_K_M), assigned to tensors as llama-quantize does.
     gains: factors on the deviation of matrices by the last part of their name (`{"ffn_down_exps": 0.5}`).
@@ -67,7 +67,7 @@ def write_synthetic(
 
 
 def synthetic_bytes(config: Config, mix: str) -> int:
-    """Bytes of all tensors that `write_synthetic` would write."""
+    """Bytes of all tensors that `write_synthetic` writes."""
     return sum(OutgoingTensor(slot.name, kind, slot.shape, tuple).nbytes for slot, kind in _typed_slots(config, mix))
 
 

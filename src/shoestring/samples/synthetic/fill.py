@@ -1,4 +1,4 @@
-"""Random bytes that are valid weights of each type: blocks with sane scales, tiled to any size.
+"""Generate random bytes that are valid weights of each type: blocks with sane scales, tiled to any size.
 
 Owns the block layouts seen from the writing side (ggml's `ggml-common.h`). Counter-based generator and IEEE
 arithmetic only: the same bytes on every machine.
@@ -18,7 +18,7 @@ from shoestring.samples.synthetic.layout import Slot
 Bytes = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 
-#: [blocks, block_bytes]; a matrix is a run of it from some block on, around the end as often as needed.
+#: [blocks, block_bytes]; a matrix is a run of blocks from some start, wrapping around as often as needed.
 Pool = Bytes
 
 #: Blocks in a pool by block size: about 8 M elements, and prime, so that rows of a longer matrix still differ.
@@ -28,7 +28,7 @@ _DEVIATION_4, _DEVIATION_5, _DEVIATION_6, _DEVIATION_8, _RMS_SUBSCALE = 4.61, 9.
 
 
 def vector(slot: Slot, seed: int) -> Float32:
-    """The numbers of everything that is not a weight matrix, [*shape] float32."""
+    """The numbers of a tensor that is not a weight matrix, [*shape] float32."""
     if slot.fill == "values":
         return np.asarray(slot.values, dtype=np.float32)
     low, high = {"norm": (0.75, 1.25), "decay": (-4.0, -0.25), "dt_bias": (-4.0, 0.0), "convolution": (-0.8, 0.8)}[
@@ -38,7 +38,7 @@ def vector(slot: Slot, seed: int) -> Float32:
 
 
 def tiled(pool: Pool, slot: Slot, kind: str, seed: int) -> Iterator[Bytes]:
-    """The blocks of a matrix: the pool from a place given by name and seed."""
+    """The blocks of a matrix: a run of the pool from a start chosen by name and seed."""
     elements = int(np.prod(slot.shape, dtype=np.int64))
     left = elements // TENSOR_TYPES[kind].block_size
     place = int(_bits(slot.name, seed).random_raw()) % len(pool)
@@ -50,7 +50,7 @@ def tiled(pool: Pool, slot: Slot, kind: str, seed: int) -> Iterator[Bytes]:
 
 
 def pool(kind: str, deviation: float, seed: int) -> Pool:
-    """Random blocks of a type whose elements have about this standard deviation and mean 0."""
+    """Random blocks of a type; the elements have mean 0 and about this standard deviation."""
     size = TENSOR_TYPES[kind]
     count = _POOL_BLOCKS[size.block_size]
     bits = _bits(kind, seed)
@@ -58,14 +58,14 @@ def pool(kind: str, deviation: float, seed: int) -> Pool:
         values = (2 * 3**0.5 * deviation) * (_unit(bits, (count,)) - np.float32(0.5))
         return _float_bytes(kind, values.astype(np.float32)).reshape(count, size.block_bytes)
     blocks = _raw(bits, count * size.block_bytes).reshape(count, size.block_bytes)
-    spread = _unit(bits, (count,)) + np.float32(0.5)  # scales differ by up to three
+    spread = _unit(bits, (count,)) + np.float32(0.5)  # scales differ by a factor of up to three
     match kind:
         case "Q8_0":
             _put(blocks, 0, spread * (deviation / _DEVIATION_8))
             quants = blocks[:, 2:].view(np.int8)
             np.maximum(quants, -127, out=quants)
         case "Q4_0" | "Q5_0":
-            # 0 … 15 stands for −8 … 7: a scale of either sign takes the mean of −½ away.
+            # 0 … 15 means −8 … 7: scales of either sign cancel the mean of −½.
             sign = np.where(_raw(bits, count) & 1, np.float32(1), np.float32(-1))
             _put(blocks, 0, sign * spread * (deviation / (_DEVIATION_4 if kind == "Q4_0" else _DEVIATION_5)))
         case "Q4_1":
@@ -87,12 +87,12 @@ def pool(kind: str, deviation: float, seed: int) -> Pool:
 
 
 def _put(blocks: Bytes, at: int, values: npt.NDArray[np.floating]) -> None:
-    """float16 at byte `at` of each block."""
+    """Write a float16 at byte `at` of each block."""
     blocks[:, at : at + 2] = values.astype("<f2").view(np.uint8).reshape(-1, 2)
 
 
 def _put_subscales(blocks: Bytes, random: Bytes) -> None:
-    """Eight 6-bit scales of 40 … 63, and eight 6-bit mins that cancel the quants' mean, in 12 bytes from byte 4."""
+    """Write eight 6-bit scales of 40 … 63 and eight 6-bit mins that cancel the quants' mean, in bytes 4 to 15."""
     scale = 40 + random % 24
     low, high = scale[:, :4], scale[:, 4:]
     blocks[:, 4:8] = low | (high >> 4) << 6
@@ -106,7 +106,7 @@ def _float_bytes(kind: str, values: Float32) -> Bytes:
             return values.astype("<f4").view(np.uint8)
         case "F16":
             return values.astype("<f2").view(np.uint8)
-        case _:  # bfloat16 is the upper half of a float32, here cut off instead of rounded
+        case _:  # bfloat16 is the upper half of a float32, truncated here instead of rounded
             upper: npt.NDArray[np.uint16] = (values.view(np.uint32) >> np.uint32(16)).astype("<u2")
             return upper.view(np.uint8)
 

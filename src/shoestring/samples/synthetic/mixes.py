@@ -1,4 +1,4 @@
-"""Which type a tensor gets for a file type, as llama.cpp's llama-quantize (without importance matrix) decides."""
+"""Choose each tensor's type for a file type, as llama.cpp's llama-quantize does without an importance matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILE_TYPES = {
     "BF16": 32,
 }  # fmt: skip
 _ALIASES = {"Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
-#: Where rows are no whole blocks of 256.
+#: The types to use if rows are not whole blocks of 256.
 _SMALLER_BLOCKS = {"Q4_K": "Q5_0", "Q6_K": "Q8_0"}
 
 

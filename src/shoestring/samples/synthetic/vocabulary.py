@@ -1,4 +1,4 @@
-"""A small but valid byte-level tokenizer of any vocabulary size, as GGUF metadata.
+"""Build a small but valid byte-level tokenizer of any vocabulary size, as GGUF metadata.
 
 Bytes, a few merges, the family's message markers, then unused tokens up to the vocabulary's size.
 """
@@ -18,7 +18,7 @@ _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 
 
 def vocabulary(pre: str, size: int) -> dict[str, Any]:
-    """Metadata of a tokenizer with `size` tokens; below about 270 there is no room for one, and it is "none"."""
+    """Metadata of a tokenizer with `size` tokens; below about 270 tokens none fits, and it is "none"."""
     words = [*byte_characters(), *(merge.replace(" ", "") for merge in _MERGES)]
     markers = _MARKERS[pre]
     used = len(words) + len(markers)
