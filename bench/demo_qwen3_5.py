@@ -70,14 +70,14 @@ def questions(path: Path, markdown: Path | None) -> dict[str, object]:
     answers = [answered(smollm_as_llama4.ensure_demo()), answered(path)]
     rows = list(zip(QUESTIONS, *answers, strict=True))
     known = [(mine, q) for q, theirs, mine in rows if q.accepted and right(q, theirs)]
-    kept = sum(right(q, mine) for mine, q in known)
+    also_right = sum(right(q, mine) for mine, q in known)
     calm = sum(not loops(mine) for _, _, mine in rows)
     for q, theirs, mine in rows:
         marks = "".join("+" if right(q, a) else "-" for a in (theirs, mine)) if q.accepted else "  "
         print(f"{marks} {'loops ' if loops(mine) else ''}{q.text}\n   {theirs!r}\n   {mine!r}")
     if markdown is not None:
         markdown.write_text(as_markdown(rows), encoding="utf-8")
-    return {"teacher_right": len(known), "of_these_right": kept, "without_loops": calm, "questions": len(rows)}
+    return {"teacher_right": len(known), "of_these_right": also_right, "without_loops": calm, "questions": len(rows)}
 
 
 def answered(path: Path) -> list[str]:

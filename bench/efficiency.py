@@ -68,8 +68,8 @@ def served(row: Row) -> Terms:
         size, a_token = _qwen(row["precision"], prompt, answer, users)
         layers, width, kernels = 60, 4096, EXPERT_KERNELS
     else:
-        parameters, layers, width, kept = DENSE
-        size = parameters * BITS[row["precision"]] / 8 + users * (prompt + answer / 2) * kept
+        parameters, layers, width, kv_bytes_per_token = DENSE
+        size = parameters * BITS[row["precision"]] / 8 + users * (prompt + answer / 2) * kv_bytes_per_token
         a_token, kernels = 2 * parameters, DENSE_KERNELS
 
     def exchange(tokens: float) -> float:

@@ -73,11 +73,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         small, large = Path(folder) / "small.gguf", Path(folder) / "large.gguf"
         write_synthetic(config, small, "Q4_K_M")
-        kept = [memory(small, arguments.context, arguments.threads)]
+        results = [memory(small, arguments.context, arguments.threads)]
         small.unlink()
         write_synthetic(deeper(config, 11), large, "Q8_0")
-        kept.append(first_token(large, arguments.threads))
-    if not all(kept):
+        results.append(first_token(large, arguments.threads))
+    if not all(results):
         raise SystemExit("a limit is exceeded")
 
 

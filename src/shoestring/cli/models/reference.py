@@ -1,6 +1,6 @@
-"""`shoestring run --reference`: the same prompt through `shoestring.reference`, plain numpy float64.
+"""`shoestring run --reference`: answer a prompt with `shoestring.reference`, plain numpy float64.
 
-For looking into a doubt, on a machine without the compiled extension too. Slow, and its bits depend on numpy.
+For checking results, also without the compiled extension. Slow, and its bits depend on numpy.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], wanted: Mapping
 
 
 def options(family: str, thinking: bool, generation_config: Mapping[str, Any], wanted: Mapping[str, Any]) -> Sampling:
-    """The options that were given, the rest as the checkpoint or vendor has them."""
+    """The given options; others from the checkpoint or the vendor."""
     import dataclasses
 
     names = {field.name for field in dataclasses.fields(Sampling)}
@@ -87,7 +87,7 @@ def options(family: str, thinking: bool, generation_config: Mapping[str, Any], w
 
 
 class Picker:
-    """Sampling in the plain: penalties, temperature, top-k, top-p, min-p, one draw."""
+    """Plain sampling: penalties, temperature, top-k, top-p, min-p, one draw."""
 
     def __init__(self, sampling: Sampling, vocabulary_size: int, prompt: list[int]) -> None:
         self._sampling = sampling
@@ -113,8 +113,10 @@ class Picker:
             return int(np.argmax(x))
         p = np.exp((x - x.max()) / s.temperature)
         order = np.argsort(-p, kind="stable")[: s.top_k or None]
-        kept = p[order] / p[order].sum()
-        enough = int(np.searchsorted(np.cumsum(kept), s.top_p)) + 1
-        keep = (np.arange(len(kept)) < enough) & (kept >= s.min_p * kept[0])
-        order, kept = order[keep], kept[keep]
-        return int(order[np.searchsorted(np.cumsum(kept), self._random.random() * kept.sum(), side="right")])
+        probabilities = p[order] / p[order].sum()
+        count = int(np.searchsorted(np.cumsum(probabilities), s.top_p)) + 1
+        keep = (np.arange(len(probabilities)) < count) & (probabilities >= s.min_p * probabilities[0])
+        order, probabilities = order[keep], probabilities[keep]
+        return int(
+            order[np.searchsorted(np.cumsum(probabilities), self._random.random() * probabilities.sum(), side="right")]
+        )

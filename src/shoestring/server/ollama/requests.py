@@ -65,7 +65,7 @@ def options(body: api.Question, client: str) -> GenerationOptions:
         sampling.pop("repetition_penalty", None)
     elif (fields.repeat_last_n or -1) > 0 and fields.repeat_penalty not in (None, 1.0):
         raise bad_request(
-            "options.repeat_last_n is not supported beside repeat_penalty, which counts all tokens: send -1 or 0",
+            "options.repeat_last_n cannot be combined with repeat_penalty, which counts all tokens: send -1 or 0",
             param="options",
         )
     if fields.seed is not None and fields.seed >= 0:

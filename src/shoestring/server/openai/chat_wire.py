@@ -1,4 +1,4 @@
-"""From the service's items to OpenAI's chunks and to one completion, which is assembled from the same pieces."""
+"""Convert the service's items to OpenAI's chunks, or to one completion, built from the same pieces."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 
 @dataclass
 class Logprobs:
-    """Log-probabilities of the content's tokens. Those of thinking, calls and marks are left out.
+    """Log-probabilities of the content's tokens, without those of thinking, calls and marks.
 
-    A token whose text is still held back waits for the event that tells what it belongs to.
+    A token whose text is held back waits for the event that shows what it belongs to.
     """
 
     token_bytes: TokenBytes
@@ -42,18 +42,18 @@ class Logprobs:
         self._waiting += delta.tokens
         if not delta.events:
             return []
-        taken, self._waiting = self._waiting, []
+        tokens, self._waiting = self._waiting, []
         text = "".join(e.text for e in delta.events if isinstance(e, Content)).encode("utf-8", "replace")
         if not text:
             return []
-        taken = [token for token in taken if token.id not in self.hidden and token.logprob is not None]
-        return [self._entry(token) for token in taken[self._trimmed(taken, text) :]]
+        tokens = [token for token in tokens if token.id not in self.hidden and token.logprob is not None]
+        return [self._entry(token) for token in tokens[self._trimmed(tokens, text) :]]
 
     def _trimmed(self, tokens: list[Sampled], text: bytes) -> int:
-        """How many tokens at the front are no part of the text: white space between thinking and content."""
-        written = [self.token_bytes(token.id) for token in tokens]
+        """Number of leading tokens that are not part of the text: white space between thinking and content."""
+        texts = [self.token_bytes(token.id) for token in tokens]
         number = 0
-        while number < len(tokens) and b"".join(written[number + 1 :]).endswith(text):
+        while number < len(tokens) and b"".join(texts[number + 1 :]).endswith(text):
             number += 1
         return number
 
@@ -62,12 +62,12 @@ class Logprobs:
         return {**self._token(token.id, token.logprob or 0.0), "top_logprobs": top}
 
     def _token(self, id: int, logprob: float) -> dict[str, Any]:
-        written = self.token_bytes(id)
-        return {"token": written.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(written)}
+        data = self.token_bytes(id)
+        return {"token": data.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(data)}
 
 
 def delta_of(event: Event) -> dict[str, Any]:
-    """OpenAI's delta of an event; empty for what it has no word for."""
+    """OpenAI's delta for an event; empty if there is none."""
     match event:
         case Thinking(text):
             return {"reasoning_content": text, "reasoning": text}
@@ -84,7 +84,7 @@ def delta_of(event: Event) -> dict[str, Any]:
 
 @dataclass
 class Chunks:
-    """A streamed answer. head: fields that every chunk has; logprobs: makes a reader a choice, None: not asked for."""
+    """A streamed answer. head: fields of every chunk; logprobs: makes one reader per choice, None: not requested."""
 
     head: dict[str, Any]
     answers: int
@@ -93,7 +93,7 @@ class Chunks:
     logprobs: Callable[[], Logprobs] | None
 
     async def texts(self, stream: AsyncIterator[StreamItem]) -> AsyncIterator[str]:
-        """Server-sent events, [DONE] last."""
+        """The server-sent events, with [DONE] at the end."""
         readers = [self.logprobs() for _ in range(self.answers)] if self.logprobs else []
         started: Started | None = None
         async for item in stream:
@@ -120,16 +120,16 @@ class Chunks:
         self, choice: int, delta: dict[str, Any], entries: list[dict[str, Any]] | None = None, reason: str | None = None
     ) -> str:
         logprobs = {"content": entries, "refusal": None} if entries else None
-        made = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        return event({**self.head, "choices": [made], **({"usage": None} if self.include_usage else {})})
+        entry = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        return event({**self.head, "choices": [entry], **({"usage": None} if self.include_usage else {})})
 
     def _progress(self, computed: int, total: int, started: Started | None) -> str:
         comment = f": prefill {computed}/{total}\n\n"
         if not self.include_progress:
             return comment
         cached = started.cached_tokens if started else 0
-        told = {"computed": computed, "prompt_tokens": total, "cached_tokens": cached}
-        return comment + event({**self.head, "choices": [], "prefill": told})
+        prefill = {"computed": computed, "prompt_tokens": total, "cached_tokens": cached}
+        return comment + event({**self.head, "choices": [], "prefill": prefill})
 
 
 @dataclass
@@ -168,7 +168,7 @@ class _Message:
 async def completion(
     stream: AsyncIterator[StreamItem], head: dict[str, Any], answers: int, logprobs: Callable[[], Logprobs] | None
 ) -> dict[str, Any]:
-    """The whole answer, OpenAI's chat.completion."""
+    """The complete answer: OpenAI's chat.completion."""
     messages = [_Message() for _ in range(answers)]
     readers = [logprobs() for _ in range(answers)] if logprobs else []
     usage: dict[str, Any] = {}
