@@ -88,16 +88,16 @@ def test_a_folder_belongs_to_one_plan(tmp_path: Path, taught_by: teacher.Teacher
 
     stages.check_plan(work(1), stages.Plan())
     stages.check_plan(work(1), stages.Plan(whole_steps=5))
-    with pytest.raises(CheckpointError, match="was begun with chats 2880, not 9: choose another --folder"):
+    with pytest.raises(CheckpointError, match="was started with chats 2880, not 9: choose another --folder"):
         stages.check_plan(work(1), stages.Plan(chats=9))
-    with pytest.raises(CheckpointError, match="was begun with seed 1, not 2"):
+    with pytest.raises(CheckpointError, match="was started with seed 1, not 2"):
         stages.check_plan(work(2), stages.Plan())
 
 
 def test_a_run_goes_on_from_trained_weights_only(tmp_path: Path, taught_by: teacher.Teacher) -> None:
     nothing: Any = None
     work = Workplace(tmp_path, tmp_path, 1, torch.device("cpu"), taught_by, nothing, nothing)
-    with pytest.raises(CheckpointError, match=r"is another model: give a trained\.gguf"):
+    with pytest.raises(CheckpointError, match=r"is not a trained\.gguf: give the one"):
         stages.run(work, stages.Plan(), smollm_as_llama4.source_path())
     with pytest.raises(CheckpointError, match=r"missing\.gguf"):
         stages.run(work, stages.Plan(), tmp_path / "missing.gguf")

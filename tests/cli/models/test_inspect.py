@@ -51,4 +51,4 @@ def test_inspect_reports_the_state_of_chunked_layers(tmp_path: Path, capsys: pyt
     assert facts["kv_bytes_per_token_f16"] == 2 * 2 * 64 * 2
     assert facts["chunk_bytes_per_token_f16"] == 3 * facts["kv_bytes_per_token_f16"]
     assert run(["inspect", str(path)]) == 0
-    assert "1.50 KiB a token in layers that see their chunk of 8,192 tokens" in capsys.readouterr().out
+    assert "1.50 KiB per token in layers that attend to their chunk of 8,192 tokens" in capsys.readouterr().out
