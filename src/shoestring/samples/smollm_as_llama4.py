@@ -1,14 +1,14 @@
 """The embedded test model: SmolLM2-135M-Instruct, rewritten exactly as a small Llama 4 mixture of experts.
 
-Owns the conversion and where its result is cached. No number of the weights changes, quantized blocks are only moved:
+Converts and caches the model. No number of the weights changes; quantized blocks are only moved:
 
-    attention      as it lies in the file: llama.cpp's permuted q and k are Llama 4's interleaved rotary pairs
-    feed-forward   1536 neurons = 768 of the shared expert + 768 that each of 4 routed experts has whole, in an
-                   order of its own (groups of 32 neurons: rows of gate and up, whole blocks of down's columns)
+    attention      unchanged: llama.cpp's permuted q and k are Llama 4's interleaved rotary pairs
+    feed-forward   1536 neurons = 768 of the shared expert + 768 that all 4 routed experts have, each in its own
+                   order (groups of 32 neurons: rows of gate and up, whole blocks of down's columns)
     router         rows a, −a, b, −b, large: the winner's score is far above 17, where sigmoid is exactly 1
 
-so that whichever expert a token is sent to, the sum is that of the original feed-forward. The model is neither
-Qwen 3.5 nor Llama 4, only their machinery with real weights and real text.
+Whichever expert a token is sent to, the sum equals the original feed-forward. The model is neither Qwen 3.5 nor
+Llama 4; it only exercises their code with real weights and real text.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from shoestring.samples.smollm import HIDDEN, LAYERS, NEURONS
 Bytes = npt.NDArray[np.uint8]
 
 DEMO_NAME = "demo-llama4"
-#: Part of the cached file's name: raise it when the conversion writes other bytes.
+#: Part of the cached file's name: raise it if the conversion writes other bytes.
 _REVISION = 1
 _EXPERTS = 4
 _GROUP = 32  # neurons that move together: one quantized block of down's columns
 _ROUTER_SCALE = 20_000.0
 _CHUNK = 8192
-#: Step through the groups of neurons, one an expert: coprime to their number (24), so each is a permutation.
+#: Steps through the groups of neurons, one per expert: coprime to their number (24), so each gives a permutation.
 _STRIDES = (1, 5, 7, 11)
 #: A layer's two router directions are drawn from these, chosen so that ordinary English uses all four experts
 #: of every layer: hidden states share a large common part, and most directions see only its sign.
@@ -45,15 +45,15 @@ _ROUTER_SEEDS = (
 
 
 def demo_path() -> Path:
-    """Where the converted model lies, or will lie after `ensure_demo`."""
+    """The path of the converted model; `ensure_demo` writes it."""
     return smollm.cached_path(DEMO_NAME, _REVISION)
 
 
 def ensure_demo(progress: Progress | None = None) -> Path:
-    """The converted model's file, written by the first call; `progress(bytes written, bytes in all)`.
+    """The converted model's file, written by the first call. Calls `progress(bytes written, bytes in all)`.
 
-    Raises CheckpointError when the package with the weights is missing or another one, CapacityError when the
-    disk is full.
+    Raises CheckpointError if the package with the weights is missing or another one, CapacityError if the disk is
+    full.
     """
     path = demo_path()
     if not path.exists():
@@ -64,12 +64,12 @@ def ensure_demo(progress: Progress | None = None) -> Path:
 
 
 def source_path() -> Path:
-    """SmolLM2's own file. Raises CheckpointError when there is none."""
+    """SmolLM2's file. Raises CheckpointError if it is missing."""
     return smollm.source_path(DEMO_NAME)
 
 
 def convert(source: Checkpoint, path: Path, progress: Progress | None = None) -> None:
-    """Write the mixture of experts that computes what `source`, the original SmolLM2 file, computes."""
+    """Write the mixture of experts that computes the same as `source`, the original SmolLM2 file."""
     smollm.check(source)
     outgoing: list[OutgoingTensor] = []
     for tensor in source.tensors.values():
@@ -88,7 +88,7 @@ def convert(source: Checkpoint, path: Path, progress: Progress | None = None) ->
 
 
 def _config(old: dict[str, Any]) -> Llama4Config:
-    """SmolLM2 has none of NoPE, chunks, temperature and norms of q and k."""
+    """A config without NoPE, chunks, temperature and norms of q and k, which SmolLM2 does not have."""
     return Llama4Config(
         vocab_size=old["llama.vocab_size"],
         hidden_size=HIDDEN,
@@ -132,7 +132,7 @@ def _mixture(source: Checkpoint, layer: int) -> Iterable[OutgoingTensor]:
 
 
 def expert_order(layer: int, expert: int) -> npt.NDArray[np.int64]:
-    """Which group of the routed half stands at each place of an expert: a permutation, no two experts' alike."""
+    """The order of the routed half's groups in an expert: a permutation, different for each expert."""
     groups = NEURONS // 2 // _GROUP
     return (_STRIDES[expert] * np.arange(groups) + layer) % groups
 
@@ -146,13 +146,13 @@ def router_rows(layer: int, hidden: int, seed: int | None = None) -> npt.NDArray
 
 
 def _rows(tensor: Tensor, orders: list[npt.NDArray[np.int64]]) -> Callable[[], Iterable[Bytes]]:
-    """Groups of 32 rows in each order, one after the other."""
+    """Groups of 32 rows in each order, concatenated."""
     groups = tensor.data.reshape(tensor.shape[0] // _GROUP, -1)
     return lambda: (groups[order] for order in orders)
 
 
 def _columns(tensor: Tensor, orders: list[npt.NDArray[np.int64]]) -> Callable[[], Iterable[Bytes]]:
-    """Blocks of 32 columns in each order, one matrix after the other."""
+    """Blocks of 32 columns in each order, concatenated by matrix."""
     rows, columns = tensor.shape
     blocks = tensor.data.reshape(rows, columns // _GROUP, -1)
     return lambda: (np.ascontiguousarray(blocks[:, order]) for order in orders)

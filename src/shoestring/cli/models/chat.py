@@ -48,16 +48,16 @@ def chat(
     api_key_env: options.ApiKeyEnv = None,
     debug: options.Debug = False,
 ) -> None:
-    wanted = generation.arguments()
+    arguments = generation.arguments()
     if url is not None:
         from shoestring.cli.models.remote import RemoteResponder, open_client
 
         with open_client(url, api_key_env, model) as (client, name):
-            Conversation(RemoteResponder(client, name, wanted), system).run()
+            Conversation(RemoteResponder(client, name, arguments), system).run()
         return
     name = model if model is not None else choose_model()
     loaded = load_model(name, threads=threads, kv_type=kv_type, context=context)
-    Conversation(ModelResponder(loaded, wanted), system).run()
+    Conversation(ModelResponder(loaded, arguments), system).run()
 
 
 def choose_model() -> str:
@@ -95,28 +95,28 @@ def choose_model() -> str:
 class ModelResponder:
     """Answers with a model in this process."""
 
-    def __init__(self, model: Model, wanted: dict[str, Any]) -> None:
+    def __init__(self, model: Model, arguments: dict[str, Any]) -> None:
         self._model = model
-        self._wanted = wanted
+        self._arguments = arguments
 
     def describe(self) -> str:
         return f"{self._model.context:,} tokens of context"
 
     def answer(self, messages: list[dict[str, Any]]) -> ModelAnswer:
-        return ModelAnswer(self._model, messages, self._wanted)
+        return ModelAnswer(self._model, messages, self._arguments)
 
 
 class ModelAnswer:
     """An answer of a model in this process, with counts and times."""
 
-    def __init__(self, model: Model, messages: list[dict[str, Any]], wanted: dict[str, Any]) -> None:
-        asked = time.perf_counter()
+    def __init__(self, model: Model, messages: list[dict[str, Any]], arguments: dict[str, Any]) -> None:
+        start = time.perf_counter()
         try:
-            self.stream = model.generate(messages=messages, **wanted)
+            self.stream = model.generate(messages=messages, **arguments)
         except CapacityError as error:
             raise CapacityError(f"{error}; /clear starts a new conversation") from error
         self._context = model.context
-        self.result = Result(self.stream.usage.prompt_tokens, asked)
+        self.result = Result(self.stream.usage.prompt_tokens, start)
 
     def __iter__(self) -> Iterator[tuple[str, bool]]:
         for piece in self.stream:

@@ -77,9 +77,9 @@ def conversation(name: str, threads: int | None) -> str:
     for question in QUESTIONS:
         typer.echo(f"\n> {question}")
         messages.append({"role": "user", "content": question})
-        asked = time.perf_counter()
+        start = time.perf_counter()
         stream = model.generate(messages=messages, temperature=0, max_tokens=MOST_TOKENS)
-        result = Result(stream.usage.prompt_tokens, asked)
+        result = Result(stream.usage.prompt_tokens, start)
         for piece in stream:
             result.add(piece)
             typer.echo(piece.text, nl=False)

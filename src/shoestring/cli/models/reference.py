@@ -32,31 +32,31 @@ from shoestring.runtime.request import ChatRequest
 NOTICE = "reference: plain numpy float64, slow, and not bit-reproducible"
 
 
-def answer_by_reference(path: Path, question: Mapping[str, Any], wanted: Mapping[str, Any], *, json: bool) -> None:
-    """Print the answer to `question` (as Model.generate has it) with the options `wanted`."""
+def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapping[str, Any], *, json: bool) -> None:
+    """Print the answer to `question`; both arguments are keyword arguments of Model.generate."""
     typer.echo(NOTICE, err=True)
     opened = open_model(path)
     tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)
     if "messages" in question:
         template = ChatTemplate.from_checkpoint(opened.checkpoint, tokenizer, opened.config.family)
-        prompt = chat_prompt(template, ChatRequest(tuple(question["messages"]), thinking=wanted["thinking"]))
+        prompt = chat_prompt(template, ChatRequest(tuple(question["messages"]), thinking=arguments["thinking"]))
     else:
         prompt = raw_prompt(tokenizer, question["prompt"])
     tokens, thinking = list(prompt.tokens), prompt.inside_thinking
-    room = opened.config.max_position_embeddings - len(tokens)
-    if room < 1:
+    free_tokens = opened.config.max_position_embeddings - len(tokens)
+    if free_tokens < 1:
         raise CapacityError(f"the prompt has {len(tokens)} tokens and fills the model's context: shorten it")
-    most = min(room, wanted["max_tokens"] or room)
-    sampling = options(opened.config.family, thinking, opened.checkpoint.generation_config, wanted)
+    most = min(free_tokens, arguments["max_tokens"] or free_tokens)
+    sampling = options(opened.config.family, thinking, opened.checkpoint.generation_config, arguments)
     pick = Picker(sampling, tokenizer.vocab_size, tokens)
-    ends = tokenizer.eos_ids | set(wanted["stop_ids"])
-    form = form_of(tokenizer, opened.config.family, chat=prompt.chat, stops=wanted["stop"], hidden_ids=ends)
-    machine, maker = OutputMachine(form, inside_thinking=thinking), Pieces(0, thinking=thinking)
+    ends = tokenizer.eos_ids | set(arguments["stop_ids"])
+    form = form_of(tokenizer, opened.config.family, chat=prompt.chat, stops=arguments["stop"], hidden_ids=ends)
+    machine, pieces_of = OutputMachine(form, inside_thinking=thinking), Pieces(0, thinking=thinking)
     pieces: list[Piece] = []
     for count, token in enumerate(generate(opened.config, opened.binding, tokens, pick), start=1):
         reason: FinishReason | None = "stop" if token in ends else "length" if count == most else None
         sampled = Sampled(token)
-        new = maker.take(machine.push(sampled, reason), (sampled,), machine.finish_reason)
+        new = pieces_of.take(machine.push(sampled, reason), (sampled,), machine.finish_reason)
         pieces += new
         if not json:
             typer.echo("".join(piece.text for piece in new), nl=False)
@@ -77,13 +77,15 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], wanted: Mapping
     typer.echo(json_module.dumps(facts))
 
 
-def options(family: str, thinking: bool, generation_config: Mapping[str, Any], wanted: Mapping[str, Any]) -> Sampling:
+def options(
+    family: str, thinking: bool, generation_config: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Sampling:
     """The given options; others from the checkpoint or the vendor."""
     import dataclasses
 
     names = {field.name for field in dataclasses.fields(Sampling)}
-    given = {name: value for name, value in wanted.items() if name in names}
-    return dataclasses.replace(default_sampling(family, thinking, generation_config), **given).seeded()
+    overrides = {name: value for name, value in arguments.items() if name in names}
+    return dataclasses.replace(default_sampling(family, thinking, generation_config), **overrides).seeded()
 
 
 class Picker:

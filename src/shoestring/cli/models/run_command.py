@@ -44,11 +44,11 @@ def run(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    wanted = generation.arguments()
+    arguments = generation.arguments()
     if logprobs is not None:
         if not json:
             raise RequestError("--logprobs needs --json: add it")
-        wanted["logprobs"] = logprobs
+        arguments["logprobs"] = logprobs
     text = read_prompt(prompt)
     question: dict[str, Any] = {"prompt": text}
     if chat or system is not None:
@@ -57,14 +57,14 @@ def run(
     if reference:
         from shoestring.cli.models.reference import answer_by_reference
 
-        answer_by_reference(find(model), question, wanted, json=json)
+        answer_by_reference(find(model), question, arguments, json=json)
         return
     loading = time.perf_counter()
     loaded = load_model(model, threads=threads, kv_type=kv_type, context=context)
     loading = time.perf_counter() - loading
-    asked = time.perf_counter()
-    stream = loaded.generate(**question, **wanted)
-    result = Result(stream.usage.prompt_tokens, asked)
+    start = time.perf_counter()
+    stream = loaded.generate(**question, **arguments)
+    result = Result(stream.usage.prompt_tokens, start)
     for piece in stream:
         result.add(piece)
         if not json:
@@ -95,11 +95,11 @@ def read_prompt(prompt: str | None) -> str:
 class Result:
     """An answer with its times: `first` and `last` are the times of the first and last piece."""
 
-    def __init__(self, prompt_tokens: int, asked: float) -> None:
+    def __init__(self, prompt_tokens: int, start: float) -> None:
         self.prompt_tokens = prompt_tokens
-        self.asked = asked
+        self.start = start
         self.first: float | None = None
-        self.last = asked
+        self.last = start
         self.pieces: list[Piece] = []
 
     def add(self, piece: Piece) -> None:
@@ -126,7 +126,7 @@ class Result:
 
     def line(self) -> str:
         """One line with counts and speed."""
-        first = (self.first or self.last) - self.asked
+        first = (self.first or self.last) - self.start
         rate = f", {self.decode_rate:.1f} tokens/s" if self.decode_rate else ""
         return f"{self.prompt_tokens} prompt tokens, first token after {first:.2f} s, {self.tokens} tokens{rate}"
 
@@ -138,7 +138,7 @@ class Result:
             "finish_reason": next((p.finish_reason for p in reversed(self.pieces) if p.finish_reason), None),
             "tokens": [token.id for token in tokens],
             "prompt_tokens": self.prompt_tokens,
-            "first_token_seconds": round((self.first or self.last) - self.asked, 4),
+            "first_token_seconds": round((self.first or self.last) - self.start, 4),
             "decode_tokens_per_second": self.decode_rate,
         }
         if any(token.logprob is not None for token in tokens):

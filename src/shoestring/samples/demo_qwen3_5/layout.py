@@ -1,4 +1,4 @@
-"""Sizes and config of demo-qwen3.5. The trainer and the join agree by this file."""
+"""Sizes and config of demo-qwen3.5, shared by the trainer and the join."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ USED = HEAD_DIM + 1
 CONVOLUTION = 4
 #: Every fourth layer is full attention, as in every published Qwen 3.5.
 FULL_LAYERS = tuple(range(3, LAYERS, 4))
-#: Of SmolLM2's 1,536 neurons the first are the shared expert, the last the beginning of each routed one.
+#: Of SmolLM2's 1,536 neurons, the first form the shared expert; every routed expert starts from the last.
 SHARED, ROUTED = 1024, 512
 EXPERTS, ACTIVE = 4, 2
-#: Rank of what tells one expert from another.
+#: Rank of the differences between experts.
 RANK = 8
 
 
 def config(old: dict[str, Any]) -> Qwen3_5Config:
-    """Of a model made of SmolLM2, whose metadata is `old`."""
+    """The config of a model derived from SmolLM2, whose metadata is `old`."""
     return Qwen3_5Config(
         vocab_size=old["llama.vocab_size"],
         hidden_size=HIDDEN,

@@ -1,6 +1,6 @@
-"""Tensors and metadata of a GGUF file of each family, as llama.cpp's converter writes them.
+"""Lay out the tensors and metadata of a GGUF file of each family, as llama.cpp's converter writes them.
 
-Owns names, shapes (outermost first) and the sense of each tensor's random content; no bytes.
+Defines names, shapes (outermost first) and the scale of each tensor's random content; no bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Fill = Literal["matrix", "norm", "decay", "dt_bias", "convolution", "values"]
 
 @dataclass(frozen=True)
 class Slot:
-    """A tensor to be filled. `gain`: a matrix multiplies its input's deviation by about this."""
+    """A tensor to fill. `gain`: a matrix multiplies the standard deviation of its input by about this."""
 
     name: str
     shape: tuple[int, ...]
@@ -30,12 +30,12 @@ class Slot:
 
 
 def layout(config: Config) -> list[Slot]:
-    """All tensors of a model, in the order in which they are written."""
+    """All tensors of a model, in the order of the file."""
     return list(_llama4(config) if isinstance(config, Llama4Config) else _qwen3_5(config))
 
 
 def metadata(config: Config) -> dict[str, Any]:
-    """All metadata but the file type."""
+    """All metadata except the file type."""
     if isinstance(config, Qwen3_5Config):
         config = replace(config, mtp_num_hidden_layers=0)  # the file has no tensors for them
     keys = write_config(config, "gguf")
