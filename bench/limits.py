@@ -4,8 +4,8 @@
 
 Memory: the peak of a process that loads a file of more than 2 GB and computes a prompt of 512 tokens, compared with
 1.03 × the announced total: weights, state, and the workspace with the process itself.
-First token: `shoestring run FILE a --max-tokens 1`, from the start of the command to the first byte of the answer, for a
-file of 5 GB in the page cache.
+First token: `shoestring run FILE a --max-tokens 1`, from the start of the command to the first byte of the answer, for
+a file of 5 GB in the page cache.
 """
 
 from __future__ import annotations
