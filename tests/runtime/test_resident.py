@@ -34,7 +34,8 @@ def held_bytes(weights: Any) -> int:
     found: dict[int, int] = {}
 
     def walk(part: Any) -> None:
-        if isinstance(part, Matrix | ExpertTable | np.ndarray):
+        is_vector = isinstance(part, np.ndarray) and part.dtype == np.float32  # an index of key heads is a constant
+        if is_vector or isinstance(part, Matrix | ExpertTable):
             found[id(part)] = part.nbytes
         elif isinstance(part, tuple | list):
             for inner in part:
