@@ -1,4 +1,4 @@
-"""The exact next command of the engine that serves a placement best, ours or not."""
+"""Write the exact command of the engine that serves a placement best, ours or another one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shoestring.planning.efficiency import parallel, takes_turns
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.memory import Need, Placement, our_engine_reads
 
-#: tags of unsloth's GGUF files where they differ from the block format
+#: tags of unsloth's GGUF files that differ from the block format
 FILE_NAMES = {"Q3_K": "Q3_K_M", "IQ3_XXS": "UD-IQ3_XXS", "IQ2_XXS": "UD-IQ2_XXS", "IQ1_M": "UD-IQ1_M"}
 #: Llama 4 scales its queries from here on; vLLM by itself only beyond 32,768
 LLAMA4_FLOOR_SCALE = 8192
@@ -21,14 +21,14 @@ LLAMA4_FLOOR_SCALE = 8192
 @dataclass(frozen=True)
 class Command:
     engine: str
-    #: lines to type, in order; () where nothing runs
+    #: command lines, in order; () if nothing runs
     lines: tuple[str, ...]
     #: why this engine, one sentence
     reason: str
 
 
 def command(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue, use: str | None = None) -> Command:
-    """How to start a model as placed, for a use of the catalogue."""
+    """The command that starts a placed model, for a use case of the catalogue."""
     if placed.fit == "no":
         return Command("", (), "no known engine runs it here")
     if not takes_turns(n, placed, machine):
@@ -78,7 +78,7 @@ def _vllm(n: Need, machine: Hardware) -> Command:
 
 
 def _yarn(n: Need) -> str:
-    """The rotary parameters of the vendor's card for long contexts, where the checkpoint's config has them."""
+    """The rotary parameters of the vendor's card for long contexts, at their place in the checkpoint's config."""
     native = n.candidate.config.max_position_embeddings
     row = n.candidate.row
     text_only = row is not None and row.modalities == ("text",)
@@ -92,7 +92,7 @@ def _yarn(n: Need) -> str:
 
 
 def _stretched(n: Need) -> bool:
-    """Whether the context goes beyond what the config was trained for."""
+    """Whether the context is longer than the config's."""
     return n.context > n.candidate.config.max_position_embeddings
 
 

@@ -1,7 +1,7 @@
-"""What a model needs of a machine, to the byte, and where each part of it would live.
+"""Compute a model's memory to the byte, and place its parts on a machine.
 
-Weights come from shapes.py in a type of types.py, a sequence's keys, values and recurrent state from the models' own
-`state_layout`: what the engine allocates by is what is counted here.
+Weights are shapes (candidates/shapes.py) in a type (candidates/formats.py). Keys, values and recurrent state follow the
+models' own `state_layout`, which the engine also allocates by.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from shoestring.planning.candidates.candidates import Candidate
 from shoestring.planning.candidates.formats import GGUF_TYPES, OWN_TYPES, Sizes, is_gguf, sizes
 from shoestring.planning.hardware.machine import Hardware
 
-#: not resident: multi-token prediction waits in the file until an engine speculates with it
+#: not resident: multi-token prediction stays in the file until an engine speculates with it
 UNUSED: tuple[Part, ...] = ("mtp",)
 
-#: the type of a file that was looked at
+#: the type of a local file, or of a Hub repository outside the catalogue
 AS_STORED = "as stored"
 
 Fit = Literal["gpu", "gpu+ram", "ram", "disk", "no"]
-#: better first
+#: best first
 FITS: tuple[Fit, ...] = ("gpu", "gpu+ram", "ram", "disk", "no")
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a model asks for in one type, for `users` sequences of `context` tokens each.
+    """Memory of a model in one type, for `users` sequences of `context` tokens each.
 
-    file: bytes to download. sizes: bytes in memory, by our engine as it loads them (`own`), by others as in the file.
+    file: bytes to download. sizes: bytes in memory: as our engine loads them (`own`), or as in the file for others.
     threads: of our engine.
     """
 
@@ -53,22 +53,22 @@ class Need:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """What each token adds for good, in layers that see the whole past."""
+        """Bytes per token in layers that attend to the whole past."""
         return self.layout.bytes_per_token(self.kv_type)
 
     @property
     def chunked_kv_bytes(self) -> int:
-        """The most that chunk-local layers of one sequence ever hold."""
+        """Maximum bytes of chunk-local layers per sequence."""
         return self.layout.nbytes(Demand(chunk_pages=self.layout.demand(2**40).chunk_pages), self.kv_type)
 
     @property
     def state_bytes_per_sequence(self) -> int:
-        """Recurrent and convolution state, whatever the length."""
+        """Bytes of recurrent and convolution state, for any length."""
         return self.layout.nbytes(Demand(slots=1), self.kv_type)
 
     @cached_property
     def sequence_bytes(self) -> int:
-        """One sequence of `context` tokens, in whole pages."""
+        """Bytes of one sequence of `context` tokens, in whole pages."""
         return self.layout.sequence_bytes(self.context, self.kv_type)
 
     @property
@@ -77,7 +77,7 @@ class Need:
 
     @property
     def weights_bytes(self) -> int:
-        """Resident weights."""
+        """Bytes of the resident weights."""
         return self.sizes.total - self.sizes.of(*UNUSED)
 
     @property
@@ -86,7 +86,7 @@ class Need:
 
     @property
     def always_bytes(self) -> int:
-        """Weights that every token or image touches."""
+        """Bytes of the weights that every token or image uses."""
         return self.weights_bytes - self.routed_bytes
 
     @cached_property
@@ -98,7 +98,7 @@ class Need:
         return self.weights_bytes + self.sequences_bytes + self.workspace_bytes
 
     def longest_context(self, free: int) -> int:
-        """Most tokens a sequence, for all users, whose state fits into `free` bytes; 0 where none does."""
+        """Maximum tokens per sequence, for all users, whose state fits in `free` bytes; 0 if none fits."""
         limit = context_limit(self.candidate)
         low, high = 0, limit
         while low < high:
@@ -110,19 +110,19 @@ class Need:
         return low
 
     def most_users(self, free: int) -> int:
-        """Sequences of `context` tokens whose state fits into `free` bytes."""
+        """Maximum sequences of `context` tokens whose state fits in `free` bytes."""
         return max(0, free // self.sequence_bytes) if self.sequence_bytes else 0
 
 
 def context_limit(candidate: Candidate) -> int:
-    """The longest context that the vendor states, rotary extension included."""
+    """The longest context that the vendor states, including rotary extension."""
     native = candidate.config.max_position_embeddings
     return max(native, candidate.row.extended_context if candidate.row else 0)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where everything lies. Bytes by part for each place; `fit` says what that amounts to."""
+    """Bytes by part in each place; `fit` summarizes them."""
 
     fit: Fit
     gpu: dict[str, int]
@@ -131,9 +131,9 @@ class Placement:
     #: layers on the GPU, and of them those whose routed experts are in RAM (llama.cpp's -ngl and -ncmoe)
     gpu_layers: int
     expert_layers_in_ram: int
-    #: bytes short of what is needed; 0 where it runs
+    #: missing bytes; 0 if it runs
     missing: int
-    #: left in the fastest place for more context and users
+    #: free bytes in the fastest place, for more context and users
     free: int
 
     @property
@@ -153,13 +153,13 @@ def need(
     candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType = "f16", own: bool = False,
     threads: int = 0,
 ) -> Need:  # fmt: skip
-    """own, threads: our engine runs it, and with how many threads."""
+    """The memory of a candidate. own: our engine runs it, with `threads` threads."""
     file, loaded = sizes_of(candidate, type_, False), sizes_of(candidate, type_, own)
     return Need(candidate, file, loaded, context, users, kv_type, own, threads if own else 0)
 
 
 def sizes_of(candidate: Candidate, type_: str, own: bool) -> Sizes:
-    """Bytes by part; those of the file itself where a file was looked at and no other type is asked for."""
+    """Bytes by part; the stored ones for a file, unless another type is requested."""
     if candidate.stored and type_ == AS_STORED:
         by_part = dict(candidate.loaded if own else candidate.stored)
         return Sizes(type_, tuple((part, by_part[part]) for part in PARTS if by_part.get(part)))
@@ -167,14 +167,14 @@ def sizes_of(candidate: Candidate, type_: str, own: bool) -> Sizes:
 
 
 def our_engine_reads(candidate: Candidate, type_: str, context: int) -> bool:
-    """Whether it computes with the type, and takes the context from the file alone."""
+    """Whether our engine computes with the type, and the context needs no extension beyond the file."""
     return type_ in (*OWN_TYPES, "BF16", AS_STORED) and context <= candidate.config.max_position_embeddings
 
 
 def on_machine(
     candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType, machine: Hardware
 ) -> tuple[Need, Placement]:
-    """Placed for our engine where it reads the type and all fits into RAM as it loads it, else for others."""
+    """Place a model for our engine if it reads the type and all of it fits in RAM as loaded; else for other engines."""
     if machine.gpu is None and our_engine_reads(candidate, type_, context):
         n = need(candidate, type_, context, users, kv_type, own=True, threads=machine.cores)
         placed = place(n, machine)
@@ -185,7 +185,9 @@ def on_machine(
 
 
 def place(n: Need, machine: Hardware) -> Placement:
-    """Fills the GPU first with what every token touches, then state, then routed experts; the rest goes to RAM, then
+    """Place a model on a machine.
+
+    Fills the GPU with the weights that every token uses, then state, then routed experts. The rest goes to RAM, then
     routed experts to disk. More memory anywhere never makes the fit worse.
     """
     gpu_room, ram_room = machine.gpu_usable, machine.ram_usable
@@ -194,17 +196,17 @@ def place(n: Need, machine: Hardware) -> Placement:
     layers = n.candidate.config.num_hidden_layers
     unused = {str(part): size for part, size in n.file.by_part if part in UNUSED}
     if n.total_bytes <= gpu_room:
-        held = {**by_part, "routed_experts": n.routed_bytes, **state}
-        return Placement("gpu", _some(held), {}, unused, layers, 0, 0, gpu_room - n.total_bytes)
+        sizes_by_part = {**by_part, "routed_experts": n.routed_bytes, **state}
+        return Placement("gpu", _some(sizes_by_part), {}, unused, layers, 0, 0, gpu_room - n.total_bytes)
     splittable = can_split(n.sizes.type)
     if gpu_room and splittable and n.total_bytes <= gpu_room + ram_room:
         split = _split(n, gpu_room, ram_room, by_part, state, unused)
         if split is not None:
             return split
     if not gpu_room and splittable and n.total_bytes <= ram_room:
-        held = {**by_part, "routed_experts": n.routed_bytes, **state}
-        return Placement("ram", {}, _some(held), unused, 0, 0, 0, ram_room - n.total_bytes)
-    # Experts stream from disk: everything else stays in memory, what is left of it holds experts.
+        sizes_by_part = {**by_part, "routed_experts": n.routed_bytes, **state}
+        return Placement("ram", {}, _some(sizes_by_part), unused, 0, 0, 0, ram_room - n.total_bytes)
+    # Experts stream from disk: everything else stays in memory, and experts use the remaining memory.
     room = gpu_room + ram_room
     fixed = n.always_bytes + n.sequences_bytes + n.workspace_bytes
     has_disk = machine.disk_known or machine.disk_bytes >= n.file.total
@@ -214,8 +216,8 @@ def place(n: Need, machine: Hardware) -> Placement:
     return Placement("no", {}, {}, {}, 0, 0, max(1, n.total_bytes - usable), 0)
 
 
-def _some(held: dict[str, int]) -> dict[str, int]:
-    return {name: size for name, size in held.items() if size > 0}
+def _some(sizes_by_part: dict[str, int]) -> dict[str, int]:
+    return {name: size for name, size in sizes_by_part.items() if size > 0}
 
 
 def can_split(type_: str) -> bool:
@@ -226,7 +228,7 @@ def can_split(type_: str) -> bool:
 def _split(
     n: Need, gpu_room: int, ram_room: int, by_part: dict[str, int], state: dict[str, int], unused: dict[str, int]
 ) -> Placement | None:
-    """Part in GPU, part in RAM; whole layers move, as engines do it. None where layers are too coarse to fit."""
+    """Split a model between GPU and RAM by whole layers, as engines do. None if whole layers do not fit."""
     layers = n.candidate.config.num_hidden_layers
     fixed = sum(by_part.values()) + sum(state.values())
     routing = {s.layer for s in n.candidate.shapes if s.part == "routed_experts" and s.layer >= 0}
@@ -253,16 +255,16 @@ def _split(
 
 
 def _with_disk(n: Need, gpu_room: int, ram_room: int, fixed: dict[str, int], unused: dict[str, int]) -> Placement:
-    """Everything but experts in memory, the GPU first; experts where room is left, one by one, the rest on disk."""
+    """Place everything except experts in memory, GPU first; fill the rest with experts; other experts stay on disk."""
     gpu: dict[str, int] = {}
     ram: dict[str, int] = {}
     left = n.routed_bytes
     for name, size in fixed.items():
         gpu[name] = min(size, gpu_room - sum(gpu.values()))
         ram[name] = size - gpu[name]
-    for held, room in ((gpu, gpu_room), (ram, ram_room)):
-        held["routed_experts"] = min(left, room - sum(held.values()))
-        left -= held["routed_experts"]
+    for sizes_by_part, room in ((gpu, gpu_room), (ram, ram_room)):
+        sizes_by_part["routed_experts"] = min(left, room - sum(sizes_by_part.values()))
+        left -= sizes_by_part["routed_experts"]
     layers = n.candidate.config.num_hidden_layers
     on_gpu = layers * sum(gpu[name] for name in fixed) // max(1, sum(fixed.values()))
     return Placement("disk", _some(gpu), _some(ram), {"routed_experts": left, **unused}, on_gpu,
@@ -270,10 +272,10 @@ def _with_disk(n: Need, gpu_room: int, ram_room: int, fixed: dict[str, int], unu
 
 
 def ladder(machine: Hardware, candidate: Candidate) -> tuple[str, ...]:
-    """Types in the order in which they are tried: the best that a fast engine serves there, then smaller ones.
+    """Types to try, in order: the best that a fast engine serves on this machine, then smaller ones.
 
-    On GPUs 8 bits where they compute in it, then 4; in RAM 4 bits, the usual balance of size and loss; below that only
-    because nothing larger fits.
+    On GPUs, 8 bits if they compute in it, then 4; in RAM, 4 bits, the usual balance of size and loss; smaller types
+    only if nothing larger fits.
     """
     gguf = tuple(GGUF_TYPES[GGUF_TYPES.index("Q4_K_M") :])
     gguf = tuple(t for t in gguf if t not in ("Q4_0", "IQ4_NL"))
@@ -289,7 +291,7 @@ def ladder(machine: Hardware, candidate: Candidate) -> tuple[str, ...]:
 def choose(
     candidate: Candidate, machine: Hardware, context: int, users: int, type_: str | None, kv_type: KVType = "f16"
 ) -> tuple[Need, Placement]:
-    """The type that is asked for, or the first of the ladder that fits memory, or else that streams from disk."""
+    """The requested type, else the first of the ladder that fits in memory, else the first that streams from disk."""
     order = (type_,) if type_ else (AS_STORED,) if candidate.stored else ladder(machine, candidate)
     fallback: tuple[Need, Placement] | None = None
     for name in order:

@@ -32,7 +32,7 @@ def banner(
     rows = [
         ("model", f"{info.id} ({info.description or info.family})"),
         ("memory", f"{amount(weights)} weights, {amount(state)} state ({sequences} at once, {engine.kv_type})"),
-        ("", f"{amount(cache)} for what earlier requests computed, {amount(workspace)} for the process itself"),
+        ("", f"{amount(cache)} prefix cache, {amount(workspace)} for the process itself"),
         ("", f"{amount(weights + state + cache + workspace)} in total at most"),
         ("context", f"{model.context:,} tokens per request, at most {settings.queue} requests wait"),
         ("compute", compute),

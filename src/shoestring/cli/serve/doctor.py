@@ -162,14 +162,16 @@ def _planned(settings: Settings) -> str:
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)
     threads = settings.threads or physical_cores()
-    made = plan(opened, kv_type=settings.kv_type, context=settings.context, threads=threads, **memory_limits(settings))
-    cache = made.cache_bytes or 0
-    state = opened.layout.nbytes(made.capacity, settings.kv_type) - cache
+    memory_plan = plan(
+        opened, kv_type=settings.kv_type, context=settings.context, threads=threads, **memory_limits(settings)
+    )
+    cache = memory_plan.cache_bytes or 0
+    state = opened.layout.nbytes(memory_plan.capacity, settings.kv_type) - cache
     return (
         f"{settings.model or DEMO_NAME}: weights {human(opened.weight_bytes)}, state {human(state)} for "
-        f"{made.sequences} at once and {human(cache)} of earlier requests, "
-        f"{human(opened.workspace_bytes(threads))} for the process itself, "
-        f"context {made.context:,}; {human(free_memory())} are free"
+        f"{memory_plan.sequences} at once, prefix cache {human(cache)}, "
+        f"process {human(opened.workspace_bytes(threads))}, "
+        f"context {memory_plan.context:,}; {human(free_memory())} are free"
     )
 
 

@@ -1,6 +1,6 @@
-"""Candidates that the catalogue does not know: a local file or folder, a Hub repository. Headers only.
+"""Candidates outside the catalogue: a local file or folder, or a Hub repository. Reads only headers.
 
-A Hub repository is asked for its config.json and, where it has safetensors, for their headers by range requests.
+From a Hub repository it downloads config.json and, if there are safetensors, their headers by range requests.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LARGEST_CONFIG = 16 * 2**20
 
 
 def from_path(path: Path) -> Candidate:
-    """A checkpoint on this machine, with its bytes as stored. Raises CheckpointError as opening it does."""
+    """A local checkpoint with its stored bytes. Raises CheckpointError if it cannot be opened."""
     checkpoint = open_checkpoint(path)
     config = parse_config(checkpoint)
     binding = bind(config, checkpoint, wanted_shapes(config))
@@ -45,9 +45,9 @@ def from_path(path: Path) -> Candidate:
 
 
 def from_hub(name: str) -> Candidate:
-    """A repository of the Hub by its config and tensor headers; nothing else is fetched.
+    """A Hub repository, from its config and tensor headers only.
 
-    Raises RequestError without a network, for an unknown repository and for one without a config.
+    Raises RequestError without a network, or if the repository or its config does not exist.
     """
     metadata = _hub_config(name)
     config = config_of(metadata, name)
@@ -58,7 +58,7 @@ def from_hub(name: str) -> Candidate:
 
 
 def _hub_config(name: str) -> dict[str, Any]:
-    """One request, without the Hub client's minutes of repetition: an unreachable Hub is said at once."""
+    """Download config.json with one request: the Hub client would retry for minutes if the Hub is unreachable."""
     import urllib.error
     import urllib.request
 
@@ -88,7 +88,7 @@ def _hub_config(name: str) -> dict[str, Any]:
 
 
 def _hub_bytes(name: str) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]:
-    """Bytes by part from the safetensors headers, in the files and loaded; () where they cannot be had."""
+    """Bytes by part from the safetensors headers, in the files and loaded; () if they are not available."""
     from huggingface_hub import get_safetensors_metadata
 
     try:

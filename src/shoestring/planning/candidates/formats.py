@@ -1,6 +1,6 @@
-"""File types: how many bytes each tensor of a checkpoint takes in BF16, FP8, GGUF's blocks, 4-bit GPTQ, NVFP4.
+"""Compute the bytes of each tensor of a checkpoint in a type: BF16, FP8, GGUF blocks, 4-bit GPTQ, NVFP4.
 
-A type is a rule from a Shape to bytes. The rules are those of the files that vendors publish, named beside each.
+A type is a rule from a Shape to bytes. The rules follow the files that vendors publish, named at each rule.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ BLOCKS: dict[str, tuple[int, int]] = {
     "IQ2_XS": (256, 74), "IQ2_XXS": (256, 66), "IQ1_M": (256, 56), "IQ1_S": (256, 50),
 }  # fmt: skip
 
-#: GGUF types whose name is a mix: a base, and Q6_K for what is most sensitive
+#: GGUF types that are a mix: a base type, and Q6_K for the most sensitive tensors
 MIXES = {"Q4_K_M": "Q4_K", "Q5_K_M": "Q5_K"}
 GGUF_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K", "IQ3_XXS", "Q2_K", "IQ2_XXS",
               "IQ1_M")  # fmt: skip
-#: those of them that our own engine computes with
+#: the types that our engine computes with
 OWN_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0")
 GPU_TYPES = ("FP8", "GPTQ", "NVFP4")
 TYPES = ("BF16", *GPU_TYPES, *GGUF_TYPES)
@@ -35,9 +35,9 @@ ALIASES = {"AWQ": "GPTQ", "INT4": "GPTQ", "W4A16": "GPTQ", "Q4_K": "Q4_K_M", "Q5
 
 #: parts that our engine leaves in the file
 NOT_LOADED: frozenset[Part] = frozenset(("vision", "mtp"))
-#: linear layers that FP8 and 4-bit files convert; the rest stays BF16
+#: linear layers that FP8 and 4-bit files convert; others stay BF16
 CONVERTED: frozenset[Part] = frozenset(("attention", "delta_net", "feed_forward", "shared_experts", "routed_experts"))
-#: of these the small projections and the convolution stay
+#: of these, the small projections and the convolution stay BF16
 KEPT_ROLES = frozenset(("a", "b", "convolution", "fc"))
 #: parts that a GGUF file below four bits keeps at Q4_K
 SENSITIVE: frozenset[Part] = frozenset(("attention", "delta_net", "shared_experts", "embeddings"))
@@ -59,12 +59,12 @@ class Sizes:
 
 
 def type_name(name: str) -> str:
-    """The type that a user names. Raises RequestError with names that are near."""
-    wanted = name.upper().replace("-", "_")
-    wanted = ALIASES.get(wanted, wanted)
-    if wanted in TYPES:
-        return wanted
-    near = get_close_matches(wanted, (*TYPES, *ALIASES), n=3, cutoff=0.4)
+    """Normalize a type's name. Raises RequestError that suggests similar names."""
+    normalized = name.upper().replace("-", "_")
+    normalized = ALIASES.get(normalized, normalized)
+    if normalized in TYPES:
+        return normalized
+    near = get_close_matches(normalized, (*TYPES, *ALIASES), n=3, cutoff=0.4)
     raise RequestError(f"--quant {name} is unknown: choose {', '.join(near) if near else 'one of ' + ', '.join(TYPES)}")
 
 
@@ -73,7 +73,7 @@ def is_gguf(name: str) -> bool:
 
 
 def bits(name: str) -> float:
-    """Bits a weight of the type's bulk, its scales included."""
+    """Bits per weight of a type's main format, including scales."""
     if name in ("FP8", "GPTQ", "NVFP4"):
         return {"FP8": 8 + 32 / (128 * 128), "GPTQ": 4 + 20 / 128, "NVFP4": 4 + 8 / 16}[name]
     block, size = BLOCKS[MIXES.get(name, name)]
@@ -81,9 +81,9 @@ def bits(name: str) -> float:
 
 
 def sizes(shapes: Iterable[Shape], name: str, layers: int, loaded: bool = False) -> Sizes:
-    """Bytes by part of all `shapes` in type `name`: of the file, or loaded by our engine.
+    """Bytes by part of all `shapes` in type `name`: in the file, or loaded by our engine.
 
-    `layers` is the text model's count, which mixes look at.
+    `layers`: the text model's number of layers, which mixes depend on.
     """
     total = dict.fromkeys(PARTS, 0)
     tied = not any(s.role == "head" for s in shapes)
@@ -94,7 +94,7 @@ def sizes(shapes: Iterable[Shape], name: str, layers: int, loaded: bool = False)
 
 
 def loaded_bytes(shape: Shape, name: str, layers: int, tied: bool) -> int:
-    """Bytes of one tensor of a type that our engine reads, as it loads it."""
+    """Bytes of one tensor once our engine has loaded it."""
     if shape.part in NOT_LOADED:
         return 0
     if not shape.matrix:
@@ -112,13 +112,13 @@ def tensor_bytes(shape: Shape, name: str, layers: int, tied: bool) -> int:
     rows, columns = shape.rows, shape.columns
     if name == "BF16" or not converted:
         return 2 * rows * columns
-    if name == "FP8":  # one float32 scale a block of 128 × 128, as Qwen publishes
+    if name == "FP8":  # one float32 scale per block of 128 × 128, as Qwen publishes
         return rows * columns + 4 * _ceil(rows, 128) * _ceil(columns, 128)
-    if name == "GPTQ":  # groups of 128 inputs: 4-bit weights and zero, float16 scale; AWQ is stored alike
+    if name == "GPTQ":  # groups of 128 inputs: 4-bit weights and zero, float16 scale; AWQ has the same size
         groups = rows * _ceil(columns, 128)
         return _ceil(rows * columns, 2) + 2 * groups + _ceil(groups, 2)
-    # NVFP4 as NVIDIA publishes it: routed experts (in a dense model the feed-forward) only, a scale of 8 bits every
-    # 16, and two float32 a tensor; multi-token prediction is left alone.
+    # NVFP4 as NVIDIA publishes it: only routed experts (in a dense model the feed-forward), an 8-bit scale every
+    # 16, and two float32 per tensor; multi-token prediction is not converted.
     if part not in ("routed_experts", "feed_forward") or shape.part == "mtp":
         return 2 * rows * columns
     return _ceil(rows * columns, 2) + rows * _ceil(columns, 16) + 8
@@ -127,7 +127,7 @@ def tensor_bytes(shape: Shape, name: str, layers: int, tied: bool) -> int:
 def gguf_type(shape: Shape, name: str, layers: int, tied: bool) -> str:
     """The block format of a tensor in a GGUF file: llama.cpp's rules for the types from four bits up.
 
-    Below four bits experts and feed-forward take the type, what is used for every token keeps Q4_K.
+    Below four bits, experts and feed-forward use the type; weights that every token uses stay Q4_K.
     """
     part = shape.like or shape.part
     if shape.part == "vision":

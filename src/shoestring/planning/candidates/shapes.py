@@ -1,8 +1,7 @@
-"""Every tensor of a published checkpoint as (part, rows, columns, count): the text model from the very builder that
-the engine binds by, the vision tower and the multi-token prediction from their configs.
+"""List every tensor of a published checkpoint as (part, rows, columns, count): the text model as the engine binds it,
+the vision tower and the multi-token prediction from their configs.
 
-Owns the shapes of what the engine does not run yet, and which part a tensor belongs to. Tensor sizes in a file type are
-types.py's business.
+Defines the shapes of what the engine does not run yet, and the part of each tensor. formats.py computes sizes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from shoestring.models.shapes import wanted_shapes
 
 @dataclass(frozen=True)
 class Shape:
-    """`count` tensors of one shape. A vector has one row; `role` is the last piece of our name, e.g. "down"."""
+    """`count` tensors of one shape. A vector has one row; `role` is the last part of our name, e.g. "down"."""
 
     part: Part
     role: str
@@ -30,7 +29,7 @@ class Shape:
     matrix: bool = True
     #: layer of the text model, -1 outside it
     layer: int = -1
-    #: what a quantizer sees it as inside vision or mtp: the part it would be in the text model
+    #: for vision and mtp: the part that it would be in the text model, which quantizers use
     like: Part | None = None
 
     @property
@@ -39,7 +38,7 @@ class Shape:
 
 
 def text_shapes(config: Config) -> tuple[Shape, ...]:
-    """The text model's tensors, as the engine wants them. Experts: three entries a layer."""
+    """The text model's tensors, as the engine binds them. Experts: three entries per layer."""
     shapes = []
     for name, shape in wanted_shapes(config).items():
         pieces = name.split(".")
@@ -63,9 +62,9 @@ def mtp_shapes(config: Config) -> tuple[Shape, ...]:
 
 
 def vision_shapes(metadata: Mapping[str, Any]) -> tuple[Shape, ...]:
-    """The vision tower and its projector, from `vision_config`; () where there is none.
+    """The vision tower and its projector, from `vision_config`; () if there is none.
 
-    Raises CheckpointError for a field that is missing.
+    Raises CheckpointError for a missing field.
     """
     vision = metadata.get("vision_config")
     if not vision:
