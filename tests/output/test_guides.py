@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from functools import partial
 from typing import Any
 
 import pytest
@@ -151,7 +153,7 @@ LINES = st.one_of(
 
 
 @settings(max_examples=100)
-@given(st.lists(LINES, min_size=1, max_size=5).map("\n".join))
+@given(st.lists(LINES, min_size=1, max_size=5).map("\n".join).map(partial(unicodedata.normalize, "NFC")))
 def test_text_in_a_call_is_free_up_to_its_closing_tag(text: str) -> None:
     """Any lines are allowed except the closing tag."""
     lines = text.split("\n")
