@@ -25,7 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
 
 
-def pytest_sessionfinish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure() -> None:
+    """pytest collects the last of these warnings when it ends, in its own `pytest_unconfigure`."""
     if set(CARELESS) & set(sys.modules):
         warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
 
