@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shoestring.engine.sampler import Sampling as Sampling
+    from shoestring.ops.sampling import Sampling as Sampling
     from shoestring.output.pieces import Call as Call
     from shoestring.output.pieces import Piece as Piece
     from shoestring.output.request import Constraint as Constraint
@@ -31,7 +31,7 @@ _HOMES = {
     "Constraint": "shoestring.output.request",
     "Model": "shoestring.runtime.model",
     "Piece": "shoestring.output.pieces",
-    "Sampling": "shoestring.engine.sampler",
+    "Sampling": "shoestring.ops.sampling",
     "ToolChoice": "shoestring.output.request",
     "load": "shoestring.runtime.loading",
     "plan": "shoestring.planning.plan",

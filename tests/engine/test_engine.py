@@ -13,9 +13,9 @@ from hypothesis import given, settings
 
 from shoestring.engine.batch import runs
 from shoestring.engine.engine import Engine
-from shoestring.engine.sampler import Sampling
 from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import CapacityError, NumericsError, RequestError
+from shoestring.ops.sampling import Sampling
 
 GREEDY = Sampling(temperature=0)
 VOCABULARY = 50

@@ -11,9 +11,9 @@ from test_engine import GREEDY, VOCABULARY, answers, expected, make, prompt, row
 
 from shoestring.engine.engine import Delivery, Engine
 from shoestring.engine.request import Status
-from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import RequestError
+from shoestring.ops.sampling import Sampled, Sampling
 
 
 @dataclasses.dataclass

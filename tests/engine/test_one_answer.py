@@ -21,8 +21,8 @@ from shuffled_pools import shuffle_pools
 import shoestring
 from shoestring import ops
 from shoestring.engine.engine import Engine
-from shoestring.engine.sampler import Sampling
 from shoestring.models.state import KVType
+from shoestring.ops.sampling import Sampling
 from shoestring.runtime.model import Model
 
 #: Crosses pages (64) and attention chunks (96).

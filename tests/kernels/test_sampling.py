@@ -11,6 +11,7 @@ from other_variants import bits, same_in_all_variants
 
 from shoestring import _kernels, ops
 from shoestring.errors import RequestError
+from shoestring.ops.sampling import Sampling
 
 Float32 = npt.NDArray[np.float32]
 NOTHING = np.zeros(0, np.int32)
@@ -30,12 +31,16 @@ PLAIN: dict[str, Any] = {
     "seed": 0,
     "sample_index": 0,
     "position": 0,
-    "top_logprobs": 0,
 }
 
 
-def draw(logits: Float32, **options: Any) -> tuple[int, float, Any, Any]:
-    return ops.sample(logits, **{**PLAIN, "vocabulary_size": len(logits), **options})
+def draw(logits: Float32, *, top_logprobs: int = 0, **options: Any) -> tuple[int, float, Any, Any]:
+    """The kernel's token, its log-probability, and the `top_logprobs` likeliest ids with theirs."""
+    fields = {**PLAIN, "vocabulary_size": len(logits), **options}
+    likeliest = min(top_logprobs, fields["vocabulary_size"])
+    top_ids, top = np.empty(likeliest, np.int32), np.empty(likeliest, np.float64)
+    token, logprob = _kernels.sample(logits, **fields, top_ids=top_ids, top_logprobs=top)
+    return token, logprob, top_ids, top
 
 
 def draws(logits: Float32, count: int, **options: Any) -> npt.NDArray[np.int64]:
@@ -188,7 +193,9 @@ def test_numbers_that_are_not_finite_do_no_harm(number: float) -> None:
 def log_softmax(seed: int, rows: int, n: int, threads: int) -> npt.NDArray[np.float64]:
     _kernels.set_num_threads(threads)
     logits = np.concatenate([some_logits(seed + r, n) for r in range(rows)]).reshape(rows, n)
-    return ops.log_softmax_at(logits, np.arange(rows, dtype=np.int32) * 7 % n)
+    out = np.empty(rows, np.float64)
+    _kernels.log_softmax_at(logits, np.arange(rows, dtype=np.int32) * 7 % n, out)
+    return out
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 1023, 1024, 1025, 5000])
@@ -199,7 +206,7 @@ def test_log_softmax(n: int) -> None:
     for r in range(5):
         assert abs(result[r] - np.log(probabilities(some_logits(r, n))[r * 7 % n])) < 1e-6
     with pytest.raises(ValueError):
-        ops.log_softmax_at(some_logits(0, n).reshape(1, n), np.array([n], np.int32))
+        _kernels.log_softmax_at(some_logits(0, n).reshape(1, n), np.array([n], np.int32), np.empty(1))
 
 
 def mask_of(ids: npt.ArrayLike, n: int) -> npt.NDArray[np.uint32]:
@@ -264,7 +271,7 @@ def test_a_mask_that_allows_nothing_is_an_error_and_a_short_one_is_refused() -> 
     logits = some_logits(5, 100)
     for allowed in (mask_of([], 100), mask_of([60, 99], 100)):
         with pytest.raises(RequestError, match="no token is allowed"):
-            draw(logits, allowed=allowed, vocabulary_size=60)
+            ops.sample(logits, Sampling(), (), prompt_length=0, index=0, vocabulary_size=60, allowed=allowed)
     with pytest.raises(ValueError, match="a bit for each"):
         draw(logits, allowed=np.zeros(3, np.uint32))
     with pytest.raises(TypeError):

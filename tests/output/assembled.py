@@ -12,7 +12,7 @@ import small_vocabulary
 
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.engine.request import FinishReason
-from shoestring.engine.sampler import Sampled
+from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments
 from shoestring.output.form import Form, form_of
 from shoestring.output.machine import OutputMachine

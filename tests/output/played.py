@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from assembled import Assembled, assemble
 
-from shoestring.engine.sampler import Sampled
+from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Event
 from shoestring.output.form import Form
 from shoestring.output.machine import OutputMachine

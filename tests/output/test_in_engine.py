@@ -10,8 +10,8 @@ import pytest
 from assembled import STRICT_TOOL, Assembled, assemble
 
 from shoestring.engine.engine import Engine
-from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.engine.scripted_runner import ScriptedRunner
+from shoestring.ops.sampling import Sampled, Sampling
 from shoestring.output.events import Event
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine

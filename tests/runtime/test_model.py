@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_text import END_THINK, ByteTokenizer, scripted
 
-from shoestring.engine.sampler import Sampled
 from shoestring.errors import CapacityError, RequestError
+from shoestring.ops.sampling import Sampled
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
 from shoestring.output.pieces import Pieces

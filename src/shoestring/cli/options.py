@@ -121,7 +121,7 @@ ApiKeyEnv = Annotated[
 ]
 
 
-#: Options that are fields of engine.sampler.Sampling, by the same names.
+#: Options that are fields of ops.sampling.Sampling, by the same names.
 SAMPLING = (
     "temperature",
     "top_k",
@@ -164,7 +164,7 @@ class Generation:
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments for Model.generate, checked before anything is loaded. Raises RequestError."""
-        from shoestring.engine.sampler import Sampling
+        from shoestring.ops.sampling import Sampling
 
         sampling = {name: getattr(self, name) for name in SAMPLING}
         options: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}

@@ -8,8 +8,8 @@ import numpy as np
 
 from shoestring.engine.request import Delivery, FinishReason, Float32, Generation, Request
 from shoestring.engine.runner import Runner
-from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.errors import NumericsError
+from shoestring.ops.sampling import Sampled, Sampling
 
 
 def draw(runner: Runner, request: Request, work: Generation, logits: Float32) -> list[Sampled]:

@@ -24,7 +24,6 @@ from shoestring.engine.request import Counts, Generation, ObserveRows, Receive, 
 from shoestring.engine.request import Delivery as Delivery
 from shoestring.engine.request import FinishReason as FinishReason
 from shoestring.engine.runner import Runner
-from shoestring.engine.sampler import Sampling
 from shoestring.engine.scheduler import Scheduler, Span
 from shoestring.engine.sequence import Sequence
 from shoestring.engine.tree import Tree
@@ -33,6 +32,7 @@ from shoestring.models.layout import Demand
 from shoestring.models.state import KVType
 from shoestring.models.step import Observe, Step
 from shoestring.models.workspace import CHUNK, HEAD_ROWS
+from shoestring.ops.sampling import Sampling
 
 Float32 = npt.NDArray[np.float32]
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.engine.guide import Guide
-from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.engine.sequence import Sequence
 from shoestring.models.layout import Demand
+from shoestring.ops.sampling import Sampled, Sampling
 
 Float32 = npt.NDArray[np.float32]
 

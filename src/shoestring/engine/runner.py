@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring import ops
-from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.models import families
 from shoestring.models.experts import Experts
 from shoestring.models.layout import Layout
 from shoestring.models.state import State
 from shoestring.models.step import Observe, Step
+from shoestring.ops.sampling import Sampled, Sampling
 
 Float32 = npt.NDArray[np.float32]
 Uint32 = npt.NDArray[np.uint32]
@@ -110,29 +110,12 @@ class FamilyRunner:
         index: int,
         allowed: Uint32 | None = None,
     ) -> Sampled:
-        reported = sampling.logprobs
-        repeated = sampling.repetition_penalty != 1
-        counted = sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
-        token, logprob, top_ids, top_logprobs = ops.sample(
+        return ops.sample(
             logits,
+            sampling,
+            tokens,
+            prompt_length=prompt_length,
+            index=index,
             vocabulary_size=self._sampled_vocabulary,
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-            min_p=sampling.min_p,
-            presence_penalty=sampling.presence_penalty,
-            frequency_penalty=sampling.frequency_penalty,
-            repetition_penalty=sampling.repetition_penalty,
-            context_ids=np.array(tokens if repeated else (), np.int32),
-            generated_ids=np.array(tokens[prompt_length:] if counted else (), np.int32),
-            bias_ids=np.array(tuple(sampling.logit_bias.keys()), np.int32),
-            bias_values=np.array(tuple(sampling.logit_bias.values()), np.float32),
-            seed=sampling.seed or 0,
-            sample_index=index,
-            position=len(tokens),
-            top_logprobs=reported or 0,
             allowed=allowed,
         )
-        if reported is None:
-            return Sampled(token)
-        return Sampled(token, logprob, tuple(zip(top_ids.tolist(), top_logprobs.tolist(), strict=True)))

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.errors import RequestError
 from shoestring.models.layout import Layout
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, State
 from shoestring.models.step import Observe, PageTable, Step
+from shoestring.ops.sampling import Sampled, Sampling
 
 Float32 = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.integer[Any]]

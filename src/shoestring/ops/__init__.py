@@ -5,118 +5,51 @@ Activations are C-contiguous float32 arrays, weights opaque `Matrix` handles. A 
 its config and state layout) needs no compiled code. Orders of summation: docs/numerics.md.
 """
 
-from shoestring.ops.extension import (
-    NUMERICS_VERSION,
-    Array,
-    Bytes,
-    Float32,
-    Float64,
-    Int32,
-    Int64,
-    install_sigbus_handler,
-    isa,
-    num_threads,
-    set_num_threads,
-    variants,
-)
-from shoestring.ops.loading import (
-    add_one,
-    expert_table,
-    negative_exp,
-    pack,
-    packed_bytes,
-    rope_frequencies,
-    rope_frequencies_llama3,
-    rope_frequencies_yarn,
-    to_float32,
-    widen_fp8,
-    yarn_attention_factor,
-)
-from shoestring.ops.logits import (
-    check_finite,
-    log_softmax_at,
-    sample,
-)
-from shoestring.ops.matrices import (
-    embed,
-    experts,
-    matmul,
-    matmuls,
-    route_sigmoid,
-    route_softmax,
-)
-from shoestring.ops.rows import (
-    add,
-    add_gated,
-    attention_temperature,
-    gated_rms_norm,
-    rms_norm,
-    rotary_table,
-    rotate,
-    scale_rows,
-    sigmoid_gate,
-    split_query_gate,
-    swiglu,
-)
-from shoestring.ops.sequence import (
-    Past,
-    attention,
-    causal_convolution,
-    delta_rule,
-    store_keys_values,
-)
-from shoestring.ops.workspace import (
-    Workspace,
-)
-
-__all__ = [
-    "NUMERICS_VERSION",
-    "Array",
-    "Bytes",
-    "Float32",
-    "Float64",
-    "Int32",
-    "Int64",
-    "Past",
-    "Workspace",
-    "add",
-    "add_gated",
-    "add_one",
-    "attention",
-    "attention_temperature",
-    "causal_convolution",
-    "check_finite",
-    "delta_rule",
-    "embed",
-    "expert_table",
-    "experts",
-    "gated_rms_norm",
-    "install_sigbus_handler",
-    "isa",
-    "log_softmax_at",
-    "matmul",
-    "matmuls",
-    "negative_exp",
-    "num_threads",
-    "pack",
-    "packed_bytes",
-    "rms_norm",
-    "rope_frequencies",
-    "rope_frequencies_llama3",
-    "rope_frequencies_yarn",
-    "rotary_table",
-    "rotate",
-    "route_sigmoid",
-    "route_softmax",
-    "sample",
-    "scale_rows",
-    "set_num_threads",
-    "sigmoid_gate",
-    "split_query_gate",
-    "store_keys_values",
-    "swiglu",
-    "to_float32",
-    "variants",
-    "widen_fp8",
-    "yarn_attention_factor",
-]
+from shoestring.ops.extension import NUMERICS_VERSION as NUMERICS_VERSION
+from shoestring.ops.extension import Array as Array
+from shoestring.ops.extension import Bytes as Bytes
+from shoestring.ops.extension import Float32 as Float32
+from shoestring.ops.extension import Float64 as Float64
+from shoestring.ops.extension import Int32 as Int32
+from shoestring.ops.extension import Int64 as Int64
+from shoestring.ops.extension import install_sigbus_handler as install_sigbus_handler
+from shoestring.ops.extension import isa as isa
+from shoestring.ops.extension import num_threads as num_threads
+from shoestring.ops.extension import set_num_threads as set_num_threads
+from shoestring.ops.extension import variants as variants
+from shoestring.ops.loading import add_one as add_one
+from shoestring.ops.loading import expert_table as expert_table
+from shoestring.ops.loading import negative_exp as negative_exp
+from shoestring.ops.loading import pack as pack
+from shoestring.ops.loading import packed_bytes as packed_bytes
+from shoestring.ops.loading import rope_frequencies as rope_frequencies
+from shoestring.ops.loading import rope_frequencies_llama3 as rope_frequencies_llama3
+from shoestring.ops.loading import rope_frequencies_yarn as rope_frequencies_yarn
+from shoestring.ops.loading import to_float32 as to_float32
+from shoestring.ops.loading import widen_fp8 as widen_fp8
+from shoestring.ops.loading import yarn_attention_factor as yarn_attention_factor
+from shoestring.ops.matrices import embed as embed
+from shoestring.ops.matrices import experts as experts
+from shoestring.ops.matrices import matmul as matmul
+from shoestring.ops.matrices import matmuls as matmuls
+from shoestring.ops.matrices import route_sigmoid as route_sigmoid
+from shoestring.ops.matrices import route_softmax as route_softmax
+from shoestring.ops.rows import add as add
+from shoestring.ops.rows import add_gated as add_gated
+from shoestring.ops.rows import attention_temperature as attention_temperature
+from shoestring.ops.rows import check_finite as check_finite
+from shoestring.ops.rows import gated_rms_norm as gated_rms_norm
+from shoestring.ops.rows import rms_norm as rms_norm
+from shoestring.ops.rows import rotary_table as rotary_table
+from shoestring.ops.rows import rotate as rotate
+from shoestring.ops.rows import scale_rows as scale_rows
+from shoestring.ops.rows import sigmoid_gate as sigmoid_gate
+from shoestring.ops.rows import split_query_gate as split_query_gate
+from shoestring.ops.rows import swiglu as swiglu
+from shoestring.ops.sampling import sample as sample
+from shoestring.ops.sequence import Past as Past
+from shoestring.ops.sequence import attention as attention
+from shoestring.ops.sequence import causal_convolution as causal_convolution
+from shoestring.ops.sequence import delta_rule as delta_rule
+from shoestring.ops.sequence import store_keys_values as store_keys_values
+from shoestring.ops.workspace import Workspace as Workspace

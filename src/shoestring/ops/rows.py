@@ -91,3 +91,8 @@ def rotate(x: Float32, cos: Float32, sin: Float32, *, interleaved: bool) -> None
     interleaved: pairs (2i, 2i+1); otherwise (i, i + dims/2).
     """
     _kernels.rotate(x, cos, sin, interleaved)
+
+
+def check_finite(x: Float32) -> bool:
+    """Whether no number of x is infinite or NaN."""
+    return _kernels.check_finite(x)

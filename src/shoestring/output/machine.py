@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from shoestring.engine.request import FinishReason
-from shoestring.engine.sampler import Sampled
+from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Event
 from shoestring.output.form import Form
 from shoestring.output.parser import Parser

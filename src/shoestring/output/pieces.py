@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shoestring.engine.request import FinishReason
-from shoestring.engine.sampler import Sampled
+from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments, ToolCallEnd
 
 

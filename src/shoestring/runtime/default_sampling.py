@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shoestring.engine.sampler import Sampling
+from shoestring.ops.sampling import Sampling
 
 #: What the vendors recommend (Qwen 3.5's model cards; Llama 4's generation_config.json).
 RECOMMENDED: Mapping[tuple[str, bool], Sampling] = {

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.engine.engine import Engine
-from shoestring.engine.sampler import Sampling
 from shoestring.errors import RequestError
+from shoestring.ops.sampling import Sampling
 from shoestring.output.form import Form, form_of
 from shoestring.output.request import Constraint, ToolChoice
 from shoestring.runtime import perplexity as perplexities

@@ -18,7 +18,7 @@ Message = Mapping[str, Any]
 class GenerationOptions:
     """What chat and raw completion share. Names left out of `sampling` follow the checkpoint's defaults."""
 
-    #: fields of engine.sampler.Sampling by name
+    #: fields of ops.sampling.Sampling by name
     sampling: Mapping[str, Any] = field(default_factory=dict)
     #: None: until the context is full. 0: no answer, only prompt_logprobs
     max_tokens: int | None = None

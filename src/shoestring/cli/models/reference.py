@@ -18,8 +18,8 @@ import typer
 from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.engine.request import FinishReason
-from shoestring.engine.sampler import Sampled, Sampling
 from shoestring.errors import CapacityError
+from shoestring.ops.sampling import Sampled, Sampling
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
 from shoestring.output.pieces import Piece, Pieces

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal, Protocol
 
 from shoestring.engine.request import FinishReason
-from shoestring.engine.sampler import Sampled
+from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Content, Thinking, ToolCall, ToolCallArguments, ToolCallEnd
 from shoestring.server.request import Delta, Finished, Started, StreamItem, Usage
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shoestring.engine.sampler import Sampled
+from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments
 from shoestring.server.http.streaming import event
 from shoestring.server.request import Delta, Finished, Progress, Started, StreamItem, Usage

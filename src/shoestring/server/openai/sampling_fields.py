@@ -48,7 +48,7 @@ class SamplingFields(Body):
 
 
 def sampling(body: SamplingFields) -> dict[str, Any]:
-    """The given fields of engine.sampler.Sampling by name. Raises ApiError for an invalid logit_bias."""
+    """The given fields of ops.sampling.Sampling by name. Raises ApiError for an invalid logit_bias."""
     fields = {name: getattr(body, name) for name in _PLAIN if getattr(body, name) is not None}
     if body.top_k is not None:
         fields["top_k"] = 0 if body.top_k == -1 else body.top_k
