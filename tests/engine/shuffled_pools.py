@@ -11,7 +11,7 @@ def shuffle_pools(engine: Engine, seed: int) -> None:
     """Take everything from the engine's pools and give it back in random order."""
     pools = engine.tree.pools
     for pool in (pools.global_pages, pools.chunk_pages, pools.slots):
-        numbers = [pool.take() for _ in range(pool.free)]
+        numbers = [pool.allocate() for _ in range(pool.free)]
         random.Random(seed).shuffle(numbers)
         for number in numbers:
-            pool.give(number)
+            pool.release(number)

@@ -291,13 +291,13 @@ def test_a_snapshot_that_will_be_read_outlives_its_page() -> None:
     assert (place.position, place.source is not None) == (66, True)
     assert sequence.begin(tree, place), "the page is copied, since its rest is another's"
     assert place.source is not None
-    tree.remove(place.source)
-    assert tree.loose == 1
-    assert place.slot in tree.pools.slots.taken()
+    tree.evict(place.source)
+    assert tree.orphaned == 1
+    assert place.slot in tree.pools.slots.allocated()
     sequence.grow(tree, 1)
     sequence.advance(tree, 1)
     tree.check()
-    assert tree.loose == 0
+    assert tree.orphaned == 0
     sequence.release(tree)
     tree.check()
     assert found(tree, sequence.tokens) == 67
@@ -307,7 +307,7 @@ def test_a_chunk_page_that_was_filled_from_its_middle_on_serves_no_earlier_chunk
     tree = Tree(Demand(9, 9), chunk_size=100, recurrent=False)
     alone(tree, stem(110), rows=10)
     first = tree.root.children[0]
-    tree.drop_chunk(first.children[0])
+    tree.evict_chunk_page(first.children[0])
     assert found(tree, [*stem(105), 99]) == 100, "the chunk begins there: nothing of it is needed"
     alone(tree, stem(150), rows=10)
     assert found(tree, [*stem(120), 99]) == 120

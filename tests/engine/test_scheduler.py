@@ -17,7 +17,7 @@ CLIENTS = ("ann", "bob", "cat")
 
 def admit_all(scheduler: Scheduler, held: frozenset[int] = frozenset()) -> list[int]:
     admitted = []
-    while (number := scheduler.turn(held)) is not None:
+    while (number := scheduler.next_in_turn(held)) is not None:
         if not (scheduler.reserved + scheduler.demand(number)).fits(scheduler.capacity):
             break
         scheduler.admit(number)
@@ -56,7 +56,7 @@ class History(RuleBasedStateMachine):
 
     @rule(reuse=st.integers(0, 59))
     def admit(self, reuse: int) -> None:
-        while (number := self.scheduler.turn()) is not None:
+        while (number := self.scheduler.next_in_turn()) is not None:
             assert len(self.scheduler.running) < 3
             client = self.clients[number]
             mine = [n for n in self.scheduler.waiting if self.clients[n] == client]

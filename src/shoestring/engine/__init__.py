@@ -1,1 +1,1 @@
-"""The engine: sequences of tokens become steps of a model. Scheduling, caches, sampling; no files, no text."""
+"""The engine: turns sequences of tokens into steps of a model. Scheduling, caching and sampling; no files, no text."""

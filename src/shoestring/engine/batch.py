@@ -1,4 +1,4 @@
-"""A Step from the spans of several sequences."""
+"""Build one Step from the spans of several sequences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoestring.models.step import PageTable, Step
 
 
 def build_step(spans: Tokens[tuple[Sequence, int]]) -> Step:
-    """The next rows of each sequence; their pages and slots are taken already."""
+    """The Step of the next rows of each sequence, whose pages and slots are allocated already."""
     sequences = [sequence for sequence, _ in spans]
     starts, ids, index, snapshots = [0], [], [], []
     for sequence, rows in spans:
@@ -35,7 +35,7 @@ def build_step(spans: Tokens[tuple[Sequence, int]]) -> Step:
 
 
 def page_table(pages: list[list[int]], first_page: list[int]) -> PageTable:
-    """Lists of pages as one array; missing entries are 0 and never read."""
+    """Lists of pages as one array, padded with 0 that no row reads."""
     entries = max(1, *(len(p) for p in pages)) if pages else 1
     table = np.zeros((len(pages), entries), np.int32)
     for row, numbers in enumerate(pages):
@@ -44,11 +44,11 @@ def page_table(pages: list[list[int]], first_page: list[int]) -> PageTable:
 
 
 def runs(rows: list[int], most: int) -> list[range]:
-    """Ascending numbers as ranges without gaps, none longer than `most`."""
-    found: list[range] = []
+    """Group ascending numbers into consecutive ranges, none longer than `most`."""
+    ranges: list[range] = []
     for row in rows:
-        if found and found[-1].stop == row and len(found[-1]) < most:
-            found[-1] = range(found[-1].start, row + 1)
+        if ranges and ranges[-1].stop == row and len(ranges[-1]) < most:
+            ranges[-1] = range(ranges[-1].start, row + 1)
         else:
-            found.append(range(row, row + 1))
-    return found
+            ranges.append(range(row, row + 1))
+    return ranges

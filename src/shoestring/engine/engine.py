@@ -1,8 +1,8 @@
 """The engine: takes whole sequences of tokens, runs steps, delivers tokens or logits.
 
-Owns the loop: admit, build one Step of rows of several sequences, forward, head for the rows that want logits,
-sample, deliver. Who runs and what is held is the ledger's. Knows tokens, no text. Not thread-safe: one loop owns
-the model.
+Owns the loop: admit, build one Step of rows of several sequences, forward, head for the rows that need logits, sample,
+deliver. The ledger decides which requests run and what memory they use. Knows tokens, not text. Not thread-safe: one
+loop owns the model.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ from collections.abc import Collection
 from collections.abc import Sequence as Tokens
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from shoestring.engine.batch import build_step, runs
 from shoestring.engine.draw import deliveries, draw, end, not_finite
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
-from shoestring.engine.pools import STRIDE, allocate_state, cache_room, copy_page
+from shoestring.engine.pools import STRIDE, allocate_state, cache_capacity, copy_page
 from shoestring.engine.request import Counts, Generation, ObserveRows, Receive, Request, Scoring, Status
 from shoestring.engine.request import Delivery as Delivery
 from shoestring.engine.request import FinishReason as FinishReason
@@ -32,20 +29,19 @@ from shoestring.models.layout import Demand
 from shoestring.models.state import KVType
 from shoestring.models.step import Observe, Step
 from shoestring.models.workspace import CHUNK, HEAD_ROWS
+from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampling
-
-Float32 = npt.NDArray[np.float32]
 
 
 class Engine:
     """A model with its state.
 
-    context: most tokens of a sequence. sequences: most that run at once. cache_bytes: for what later requests may
-    go on from, beside the running ones' own; None: no more than what they leave free. snapshots: resume points of
-    recurrent state a sequence where cache_bytes is None. stride: most tokens that a request computes again of what
-    the cache holds. capacity: pages and slots in all, cache included; default by the above.
+    context: most tokens of a sequence. sequences: most that run at once. cache_bytes: size of the prefix cache, beside
+    the running sequences; None: only what they leave free. snapshots: resume points of recurrent state per sequence if
+    cache_bytes is None. stride: most tokens that a request recomputes although the cache has them. capacity: pages and
+    slots in total, cache included; default: computed from the above.
 
-    Raises CapacityError when the state cannot be allocated.
+    Raises CapacityError if the state cannot be allocated.
     """
 
     def __init__(
@@ -67,8 +63,8 @@ class Engine:
         if capacity is None and cache_bytes is None:
             capacity = layout.capacity(context, sequences, snapshots)
         elif capacity is None:
-            room = cache_room(layout, cache_bytes or 0, kv_type, stride)
-            capacity = layout.capacity(context, sequences) + room
+            cache = cache_capacity(layout, cache_bytes or 0, kv_type, stride)
+            capacity = layout.capacity(context, sequences) + cache
         self.capacity = capacity
         self.tree = Tree(
             self.capacity,
@@ -82,9 +78,9 @@ class Engine:
         self._ledger = Ledger(self.tree, self.scheduler)
         self._state = allocate_state(layout, self.capacity, kv_type)
         self._requests: dict[int, Request] = {}
-        #: what requests are over that nobody has cancelled yet
+        #: finished requests that are not cancelled yet
         self._over: dict[int, Request] = {}
-        self._news: list[Delivery] = []
+        self._undelivered: list[Delivery] = []
         self._cached_tokens = self._computed_tokens = 0
         self._next = 0
 
@@ -104,44 +100,43 @@ class Engine:
         client: str = "",
         scoring: Scoring | None = None,
     ) -> int:
-        """Submit a prompt; `collect` or `deliveries` brings what follows it. Returns the request's number.
+        """Submit a prompt; `collect` or `deliveries` returns its answer. Returns the request's number.
 
-        boundaries: positions where a later request may branch off. index: which answer to one prompt this is.
-        guide: says what may be sampled and what must follow. client: between clients the engine is fair. scoring:
-        of the prompt, complete before the first token comes.
-        `cancel` the number when you are done with it, also after its end.
+        boundaries: positions where a later request may branch off. chunk: most rows of the prompt in one step.
+        index: which answer to one prompt this is. guide: restricts and forces tokens. client: clients get equal
+        turns. scoring: score the prompt too, before the first token.
+        `cancel` the number when you are done with it, even after its end.
         Raises CapacityError for a prompt longer than the context, RequestError for an empty one.
         """
         self._check(tokens, chunk)
-        room = self.context - len(tokens)
-        if room == 0:
+        left = self.context - len(tokens)
+        if left == 0:
             raise CapacityError(
                 f"the prompt's {len(tokens)} tokens fill the context of {self.context}: choose a larger --context"
             )
         if max_tokens is not None and max_tokens < 1:
             raise RequestError(f"max_tokens is {max_tokens}: choose at least 1")
         self._check_bias(sampling)
-        most = room if max_tokens is None else min(max_tokens, room)
+        most = left if max_tokens is None else min(max_tokens, left)
         work = Generation(sampling.seeded(), most, index, frozenset(stop_ids), guide, scoring)
-        # The state just before the prompt's last token lets the same prompt, or a longer one, go on from there.
+        # From the state before the prompt's last token, the same prompt or a longer one can resume.
         last = len(tokens) - 1
         sequence = Sequence(tokens, boundaries=(*boundaries, last))
         limit = last if scoring is None else self._first_row(scoring, len(tokens))
         return self._submit(sequence, work, len(tokens) + most, limit, chunk, client)
 
     def collect(self) -> list[Delivery]:
-        """The news of all requests since the last call, in the order in which they came."""
-        news, self._news = self._news, []
-        return news
+        """The deliveries of all requests since the last call, in order."""
+        deliveries, self._undelivered = self._undelivered, []
+        return deliveries
 
     def deliveries(self, numbers: Collection[int]) -> list[Delivery]:
-        """Step until one of these requests has news; empty when none of them goes on."""
-        wanted = set(numbers)
+        """Step until there are deliveries of these requests and return them; empty if all these requests are over."""
         while True:
-            news = [delivery for delivery in self._news if delivery.number in wanted]
-            if news:
-                self._news = [delivery for delivery in self._news if delivery.number not in wanted]
-                return news
+            deliveries = [delivery for delivery in self._undelivered if delivery.number in numbers]
+            if deliveries:
+                self._undelivered = [delivery for delivery in self._undelivered if delivery.number not in numbers]
+                return deliveries
             if not any(number in self._requests for number in numbers):
                 return []
             self.step()
@@ -149,7 +144,7 @@ class Engine:
     def submit_scoring(
         self, tokens: Tokens[int], scoring: Scoring, *, chunk: int | None = None, client: str = ""
     ) -> int:
-        """Run the tokens up to the last of `scoring.rows`; the last news of it has no token.
+        """Run the tokens up to the last of `scoring.rows`. Its one delivery, at the end, has no token.
 
         Returns the request's number. Raises as `generate` does.
         """
@@ -167,13 +162,13 @@ class Engine:
         chunk: int | None = None,
         observe: ObserveRows | None = None,
     ) -> None:
-        """Run the tokens and hand the logits of `rows` (ascending positions, default all) to `receive`.
+        """Run the tokens and call `receive` with the logits of `rows` (positions, default all).
 
-        At most HEAD_ROWS at a time, ascending. observe: sees the hidden states of all tokens. Other requests go on
-        meanwhile. Raises as `generate` does, and NumericsError when a logit is not finite.
+        Ascending, at most HEAD_ROWS at a time. observe: called with the hidden states of all tokens. Other requests
+        continue meanwhile. Raises as `generate` does, and NumericsError if a logit is not finite.
         """
-        wanted = range(len(tokens)) if rows is None else sorted(set(rows))
-        number = self.submit_scoring(tokens, Scoring(tuple(wanted), receive, observe), chunk=chunk)
+        scored = range(len(tokens)) if rows is None else sorted(set(rows))
+        number = self.submit_scoring(tokens, Scoring(tuple(scored), receive, observe), chunk=chunk)
         try:
             for delivery in self.deliveries([number]):
                 if delivery.error is not None:
@@ -182,26 +177,26 @@ class Engine:
             self.cancel(number)
 
     def _first_row(self, scoring: Scoring, tokens: int) -> int:
-        """The first row that is to be computed. Raises RequestError for rows out of range."""
+        """The first row that must be computed, not taken from the cache. Raises RequestError for rows out of range."""
         rows = scoring.rows
         if not rows or rows[0] < 0 or rows[-1] >= tokens:
             raise RequestError(f"rows must lie between 0 and {tokens - 1}, the last token's")
         return rows[0] if scoring.observe is None else 0
 
     def cancel(self, number: int) -> None:
-        """Forget a request and its news; what it computed may serve a later one. Harmless when it is over."""
+        """End a request and drop its deliveries; what it computed stays in the cache. Harmless if it is over."""
         self._finish(number)
         self._over.pop(number, None)
-        self._news = [delivery for delivery in self._news if delivery.number != number]
+        self._undelivered = [delivery for delivery in self._undelivered if delivery.number != number]
 
     def close(self) -> None:
-        """Free weights and state. All requests are over, and there can be no others."""
+        """Cancel all requests and free weights and state. The engine cannot be used afterwards."""
         for number in [*self._requests]:
             self.cancel(number)
         del self.runner, self._state
 
     def status(self, number: int) -> Status:
-        """How far a request is; of one that was cancelled or never there: over, without numbers."""
+        """Progress of a request; "over", without numbers, if it was cancelled or never existed."""
         request = self._requests.get(number) or self._over.get(number)
         if request is None:
             return Status("over")
@@ -212,7 +207,7 @@ class Engine:
         return Status(state, request.prompt_length, request.cached_tokens, max(0, computed))
 
     def counts(self) -> Counts:
-        """Sums for whoever watches the engine."""
+        """Sums over all requests, for metrics."""
         return Counts(
             running=len(self.scheduler.running),
             waiting=len(self.scheduler.waiting),
@@ -232,8 +227,8 @@ class Engine:
             self._ledger.finish(number, keep=keep)
 
     def _fail(self, number: int, error: Exception, *, keep: bool = True) -> None:
-        """The request is over; other requests go on."""
-        self._news.append(end(number, self._requests[number], error))
+        """End a request with an error; other requests continue."""
+        self._undelivered.append(end(number, self._requests[number], error))
         self._finish(number, keep=keep)
 
     def _check(self, tokens: Tokens[int], chunk: int | None) -> None:
@@ -270,15 +265,14 @@ class Engine:
 
     @property
     def idle(self) -> bool:
-        """Nobody waits and nobody runs."""
+        """Whether no request waits or runs."""
         return not self._requests
 
     def step(self) -> None:
-        """Run one step of everybody who is admitted; what came of it waits in `collect` or `deliveries`.
+        """Admit what fits and run one step; `collect` or `deliveries` returns the results.
 
-        A request whose logits are not finite, or whose guide fails, ends with that error. What interrupts the step
-        itself is raised; all its requests are then over, and what they computed is forgotten: their state may be
-        half written.
+        A request ends with an error if its logits are not finite or its guide fails. If the step itself fails, its
+        requests end and their results are evicted, because their state may be half written; then the error is raised.
         """
         self._admit()
         spans = self._ledger.plan()
@@ -304,7 +298,7 @@ class Engine:
                 self.check()
 
     def check(self) -> None:
-        """The sums that must hold between steps: nothing is lost, nothing is held twice."""
+        """Check that no page or slot is lost or has two owners. Raises AssertionError."""
         self._ledger.check()
 
     def _admit(self) -> None:
@@ -317,28 +311,28 @@ class Engine:
             self._cached_tokens += request.cached_tokens
 
     def _deliver(self, spans: tuple[Span, ...], step: Step, hidden: Float32) -> None:
-        """Hand out the logits of a step, sample, and move every sequence on."""
-        asking: list[tuple[int, Generation, int]] = []
+        """Score rows, account for every span, and sample where a sequence has no tokens left to compute."""
+        sampling: list[tuple[int, Generation, int]] = []
         for span, first in zip(spans, step.span_starts.tolist(), strict=False):
             request, behind = self._requests[span.number], first + span.rows
             try:
                 self._score(request, hidden[first:behind])
-            except Exception as error:  # a logit is not finite, or what receives the logits fails
+            except Exception as error:  # a logit is not finite, or the receiver fails
                 self._fail(span.number, error, keep=False)
                 continue
             self._ledger.computed(span)
             self._computed_tokens += span.rows
             if self.scheduler.remaining(span.number) == 0:
                 if isinstance(request.work, Scoring):
-                    self._news.append(end(span.number, request))
+                    self._undelivered.append(end(span.number, request))
                     self._finish(span.number)
                 else:
-                    asking.append((span.number, request.work, behind - 1))
-        if asking:
-            self._sample(asking, self.runner.head(hidden[[row for _, _, row in asking]]))
+                    sampling.append((span.number, request.work, behind - 1))
+        if sampling:
+            self._sample(sampling, self.runner.head(hidden[[row for _, _, row in sampling]]))
 
     def _observer(self, spans: tuple[Span, ...], step: Step) -> Observe | None:
-        """What shows the rows of each span to the request that observes them; None: no request does."""
+        """Passes each span's rows to its request's observer; None if no request has one."""
         places = []
         for span, first in zip(spans, step.span_starts.tolist(), strict=False):
             request = self._requests[span.number]
@@ -353,7 +347,7 @@ class Engine:
         return observe if places else None
 
     def _score(self, request: Request, hidden: Float32) -> None:
-        """Hand out the logits that the request scores. Raises NumericsError."""
+        """Pass the logits of the request's scored rows to its receiver. Raises NumericsError."""
         scoring, begin = request.scoring, request.sequence.computed
         if scoring is None:
             return
@@ -365,20 +359,20 @@ class Engine:
                     raise not_finite()
                 scoring.receive(begin + run.start, logits)
 
-    def _sample(self, asking: list[tuple[int, Generation, int]], logits: Float32) -> None:
+    def _sample(self, sampling: list[tuple[int, Generation, int]], logits: Float32) -> None:
         finite = self.runner.is_finite(logits)
-        for row, (number, work, _) in enumerate(asking):
+        for row, (number, work, _) in enumerate(sampling):
             request = self._requests[number]
             if not finite and not self.runner.is_finite(logits[row : row + 1]):
                 self._fail(number, not_finite(), keep=False)
                 continue
             try:
                 drawn = draw(self.runner, request, work, logits[row])
-            except Exception as error:  # of the guide, or none is allowed: this request's alone
+            except Exception as error:  # the guide fails or allows no token: end this request alone
                 self._fail(number, error)
                 continue
             for delivery in deliveries(number, request, work, drawn, self.context):
                 self._ledger.extend(number, delivery.sampled.id)
-                self._news.append(delivery)
+                self._undelivered.append(delivery)
                 if delivery.finish_reason is not None:
                     self._finish(number)

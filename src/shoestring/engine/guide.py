@@ -1,6 +1,7 @@
-"""Guide: what steers one answer's tokens from above the engine (grammar, thinking budget, tool calls).
+"""Guide: the interface through which upper layers steer one answer (grammar, thinking budget, tool calls).
 
-The engine knows no text: it asks what is allowed, says what was sampled, and takes tokens that are forced.
+The engine knows no text. For each token it asks the guide what is allowed, tells it what was sampled, and appends the
+tokens that the guide forces.
 """
 
 from __future__ import annotations
@@ -8,26 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence as Tokens
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
+from shoestring.ops import Uint32
 
 
 class Guide(Protocol):
     """Called on the engine's thread, in this order for each token: `penalties_apply`, `allowed`, `accept`.
 
-    What it raises ends its own request, with the exception as the request's error.
+    An exception ends the guide's own request and becomes its error.
     """
 
     @property
     def penalties_apply(self) -> bool:
-        """Whether repetition, presence and frequency penalties count for the next token."""
+        """Whether repetition, presence and frequency penalties apply to the next token."""
 
-    def allowed(self) -> npt.NDArray[np.uint32] | None:
-        """Bit t % 32 of word t // 32 is set where token t may be sampled, [≥ ⌈vocab_size / 32⌉]; None: all may."""
+    def allowed(self) -> Uint32 | None:
+        """A mask, [≥ ⌈vocab_size / 32⌉]: bit t % 32 of word t // 32 allows token t. None: all are allowed."""
 
     def accept(self, token: int) -> Tokens[int]:
-        """A token was sampled, be it the last. Returns tokens that must follow it.
+        """Take a sampled token, the last one too. Returns the tokens that must follow it.
 
-        They are appended and delivered unsampled, `accept` is not called for them, and they are computed in one
-        span with the next step.
+        The engine appends and delivers them without sampling, does not call `accept` for them, and computes them in
+        one span of the next step.
         """

@@ -1,7 +1,7 @@
-"""The ledger: who waits, who runs, what each holds. All of the engine's arithmetic, no model, clock or arrays.
+"""The ledger: which requests wait or run, and which pages and slots they use. No model, clock or arrays.
 
-Owns the order of things: admit, plan a step, take its pages, account for it, let go. The scheduler counts tokens
-and turns, the tree pages and slots; here they meet, so that a test can play thousands of histories against both.
+Admits requests, plans a step, allocates its pages, accounts for it, and finishes requests. The scheduler counts tokens
+and turns, the tree pages and slots; the ledger keeps both in step, so a test can play thousands of histories.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from shoestring.models.state import PAGE_TOKENS
 
 
 class _Entry:
-    """A request's sequence, and what its waiting depends on."""
+    """A request's sequence, and what decides how long it waits."""
 
     def __init__(self, sequence: Sequence, limit: int) -> None:
         self.sequence = sequence
         self.prompt_length = len(sequence.tokens)
-        #: no more tokens than that may come from the cache: the next one's logits are wanted
+        #: most tokens that may come from the cache: the next row has to be computed for its logits
         self.limit = limit
-        #: the running request whose prompt it waits for, or has waited for; it waits for one only
+        #: the running request whose prompt it waits for or has waited for; it waits for one at most
         self.leader: int | None = None
-        #: tokens in common with running requests
+        #: running request → length of the common prefix
         self.common: dict[int, int] = {}
 
 
@@ -36,12 +36,6 @@ class Ledger:
         self.scheduler = scheduler
         self._entries: dict[int, _Entry] = {}
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._entries
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def sequence(self, number: int) -> Sequence:
         return self._entries[number].sequence
 
@@ -51,28 +45,28 @@ class Ledger:
     def submit(
         self, number: int, sequence: Sequence, demand: Demand, limit: int, chunk: int | None = None, client: str = ""
     ) -> None:
-        """A new request. limit: most of its tokens that need no computing. Raises CapacityError if it never fits."""
+        """Queue a request. limit: most tokens from the cache. Raises CapacityError if it can never fit."""
         self.scheduler.submit(number, len(sequence.tokens), demand, chunk, client)
         self._entries[number] = _Entry(sequence, limit)
 
     def admit(self) -> list[tuple[int, list[Copy]]]:
-        """Who runs from now on, with the copies of pages to be made for it, in this order, before the next step."""
-        admitted, held = [], set[int]()
-        while (number := self.scheduler.turn(held)) is not None:
+        """Start the requests that fit. Returns them with the page copies to make, in order, before the next step."""
+        admitted, following = [], set[int]()
+        while (number := self.scheduler.next_in_turn(following)) is not None:
             entry = self._entries[number]
             most_shared = min(entry.limit // PAGE_TOKENS, self.tree.used.global_pages)
-            if not (self.scheduler.demand(number) - Demand(global_pages=most_shared)).fits(self.room):
-                break  # without a look into the tree, which for a long prompt takes milliseconds
-            found = match(self.tree, entry.sequence.tokens, entry.limit)
-            if self._awaits_leader(entry, found):
-                held.add(number)
+            if not (self.scheduler.demand(number) - Demand(global_pages=most_shared)).fits(self.available):
+                break  # before searching the tree, which takes milliseconds for a long prompt
+            hit = match(self.tree, entry.sequence.tokens, entry.limit)
+            if self._awaits_leader(entry, hit):
+                following.add(number)
                 continue
-            shared = sum(1 for node in found.nodes if node.users)
+            shared = sum(1 for node in hit.nodes if node.users)
             cost = self.scheduler.demand(number) - Demand(global_pages=shared if self._has_pages else 0)
-            if not cost.fits(self.room) or (found.source is not None and not can_fork(self.tree, found.source)):
+            if not cost.fits(self.available) or (hit.source is not None and not can_fork(self.tree, hit.source)):
                 break
-            self.scheduler.admit(number, found.position)
-            admitted.append((number, entry.sequence.begin(self.tree, found)))
+            self.scheduler.admit(number, hit.position)
+            admitted.append((number, entry.sequence.begin(self.tree, hit)))
         return admitted
 
     @property
@@ -80,16 +74,16 @@ class Ledger:
         return self.tree.pools.capacity.global_pages > 0
 
     @property
-    def room(self) -> Demand:
-        """What is not promised: pages in use count once, however many share them, and each sequence's to come."""
-        held = Demand(self.tree.used.global_pages, 0, self.tree.reading)
+    def available(self) -> Demand:
+        """Pages and slots that no running sequence uses or has reserved. A shared page counts once."""
+        used = Demand(self.tree.used.global_pages, 0, self.tree.pinned)
         to_come = self.scheduler.reserved
         if self._has_pages:
             to_come -= Demand(global_pages=sum(len(self.sequence(n).nodes) for n in self.scheduler.running))
-        return self.tree.pools.capacity - held - to_come
+        return self.tree.pools.capacity - used - to_come
 
-    def _awaits_leader(self, entry: _Entry, found: Match) -> bool:
-        """Whether a running prompt will soon hold at least a page more of this one's tokens than there is now."""
+    def _awaits_leader(self, entry: _Entry, hit: Match) -> bool:
+        """Whether a prompt in progress will soon share at least a page more with this one than the cache does now."""
         for number in self.scheduler.running:
             leader = self._entries[number]
             if entry.leader not in (None, number) or leader.sequence.computed >= leader.prompt_length:
@@ -97,13 +91,13 @@ class Ledger:
             if number not in entry.common:
                 entry.common[number] = common_prefix(entry.sequence.tokens, leader.sequence.tokens)
             place = leader.sequence.last_resume_point(self.tree, min(entry.common[number], entry.limit))
-            if leader.sequence.computed < place and place - found.position >= PAGE_TOKENS:
+            if leader.sequence.computed < place and place - hit.position >= PAGE_TOKENS:
                 entry.leader = number
                 return True
         return False
 
     def plan(self) -> tuple[Span, ...]:
-        """The spans of the next step; the pages and slots that they need are taken."""
+        """The spans of the next step; allocates their pages and slots."""
         size = self.tree.chunk_size
         edges = {n: self.sequence(n).rows_to_edge(size) for n in self.scheduler.running}
         spans = self.scheduler.plan(edges)
@@ -112,17 +106,17 @@ class Ledger:
         return spans
 
     def computed(self, span: Span) -> None:
-        """A span has been computed."""
+        """Account for a computed span."""
         self.sequence(span.number).advance(self.tree, span.rows)
         self.scheduler.computed(span)
 
     def extend(self, number: int, token: int) -> None:
-        """A token was sampled or forced."""
+        """Append a sampled or forced token."""
         self.sequence(number).tokens.append(token)
         self.scheduler.extend(number)
 
     def finish(self, number: int, *, keep: bool = True) -> None:
-        """A request is over; what it computed stays as cache. keep False: it is forgotten, a step has failed."""
+        """End a request. keep: what it computed stays in the cache; False: evict it, because a step has failed."""
         running = self.is_running(number)
         self.scheduler.finish(number)
         entry = self._entries.pop(number)
@@ -130,10 +124,10 @@ class Ledger:
             entry.sequence.release(self.tree, keep=keep)
 
     def check(self) -> None:
-        """The sums that must hold between steps. Raises AssertionError."""
+        """Check what must be true between steps. Raises AssertionError."""
         self.tree.check()
-        assert Demand().fits(self.room), "more is promised than there is"
+        assert Demand().fits(self.available), "running sequences have reserved more than the capacity"
         running = [self.sequence(n) for n in self.scheduler.running]
-        assert self.tree.used.slots - self.tree.loose == (len(running) if self.tree.recurrent else 0)
+        assert self.tree.used.slots - self.tree.orphaned == (len(running) if self.tree.recurrent else 0)
         if not running:
-            assert self.tree.used == Demand(), f"{self.tree.used} are in use and nobody runs"
+            assert self.tree.used == Demand(), f"{self.tree.used} are in use although nothing runs"

@@ -1,8 +1,7 @@
-"""Pools of pages and slots: the arrays of a model's state, and who may use which part.
+"""Pools of pages and slots: the arrays of a model's state, and the allocators that number them.
 
-Owns the allocation of `State` and the allocators; `models/layout.py` counts. Which sequence holds a page, and what lies
-in it, is `sequence.py`'s business. Page i of a group is page i of the pools of each of its layers, so that one number
-stands for all of them.
+Allocates `State`; `models/layout.py` counts its bytes, `tree.py` knows who owns which page. Page i of a group is page i
+in each layer of the group, so one number stands for all of them.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from shoestring.errors import CapacityError
 from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, KVType, State
 
-#: Tokens between snapshots of recurrent state that nobody asked for (docs/architecture.md, "The prefix tree").
+#: Tokens between snapshots of recurrent state outside the boundaries (docs/architecture.md, "The prefix tree").
 STRIDE = 1024
 
 
-def cache_room(layout: Layout, cache_bytes: int, kv_type: KVType, stride: int = STRIDE) -> Demand:
-    """Pages and slots that a cache of so many bytes has beside what running sequences need.
+def cache_capacity(layout: Layout, cache_bytes: int, kv_type: KVType, stride: int = STRIDE) -> Demand:
+    """Pages and slots of a cache of `cache_bytes`, beside those that running sequences need.
 
-    Pages for as many tokens as with two snapshots a stride: one of the stride, one of a message.
+    For each stride of tokens it has two snapshots: one at the stride, one at a message.
     """
     pages = max(1, stride // PAGE_TOKENS)
     unit = Demand(
@@ -35,9 +34,9 @@ def cache_room(layout: Layout, cache_bytes: int, kv_type: KVType, stride: int = 
 
 
 def allocate_state(layout: Layout, capacity: Demand, kv_type: KVType) -> State:
-    """The arrays of all layers. Memory that was never written costs nothing, so a large context may be asked for.
+    """The arrays of all layers. The system provides memory at the first write, so a large context costs nothing yet.
 
-    Raises CapacityError when the address space or the system's accounting refuses them.
+    Raises CapacityError if the address space or the system's accounting refuses them.
     """
     dtype = np.float16 if kv_type == "f16" else np.float32
     layers: list[AttentionPages | DeltaNetSlots] = []
@@ -69,7 +68,7 @@ def allocate_state(layout: Layout, capacity: Demand, kv_type: KVType) -> State:
 
 
 def copy_page(state: State, layout: Layout, *, chunk: bool, source: int, target: int) -> None:
-    """Page `target` of a group becomes what page `source` is, in each of its layers."""
+    """Copy page `source` of a group to page `target`, in each of its layers."""
     for pools, spec in zip(state.layers, layout.layers, strict=True):
         if isinstance(pools, AttentionPages) and isinstance(spec, AttentionState) and bool(spec.chunk_size) == chunk:
             pools.keys[target] = pools.keys[source]
@@ -77,12 +76,12 @@ def copy_page(state: State, layout: Layout, *, chunk: bool, source: int, target:
 
 
 class Pool:
-    """Numbers 0 … total − 1, each free or taken; the lowest free one is given first."""
+    """Allocates the numbers 0 … total − 1, the lowest first."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self._free = list(range(total - 1, -1, -1))
-        self._taken: set[int] = set()
+        self._allocated: set[int] = set()
 
     @property
     def free(self) -> int:
@@ -90,30 +89,30 @@ class Pool:
 
     @property
     def used(self) -> int:
-        return len(self._taken)
+        return len(self._allocated)
 
-    def taken(self) -> list[int]:
-        """All that are taken, ascending."""
-        return sorted(self._taken)
+    def allocated(self) -> list[int]:
+        """All allocated numbers, ascending."""
+        return sorted(self._allocated)
 
-    def take(self) -> int:
-        """A free number. The scheduler admits only what fits, so an empty pool is a bug."""
+    def allocate(self) -> int:
+        """A free number. Raises AssertionError if there is none: the scheduler admits only what fits."""
         if not self._free:
-            raise AssertionError("a pool was asked for more than was admitted")
+            raise AssertionError("the pool is empty: more was allocated than was admitted")
         number = self._free.pop()
-        self._taken.add(number)
+        self._allocated.add(number)
         return number
 
-    def give(self, number: int) -> None:
-        """The number is free again; giving twice is a bug."""
-        if number not in self._taken:
-            raise AssertionError(f"{number} was given back but not taken")
-        self._taken.remove(number)
+    def release(self, number: int) -> None:
+        """Free a number. Raises AssertionError if it is free already."""
+        if number not in self._allocated:
+            raise AssertionError(f"{number} was released but not allocated")
+        self._allocated.remove(number)
         self._free.append(number)
 
 
 class Pools:
-    """The allocators of both page groups and of the slots."""
+    """The allocators of both groups of pages and of the slots."""
 
     def __init__(self, capacity: Demand) -> None:
         self.capacity = capacity
@@ -130,6 +129,6 @@ class Pools:
         return Demand(self.global_pages.free, self.chunk_pages.free, self.slots.free)
 
     def check(self) -> None:
-        """free + used = total, in each pool."""
+        """free + used = total, in each pool. Raises AssertionError."""
         if self.free + self.used != self.capacity:
             raise AssertionError(f"{self.free} free + {self.used} used is not {self.capacity}")

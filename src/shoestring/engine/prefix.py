@@ -1,8 +1,8 @@
-"""Going on from what others have computed: the deepest place in the tree, a page to write on, twins made one.
+"""Prefix reuse: find the deepest position where a request can resume, fork its last page, merge equal nodes.
 
-A full page is shared as it is. One that is partly filled is shared by copying it, whole: a few megabytes of
-memory against up to 63 tokens of prompt, and it leaves what others read and write alone. Nodes that come to hold
-the same tokens become one, since the same tokens are the same bits.
+Sequences share a full page. They share a partly filled page by copying it, whole: a few megabytes of memory against
+up to 63 tokens of prompt, and other sequences keep reading and writing the original. Nodes with the same tokens
+merge, because the same tokens give the same bits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shoestring.models.state import PAGE_TOKENS
 
 @dataclass(frozen=True)
 class Match:
-    """Where a request can go on: full pages `nodes`, the page `source` partly, the state in `slot` (−1: from zeros)."""
+    """A cache hit: full pages `nodes`, a part of page `source`, and the state in `slot` (−1: zeros)."""
 
     position: int = 0
     nodes: tuple[Node, ...] = ()
@@ -26,7 +26,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Copy:
-    """To be made before the next step: page `target` of a group becomes what page `source` is."""
+    """Copy page `source` of a group to page `target` before the next step. chunk: of the chunk-local group."""
 
     chunk: bool
     source: int
@@ -34,10 +34,10 @@ class Copy:
 
 
 def match(tree: Tree, tokens: Tokens[int], limit: int) -> Match:
-    """The deepest position ≤ limit from which `tokens` can go on with what is held."""
+    """The deepest cached position ≤ limit from which a sequence of `tokens` can resume."""
     path: list[Node] = []
     node, low = tree.root, 0
-    lows: list[int] = []  # lows[k]: chunk pages are held without a gap from there to the end of page k
+    lows: list[int] = []  # lows[k]: from there to the end of page k, no chunk page is missing
     while True:
         block = tokens[len(path) * PAGE_TOKENS : (len(path) + 1) * PAGE_TOKENS]
         child = next((c for c in node.children if c.full and c.tokens == block), None)
@@ -73,23 +73,23 @@ def _place(tree: Tree, node: Node, reach: int, limit: int, low: int) -> int:
 
 
 def can_fork(tree: Tree, source: Node) -> bool:
-    """Whether there is a page for a copy of the node, or the node itself can be had."""
-    return _can_copy(tree, source) or _alone(source)
+    """Whether `fork` can copy the node or take it."""
+    return _can_copy(tree, source) or _is_free(source)
 
 
 def fork(tree: Tree, source: Node, length: int, chunk: bool) -> tuple[Node, list[Copy]]:
-    """A node with the first `length` tokens of `source` to go on writing in, and the copies to be made for it.
+    """A node with the first `length` tokens of `source`, which the caller may write on, and the copies that it needs.
 
-    It is `source` itself where nobody can miss the rest. chunk: the chunk page is needed too.
+    It is `source` itself if no other sequence needs the rest of it. chunk: copy the chunk page too.
     """
-    if _alone(source) and (len(source.tokens) == length or not _can_copy(tree, source)):
+    if _is_free(source) and (len(source.tokens) == length or not _can_copy(tree, source)):
         for place in [p for p in source.snapshots if p > source.start + length]:
-            tree.drop_snapshot(source.snapshots[place])
+            tree.evict_snapshot(source.snapshots[place])
         del source.tokens[length:]
-        tree.use(source)
+        tree.acquire(source)
         return source, []
     assert source.parent is not None
-    node = tree.grow(source.parent, keep=source)
+    node = tree.grow(source.parent, protected=source)
     node.tokens = source.tokens[:length]
     copies = [Copy(False, source.page, node.page)] if node.page >= 0 else []
     if chunk and not tree.pools.chunk_pages.free and tree.idle_chunks == {source}:
@@ -97,13 +97,13 @@ def fork(tree: Tree, source: Node, length: int, chunk: bool) -> tuple[Node, list
         node.chunk_page, source.chunk_page = source.chunk_page, -1
         tree.idle_chunks.add(node)
     elif chunk:
-        tree.hold_chunk(node, source.chunk_from, keep=source)
+        tree.add_chunk_page(node, source.chunk_from, protected=source)
         copies.append(Copy(True, source.chunk_page, node.chunk_page))
     node.chunk_from = source.chunk_from
     return node, copies
 
 
-def _alone(node: Node) -> bool:
+def _is_free(node: Node) -> bool:
     return not node.users and not node.children
 
 
@@ -112,41 +112,41 @@ def _can_copy(tree: Tree, source: Node) -> bool:
 
 
 def settle(tree: Tree, node: Node) -> Node:
-    """Make one of a node that nobody writes on and the siblings that begin as it does; returns the one that stays."""
+    """Merge a node that is no longer written on with siblings that share its tokens. Returns the one that stays."""
     assert node.parent is not None
     for other in [*node.parent.children]:
         if other is node:
             continue
         shorter, longer = sorted((node, other), key=lambda n: len(n.tokens))
-        if shorter.tokens != longer.tokens[: len(shorter.tokens)] or not _holds_chunk_of(longer, shorter):
+        if shorter.tokens != longer.tokens[: len(shorter.tokens)] or not _covers_chunk_of(longer, shorter):
             continue
         if len(other.tokens) >= len(node.tokens):
             return _merge(tree, node, other)
-        if _alone(other) and len(other.tokens) < len(node.tokens):
+        if _is_free(other) and len(other.tokens) < len(node.tokens):
             _merge(tree, other, node)
     return node
 
 
-def _holds_chunk_of(longer: Node, shorter: Node) -> bool:
+def _covers_chunk_of(longer: Node, shorter: Node) -> bool:
     if shorter.chunk_page < 0 or len(shorter.tokens) == len(longer.tokens):
         return True
     return longer.chunk_page >= 0 and longer.chunk_from <= shorter.chunk_from
 
 
 def _merge(tree: Tree, node: Node, other: Node) -> Node:
-    """All that the node holds and the other does not, and all its users, go to the other."""
+    """Move the node's users, children, and whatever `other` lacks of its pages and snapshots to `other`."""
     for place, slot in [*node.snapshots.items()]:
-        tree.release_snapshot(slot)
-        tree.keep_snapshot(other, place, slot)
-    pinned = node.chunk_users
-    for _ in range(pinned):
-        tree.leave_chunk(node)
+        tree.detach_snapshot(slot)
+        tree.add_snapshot(other, place, slot)
+    chunk_users = node.chunk_users
+    for _ in range(chunk_users):
+        tree.release_chunk(node)
     if node.chunk_page >= 0 and other.chunk_page < 0:
         tree.idle_chunks.remove(node)
         other.chunk_page, other.chunk_from, node.chunk_page = node.chunk_page, node.chunk_from, -1
         tree.idle_chunks.add(other)
-    for _ in range(pinned):
-        tree.use_chunk(other)
+    for _ in range(chunk_users):
+        tree.acquire_chunk(other)
     for child in node.children:
         child.parent = other
         other.children.append(child)
@@ -154,13 +154,13 @@ def _merge(tree: Tree, node: Node, other: Node) -> Node:
     node.children = []
     users = node.users
     for _ in range(users):
-        tree.use(other)
+        tree.acquire(other)
     for _ in range(users):
-        tree.leave(node)
+        tree.release(node)
     if not users:
         other.used = max(other.used, node.used)
         tree.leaves.add(node)  # if its children went to the other
-    tree.remove(node)
+    tree.evict(node)
     return other
 
 
@@ -169,13 +169,14 @@ def _position(match: Match) -> int:
 
 
 def _chunk_low(node: Node, low: int) -> int:
+    """The first position up to whose node's end no chunk page is missing; `low`: that of the node's parent."""
     if node.chunk_page < 0:
         return node.start + PAGE_TOKENS
     return node.chunk_from if node.chunk_from > node.start else low
 
 
 def common_prefix(a: Tokens[int], b: Tokens[int]) -> int:
-    """Length of the longest common prefix of two lists."""
+    """Length of the longest common prefix of two sequences of one type, by bisection."""
     high = min(len(a), len(b))
     if a[:high] == b[:high]:
         return high

@@ -1,4 +1,4 @@
-"""What is asked of the engine and what comes back: requests, their tokens one by one, their state, the sums."""
+"""What the engine takes and returns: requests, deliveries of tokens, progress, and sums for metrics."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from shoestring.engine.guide import Guide
 from shoestring.engine.sequence import Sequence
 from shoestring.models.layout import Demand
+from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampled, Sampling
 
-Float32 = npt.NDArray[np.float32]
-
 #: Why an answer ended. "stop": a stop token or stop string; "length": max_tokens; "context": the context is full;
-#: "tool_calls": at least one complete call (output/ says so, the engine knows no calls).
+#: "tool_calls": at least one complete call (set by output/; the engine knows no calls).
 FinishReason = Literal["stop", "length", "context", "tool_calls"]
 
 #: Called with the position of the first row and logits [rows, vocab_size], valid during the call.
@@ -29,10 +25,10 @@ ObserveRows = Callable[[int, int, Float32], None]
 
 @dataclass(frozen=True)
 class Delivery:
-    """A token of request `number`, its place in the sequence, and why it is the last one, if it is.
+    """A token of request `number`, its position in the sequence, and why the answer ends with it, if it does.
 
-    forced: the guide put it there, it was not sampled. error: the request failed and is over; other requests go on.
-    Where there is no token, because the request failed or only scored its tokens, `sampled.id` is −1.
+    forced: by the guide, not sampled. error: the request failed and is over. If there is no token, because the request
+    failed or only scored its tokens, `sampled.id` is −1.
     """
 
     number: int
@@ -44,13 +40,13 @@ class Delivery:
 
     @property
     def last(self) -> bool:
-        """Nothing follows: the request is over."""
+        """Whether the request is over."""
         return self.finish_reason is not None or self.error is not None
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a request is. cached: of its prompt, taken from earlier requests; computed: of its prompt, by itself."""
+    """Progress of a request. The prompt's tokens: how many came from the cache, how many it has computed itself."""
 
     state: Literal["waiting", "running", "over"]
     prompt_tokens: int = 0
@@ -62,7 +58,7 @@ class Status:
 class Counts:
     """Sums over the engine. Pages and slots: used + cached + free = capacity.
 
-    used: by running requests; cached: held for later ones. The tokens are totals since the engine began.
+    used: by running requests. cached: for later ones. The tokens are totals since the start of the engine.
     """
 
     running: int
@@ -72,15 +68,15 @@ class Counts:
     cached: Demand
     free: Demand
     cached_bytes: int
-    #: of prompts, taken from the cache
+    #: prompt tokens from the cache
     cached_tokens: int
-    #: rows of all steps
+    #: rows of all steps, prompts and answers
     computed_tokens: int
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """Hand out the logits of `rows` (ascending positions), and show the hidden states of all rows to `observe`."""
+    """Call `receive` with the logits of `rows` (ascending positions), and `observe` with all hidden states."""
 
     rows: tuple[int, ...]
     receive: Receive
@@ -89,7 +85,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Generation:
-    """Sample up to `most_tokens` tokens behind the prompt. prompt: score the prompt on the way."""
+    """Sample up to `most_tokens` tokens after the prompt. prompt: score the prompt on the way."""
 
     sampling: Sampling
     most_tokens: int
@@ -101,7 +97,7 @@ class Generation:
 
 @dataclass
 class Request:
-    """One request while it waits or runs, and its counters afterwards."""
+    """A waiting, running or finished request."""
 
     sequence: Sequence
     prompt_length: int
@@ -110,5 +106,5 @@ class Request:
 
     @property
     def scoring(self) -> Scoring | None:
-        """What it scores: all of it, or the prompt of a generation."""
+        """What to score: the whole request, or the prompt of a generation; None: nothing."""
         return self.work if isinstance(self.work, Scoring) else self.work.prompt

@@ -1,6 +1,6 @@
-"""What the engine asks of a model, and the real one: a family's forward pass with its weights and workspace.
+"""Runner: the engine's interface to a model. FamilyRunner: a family's forward pass with its weights and workspace.
 
-`ScriptedRunner` (scripted_runner.py) has the same interface, so that everything above it is tested without kernels.
+`ScriptedRunner` (scripted_runner.py) has the same interface, so tests of the layers above need no kernels.
 """
 
 from __future__ import annotations
@@ -9,19 +9,14 @@ from collections.abc import Sequence as Tokens
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from shoestring import ops
 from shoestring.models import families
 from shoestring.models.experts import Experts
 from shoestring.models.layout import Layout
 from shoestring.models.state import State
 from shoestring.models.step import Observe, Step
+from shoestring.ops import Float32, Uint32
 from shoestring.ops.sampling import Sampled, Sampling
-
-Float32 = npt.NDArray[np.float32]
-Uint32 = npt.NDArray[np.uint32]
 
 
 class Runner(Protocol):
@@ -29,7 +24,7 @@ class Runner(Protocol):
 
     @property
     def layout(self) -> Layout:
-        """What a sequence keeps."""
+        """State of a sequence: layers, pages and slots."""
 
     @property
     def vocab_size(self) -> int:
@@ -37,19 +32,19 @@ class Runner(Protocol):
 
     @property
     def layers(self) -> int:
-        """Layers, and so the number of the last hidden state that `forward` shows."""
+        """Number of layers, which is also the number of the last hidden state that `forward` passes to `observe`."""
 
     def frame(self) -> AbstractContextManager[object]:
-        """Everything that is computed inside is free again afterwards."""
+        """A context manager: frees at its end the arrays that were computed inside."""
 
     def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
-        """[rows, hidden_size]; reads and writes `state`, shows `observe` the hidden state after every layer."""
+        """[rows, hidden_size]. Reads and writes `state`; calls `observe` with the hidden state after every layer."""
 
     def head(self, hidden: Float32) -> Float32:
         """Logits of rows of `forward`'s result, [rows, vocab_size]."""
 
     def is_finite(self, logits: Float32) -> bool:
-        """Whether every logit is a number."""
+        """Whether no logit is infinite or NaN."""
 
     def sample(
         self,
@@ -60,34 +55,24 @@ class Runner(Protocol):
         index: int,
         allowed: Uint32 | None = None,
     ) -> Sampled:
-        """Draw the token that follows `tokens`; `index` tells the answers to one prompt apart.
+        """Draw the token that follows `tokens`. index: which answer to one prompt this is.
 
-        allowed: a bit a token (guide.py). Raises RequestError when none may be sampled.
+        allowed: one bit per token (guide.py). Raises RequestError if no token is allowed.
         """
 
 
 class FamilyRunner:
-    """Weights of either family, and the arena that their steps compute in."""
+    """Weights of either family, and the workspace that their steps compute in."""
 
     def __init__(self, weights: families.KernelWeights, experts: Experts, sampled_vocabulary: int) -> None:
         """sampled_vocabulary: ids from there on have no token and are never sampled."""
         self._weights = weights
         self._experts = experts
         self._workspace = ops.Workspace()
-        self._sampled_vocabulary = min(sampled_vocabulary, weights.config.vocab_size)
-        self._layout = Layout(families.state_layout(weights.config))
-
-    @property
-    def layout(self) -> Layout:
-        return self._layout
-
-    @property
-    def vocab_size(self) -> int:
-        return self._weights.config.vocab_size
-
-    @property
-    def layers(self) -> int:
-        return len(self._weights.layers)
+        self.layout = Layout(families.state_layout(weights.config))
+        self.layers = len(weights.layers)
+        self.vocab_size = weights.config.vocab_size
+        self._sampled_vocabulary = min(sampled_vocabulary, self.vocab_size)
 
     def frame(self) -> AbstractContextManager[object]:
         return self._workspace

@@ -1,12 +1,12 @@
-"""Who computes what next: pure arithmetic over counters. No model, no arrays, no clock.
+"""The scheduler decides which rows the next step computes: pure arithmetic over counters. No model, arrays or clock.
 
-Requests of one client wait in the order in which they came, and the clients take turns. Whose turn it is runs as
-soon as its whole demand (pages and slots for its longest possible life) fits beside those that run; nobody
-overtakes it, so nobody starves, and memory is never promised twice.
+Requests of one client wait in order, and clients take turns. The next request in turn is admitted once its worst-case
+demand (pages and slots for its longest possible answer) fits beside the running ones. Later requests never overtake
+it, so none starves, and no memory is reserved twice.
 
-A step takes the answers first, one row each or as many as were forced, then pieces of prompts, those first that
-have waited longest for their client's turn, under a budget of rows. While an answer is being written the budget is
-what earlier steps have shown to take WAIT_SECONDS. Chunking changes no bits, so it is free to choose.
+A step first computes the answers, one row each or as many as were forced, then pieces of prompts up to a budget of
+rows, starting with the client that was served least recently. While an answer is running, the budget is the number of
+rows that took WAIT_SECONDS in earlier steps. Chunking changes no bits, so any choice is correct.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from shoestring.errors import CapacityError
 from shoestring.models.layout import Demand
 
-#: What others' prompts may add to a step of an answer.
+#: Most that prompts may add to the time of a step with answers.
 WAIT_SECONDS = 0.25
-#: Rows of prompts beside an answer as long as no step with prompts has been measured.
+#: Rows of prompts beside an answer until a step with prompts has been measured.
 FIRST_ROWS = 32
-#: So often the answers have a step for themselves, to know what they take alone.
+#: One step in so many computes answers alone, to measure them.
 MEASURE_EVERY = 32
 
 
@@ -45,18 +45,18 @@ class _Waiting:
 @dataclass
 class _Running:
     demand: Demand
-    #: tokens known and not computed
+    #: known tokens that are not computed yet
     remaining: int
     chunk: int
     client: str
-    #: its prompt is computed
+    #: the prompt is computed
     answering: bool = False
-    #: when rows of its prompt were computed last
+    #: turn in which rows of its prompt were last computed
     served: int = 0
 
 
 class Scheduler:
-    """Counters of all requests. `chunk`: most rows of a prompt in one step; `most_running`: requests at once."""
+    """Counters of all requests. chunk: most rows of a prompt in one step. most_running: requests at once."""
 
     def __init__(self, capacity: Demand, *, chunk: int, most_running: int) -> None:
         self.capacity = capacity
@@ -66,7 +66,7 @@ class Scheduler:
         self._running: dict[int, _Running] = {}
         self._served: dict[str, int] = {}
         self._turns = 0
-        #: what a step took with answers alone, of how many, and how many steps ago
+        #: the last step with answers alone: its time, its answers, and how many steps ago it was
         self._alone_seconds = 0.0
         self._alone_answers = 0
         self._alone_age = 0
@@ -74,7 +74,7 @@ class Scheduler:
 
     @property
     def reserved(self) -> Demand:
-        """What the running requests may come to hold, each for itself."""
+        """Sum of the worst-case demands of the running requests."""
         total = Demand()
         for running in self._running.values():
             total = total + running.demand
@@ -91,7 +91,7 @@ class Scheduler:
     # --- waiting -----------------------------------------------------------------------------------------------
 
     def submit(self, number: int, tokens: int, demand: Demand, chunk: int | None = None, client: str = "") -> None:
-        """A new request of `tokens` known tokens. Raises CapacityError when it could never be admitted."""
+        """Queue a request of `tokens` known tokens. Raises CapacityError if it could never be admitted."""
         if not demand.fits(self.capacity):
             raise CapacityError(
                 f"the request needs {demand.global_pages} pages of context, {demand.chunk_pages} of a chunk and "
@@ -100,24 +100,24 @@ class Scheduler:
             )
         self._queues.setdefault(client, deque()).append(_Waiting(number, demand, tokens, chunk or self.chunk))
 
-    def turn(self, held: Collection[int] = ()) -> int | None:
-        """Whose turn it is to be admitted, if there is room for one more; `held` let others pass."""
+    def next_in_turn(self, skipped: Collection[int] = ()) -> int | None:
+        """The request to admit next, without `skipped`; None if none waits or `most_running` are running."""
         if len(self._running) >= self.most_running:
             return None
         for queue in self._queues.values():
             for waiting in queue:
-                if waiting.number not in held:
+                if waiting.number not in skipped:
                     return waiting.number
         return None
 
     def demand(self, number: int) -> Demand:
-        """What a request may come to hold."""
+        """A request's worst-case demand."""
         if number in self._running:
             return self._running[number].demand
         return next(w.demand for queue in self._queues.values() for w in queue if w.number == number)
 
     def admit(self, number: int, reused: int = 0) -> None:
-        """It runs from now on, and the next turn is another client's. reused: tokens that need no computing."""
+        """Start a waiting request; the next turn is another client's. reused: tokens from the cache."""
         client = next(c for c, queue in self._queues.items() if any(w.number == number for w in queue))
         queue = self._queues.pop(client)
         waiting = next(w for w in queue if w.number == number)
@@ -129,7 +129,7 @@ class Scheduler:
     # --- running -----------------------------------------------------------------------------------------------
 
     def plan(self, edges: Mapping[int, int]) -> tuple[Span, ...]:
-        """The spans of the next step. `edges`: rows that a request may take before its attention chunk ends."""
+        """The spans of the next step. edges: request → rows until its attention chunk ends."""
         answers = {n: r for n, r in self._running.items() if r.answering and r.remaining}
         prompts = {n: r for n, r in self._running.items() if not r.answering and r.remaining}
         left = self.budget(bool(answers), max((r.chunk for r in prompts.values()), default=self.chunk))
@@ -140,7 +140,7 @@ class Scheduler:
             left -= rows - 1
         if self._is_unmeasured(len(answers)) and all(span.rows == 1 for span in spans):
             return tuple(spans)
-        left = max(left, 1)  # forced tokens do not stop prompts
+        left = max(left, 1)  # forced tokens never starve prompts
         for number in sorted(prompts, key=self._turn_of):
             running = prompts[number]
             rows = min(running.remaining, running.chunk, edges.get(number, running.remaining), left)
@@ -154,7 +154,7 @@ class Scheduler:
         return self._served.get(running.client, 0), running.served, number
 
     def budget(self, answering: bool, most: int) -> int:
-        """Rows that a step may have beyond one for each answer."""
+        """Rows that a step may compute beyond one for each answer; at most `most`."""
         if not answering:
             return most
         if self._row_seconds is None:
@@ -162,28 +162,28 @@ class Scheduler:
         return max(1, min(most, int(WAIT_SECONDS / self._row_seconds)))
 
     def _is_unmeasured(self, answers: int) -> bool:
-        """Whether these answers shall have the next step for themselves."""
+        """Whether the next step should compute the answers alone, to measure them."""
         if not answers:
             return False
         few, many = sorted((answers, self._alone_answers))
         return 2 * many > 3 * few or self._alone_age >= MEASURE_EVERY
 
     def measured(self, answers: int, rows: int, seconds: float) -> None:
-        """A step took so long, with `rows` rows beyond one for each of the answers. Decides chunks, never bits.
+        """Record the time of a step with `rows` rows beyond one for each of `answers`. Decides chunks, never bits.
 
-        A price of a row that rises is believed at once, one that falls by halves.
+        A higher time per row counts at once, a lower one by half.
         """
         self._alone_age += 1
         if answers and not rows:
             self._alone_seconds, self._alone_answers, self._alone_age = seconds, answers, 0
         elif rows:
             beyond = max(seconds - self._alone_seconds, seconds / 100) if answers else seconds
-            price = max(beyond / rows, 1e-9)
-            known = self._row_seconds or 0.0
-            self._row_seconds = price if price > known else (known + price) / 2
+            row_seconds = max(beyond / rows, 1e-9)
+            before = self._row_seconds or 0.0
+            self._row_seconds = row_seconds if row_seconds > before else (before + row_seconds) / 2
 
     def computed(self, span: Span) -> None:
-        """A span has been computed."""
+        """Account for a computed span."""
         running = self._running[span.number]
         running.remaining -= span.rows
         if not running.answering:
@@ -192,23 +192,23 @@ class Scheduler:
             running.answering = running.remaining == 0
 
     def extend(self, number: int) -> None:
-        """A token was sampled or forced and awaits computing."""
+        """Count a sampled or forced token, which a later step computes."""
         self._running[number].remaining += 1
 
     def is_answering(self, number: int) -> bool:
-        """Its prompt is computed."""
+        """Whether its prompt is computed."""
         return self._running[number].answering
 
     def remaining(self, number: int) -> int:
         return self._running[number].remaining
 
     def finish(self, number: int) -> None:
-        """A request is over, running or waiting; what it had reserved is free."""
+        """End a running or waiting request and free what it reserved."""
         self._running.pop(number, None)
         for client, queue in [*self._queues.items()]:
-            kept = deque(w for w in queue if w.number != number)
-            if kept:
-                self._queues[client] = kept
+            others = deque(w for w in queue if w.number != number)
+            if others:
+                self._queues[client] = others
             else:
                 del self._queues[client]
         clients = {running.client for running in self._running.values()} | self._queues.keys()

@@ -1,8 +1,8 @@
-"""ScriptedRunner: a model whose answers are written down, for tests of everything above the kernels.
+"""ScriptedRunner: a model with scripted answers, for tests of everything above the kernels.
 
-It is not blind to the engine: tokens are kept in the pages of a global and a chunk-local layer and, as a running
-hash, in a recurrent slot, and what a row sees is read back from there. A wrong page, a wrong slot or a row
-computed twice fails at once, as an AssertionError.
+It checks the engine: it stores tokens in the pages of a global and a chunk-local layer and, as a running hash, in a
+recurrent slot, and reads from there what each row sees. A wrong page, a wrong slot or a row computed twice raises
+AssertionError at once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from shoestring.errors import RequestError
 from shoestring.models.layout import Layout
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, State
 from shoestring.models.step import Observe, PageTable, Step
+from shoestring.ops import Float32, Uint32
 from shoestring.ops.sampling import Sampled, Sampling
 
-Float32 = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.integer[Any]]
 
 #: A prime below 2^24, so that the hash is exact in float32.
@@ -29,10 +29,10 @@ _MODULUS = 16_777_213
 
 
 class ScriptedRunner:
-    """`script(tokens)` is the token that follows; its logit is 10, of others 0. A hidden state names what its row sees.
+    """`script(tokens)` returns the next token; its logit is 10, all others are 0. Hidden states are (span, position).
 
-    chunk_size 0: no chunk-local layer. recurrent: also keep a state that cannot be rewound. The script is asked
-    for rows that want logits only, so that long prompts stay quick.
+    chunk_size 0: no chunk-local layer. recurrent: add a layer with recurrent state. The script is called only for rows
+    that need logits, so long prompts stay fast.
     """
 
     def __init__(
@@ -44,36 +44,25 @@ class ScriptedRunner:
         recurrent: bool = True,
     ) -> None:
         self._script = script
-        self._vocab_size = vocab_size
         self._chunk_size = chunk_size
         layers: list[AttentionState | DeltaNetState] = [AttentionState(1, 1)]
         if chunk_size:
             layers.append(AttentionState(1, 1, chunk_size=chunk_size))
         if recurrent:
             layers.append(DeltaNetState(convolution=(1, 1), memory=(1, 1, 1)))
-        self._layout = Layout(tuple(layers))
-        #: what each span of the last step sees at its end
+        self.layout = Layout(tuple(layers))
+        self.vocab_size = vocab_size
+        self.layers = 0
+        #: the tokens that each span of the last step sees at its end
         self._seen: list[tuple[int, ...]] = []
         #: rows computed so far
         self.rows = 0
-
-    @property
-    def layout(self) -> Layout:
-        return self._layout
-
-    @property
-    def vocab_size(self) -> int:
-        return self._vocab_size
-
-    @property
-    def layers(self) -> int:
-        return 0
 
     def frame(self) -> AbstractContextManager[object]:
         return nullcontext()
 
     def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
-        """[rows, 2]: the span and the position of each row; `observe` sees it as layer 0."""
+        """[rows, 2]: the span and the position of each row, passed to `observe` as layer 0."""
         rows = len(step.token_ids)
         self.rows += rows
         hidden = np.zeros((rows, 2), np.float32)
@@ -89,7 +78,7 @@ class ScriptedRunner:
         return hidden
 
     def _attend(self, state: State, step: Step, span: int, index: Integers, tokens: Integers) -> tuple[int, ...]:
-        """Store the tokens at their positions, read back all that the last sees; both layers must agree."""
+        """Store the tokens at their positions and read all tokens that the last row sees; both layers must agree."""
         pools = [layer for layer in state.layers if isinstance(layer, AttentionPages)]
         last = int(index[-1])
         _store(pools[0], step.global_pages, span, index, tokens)
@@ -99,11 +88,11 @@ class ScriptedRunner:
             start = last - last % self._chunk_size
             assert start <= index[0], "a span crosses the edge of a chunk"
             local = _read(pools[1], step.chunk_pages, span, start, last)
-            assert local == seen[start:], "the chunk's pages hold other tokens than the global ones"
+            assert local == seen[start:], "the chunk's pages contain other tokens than the global ones"
         return seen
 
     def _recur(self, state: State, step: Step, span: int, first: int, end: int) -> None:
-        """Carry the hash of all tokens through the slots, and hold it against the tokens in the pages."""
+        """Carry the hash of all tokens through the slots, and compare it with the tokens in the pages."""
         slots = next((layer for layer in state.layers if isinstance(layer, DeltaNetSlots)), None)
         if slots is None:
             return
@@ -111,16 +100,16 @@ class ScriptedRunner:
         start = int(step.index[first])
         read = int(step.read_slots[span])
         value = 0 if read < 0 else int(slots.memory[read, 0, 0, 0])
-        assert value == _hash(_read(pools, step.global_pages, span, 0, start - 1)), "the recurrent state is another's"
+        assert value == _hash(_read(pools, step.global_pages, span, 0, start - 1)), "the state is of other tokens"
         for row in range(first, end):
             value = _next(value, int(step.token_ids[row]))
-            for at, slot in step.snapshots:
-                if at == row:
+            for snapshot_row, slot in step.snapshots:
+                if snapshot_row == row:
                     slots.memory[slot] = value
         slots.memory[int(step.write_slots[span])] = value
 
     def head(self, hidden: Float32) -> Float32:
-        logits = np.zeros((len(hidden), self._vocab_size), np.float32)
+        logits = np.zeros((len(hidden), self.vocab_size), np.float32)
         for row, (span, index) in enumerate(hidden.tolist()):
             if np.isfinite(index):
                 logits[row, self._script(self._seen[int(span)][: int(index) + 1])] = 10
@@ -138,14 +127,14 @@ class ScriptedRunner:
         tokens: Tokens[int],
         prompt_length: int,
         index: int,
-        allowed: npt.NDArray[np.uint32] | None = None,
+        allowed: Uint32 | None = None,
     ) -> Sampled:
-        """The scripted token, whatever the temperature; bias and the guide's mask count, so that they can be tested."""
+        """The scripted token at any temperature. Applies bias and the guide's mask, for tests of both."""
         biased = logits.copy()
         for token, bias in sampling.logit_bias.items():
             biased[token] += bias
         if allowed is not None:
-            biased[~allowed_tokens(allowed, self._vocab_size)] = -np.inf
+            biased[~allowed_tokens(allowed, self.vocab_size)] = -np.inf
             if not (biased > -np.inf).any():
                 raise RequestError("no token is allowed to follow")
         token = int(np.argmax(biased))
@@ -154,8 +143,8 @@ class ScriptedRunner:
         return Sampled(token, 0.0, tuple((token, 0.0) for _ in range(min(sampling.logprobs, 1))))
 
 
-def allowed_tokens(allowed: npt.NDArray[np.uint32], vocab_size: int) -> npt.NDArray[np.bool_]:
-    """A guide's bits as booleans, [vocab_size]. Raises RequestError for a mask too short."""
+def allowed_tokens(allowed: Uint32, vocab_size: int) -> npt.NDArray[np.bool_]:
+    """A guide's mask as booleans, [vocab_size]. Raises RequestError if it is too short."""
     words = -(-vocab_size // 32)
     if allowed.dtype != np.uint32 or allowed.ndim != 1 or len(allowed) < words:
         raise RequestError(f"the mask is {allowed.dtype} {allowed.shape}, {vocab_size} tokens need {words} words")
@@ -181,7 +170,7 @@ def _store(pool: AttentionPages, table: PageTable, span: int, index: Integers, t
 def _read(pool: AttentionPages, table: PageTable, span: int, first: int, last: int) -> tuple[int, ...]:
     pages, offsets = _places(table, span, np.arange(first, last + 1))
     keys = pool.keys[pages, 0, 0, offsets]
-    assert (keys == pool.values[pages, 0, offsets, 0]).all(), "keys and values are not of the same tokens"
+    assert (keys == pool.values[pages, 0, offsets, 0]).all(), "keys and values are of different tokens"
     return tuple(keys.astype(np.int64).tolist())
 
 

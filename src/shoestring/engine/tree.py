@@ -1,16 +1,15 @@
-"""The prefix tree: which tokens' keys, values and recurrent states are held, and who uses them. No arrays, no clock.
+"""The prefix tree: which tokens have cached keys, values and recurrent states, and who uses them. No arrays, no clock.
 
-A node is a page's worth of one sequence: up to 64 tokens, the page of either group that holds them, and snapshots
-of the recurrent state taken inside it. Every page and every snapshot belongs to exactly one node; running sequences
-count as users of the nodes on their path. What nobody uses is cache: a later request goes on from it, or it makes
-room, least recently used leaves first.
+A node is a page's worth of one sequence: up to 64 tokens, one page of each group, and the snapshots of the recurrent
+state inside it. Every page and every snapshot belongs to exactly one node. Running sequences count as users of the
+nodes on their path. A node without users is cache: a later request can resume from it, until it is evicted, least
+recently used leaves first.
 
-    root ─ [0…63] ─ [64…127] ─ [128…150]            a conversation that ended inside of a page
+    root ─ [0…63] ─ [64…127] ─ [128…150]            a conversation that ended inside a page
                   └ [64…127] ─ [128…191] ─ …        one that branched off in the second page
 
-A full page is shared as it is. One that is partly filled is shared by copying it (`copies`): a few megabytes
-against up to 63 tokens of prompt. Two nodes that come to hold the same tokens become one, since the same tokens
-are the same bits.
+Sequences share a full page. They share a partly filled page by copying it (`prefix.fork`): a few megabytes against up
+to 63 tokens of prompt. Two nodes with the same tokens merge, because the same tokens give the same bits.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 
-from shoestring.engine.pools import Pools
+from shoestring.engine.pools import STRIDE, Pools
 from shoestring.models.layout import Demand
 from shoestring.models.state import PAGE_TOKENS
 
-#: Older than any node is never: nodes in use are the newest.
+#: The age of nodes in use: newer than any tick.
 _IN_USE = 1 << 62
 
 
@@ -33,18 +32,18 @@ class Node:
     parent: Node | None
     number: int
     page: int = -1
-    #: −1: the chunk-local layers no longer hold it
+    #: −1: evicted, or the model has no chunk-local layers
     chunk_page: int = -1
-    #: position from which on the chunk page is filled
+    #: first position that the chunk page contains
     chunk_from: int = 0
     tokens: list[int] = field(default_factory=list)
-    #: position p → slot with the recurrent state of the tokens before p; p in this page or at its end
+    #: position p → slot with the recurrent state of the tokens before p; p lies in this page or at its end
     snapshots: dict[int, int] = field(default_factory=dict)
     children: list[Node] = field(default_factory=list)
     #: running sequences with this node on their path, and those whose attention chunk includes it
     users: int = 0
     chunk_users: int = 0
-    #: when it was last used, in ticks of the tree
+    #: tick of the last use
     used: int = 0
 
     @property
@@ -63,8 +62,8 @@ class Node:
 class Tree:
     """Nodes, and the pools that their pages and slots come from.
 
-    unit_bytes: of a global page, a chunk page and a slot. cache_bytes: most that pages without a user and snapshots
-    may take; None: all that running sequences leave free. stride: tokens between snapshots that nobody asked for.
+    unit_bytes: of a global page, a chunk page and a slot. cache_bytes: limit for pages without users and snapshots;
+    None: all that running sequences leave free. stride: tokens between snapshots outside the boundaries.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Tree:
         recurrent: bool = True,
         unit_bytes: tuple[int, int, int] = (1, 1, 1),
         cache_bytes: int | None = None,
-        stride: int = 1024,
+        stride: int = STRIDE,
     ) -> None:
         self.pools = Pools(capacity)
         self.chunk_size = chunk_size
@@ -87,19 +86,19 @@ class Tree:
         self.leaves: set[Node] = set()  # without users and children
         self.idle_chunks: set[Node] = set()  # with a chunk page that no running sequence attends to
         self.snapshots: dict[int, Node] = {}  # by slot
-        self.readers: dict[int, int] = {}  # slot → sequences that begin from it in their next step
+        self.readers: dict[int, int] = {}  # slot → sequences that resume from it in their next step
         self._used_pages = self._used_chunks = self._ticks = 0
 
     # --- sums --------------------------------------------------------------------------------------------------
 
     @property
     def used(self) -> Demand:
-        """What running sequences hold."""
+        """Pages and slots of running sequences."""
         return Demand(self._used_pages, self._used_chunks, self.pools.slots.used - len(self.snapshots))
 
     @property
     def cached(self) -> Demand:
-        """What nobody uses now: all snapshots, and pages without users."""
+        """All snapshots, and the pages without users."""
         return self.pools.used - self.used
 
     @property
@@ -108,13 +107,13 @@ class Tree:
         return cached.global_pages * page + cached.chunk_pages * chunk_page + cached.slots * slot
 
     @property
-    def reading(self) -> int:
-        """Snapshots that cannot make room before the next step."""
+    def pinned(self) -> int:
+        """Slots that cannot be evicted before the next step, because a sequence resumes from them."""
         return len(self.readers)
 
     @property
-    def loose(self) -> int:
-        """Slots that only those who begin from them still hold."""
+    def orphaned(self) -> int:
+        """Pinned slots whose node is gone."""
         return len(self.readers.keys() - self.snapshots.keys())
 
     def chunk_start(self, position: int) -> int:
@@ -122,7 +121,7 @@ class Tree:
         return position - position % self.chunk_size if self.chunk_size else position
 
     def check(self) -> None:
-        """Walk the whole tree: every page and slot has one owner, and all counters are what they should be."""
+        """Walk the whole tree: every page and slot has one owner, and every counter is right. Raises AssertionError."""
         pages: list[int] = []
         chunk_pages: list[int] = []
         slots: dict[int, Node] = {}
@@ -134,7 +133,7 @@ class Tree:
             assert node.number == node.parent.number + 1
             assert node.parent.full or node.parent is self.root, "a page with a gap"
             assert node.users >= node.chunk_users >= 0
-            assert node.parent is self.root or node.parent.users >= node.users, "a user does not use the way"
+            assert node.parent is self.root or node.parent.users >= node.users, "a user does not use the parent"
             assert (node in self.leaves) == (not node.users and not node.children)
             assert (node in self.idle_chunks) == (node.chunk_page >= 0 and not node.chunk_users)
             assert all(node.start < place <= node.start + len(node.tokens) for place in node.snapshots)
@@ -144,33 +143,33 @@ class Tree:
             used_pages += bool(node.users and node.page >= 0)
             used_chunks += bool(node.chunk_users)
             full = [tuple(child.tokens) for child in node.children if child.full]
-            assert len(set(full)) == len(full), "the same tokens twice"
+            assert len(set(full)) == len(full), "two full siblings have the same tokens"
             nodes += node.children
-        assert sorted(pages) == self.pools.global_pages.taken(), "global pages are lost or held twice"
-        assert sorted(chunk_pages) == self.pools.chunk_pages.taken(), "chunk pages are lost or held twice"
-        assert slots == self.snapshots, "snapshots are lost or held twice"
-        assert set(slots) <= set(self.pools.slots.taken())
+        assert sorted(pages) == self.pools.global_pages.allocated(), "a global page is lost or has two owners"
+        assert sorted(chunk_pages) == self.pools.chunk_pages.allocated(), "a chunk page is lost or has two owners"
+        assert slots == self.snapshots, "a snapshot is lost or has two owners"
+        assert set(slots) <= set(self.pools.slots.allocated())
         assert (used_pages, used_chunks) == (self._used_pages, self._used_chunks)
-        assert set(self.readers) <= set(self.pools.slots.taken())
+        assert set(self.readers) <= set(self.pools.slots.allocated())
         self.pools.check()
         assert self.used + self.cached + self.pools.free == self.pools.capacity
 
-    # --- using -------------------------------------------------------------------------------------------------
+    # --- users -------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """What is used from now on is newer than all that was."""
+        """Whatever is used from now on is newer than everything used before."""
         self._ticks += 1
 
-    def use(self, node: Node) -> None:
-        """One running sequence more has the node on its path."""
+    def acquire(self, node: Node) -> None:
+        """Add a user: one more running sequence has the node on its path."""
         if not node.users:
             self._used_pages += node.page >= 0
             self.leaves.discard(node)
         node.users += 1
         node.used = self._ticks
 
-    def leave(self, node: Node) -> None:
-        """One less. Deepest nodes first; a page without tokens goes at once."""
+    def release(self, node: Node) -> None:
+        """Remove a user, deepest nodes first. Without users, a node without tokens is evicted at once."""
         node.users -= 1
         node.used = self._ticks
         if not node.users:
@@ -178,126 +177,132 @@ class Tree:
             if not node.children:
                 self.leaves.add(node)
                 if not node.tokens:
-                    self.remove(node)
+                    self.evict(node)
 
-    def use_chunk(self, node: Node) -> None:
-        """One running sequence more attends to the node's chunk page."""
+    def acquire_chunk(self, node: Node) -> None:
+        """One more running sequence attends to the node's chunk page."""
         if not node.chunk_users:
             self._used_chunks += 1
             self.idle_chunks.discard(node)
         node.chunk_users += 1
 
-    def leave_chunk(self, node: Node) -> None:
-        """One less: the page lies behind its chunk, or its sequence is over."""
+    def release_chunk(self, node: Node) -> None:
+        """One sequence less attends to it: its chunk has ended, or the sequence has."""
         node.chunk_users -= 1
         if not node.chunk_users:
             self._used_chunks -= 1
             self.idle_chunks.add(node)
 
-    def read(self, slot: int, *, done: bool = False) -> None:
-        """A sequence will begin from the snapshot in its next step; done: it has. Until then the slot stays."""
-        count = self.readers.pop(slot, 0) + (-1 if done else 1)
+    def pin(self, slot: int) -> None:
+        """A sequence resumes from this snapshot in its next step; until then the slot stays allocated."""
+        self.readers[slot] = self.readers.get(slot, 0) + 1
+
+    def unpin(self, slot: int) -> None:
+        """The step has read the snapshot."""
+        count = self.readers.pop(slot) - 1
         if count:
             self.readers[slot] = count
-        elif slot not in self.snapshots:  # its node has gone meanwhile
-            self.pools.slots.give(slot)
+        elif slot not in self.snapshots:  # its node is gone
+            self.pools.slots.release(slot)
 
-    def grow(self, parent: Node, keep: Node | None = None) -> Node:
-        """A new page behind `parent`, with one user; `keep` is not what makes room for it."""
+    # --- allocation --------------------------------------------------------------------------------------------
+
+    def grow(self, parent: Node, protected: Node | None = None) -> Node:
+        """A new page behind `parent`, with one user. Evicts a leaf if no page is free, but not `protected`."""
         node = Node(parent, parent.number + 1)
         if self.pools.capacity.global_pages:
             while not self.pools.global_pages.free:
-                self.remove(min(self.leaves - {keep}, key=age_of))
-            node.page = self.pools.global_pages.take()
+                self.evict(min(self.leaves - {protected}, key=age_of))
+            node.page = self.pools.global_pages.allocate()
         parent.children.append(node)
         self.leaves.discard(parent)
         self.leaves.add(node)
-        self.use(node)
+        self.acquire(node)
         return node
 
-    def hold_chunk(self, node: Node, position: int, keep: Node | None = None) -> None:
-        """The node has a chunk page, filled from `position` on if it is new; `keep` does not make room for it."""
+    def add_chunk_page(self, node: Node, position: int, protected: Node | None = None) -> None:
+        """Give the node a chunk page if it has none, filled from `position` on. Never evicts that of `protected`."""
         if node.chunk_page < 0:
             if not self.pools.chunk_pages.free:
-                self.drop_chunk(min(self.idle_chunks - {keep}, key=chunk_order))
-            node.chunk_page, node.chunk_from = self.pools.chunk_pages.take(), position
+                self.evict_chunk_page(min(self.idle_chunks - {protected}, key=chunk_order))
+            node.chunk_page, node.chunk_from = self.pools.chunk_pages.allocate(), position
             self.idle_chunks.add(node)
 
-    def take_slot(self) -> int:
-        """A free slot, or that of the snapshot that is missed least; −1: there is none."""
+    def allocate_slot(self) -> int:
+        """A free slot, or that of the cheapest snapshot, which is evicted; −1: there is none."""
         if not self.pools.slots.free:
             slot = self._cheapest_snapshot()
             if slot < 0:
                 return -1
-            self.drop_snapshot(slot)
-        return self.pools.slots.take()
+            self.evict_snapshot(slot)
+        return self.pools.slots.allocate()
 
-    def keep_snapshot(self, node: Node, position: int, slot: int) -> None:
-        """The slot holds the state at `position`; given back where the node has that already."""
+    def add_snapshot(self, node: Node, position: int, slot: int) -> None:
+        """The slot contains the state at `position`. Frees the slot if the node already has that state."""
         if position in node.snapshots:
             if slot not in self.readers:
-                self.pools.slots.give(slot)
+                self.pools.slots.release(slot)
         else:
             node.snapshots[position] = slot
             self.snapshots[slot] = node
 
-    def release_snapshot(self, slot: int) -> None:
-        """The slot is no longer a snapshot; whoever asks has it."""
+    def detach_snapshot(self, slot: int) -> None:
+        """Remove the snapshot from its node; the slot stays allocated and belongs to the caller."""
         node = self.snapshots.pop(slot)
-        del node.snapshots[next(place for place, held in node.snapshots.items() if held == slot)]
+        del node.snapshots[_place(node, slot)]
 
-    def take_over(self, slot: int) -> None:
-        """A slot that is no snapshot any more is written to by the sequence that was to read it."""
-        self.readers.pop(slot)
+    # --- eviction ----------------------------------------------------------------------------------------------
 
-    # --- making room -------------------------------------------------------------------------------------------
-
-    def drop_snapshot(self, slot: int) -> None:
-        self.release_snapshot(slot)
+    def evict_snapshot(self, slot: int) -> None:
+        self.detach_snapshot(slot)
         if slot not in self.readers:
-            self.pools.slots.give(slot)
+            self.pools.slots.release(slot)
 
-    def drop_chunk(self, node: Node) -> None:
+    def evict_chunk_page(self, node: Node) -> None:
         self.idle_chunks.remove(node)
-        self.pools.chunk_pages.give(node.chunk_page)
+        self.pools.chunk_pages.release(node.chunk_page)
         node.chunk_page = -1
 
-    def remove(self, node: Node) -> None:
-        """Forget a leaf that nobody uses, with all that it holds."""
+    def evict(self, node: Node) -> None:
+        """Remove a leaf without users, its pages and its snapshots."""
         assert node.parent is not None
         self.leaves.remove(node)
         for slot in [*node.snapshots.values()]:
-            self.drop_snapshot(slot)
+            self.evict_snapshot(slot)
         if node.chunk_page >= 0:
-            self.drop_chunk(node)
+            self.evict_chunk_page(node)
         if node.page >= 0:
-            self.pools.global_pages.give(node.page)
+            self.pools.global_pages.release(node.page)
         parent = node.parent
         parent.children.remove(node)
         if not parent.users and not parent.children:
             self.leaves.add(parent)
 
-    def forget(self, nodes: Tokens[Node]) -> None:
-        """Of a path's end, what nobody uses."""
+    def evict_unused(self, nodes: Tokens[Node]) -> None:
+        """Evict the end of a path, as far as nobody uses it."""
         for node in reversed(nodes):
             if node in self.leaves:
-                self.remove(node)
+                self.evict(node)
 
     def trim(self) -> None:
-        """Back under `cache_bytes`. Least recently used first; of one age, what shortens no prefix by a stride."""
+        """Evict until the cache fits `cache_bytes`.
+
+        The least recently used goes first; among equally old entries, those that cost at most `stride` tokens of
+        recomputation.
+        """
         while self.cache_bytes is not None and self.cached_bytes > self.cache_bytes:
             leaf = min(self.leaves, key=age_of, default=None)
             slot = self._cheapest_snapshot()
             node = self.snapshots.get(slot)
             chunk = min(self.idle_chunks, key=chunk_order, default=None)
             if leaf is not None and chunk is not None and leaf.age >= chunk.age and not self._ends_in(leaf, chunk):
-                self.drop_chunk(chunk)
-            elif node is not None and (leaf is None or node.age < leaf.age or self._is_spare(node, slot, leaf)):
-                self.drop_snapshot(slot)
+                self.evict_chunk_page(chunk)
+            elif node is not None and (leaf is None or node.age < leaf.age or self._is_cheap(node, slot, leaf)):
+                self.evict_snapshot(slot)
             elif leaf is not None:
-                self.remove(leaf)
+                self.evict(leaf)
             elif chunk is not None:
-                self.drop_chunk(chunk)
+                self.evict_chunk_page(chunk)
             else:
                 return
 
@@ -305,11 +310,11 @@ class Tree:
         """Whether a sequence that ends in the leaf attends to the other node's chunk page."""
         return chunk.start + PAGE_TOKENS > self.chunk_start(leaf.start + len(leaf.tokens) - 1)
 
-    def _is_spare(self, node: Node, slot: int, leaf: Node) -> bool:
+    def _is_cheap(self, node: Node, slot: int, leaf: Node) -> bool:
         return node.age == leaf.age and self._gap(node, slot) <= self.stride
 
     def _cheapest_snapshot(self) -> int:
-        """Of the least recently used ones, the one without which the fewest tokens are computed again; −1: none."""
+        """Among the least recently used snapshots, the one that saves the fewest tokens of recomputation; −1: none."""
         candidates = [(node.age, slot) for slot, node in self.snapshots.items() if slot not in self.readers]
         if not candidates:
             return -1
@@ -320,14 +325,19 @@ class Tree:
         )
 
     def _gap(self, node: Node, slot: int) -> int:
-        """Tokens from the next shallower snapshot on the path (or the beginning) to this one."""
-        place = next(place for place, held in node.snapshots.items() if held == slot)
+        """Tokens from the previous snapshot on the path (or the beginning) to this one."""
+        place = _place(node, slot)
         before = [p for p in node.snapshots if p < place]
         above: Node | None = node
         while not before and above is not None:
             above = above.parent
             before = [*above.snapshots] if above is not None else [0]
         return place - max(before)
+
+
+def _place(node: Node, slot: int) -> int:
+    """The position of one of the node's snapshots."""
+    return next(place for place, other in node.snapshots.items() if other == slot)
 
 
 def age_of(node: Node) -> int:

@@ -1,9 +1,9 @@
-"""How much a model's state takes: pages, slots and bytes of a sequence. The only sums over a `state_layout`.
+"""The size of a model's state: pages, slots and bytes of a sequence. The only sums over a `state_layout`.
 
-Two groups of pages, because layers of one kind always hold the same positions:
+There are two groups of pages, because layers of one kind always keep the same positions:
 
-    global   layers that see the whole past; a sequence holds pages 0 … last
-    chunk    chunk-local layers; a sequence holds the pages of its current chunk, those behind it are free
+    global   layers that see the whole past; a sequence has pages 0 … last
+    chunk    chunk-local layers; a sequence has the pages of its current chunk, earlier ones are free
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shoestring.models.state import PAGE_TOKENS, AttentionState, DeltaNetState, 
 
 @dataclass(frozen=True)
 class Demand:
-    """What a sequence takes, or what a cache has: pages of both groups, and slots of recurrent state."""
+    """Pages of both groups and slots of recurrent state: those of a sequence, a cache or the whole engine."""
 
     global_pages: int = 0
     chunk_pages: int = 0
@@ -35,15 +35,14 @@ class Demand:
     def __mul__(self, times: int) -> Demand:
         return Demand(self.global_pages * times, self.chunk_pages * times, self.slots * times)
 
-    def fits(self, room: Demand) -> bool:
-        return (
-            self.global_pages <= room.global_pages and self.chunk_pages <= room.chunk_pages and self.slots <= room.slots
-        )
+    def fits(self, available: Demand) -> bool:
+        left = available - self
+        return min(left.global_pages, left.chunk_pages, left.slots) >= 0
 
 
 @dataclass(frozen=True)
 class Layout:
-    """`state_layout` of a model, with the sums by which the engine allocates and the planner counts."""
+    """A model's `state_layout`, with the sums that the engine and the planner use."""
 
     layers: tuple[LayerState, ...]
 
@@ -61,14 +60,14 @@ class Layout:
 
     @property
     def chunk_size(self) -> int:
-        """Tokens of an attention chunk; 0: the model has no chunk-local layer."""
+        """Tokens of an attention chunk; 0: no layer is chunk-local. Raises RequestError for different sizes."""
         sizes = {s.chunk_size for s in self.chunk_layers}
         if len(sizes) > 1:
             raise RequestError(f"chunk-local layers of different sizes {sorted(sizes)} are not supported")
         return sizes.pop() if sizes else 0
 
     def demand(self, tokens: int) -> Demand:
-        """Most that a sequence holds at once while it grows to `tokens` tokens (one slot, no snapshots)."""
+        """The most that a sequence needs at once while it grows to `tokens` tokens: one slot, no snapshots."""
         return Demand(
             max((s.pages(tokens) for s in self.global_layers), default=0),
             max((s.pages(tokens) for s in self.chunk_layers), default=0),
@@ -76,7 +75,7 @@ class Layout:
         )
 
     def capacity(self, tokens: int, sequences: int = 1, snapshots: int = 0) -> Demand:
-        """`sequences` sequences of `tokens` tokens each, and `snapshots` resume points of recurrent state of each."""
+        """Demand of `sequences` sequences of `tokens` tokens, each with `snapshots` snapshots of recurrent state."""
         return (self.demand(tokens) + Demand(slots=snapshots if self.recurrent_layers else 0)) * sequences
 
     def unit_bytes(self, kv_type: KVType) -> tuple[int, int, int]:
@@ -86,7 +85,7 @@ class Layout:
         return page, chunk_page, slot
 
     def nbytes(self, demand: Demand, kv_type: KVType) -> int:
-        """Bytes of the arrays that hold `demand`."""
+        """Bytes of the arrays for `demand`."""
         return (
             demand.global_pages * sum(s.bytes_per_page(kv_type) for s in self.global_layers)
             + demand.chunk_pages * sum(s.bytes_per_page(kv_type) for s in self.chunk_layers)
@@ -94,9 +93,9 @@ class Layout:
         )
 
     def sequence_bytes(self, tokens: int, kv_type: KVType) -> int:
-        """The most that a sequence of `tokens` tokens holds at once, in whole pages and one recurrent slot."""
+        """The most bytes that a sequence of `tokens` tokens needs at once: whole pages and one recurrent slot."""
         return self.nbytes(self.demand(tokens), kv_type)
 
     def bytes_per_token(self, kv_type: KVType) -> int:
-        """What every token adds for good: keys and values of layers that see the whole past."""
+        """Bytes that each token adds to a sequence: keys and values of the layers that see the whole past."""
         return self.nbytes(Demand(global_pages=1), kv_type) // PAGE_TOKENS
