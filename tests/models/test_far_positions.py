@@ -19,8 +19,8 @@ from shoestring.checkpoint.open import open_checkpoint
 from shoestring.models.shapes import wanted_shapes
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, DeltaNetSlots, State
 from shoestring.models.weights import load_weights
-from shoestring.reference import functions, llama4, qwen3_5
-from shoestring.reference.functions import Array, Ints
+from shoestring.reference import functions, qwen3_5
+from shoestring.reference.functions import Array, Ints, KeysValues
 from shoestring.reference.loading import Loaded as LoadedReference
 from shoestring.reference.loading import load_weights as load_reference
 from shoestring.reference.model import advance
@@ -67,10 +67,10 @@ def reference_state(config: Config, state: State, start: int, local: dict[int, t
 
     local: layer → (first place of the chunk, its pages).
     """
-    kept = new_reference_state(config)
+    copied = new_reference_state(config)
     for i, layer in enumerate(state.layers):
         if isinstance(layer, DeltaNetSlots):
-            kept[i] = qwen3_5.Memory(layer.convolution[0].astype(float), layer.memory[0].astype(float))
+            copied[i] = qwen3_5.Memory(layer.convolution[0].astype(float), layer.memory[0].astype(float))
             continue
         keys = layer.keys.astype(float).transpose(0, 3, 1, 2)  # [pages, 64, KV, D]
         values = layer.values.astype(float).transpose(0, 2, 1, 3)
@@ -82,9 +82,8 @@ def reference_state(config: Config, state: State, start: int, local: dict[int, t
             tail = np.arange(start // PAGE_TOKENS * PAGE_TOKENS, start)
             places = np.concatenate([np.arange(PAGE_TOKENS), tail])
             page = np.concatenate([np.zeros(PAGE_TOKENS, int), np.ones(len(tail), int)])
-        module = qwen3_5 if config.family == "qwen3_5" else llama4
-        kept[i] = module.KeysValues(keys[page, places % PAGE_TOKENS], values[page, places % PAGE_TOKENS], places)
-    return kept
+        copied[i] = KeysValues(keys[page, places % PAGE_TOKENS], values[page, places % PAGE_TOKENS], places)
+    return copied
 
 
 def error(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -104,12 +103,12 @@ def test_qwen_at_a_million(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     config, start = weights[0].config, 1_000_000
     state = new_state(config, 3, "f32")
     fill(state, 1)
-    kept = reference_state(config, state, start, {})
+    past = reference_state(config, state, start, {})
     pages = (*[0] * (start // PAGE_TOKENS), 1, 2)
     span = Span(TOKENS, start, pages, read_slot=0, write_slot=1)
     ours = step_logits(weights, state, make_step(config, span))
     monkeypatch.setattr(functions, "attention", lambda *args: weighted_attention(*args, start))
-    assert error(ours, advance(reference, kept, TOKENS.tolist(), start)) < 1e-4
+    assert error(ours, advance(reference, past, TOKENS.tolist(), start)) < 1e-4
 
 
 @pytest.mark.parametrize("offset", [5_757, 8_190], ids=["inside a chunk", "over a chunk's edge"])
@@ -138,7 +137,7 @@ def test_llama_at_ten_million(offset: int, tmp_path: Path, monkeypatch: pytest.M
     state = new_state(config, 4 + 8192 // PAGE_TOKENS, "f32")
     fill(state, 2)
     local = {i: (chunk_begin, chunk_pages) for i, chunked in enumerate(config.chunked_layers) if chunked}
-    kept = reference_state(config, state, start, local)
+    past = reference_state(config, state, start, local)
     pages = (*[0] * (start // PAGE_TOKENS), 1, 2)
     step = make_step(config, Span(TOKENS, start, pages, read_slot=0, write_slot=1))
     table = replace(step.chunk_pages, pages=np.array([chunk_pages], np.int32))
@@ -155,4 +154,4 @@ def test_llama_at_ten_million(offset: int, tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(functions, "attention", attention)
     # Two layers add 156,250 pages one after another in float32: n · 2^-24 bounds the sum at 9e-3, 3e-4 is seen.
-    assert error(ours, advance(reference, kept, TOKENS.tolist(), start)) < 1e-3
+    assert error(ours, advance(reference, past, TOKENS.tolist(), start)) < 1e-3

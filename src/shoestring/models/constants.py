@@ -1,7 +1,7 @@
-"""Numbers of a model that its config fixes, made once at load: rotary frequencies, the scale of attention.
+"""Constants that a config determines, computed once at load: rotary frequencies, the scale of attention.
 
-They are under the law of one answer too, so nothing here asks libm: kernels compute the frequencies, and
-what little arithmetic remains is exact or in software, rounded once.
+They must be the same bits on every machine, so nothing here calls libm: kernels compute the frequencies, and the other
+arithmetic is exact or done in software, and rounded once.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,15 @@ from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from shoestring import ops
 from shoestring.checkpoint.config.types import Rotary
-
-Float64 = npt.NDArray[np.float64]
-Int32 = npt.NDArray[np.int32]
+from shoestring.ops import Float64, Int32
 
 
 @dataclass(frozen=True)
 class RotaryConstants:
-    """What rotary_table needs beside positions."""
+    """Arguments of ops.rotary_table, beside positions."""
 
     frequencies: Float64  # [dims/2]
     sections: Int32  # [dims/2]: 0 time, 1 height, 2 width
@@ -28,7 +25,7 @@ class RotaryConstants:
 
 
 def rotary_constants(rotary: Rotary) -> RotaryConstants:
-    """Frequencies under the config's scaling, computed by the kernels."""
+    """Frequencies with the config's scaling, computed by the kernels."""
     dims, theta = rotary.dims, rotary.theta
     frequencies = ops.rope_frequencies(dims, theta)
     factor = 1.0
@@ -61,7 +58,7 @@ def divided(frequencies: Float64, divisors: tuple[float, ...]) -> Float64:
 def rotary_sections(rotary: Rotary) -> Int32:
     """Which position (0 time, 1 height, 2 width) each of the dims/2 frequencies follows.
 
-    Interleaved t h w t h w … for as long as a section lasts; what is left over follows time.
+    Interleaved t h w t h w … up to the length of each section; the rest follows time.
     """
     sections = np.zeros(rotary.dims // 2, dtype=np.int32)
     for axis, length in enumerate(rotary.sections):

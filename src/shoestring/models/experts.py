@@ -1,7 +1,7 @@
-"""Where routed experts come from: a model asks for them by (layer, ids), through one object.
+"""Routed experts: a model fetches them by (layer, ids) through one object.
 
-Today all tables are resident; an object that reads experts from disk when they are asked for has the same
-one method, and no model changes.
+Today all of them are resident. An object that reads experts from disk on demand would have the same single method, and
+no model file would change.
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
+from shoestring.ops import Int32
 
 if TYPE_CHECKING:
     from shoestring._kernels import ExpertTable
 
-Int32 = npt.NDArray[np.int32]
-
 
 @dataclass(frozen=True)
 class ExpertLayer:
-    """A layer that routes: its experts, as data. gate and up [I,H], down [H,I]."""
+    """A layer with routed experts, and their shapes: gate and up [I, H], down [H, I]."""
 
     layer: int
     num_experts: int
@@ -32,13 +29,12 @@ class Experts(Protocol):
     """Owner of the routed experts' matrices."""
 
     def fetch(self, layer: int, ids: Int32) -> ExpertTable:
-        """The table of a layer, in which at least the experts `ids` [rows, k] can be computed with."""
-        ...
+        """The layer's table, with at least the experts `ids` [rows, k] in memory."""
 
 
 @dataclass(frozen=True)
 class ResidentExperts:
-    """All experts in memory for as long as the model lives; `tables` by layer, absent where a layer is dense."""
+    """All experts, in memory. tables: by layer, none for dense layers."""
 
     tables: dict[int, ExpertTable]
 

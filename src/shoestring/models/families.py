@@ -1,4 +1,4 @@
-"""Which family's file answers for a config. The only place outside those files that names both."""
+"""Calls the family that a config or its weights belong to."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KernelWeights = qwen3_5.KernelWeights | llama4.KernelWeights
 
 
 def state_layout(config: Config) -> tuple[LayerState, ...]:
-    """What a sequence keeps in each layer, as data; needs no compiled code."""
+    """The state of a sequence in each layer, as data. Needs no compiled code."""
     if isinstance(config, Qwen3_5Config):
         return qwen3_5.state_layout(config)
     return llama4.state_layout(config)
 
 
 def expert_layers(config: Config) -> tuple[ExpertLayer, ...]:
-    """The layers that route, and the shapes of their experts."""
+    """The layers with routed experts, and their shapes."""
     if isinstance(config, Qwen3_5Config):
         return qwen3_5.expert_layers(config)
     return llama4.expert_layers(config)
@@ -39,7 +39,7 @@ def build_weights(
     vector: Callable[..., A],
     rotary: RotaryConstants,
 ) -> qwen3_5.Weights[M, A] | llama4.Weights[M, A]:
-    """The family's weights. `matrix(name, rows, columns)` and `vector(name, *shape)` deliver them by our names."""
+    """The family's weights. `matrix(name, rows, columns)` and `vector(name, *shape)` return them by our names."""
     if isinstance(config, Qwen3_5Config):
         return qwen3_5.build_weights(config, matrix, vector, rotary)
     return llama4.build_weights(config, matrix, vector, rotary)

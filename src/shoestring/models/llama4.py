@@ -1,9 +1,8 @@
-"""Llama 4 (text): attention inside aligned chunks with rotary positions, every so often a global layer without.
+"""Llama 4 (text): chunked attention with rotary positions, and at intervals a global layer without positions.
 
-Owns the family's weights, state layout and forward pass, in this order. Reads no files, renames nothing, shards
-nothing. Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D
-dims, I feed-forward width, E experts, k experts a token. `M` is the type of a matrix,
-`A` of an array: the kernels' here, numpy's in `reference`.
+Weights, state layout and forward pass of the family, in this order. Reads no files and renames nothing.
+Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D dims, I feed-forward width,
+E experts, k experts a token. `M` is the type of a matrix, `A` of an array: the kernels' here, numpy's in `reference`.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class FeedForward(Generic[M]):
 
 @dataclass(frozen=True)
 class Mixture(Generic[M]):
-    """What every token meets; the routed experts come from `Experts`."""
+    """The router and the shared expert; the routed experts come from `Experts`."""
 
     router: M  # [E, H]
     shared: FeedForward[M]
@@ -79,7 +78,7 @@ def build_weights(
     vector: Callable[..., A],
     rotary: RotaryConstants,
 ) -> Weights[M, A]:
-    """All weights by our names. `matrix(name, rows, columns)` and `vector(name, *shape)` deliver them."""
+    """All weights. `matrix(name, rows, columns)` and `vector(name, *shape)` return them by our names."""
     c = config
     H, D, N, KV = c.hidden_size, c.head_dim, c.num_attention_heads, c.num_key_value_heads
 
@@ -122,7 +121,7 @@ def build_weights(
 
 
 def expert_layers(config: Llama4Config) -> tuple[ExpertLayer, ...]:
-    """The layers that route, and the shapes of their experts."""
+    """The layers with routed experts, and their shapes."""
     return tuple(
         ExpertLayer(i, config.num_local_experts, config.intermediate_size, config.hidden_size)
         for i, is_mixture in enumerate(config.moe_layers)
@@ -134,7 +133,7 @@ def expert_layers(config: Llama4Config) -> tuple[ExpertLayer, ...]:
 
 
 def state_layout(config: Llama4Config) -> tuple[LayerState, ...]:
-    """What a sequence keeps in each layer."""
+    """The state of a sequence in each layer."""
     return tuple(
         AttentionState(
             config.num_key_value_heads, config.head_dim, chunk_size=config.attention_chunk_size if chunked else 0
@@ -191,11 +190,6 @@ def forward(
     return hidden
 
 
-def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:
-    """Logits of rows of `forward`'s result, [rows, V]."""
-    return ops.matmul(ws, hidden, weights.head)  # [rows, V]
-
-
 def attention(
     weights: KernelWeights,
     w: Attention[Matrix],
@@ -207,7 +201,7 @@ def attention(
     sin: ops.Float32,
     temperature: ops.Float32,
 ) -> ops.Float32:
-    """h [R, H] → [R, H]; stores keys and values of the rows, then attends to the past."""
+    """h [R, H] → [R, H]. Stores keys and values of the rows, then attends to the past."""
     c = weights.config
     R, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
     q, k, v = ops.matmuls(ws, h, (w.query, w.key, w.value))  # [R, N·D], [R, KV·D], [R, KV·D]
@@ -233,7 +227,7 @@ def mixture(
     ws: ops.Workspace,
     h: ops.Float32,
 ) -> tuple[ops.Float32, ops.Float32]:
-    """h [R, H] → routed experts and shared expert, each [R, H], to be added in this order.
+    """h [R, H] → routed experts and shared expert, each [R, H]; the caller adds them in this order.
 
     A router's weight scales its expert's input.
     """

@@ -1,9 +1,9 @@
-"""Qwen 3.5 (text): gated delta-net layers, a gated full-attention layer every so often, dense or mixture.
+"""Qwen 3.5 (text): gated delta-net layers, and at intervals a gated full-attention layer; dense or mixture.
 
-Owns the family's weights, state layout and forward pass, in this order. Reads no files, renames nothing, shards
-nothing. Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D
-dims, K = key heads · key dim, W = value heads (VH) · value dim (VD), I feed-forward width, E experts,
-k experts a token. `M` is the type of a matrix, `A` of an array: the kernels' here, numpy's in `reference`.
+Weights, state layout and forward pass of the family, in this order. Reads no files and renames nothing.
+Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D dims, K = key heads · key dim,
+W = value heads (VH) · value dim (VD), I feed-forward width, E experts, k experts a token. `M` is the type of a matrix,
+`A` of an array: the kernels' here, numpy's in `reference`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True)
 class DeltaNet(Generic[M, A]):
-    """Gated delta rule: a memory of fixed size instead of keys and values."""
+    """Gated delta rule: a memory of fixed size in place of keys and values."""
 
     qkv: M  # [2K+W, H]
     z: M  # [W, H]
@@ -48,7 +48,7 @@ class DeltaNet(Generic[M, A]):
 
 @dataclass(frozen=True)
 class Attention(Generic[M, A]):
-    """Grouped-query attention whose output is gated, head by head."""
+    """Grouped-query attention with an output gate for each head."""
 
     query_gate: M  # [N·2·D, H]: a head's query rows, then its gate rows
     key: M  # [KV·D, H]
@@ -67,7 +67,7 @@ class FeedForward(Generic[M]):
 
 @dataclass(frozen=True)
 class Mixture(Generic[M]):
-    """What every token meets; the routed experts come from `Experts`."""
+    """The router and the shared expert; the routed experts come from `Experts`."""
 
     router: M  # [E, H]
     shared_gate: M  # [1, H]
@@ -100,7 +100,7 @@ def build_weights(
     vector: Callable[..., A],
     rotary: RotaryConstants,
 ) -> Weights[M, A]:
-    """All weights by our names. `matrix(name, rows, columns)` and `vector(name, *shape)` deliver them."""
+    """All weights. `matrix(name, rows, columns)` and `vector(name, *shape)` return them by our names."""
     c = config
     H, D = c.hidden_size, c.head_dim
     N, KV = c.num_attention_heads, c.num_key_value_heads
@@ -163,7 +163,7 @@ def build_weights(
 
 
 def expert_layers(config: Qwen3_5Config) -> tuple[ExpertLayer, ...]:
-    """The layers that route, and the shapes of their experts."""
+    """The layers with routed experts, and their shapes."""
     if not config.is_mixture:
         return ()
     return tuple(
@@ -176,7 +176,7 @@ def expert_layers(config: Qwen3_5Config) -> tuple[ExpertLayer, ...]:
 
 
 def state_layout(config: Qwen3_5Config) -> tuple[LayerState, ...]:
-    """What a sequence keeps in each layer."""
+    """The state of a sequence in each layer."""
     c = config
     K, W = c.linear_num_key_heads * c.linear_key_head_dim, c.linear_num_value_heads * c.linear_value_head_dim
     linear = DeltaNetState(
@@ -246,11 +246,6 @@ def forward(
     return hidden
 
 
-def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:
-    """Logits of rows of `forward`'s result, [rows, V]."""
-    return ops.matmul(ws, hidden, weights.head)  # [rows, V]
-
-
 def delta_net(
     weights: KernelWeights,
     w: DeltaNet[Matrix, ops.Float32],
@@ -259,7 +254,7 @@ def delta_net(
     ws: ops.Workspace,
     h: ops.Float32,
 ) -> ops.Float32:
-    """h [R, H] → [R, H]; reads and writes slots."""
+    """h [R, H] → [R, H]. Reads and writes `slots`."""
     c = weights.config
     spans = (step.span_starts, step.read_slots, step.write_slots, step.snapshots)
     qkv, z, a, b = ops.matmuls(ws, h, (w.qkv, w.z, w.a, w.b))  # [R, 2K+W], [R, W], [R, VH], [R, VH]
@@ -281,7 +276,7 @@ def attention(
     cos: ops.Float32,
     sin: ops.Float32,
 ) -> ops.Float32:
-    """h [R, H] → [R, H]; stores keys and values of the rows, then attends to the past."""
+    """h [R, H] → [R, H]. Stores keys and values of the rows, then attends to the past."""
     c = weights.config
     R, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
     query_gate, k, v = ops.matmuls(ws, h, (w.query_gate, w.key, w.value))  # [R, N·2·D], [R, KV·D], [R, KV·D]
@@ -304,7 +299,7 @@ def mixture(
     ws: ops.Workspace,
     h: ops.Float32,
 ) -> tuple[ops.Float32, ops.Float32, ops.Float32]:
-    """h [R, H] → routed experts [R, H], shared expert [R, H] and its gate [R, 1], to be added in this order."""
+    """h [R, H] → routed experts [R, H], shared expert [R, H] and its gate [R, 1]; the caller adds them in order."""
     scores, shared_gate, gate, up = ops.matmuls(  # [R, E], [R, 1], [R, I], [R, I]
         ws, h, (w.router, w.shared_gate, w.shared.gate, w.shared.up)
     )

@@ -1,4 +1,4 @@
-"""Which weights a model wants, by our names: the very calls by which the model files build their weights."""
+"""The weights of a model by our names, with their shapes: recorded from the model file's own `build_weights`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_ROTARY = RotaryConstants(np.zeros(0, np.float64), np.zeros(0, np.int32), 1.0
 
 
 def wanted_shapes(config: Config) -> dict[str, WeightShape]:
-    """Shapes of all weights, those of a layer's experts once: "layers.N.experts.gate" with a count."""
+    """Shapes of all weights. A layer's experts have one entry per role: "layers.N.experts.gate" with a count."""
     shapes: dict[str, WeightShape] = {}
 
     def matrix(name: str, rows: int, columns: int) -> None:

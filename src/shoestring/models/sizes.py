@@ -1,6 +1,6 @@
-"""What a model costs, from its config alone: parameters and floating-point operations.
+"""Parameters and floating-point operations of a model, from its config alone.
 
-Counted over the very function that builds the weights and the very layout that the engine allocates by.
+Counted over the functions that build the weights and that the engine allocates by.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from shoestring.models.state import AttentionState
 
 @dataclass(frozen=True)
 class Parameters:
-    """Numbers of the text model without its multi-token prediction; `active`: those that one token multiplies."""
+    """Parameters of the text model without multi-token prediction; active: those that one token multiplies."""
 
     total: int
     active: int
 
 
 def parameters(config: Config) -> Parameters:
-    """Counted over the shapes that the model wants. An untied embedding is looked up, not multiplied."""
+    """Count the parameters of a config. An untied embedding is not active: it is looked up, not multiplied."""
     total = active = 0
     for name, shape in wanted_shapes(config).items():
         size = shape.rows * shape.columns
@@ -33,7 +33,7 @@ def parameters(config: Config) -> Parameters:
 
 
 def flops_per_token(config: Config, context: int) -> int:
-    """Multiplications and additions of one token that sees `context` positions: matrices, scores and values."""
+    """Multiplications and additions for one token that sees `context` positions: matrices, scores and values."""
     heads = config.num_attention_heads * config.head_dim
     attended = 0
     for layer in state_layout(config):

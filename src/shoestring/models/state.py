@@ -1,6 +1,6 @@
-"""State: what a sequence owns between steps, declared by a model as data, allocated by the engine from it.
+"""State: what a sequence keeps between steps.
 
-The engine allocates by `LayerState`, the planner counts by it: there is no second formula.
+A model declares it as `LayerState`. The engine allocates and the planner counts by the same declaration.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def kv_bytes(kv_type: KVType) -> int:
 
 @dataclass(frozen=True)
 class AttentionState:
-    """A layer that keeps keys and values; `chunk_size` 0: of the whole past, else of aligned chunks."""
+    """A layer with keys and values of the whole past (chunk_size 0) or of the current aligned chunk."""
 
     num_key_value_heads: int
     head_dim: int
@@ -36,16 +36,16 @@ class AttentionState:
         return PAGE_TOKENS * self.bytes_per_token(kv_type)
 
     def pages(self, context: int) -> int:
-        """Most pages that a sequence of `context` tokens holds at once."""
+        """Most pages that a sequence of `context` tokens needs at once."""
         tokens = min(context, self.chunk_size) if self.chunk_size else context
-        # A chunk that does not begin at a page's edge touches one page more.
+        # A chunk that does not begin at a page's edge needs one page more.
         edge = 1 if self.chunk_size % PAGE_TOKENS and context > self.chunk_size else 0
         return -(-tokens // PAGE_TOKENS) + edge
 
 
 @dataclass(frozen=True)
 class DeltaNetState:
-    """A layer that keeps a state of fixed size, float32: the last inputs of its convolution and the memory."""
+    """A layer with a float32 state of fixed size: the last inputs of its convolution, and the memory."""
 
     convolution: tuple[int, int]  # (channels, width - 1)
     memory: tuple[int, int, int]  # (value heads, key dim, value dim)
@@ -61,7 +61,7 @@ LayerState = AttentionState | DeltaNetState
 
 @dataclass(frozen=True)
 class AttentionPages:
-    """Pools of one layer. Keys are transposed within a page: lanes are positions."""
+    """Pages of one layer. Keys are transposed within a page: lanes are positions."""
 
     keys: Array  # [pages, kv_heads, head_dim, PAGE_TOKENS] float16 or float32
     values: Array  # [pages, kv_heads, PAGE_TOKENS, head_dim]
@@ -77,6 +77,6 @@ class DeltaNetSlots:
 
 @dataclass(frozen=True)
 class State:
-    """Pools and slots of all layers, in layer order; who owns which page and slot is the engine's business."""
+    """Pages and slots of all layers, in layer order. The engine knows who owns which."""
 
     layers: tuple[AttentionPages | DeltaNetSlots, ...]

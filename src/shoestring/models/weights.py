@@ -1,7 +1,4 @@
-"""Weights for the kernels: every bound source packed once, its file pages dropped behind it.
-
-Owns the way from `Binding` to `Weights`; names and layouts are those of checkpoint/names, packed forms the kernels'.
-"""
+"""From `Binding` to `Weights`: pack every source once for the kernels, and drop its file pages from memory."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.formats.mapping import release_pages
 from shoestring.checkpoint.names.bind import Binding, Source
 from shoestring.checkpoint.names.parts import Part
-from shoestring.checkpoint.tensors import TENSOR_TYPES
+from shoestring.checkpoint.tensors import TENSOR_TYPES, Tensor
 from shoestring.models.constants import rotary_constants
 from shoestring.models.experts import ResidentExperts
 from shoestring.models.families import KernelWeights, build_weights, expert_layers
@@ -32,15 +29,15 @@ Progress = Callable[[int, int], None]
 def load_weights(
     config: Config, binding: Binding, progress: Progress | None = None
 ) -> tuple[KernelWeights, ResidentExperts]:
-    """Packs all sources of `binding`, one after another: each uses all threads of the kernels."""
+    """Pack all sources of `binding`, one after another: each uses all threads of the kernels."""
     is_vector = {name: not shape.is_matrix for name, shape in wanted_shapes(config).items()}
     matrices: dict[str, Matrix] = {}
     vectors: dict[str, ops.Float32] = {}
-    # In the order of the files, so that a disk reads ahead.
-    sources = sorted(binding.sources.items(), key=lambda item: (str(item[1].tensor.file), absolute_offset(item[1])))
+    # In file order, so that the disk reads ahead.
+    sources = sorted(binding.sources.items(), key=file_position)
     total, done = sum(stored_bytes(source) for _, source in sources), 0
     for name, source in sources:
-        if is_vector.get(name):  # an expert's matrices have no shapes of their own
+        if is_vector.get(name):  # experts are matrices, and have no shapes of their own
             vectors[name] = load_float32(source)
         else:
             matrices[name] = load_matrix(source)
@@ -64,7 +61,7 @@ def load_weights(
 
 
 def loaded_bytes(config: Config, binding: Binding) -> Counter[Part]:
-    """What the weights take in memory once loaded, by part: packed matrices, float32 vectors."""
+    """Bytes of the loaded weights by part: packed matrices, float32 vectors."""
     vectors = {name for name, shape in wanted_shapes(config).items() if not shape.is_matrix}
     total: Counter[Part] = Counter()
     for name, source in binding.sources.items():
@@ -75,88 +72,59 @@ def loaded_bytes(config: Config, binding: Binding) -> Counter[Part]:
 
 
 def loaded_type(source: Source) -> str:
-    """The type that a matrix is packed as: the file's, F32 for quantized routers (sensitive), folded ones and FP8."""
+    """The type of the packed matrix: the file's, but F32 for quantized routers (sensitive), folded matrices and FP8."""
     quantized_router = source.part == "router" and TENSOR_TYPES[source.tensor.type].block_size > 1
     return "F32" if source.scale is not None or source.fold != "none" or quantized_router else source.tensor.type
 
 
 def load_matrix(source: Source) -> Matrix:
-    """Packed as `loaded_type`."""
+    """Pack a source as `loaded_type`."""
+    rows, columns = source.rows, source.columns
     if loaded_type(source) != source.tensor.type:
-        numbers = load_float32(source)
-        return ops.pack(
-            numbers.reshape(-1).view(np.uint8),
-            "F32",
-            source.rows,
-            source.columns,
-            offset=0,
-            row_stride=4 * source.columns,
-            column_stride=4,
-        )
-    matrix = ops.pack(
-        source.tensor.data,
-        source.tensor.type,
-        source.rows,
-        source.columns,
-        offset=source.offset,
-        row_stride=source.row_stride,
-        column_stride=source.column_stride,
-    )
-    release_pages(source.tensor.data, *region(source))  # those at the edges, and of transposed regions all
+        data = load_float32(source).reshape(-1).view(np.uint8)
+        return ops.pack(data, "F32", rows, columns, offset=0, row_stride=4 * columns, column_stride=4)
+    matrix = ops.pack(source.tensor.data, source.tensor.type, rows, columns, **strides(source))
+    release_pages(source.tensor.data, *region(source))  # pages at the edges, and all pages of a transposed region
     return matrix
 
 
 def load_float32(source: Source) -> ops.Float32:
-    """The numbers of a source, [rows, columns], its fold applied; the file's pages are dropped behind it."""
-    numbers = folded(unfolded(source), source)
-    release_pages(source.tensor.data, *region(source))
+    """The numbers of a source with its fold, [rows, columns]. Drops the file's pages from memory."""
+    data, rows, columns = source.tensor.data, source.rows, source.columns
+    if source.scale is not None:
+        numbers = ops.widen_fp8(data, load_scales(source.scale), rows, columns, **strides(source))
+    else:
+        numbers = ops.to_float32(data, source.tensor.type, rows, columns, **strides(source))
+    if source.fold != "none":
+        fold = {"add_one": ops.add_one, "negative_exp": ops.negative_exp}[source.fold]
+        numbers = fold(numbers.reshape(-1)).reshape(rows, columns)
+    release_pages(data, *region(source))
     return numbers
 
 
-def unfolded(source: Source) -> ops.Float32:
-    if source.scale is not None:
-        scale = source.scale
-        rows, columns = scale.shape
-        size = TENSOR_TYPES[scale.type].block_bytes
-        scales = ops.to_float32(
-            scale.data, scale.type, rows, columns, offset=0, row_stride=columns * size, column_stride=size
-        )
-        return ops.widen_fp8(
-            source.tensor.data,
-            scales,
-            source.rows,
-            source.columns,
-            offset=source.offset,
-            row_stride=source.row_stride,
-            column_stride=source.column_stride,
-        )
+def load_scales(scale: Tensor) -> ops.Float32:
+    """The scales of an FP8 matrix, one per 128 × 128 block."""
+    rows, columns = scale.shape
+    size = TENSOR_TYPES[scale.type].block_bytes
     return ops.to_float32(
-        source.tensor.data,
-        source.tensor.type,
-        source.rows,
-        source.columns,
-        offset=source.offset,
-        row_stride=source.row_stride,
-        column_stride=source.column_stride,
+        scale.data, scale.type, rows, columns, offset=0, row_stride=columns * size, column_stride=size
     )
 
 
-def folded(numbers: ops.Float32, source: Source) -> ops.Float32:
-    if source.fold == "add_one":
-        return ops.add_one(numbers.reshape(-1)).reshape(numbers.shape)
-    if source.fold == "negative_exp":
-        return ops.negative_exp(numbers.reshape(-1)).reshape(numbers.shape)
-    return numbers
+def strides(source: Source) -> dict[str, int]:
+    """Where a source lies in `tensor.data`, as keyword arguments of ops."""
+    return {"offset": source.offset, "row_stride": source.row_stride, "column_stride": source.column_stride}
 
 
 def stored_bytes(source: Source) -> int:
-    """Bytes of a file that hold a source."""
+    """Bytes of a source in its file."""
     storage = TENSOR_TYPES[source.tensor.type]
     return source.rows * (source.columns // storage.block_size) * storage.block_bytes
 
 
-def absolute_offset(source: Source) -> int:
-    return source.tensor.offset + source.offset
+def file_position(item: tuple[str, Source]) -> tuple[str, int]:
+    source = item[1]
+    return str(source.tensor.file), source.tensor.offset + source.offset
 
 
 def region(source: Source) -> tuple[int, int]:

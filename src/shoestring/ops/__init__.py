@@ -1,8 +1,8 @@
-"""The typed, documented door to the kernels. Ops take arrays and numbers; they know no model and no ISA.
+"""Ops: the typed interface of the kernels. They take arrays and numbers and know no model and no instruction set.
 
 Activations are C-contiguous float32 arrays, weights opaque `Matrix` handles. A result lives in the caller's
-`Workspace` until its frame ends. The extension is loaded by the first call, so that importing a model (for
-its config and state layout) needs no compiled code. Orders of summation: docs/numerics.md.
+`Workspace` until its frame ends. The first call of an op loads the extension, so importing a model, for its config and
+state layout, needs no compiled code. Orders of summation: docs/numerics.md.
 """
 
 from shoestring.ops.extension import NUMERICS_VERSION as NUMERICS_VERSION
@@ -12,6 +12,7 @@ from shoestring.ops.extension import Float32 as Float32
 from shoestring.ops.extension import Float64 as Float64
 from shoestring.ops.extension import Int32 as Int32
 from shoestring.ops.extension import Int64 as Int64
+from shoestring.ops.extension import Uint32 as Uint32
 from shoestring.ops.extension import install_sigbus_handler as install_sigbus_handler
 from shoestring.ops.extension import isa as isa
 from shoestring.ops.extension import num_threads as num_threads

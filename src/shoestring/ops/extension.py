@@ -1,4 +1,4 @@
-"""The compiled extension: loaded by the first call of an op, so that importing a model needs no compiled code."""
+"""The compiled extension, loaded by the first call of an op, so that importing a model needs no compiled code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from shoestring import _kernels
 
-#: Of docs/numerics.md. Bits of two builds may be compared only where it is equal; every golden hash carries it.
+#: Version of docs/numerics.md. Only builds of the same version give the same bits; the golden hashes carry it.
 NUMERICS_VERSION = 1
 
 Float32 = npt.NDArray[np.float32]
@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 
 class Unloaded:
-    """Stands for the extension in a module's namespace until its first use there, then gives it its place."""
+    """A placeholder for the extension in a module's namespace; the first use loads the extension and replaces it."""
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self._namespace = namespace
@@ -40,7 +40,7 @@ if not TYPE_CHECKING:
 
 
 def isa() -> str:
-    """The instruction set in use: the best that this CPU has, or the one that SHOESTRING_ISA names."""
+    """The instruction set in use: the best of this CPU, or the one in SHOESTRING_ISA."""
     return _kernels.isa()
 
 
@@ -50,15 +50,15 @@ def variants() -> list[str]:
 
 
 def set_num_threads(count: int) -> None:
-    """How many threads every op computes with; no bit depends on it."""
+    """Set the number of threads of every op. No bit depends on it."""
     _kernels.set_num_threads(count)
 
 
 def num_threads() -> int:
-    """As last set."""
+    """The number of threads of every op."""
     return _kernels.num_threads()
 
 
 def install_sigbus_handler() -> None:
-    """A mapped file that is truncated ends the process with one line and code 2. For programs, not for libraries."""
+    """End the process with one line and code 2 if a mapped file is truncated. For programs, not for libraries."""
     _kernels.install_sigbus_handler()

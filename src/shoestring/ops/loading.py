@@ -1,4 +1,4 @@
-"""Ops of load time: bytes of a file → packed matrices, vectors, and the constants of rotary embeddings."""
+"""Ops of loading: pack matrices from the bytes of a file, convert vectors, compute rotary constants."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ else:
     _kernels = extension.Unloaded(globals())
 
 
-#: Rows that are packed together; a matrix takes whole groups of them.
+#: Rows that are packed together; a matrix occupies whole groups.
 GROUP_ROWS = 16
 
 
 def packed_bytes(tensor_type: str, rows: int, columns: int) -> int:
-    """`Matrix.nbytes` of what pack returns; needs no compiled code.
+    """`Matrix.nbytes` of a matrix that `pack` returns. Needs no compiled code.
 
-    Raises CheckpointError for a type that the kernels lack.
+    Raises CheckpointError for a type that the kernels do not support.
     """
     block_size = _block_size(tensor_type)
     if tensor_type == "BF16":
@@ -38,14 +38,12 @@ def packed_bytes(tensor_type: str, rows: int, columns: int) -> int:
 def pack(
     data: Bytes, tensor_type: str, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
 ) -> Matrix:
-    """Weights in the kernels' 16-row interleaved form, from the bytes of a file (see names.Source).
+    """Pack weights in the kernels' 16-row interleaved form, from the bytes of a file (see names.Source).
 
-    Pages of a mapped file are dropped behind it. Raises CheckpointError for a type that the kernels lack, rows
-    that are no whole blocks, or a region outside the data.
+    Drops the pages of a mapped file from memory. Raises CheckpointError for a type that the kernels do not support,
+    rows that are not whole blocks, or a region outside the data.
     """
-    block_size = _block_size(tensor_type)
-    if columns % block_size:
-        raise CheckpointError(f"{columns} columns of type {tensor_type}: not a multiple of its block of {block_size}")
+    _block_size(tensor_type, columns)
     try:
         drop_pages = mapping_of(data) is not None
         return _kernels.pack(data, tensor_type, rows, columns, offset, row_stride, column_stride, drop_pages)
@@ -56,10 +54,8 @@ def pack(
 def to_float32(
     data: Bytes, tensor_type: str, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
 ) -> Float32:
-    """The numbers of any weight type, [rows, columns]; raises as pack does."""
-    block_size = _block_size(tensor_type)
-    if columns % block_size:
-        raise CheckpointError(f"{columns} columns of type {tensor_type}: not a multiple of its block of {block_size}")
+    """The numbers of any weight type, [rows, columns]. Raises as `pack` does."""
+    _block_size(tensor_type, columns)
     try:
         out = np.empty((rows, columns), np.float32)
         _kernels.to_float32(data, tensor_type, offset, row_stride, column_stride, out)
@@ -71,7 +67,10 @@ def to_float32(
 def widen_fp8(
     data: Bytes, scale: Float32, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
 ) -> Float32:
-    """e4m3 × the scale of its 128 × 128 block, rounded once, [rows, columns]; scale [ceil(r/128), ceil(c/128)]."""
+    """e4m3 numbers × the scale of their 128 × 128 block, rounded once, [rows, columns].
+
+    scale [⌈rows / 128⌉, ⌈columns / 128⌉]. Raises CheckpointError for a region outside the data.
+    """
     try:
         out = np.empty((rows, columns), np.float32)
         _kernels.widen_fp8(data, scale, offset, row_stride, column_stride, out)
@@ -80,13 +79,18 @@ def widen_fp8(
     return out
 
 
-def _block_size(tensor_type: str) -> int:
+def _block_size(tensor_type: str, columns: int = 0) -> int:
+    """Raises CheckpointError for an unsupported type, and for columns that are not whole blocks."""
     if tensor_type not in WEIGHT_TYPES:
         raise CheckpointError(f"type {tensor_type}: the kernels compute with {', '.join(WEIGHT_TYPES)}")
-    return TENSOR_TYPES[tensor_type].block_size
+    size = TENSOR_TYPES[tensor_type].block_size
+    if columns % size:
+        raise CheckpointError(f"{columns} columns of type {tensor_type}: not a multiple of its block of {size}")
+    return size
 
 
 def add_one(vector: Float32) -> Float32:
+    """x + 1."""
     out = np.empty_like(vector)
     _kernels.add_one(vector, out)
     return out
@@ -100,7 +104,7 @@ def negative_exp(vector: Float32) -> Float32:
 
 
 def expert_table(gate: Sequence[Matrix], up: Sequence[Matrix], down: Sequence[Matrix]) -> ExpertTable:
-    """The matrices of all experts of a layer: gate, up [width, hidden], down [hidden, width], expert by expert."""
+    """A table of a layer's experts: gate and up [width, hidden], down [hidden, width] of each."""
     return _kernels.ExpertTable(gate, up, down)
 
 
@@ -112,7 +116,7 @@ def rope_frequencies(dims: int, theta: float) -> Float64:
 
 
 def rope_frequencies_llama3(frequencies: Float64, factor: float, low: float, high: float, original: int) -> Float64:
-    """Llama 3 scaling; with low = high no frequency uses the smooth term."""
+    """Frequencies with Llama 3 scaling; with low = high, none uses the smooth term."""
     out: Float64 = frequencies.copy()
     _kernels.rope_frequencies_llama3(out, factor, low, high, original)
     return out
@@ -121,7 +125,7 @@ def rope_frequencies_llama3(frequencies: Float64, factor: float, low: float, hig
 def rope_frequencies_yarn(
     dims: int, theta: float, factor: float, original: int, beta_fast: float, beta_slow: float
 ) -> Float64:
-    """YaRN (arXiv 2309.00071) as transformers computes it: correction bounds floored, ceiled, clamped."""
+    """Frequencies with YaRN (arXiv 2309.00071), bounds floored, ceiled and clamped as transformers does."""
     out = np.empty(dims // 2, np.float64)
     _kernels.rope_frequencies_yarn(theta, factor, original, beta_fast, beta_slow, out)
     return out

@@ -17,7 +17,7 @@ else:
 
 
 def embed(ws: Workspace, table: Matrix, token_ids: Int32) -> Float32:
-    """Rows of a (quantized) matrix, [rows, hidden_size]; rows of id −1 are left unset."""
+    """Rows of a (quantized) matrix, [rows, hidden_size]. Does not write rows of id −1."""
     out = ws.floats(token_ids.shape[0], table.columns)
     _kernels.embed(table, token_ids, out)
     return out
@@ -31,7 +31,7 @@ def matmul(ws: Workspace, x: Float32, weight: Matrix) -> Float32:
 
 
 def matmuls(ws: Workspace, x: Float32, weights: Sequence[Matrix]) -> tuple[Float32, ...]:
-    """Several matrices that share their input, in one parallel region."""
+    """x times each of several matrices, in one parallel region."""
     rows = x.shape[0]
     outs = tuple(ws.floats(rows, weight.rows) for weight in weights)
     _kernels.matmuls(x, weights, outs)
@@ -40,16 +40,16 @@ def matmuls(ws: Workspace, x: Float32, weights: Sequence[Matrix]) -> tuple[Float
 
 def route_softmax(ws: Workspace, scores: Float32, experts_per_token: int) -> tuple[Int32, Float32]:
     """Softmax over all experts, top k (ties: lowest index), renormalised → ids, weights [rows, k]."""
-    ids = ws.ints(scores.shape[0], experts_per_token)
-    weights = ws.floats(scores.shape[0], experts_per_token)
+    shape = (len(scores), experts_per_token)
+    ids, weights = ws.ints(*shape), ws.floats(*shape)
     _kernels.route_softmax(scores, ids, weights)
     return ids, weights
 
 
 def route_sigmoid(ws: Workspace, scores: Float32, experts_per_token: int) -> tuple[Int32, Float32]:
     """Top k of the scores (ties: lowest index), weights sigmoid(score) → ids, weights [rows, k]."""
-    ids = ws.ints(scores.shape[0], experts_per_token)
-    weights = ws.floats(scores.shape[0], experts_per_token)
+    shape = (len(scores), experts_per_token)
+    ids, weights = ws.ints(*shape), ws.floats(*shape)
     _kernels.route_sigmoid(scores, ids, weights)
     return ids, weights
 
@@ -57,7 +57,7 @@ def route_sigmoid(ws: Workspace, scores: Float32, experts_per_token: int) -> tup
 def experts(
     ws: Workspace, x: Float32, ids: Int32, weights: Float32, table: ExpertTable, *, scale_input: bool
 ) -> Float32:
-    """Σ over a token's experts, ascending expert index, of weight · down(silu(gate x) · up x).
+    """Σ over a token's experts, in ascending expert index, of weight · down(silu(gate x) · up x).
 
     scale_input: the weight multiplies the expert's input instead (Llama 4).
     """

@@ -1,4 +1,4 @@
-"""Ops on each row alone: norms, gates, activations, rotary embedding, temperature."""
+"""Ops on single rows: norms, gates, activations, rotary embedding, temperature."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def rotary_table(
 ) -> tuple[Float32, Float32]:
     """factor · cos and sin of positions[r, sections[i]] · frequencies[i], each [rows, dims/2].
 
-    Angles and their reduction in float64: positions are 64-bit. sections [dims/2]: which of the three
-    positions a frequency follows.
+    Positions are 64-bit; angles and their reduction are float64. sections [dims/2]: which of the three positions a
+    frequency follows.
     """
     shape = (len(positions), len(frequencies))
     cos, sin = ws.floats(*shape), ws.floats(*shape)

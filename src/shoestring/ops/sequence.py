@@ -17,7 +17,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Keys and values of one layer, and the positions of them that the rows of a step see.
+    """Keys and values of one layer, and the positions that the rows of a step see.
 
     Position p of span s lies in page `pages[s, p // PAGE_TOKENS - first_page[s]]` at p % PAGE_TOKENS.
     """
@@ -27,18 +27,18 @@ class Past:
     pages: Int32  # [spans, entries]
     first_page: Int64  # [spans]
     span_starts: Int32  # [spans + 1]
-    index: Int64  # [rows]: each row's own position, the last that it sees
+    index: Int64  # [rows]: each row's position, the last one that it sees
     first_visible: Int64  # [rows]: the first position that it sees
 
 
 def store_keys_values(past: Past, k: Float32, v: Float32) -> None:
-    """Rounds k, v [rows, kv_heads, D] to the pools' type and stores them at the rows' positions."""
+    """Round k, v [rows, kv_heads, D] to the pages' type and store them at the rows' positions."""
     p = past
     _kernels.store_keys_values(p.keys, p.values, k, v, p.pages, p.first_page, p.span_starts, p.index)
 
 
 def attention(ws: Workspace, q: Float32, past: Past, scale: float) -> Float32:
-    """softmax(scale · q · kᵀ) v over what each row sees of the past; q [rows, heads, D] → the same.
+    """softmax(scale · q · kᵀ) v over the positions that each row sees; q [rows, heads, D] → [rows, heads, D].
 
     Query head h reads key-value head h // (heads / kv_heads).
     """
@@ -59,8 +59,8 @@ def causal_convolution(
 ) -> Float32:
     """silu of the depthwise causal convolution of x [rows, channels] with weight [channels, width].
 
-    The width − 1 inputs before a span come from slots[read_slots[s]] (−1: zeros); those before the next
-    are written to slots[write_slots[s]], and after each (row, slot) of snapshots also to that slot.
+    The width − 1 inputs before span s come from slots[read_slots[s]] (−1: zeros). Those before the next span are
+    written to slots[write_slots[s]], and after each (row, slot) of snapshots to that slot too.
     """
     out = ws.floats(*x.shape)
     _kernels.causal_convolution(x, weight, slots, span_starts, read_slots, write_slots, snapshots, out)

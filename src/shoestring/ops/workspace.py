@@ -1,6 +1,8 @@
-"""The arena in which a step's arrays live."""
+"""The arena for the arrays of a step."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -8,9 +10,7 @@ from shoestring.ops.extension import Bytes, Float32, Int32
 
 
 class Workspace:
-    """An arena for the arrays of a step: grown once, reused by every step, released in frames.
-
-    with workspace: …   everything taken inside is free again afterwards.
+    """An arena that grows once and that every step reuses. `with workspace:` frees all arrays allocated inside.
 
     Arrays begin at multiples of 64 bytes and are not cleared.
     """
@@ -26,25 +26,23 @@ class Workspace:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the arena holds."""
+        """Bytes of all blocks."""
         return sum(block.nbytes for block in self._blocks)
 
     def floats(self, *shape: int) -> Float32:
-        begin = self._take(4, shape)
+        begin = self._allocate(shape)
         array: Float32 = np.ndarray(shape, np.float32, self._block, begin)
         return array
 
     def ints(self, *shape: int) -> Int32:
-        begin = self._take(4, shape)
+        begin = self._allocate(shape)
         array: Int32 = np.ndarray(shape, np.int32, self._block, begin)
         return array
 
-    def _take(self, item_bytes: int, shape: tuple[int, ...]) -> int:
-        nbytes = item_bytes
-        for size in shape:
-            nbytes *= size
+    def _allocate(self, shape: tuple[int, ...]) -> int:
+        """The first byte in the current block of an array with items of 4 bytes."""
         begin = self._used
-        end = begin + (nbytes + 63 & -64)
+        end = begin + (4 * math.prod(shape) + 63 & -64)
         if end > self._block.nbytes:
             self._next_block(end - begin)
             begin, end = 0, end - begin
@@ -69,7 +67,7 @@ class Workspace:
         self._number, self._used = self._frames.pop()
         self._block = self._blocks[self._number]
         if not self._frames and len(self._blocks) > 1 and self._number == 0 and self._used == 0:
-            # The next step finds one block that holds all of it; arrays still in use keep the old ones alive.
+            # The next step fits into one block. Free the old ones first; arrays still in use keep theirs alive.
             total = self.nbytes
             self._blocks = []
             self._blocks.append(_aligned_bytes(total))

@@ -1,7 +1,7 @@
-"""Every weight type as numbers, in plain numpy: what the bytes of a block mean.
+"""Every weight type as numbers, in plain numpy.
 
-Formats are those of ggml's `ggml-common.h`; products and sums are rounded to float32 where ggml rounds them, so
-that the result is bit-equal to its dequantizers.
+The formats are those of ggml's `ggml-common.h`. Products and sums are rounded to float32 where ggml rounds them, so the
+results are bit-equal to its dequantizers.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def q4_1(blocks: Bytes) -> Float32:
 
 
 def q5_0(blocks: Bytes) -> Float32:
-    """32 numbers d · (q − 16); the fifth bits of all lie together."""
+    """32 numbers d · (q − 16); the fifth bits of all numbers are stored together."""
     fifth = np.unpackbits(blocks[:, 2:6], axis=1, bitorder="little")  # [blocks, 32]
     q = nibbles(blocks[:, 6:22]) | fifth << 4
     return float16_at(blocks, 0) * (q.astype(np.float32) - 16)
@@ -92,7 +92,7 @@ def q6_k(blocks: Bytes) -> Float32:
     return np.asarray((scale[:, :, None] * q).reshape(-1, 256))
 
 
-#: Block types: bytes of a block, and its numbers.
+#: Block type → bytes of a block, and its dequantizer.
 BLOCKS: dict[str, tuple[int, Callable[[Bytes], Float32]]] = {
     "Q4_0": (18, q4_0),
     "Q4_1": (20, q4_1),

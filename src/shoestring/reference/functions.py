@@ -1,9 +1,11 @@
 """The functions of both families in plain numpy float64, one position or head at a time where that reads best.
 
-The twin of ops: no workspace, no pages, no spans; one sequence. R rows, N query heads, KV key-value heads, D dims.
+The counterpart of ops for one sequence: no workspace, pages or spans. R rows, N query heads, KV key-value heads,
+D dims.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +51,7 @@ def rms_norm(x: Array, weight: Array | float, eps: float) -> Array:
 
 
 def top_k(scores: Array, k: int, traps: Traps) -> Ints:
-    """Indices of the k largest of each row, largest first; of equal ones the lowest index first, [R, k]."""
+    """Indices of the k largest scores of each row, largest first, ties: lowest index first, [R, k]."""
     if traps.ties_to_highest:
         return np.asarray(scores.shape[1] - 1 - np.argsort(-scores[:, ::-1], axis=-1, kind="stable")[:, :k])
     return np.argsort(-scores, axis=-1, kind="stable")[:, :k]
@@ -59,7 +61,7 @@ def top_k(scores: Array, k: int, traps: Traps) -> Ints:
 
 
 def rotary_constants(rotary: Rotary) -> RotaryConstants:
-    """Frequencies under the config's scaling."""
+    """Frequencies with the config's scaling."""
     frequencies = rotary.theta ** (-np.arange(0, rotary.dims, 2) / rotary.dims)
     factor = 1.0
     if rotary.frequency_divisors:
@@ -68,13 +70,15 @@ def rotary_constants(rotary: Rotary) -> RotaryConstants:
         frequencies = llama3_frequencies(frequencies, rotary)
     elif rotary.scaling == "yarn":
         frequencies = yarn_frequencies(frequencies, rotary)
-        given = rotary.attention_factor
-        factor = 0.1 * float(np.log(rotary.factor)) + 1 if given is None else given
+        if rotary.attention_factor is not None:
+            factor = rotary.attention_factor
+        else:
+            factor = 0.1 * float(np.log(rotary.factor)) + 1
     return RotaryConstants(frequencies, rotary_sections(rotary), factor)
 
 
 def llama3_frequencies(frequencies: Array, rotary: Rotary) -> Array:
-    """Wavelengths over original/low are stretched by `factor`, those under original/high kept, between: both."""
+    """Stretch wavelengths over original/low by `factor`, keep those under original/high, blend between them."""
     low, high = rotary.low_frequency_factor, rotary.high_frequency_factor
     turns = rotary.original_context * frequencies / (2 * np.pi)  # in the original context
     stretched = frequencies / rotary.factor
@@ -85,7 +89,7 @@ def llama3_frequencies(frequencies: Array, rotary: Rotary) -> Array:
 
 
 def yarn_frequencies(frequencies: Array, rotary: Rotary) -> Array:
-    """Dims that turn often in the original context are kept, those that turn seldom stretched, a ramp between."""
+    """Keep dims that turn often in the original context, stretch those that turn rarely, with a ramp between."""
 
     def dim_of(turns: float) -> float:
         wavelengths = rotary.original_context / (turns * 2 * np.pi)
@@ -99,7 +103,7 @@ def yarn_frequencies(frequencies: Array, rotary: Rotary) -> Array:
 
 
 def rotate(x: Array, positions: Ints, constants: RotaryConstants, *, interleaved: bool, traps: Traps) -> Array:
-    """x [R, heads, D] turned by positions [R, 3]; dims beyond 2 · frequencies pass."""
+    """Rotary embedding of x [R, heads, D] at positions [R, 3]; dims beyond 2 · frequencies pass unchanged."""
     sections = constants.sections * (0 if traps.rotary_sections_ignored else 1)
     factor = 1.0 if traps.attention_factor_ignored else constants.factor
     angles = positions[:, sections] * constants.frequencies  # [R, dims/2]
@@ -118,23 +122,39 @@ def rotate(x: Array, positions: Ints, constants: RotaryConstants, *, interleaved
 # --- mixing positions ------------------------------------------------------------------------------------------
 
 
-def attention(
-    q: Array, keys: Array, values: Array, index: Ints, key_index: Ints, first_visible: Ints, scale: float
-) -> Array:
-    """q [R, N, D] at places `index` sees keys, values [T, KV, D] at places first_visible … index → [R, N, D]."""
-    group = q.shape[1] // keys.shape[1]
-    hidden = (key_index > index[:, None]) | (key_index < first_visible[:, None])  # [R, T]
+@dataclass
+class KeysValues:
+    """Keys and values of a layer. index: the position of each in the sequence, in any order."""
+
+    keys: Array  # [T, KV, D]
+    values: Array  # [T, KV, D]
+    index: Ints  # [T]
+
+    @classmethod
+    def empty(cls, heads: int, dims: int) -> "KeysValues":
+        return cls(np.zeros((0, heads, dims)), np.zeros((0, heads, dims)), np.zeros(0, np.int64))
+
+    def append(self, k: Array, v: Array, index: Ints) -> None:
+        """Add k, v [R, KV, D] at positions index [R]."""
+        self.keys, self.values = np.concatenate([self.keys, k]), np.concatenate([self.values, v])
+        self.index = np.concatenate([self.index, index])
+
+
+def attention(q: Array, cache: KeysValues, index: Ints, first_visible: Ints, scale: float) -> Array:
+    """q [R, N, D] at positions `index` sees keys and values at positions first_visible … index → [R, N, D]."""
+    group = q.shape[1] // cache.keys.shape[1]
+    hidden = (cache.index > index[:, None]) | (cache.index < first_visible[:, None])  # [R, T]
     out = np.empty_like(q)
     for head in range(q.shape[1]):
-        scores = scale * q[:, head] @ keys[:, head // group].T  # [R, T]
-        out[:, head] = softmax(np.where(hidden, -np.inf, scores)) @ values[:, head // group]
+        scores = scale * q[:, head] @ cache.keys[:, head // group].T  # [R, T]
+        out[:, head] = softmax(np.where(hidden, -np.inf, scores)) @ cache.values[:, head // group]
     return out
 
 
 def causal_convolution(x: Array, weight: Array, before: Array) -> tuple[Array, Array]:
     """silu of the depthwise convolution of x [R, channels] with weight [channels, width].
 
-    `before` [width − 1, channels]: the inputs before x, oldest first; returned: those before the next call.
+    before [width − 1, channels]: the inputs before x, oldest first. Returns also those before the next call.
     """
     width = weight.shape[1]
     padded = np.concatenate([before, x])  # [width − 1 + R, channels]

@@ -1,30 +1,19 @@
-"""Llama 4 (text) in plain numpy float64: one sequence, read downwards. Slow, and outside the law of one answer.
+"""Llama 4 (text) in plain numpy float64, for one sequence. Slow; its bits may differ between machines.
 
 Shares with the engine the structure and names of the weights (`Weights`, `build_weights`). A mistake there is invisible
 to this reference; tests/parity compares with transformers.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from shoestring.checkpoint.config.types import Llama4Config
 from shoestring.models.llama4 import Attention, FeedForward, Mixture, Weights
 from shoestring.reference import functions as f
-from shoestring.reference.functions import Array, Ints, Observe, Stored
+from shoestring.reference.functions import Array, Ints, KeysValues, Observe, Stored
 from shoestring.reference.loading import ReferenceExperts
 from shoestring.reference.traps import Traps
 
 LlamaWeights = Weights[Stored, Array]
-
-
-@dataclass
-class KeysValues:
-    """What a layer keeps; `index`: the place in the sequence of each key, any places at all."""
-
-    keys: Array  # [T, KV, D]
-    values: Array  # [T, KV, D]
-    index: Ints  # [T]
 
 
 State = list[KeysValues]
@@ -32,8 +21,7 @@ State = list[KeysValues]
 
 def new_state(c: Llama4Config) -> State:
     """The state before the first token."""
-    none = np.zeros((0, c.num_key_value_heads, c.head_dim))
-    return [KeysValues(none, none, np.zeros(0, np.int64)) for _ in range(c.num_hidden_layers)]
+    return [KeysValues.empty(c.num_key_value_heads, c.head_dim) for _ in range(c.num_hidden_layers)]
 
 
 def forward(
@@ -46,9 +34,9 @@ def forward(
     traps: Traps,
     observe: Observe | None = None,
 ) -> Array:
-    """Tokens [R] at places index [R] with rotary positions [R, 3] → hidden [R, H]; advances `state`.
+    """Tokens [R] at positions index [R] with rotary positions [R, 3] → hidden [R, H]; advances `state`.
 
-    observe: called as the engine's is (models/step.py), with float64.
+    observe: called like the engine's (models/step.py), with float64.
     """
     c = weights.config
     x = weights.embedding[tokens].astype(np.float64)  # [R, H]
@@ -73,12 +61,12 @@ def feed_forward(w: FeedForward[Stored], h: Array) -> Array:
 
 
 def temperature(c: Llama4Config, index: Ints) -> Array:
-    """What multiplies the queries of layers without positions, [R]."""
+    """The factor of the queries of layers without positions, [R]."""
     return np.asarray(1 + c.attn_scale * np.log(1 + np.floor((index + 1) / c.floor_scale)))
 
 
 def first_visible(c: Llama4Config, layer: int, index: Ints, traps: Traps) -> Ints:
-    """The first place that a query at each place sees, [R]."""
+    """The first position that a query at each position sees, [R]."""
     if not c.chunked_layers[layer] or traps.chunk_ignored:
         return np.zeros_like(index)
     if traps.chunk_slides:
@@ -109,25 +97,24 @@ def attention(
             q, k = f.rms_norm(q, 1.0, eps), f.rms_norm(k, 1.0, eps)
     elif c.attn_temperature_tuning and not traps.temperature_ignored:
         q = q * temperature(c, index)[:, None, None]
-    cache.keys, cache.values = np.concatenate([cache.keys, k]), np.concatenate([cache.values, v])
-    cache.index = np.concatenate([cache.index, index])
-    o = f.attention(q, cache.keys, cache.values, index, cache.index, first_visible(c, layer, index, traps), D**-0.5)
+    cache.append(k, v, index)
+    o = f.attention(q, cache, index, first_visible(c, layer, index, traps), D**-0.5)
     return f.linear(o.reshape(R, N * D), w.output)
 
 
 def mixture(
     w: Mixture[Stored], c: Llama4Config, experts: ReferenceExperts, layer: int, h: Array, traps: Traps
 ) -> Array:
-    """h [R, H] → [R, H]: the shared expert, and the chosen ones on their input times sigmoid(score)."""
+    """h [R, H] → [R, H]: the shared expert plus the chosen experts, whose input is multiplied by sigmoid(score)."""
     scores = f.linear(h, w.router)  # [R, E]
     ids = f.top_k(scores, c.num_experts_per_tok, traps)  # [R, k]
     factors = f.sigmoid(np.take_along_axis(scores, ids, axis=1))  # [R, k]
     out = feed_forward(w.shared, h)
     for expert in np.unique(ids):
         rows, slots = np.nonzero(ids == expert)
-        own, factor = FeedForward(*experts.fetch(layer, expert)), factors[rows, slots, None]
+        w_expert, factor = FeedForward(*experts.fetch(layer, expert)), factors[rows, slots, None]
         if traps.sigmoid_scales_output:
-            out[rows] += factor * feed_forward(own, h[rows])
+            out[rows] += factor * feed_forward(w_expert, h[rows])
         else:
-            out[rows] += feed_forward(own, factor * h[rows])
+            out[rows] += feed_forward(w_expert, factor * h[rows])
     return out

@@ -1,7 +1,7 @@
-"""Bound sources as numpy arrays: the same Weights structure as the engine's, filled without the extension.
+"""Bound sources as numpy arrays: the engine's Weights structure, filled without the extension.
 
-Matrices stay float32, which holds every stored number exactly; arithmetic widens them where it uses them.
-Routed experts are read when asked for, so that a large mixture can be looked into one expert at a time.
+Matrices stay float32, which represents every stored number exactly; arithmetic widens them to float64. Routed experts
+are read on demand, so a large mixture needs memory for one expert at a time.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ FLOATS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 @dataclass(frozen=True)
 class ReferenceExperts:
-    """Routed experts out of their sources."""
+    """Routed experts, read from their sources on demand."""
 
     binding: Binding
 
@@ -39,7 +39,7 @@ Loaded = tuple[ReferenceWeights, ReferenceExperts]
 
 
 def load_weights(config: Config, binding: Binding) -> Loaded:
-    """All weights but the routed experts are read now."""
+    """Read all weights except the routed experts."""
 
     def matrix(name: str, rows: int, columns: int) -> Stored:
         return stored_numbers(binding.sources[name])
@@ -52,7 +52,7 @@ def load_weights(config: Config, binding: Binding) -> Loaded:
 
 
 def stored_numbers(source: Source) -> npt.NDArray[np.float32]:
-    """The numbers of a source as its file has them, [rows, columns], without its fold."""
+    """The numbers of a source without its fold, [rows, columns]. Raises CheckpointError for FP8 without scales."""
     kind, data = source.tensor.type, source.tensor.data
     if kind in BLOCKS:
         row_bytes = source.columns // block_size(kind) * BLOCKS[kind][0]
@@ -91,7 +91,7 @@ def block_size(kind: str) -> int:
 def floats(
     data: npt.NDArray[np.uint8], kind: str, rows: int, columns: int, offset: int, row_stride: int, column_stride: int
 ) -> npt.NDArray[np.float32]:
-    """F32, F16 or BF16 at any strides."""
+    """F32, F16 or BF16 numbers at any strides. Raises CheckpointError for another type."""
     if kind not in FLOATS:
         raise CheckpointError(f"tensor type {kind} is not supported; convert the checkpoint to one that is")
     stored = strided(data, FLOATS[kind], rows, columns, offset, row_stride, column_stride)
@@ -109,7 +109,7 @@ def strided(
     row_stride: int,
     column_stride: int,
 ) -> npt.NDArray[Any]:
-    """A view of bytes as rows × columns of a type; numpy checks that it stays inside."""
+    """A view of bytes as rows × columns of a type. numpy raises if it leaves the data."""
     buffer = memoryview(data)  # type: ignore[arg-type]
     view: npt.NDArray[Any] = np.ndarray((rows, columns), dtype, buffer, offset, (row_stride, column_stride))
     return view

@@ -1,4 +1,4 @@
-"""A reference model: weights as numpy arrays and one sequence's state, either family, tokens in, logits out."""
+"""A reference model of either family: numpy weights and the state of one sequence, tokens in, logits out."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def advance(
     traps: Traps = NO_TRAPS,
     observe: Observe | None = None,
 ) -> Array:
-    """Tokens at places start, start + 1, … → their logits [R, V]; advances `state`.
+    """Tokens at positions start, start + 1, … → their logits [R, V]; advances `state`.
 
-    rotary_positions [R, 3]: those of the rotary embedding where they differ from the places.
+    rotary_positions [R, 3]: positions of the rotary embedding, if they differ.
     observe: called with each layer's number and hidden state [R, H], counted as in models/step.py.
     """
     weights, experts = loaded
@@ -55,11 +55,11 @@ def logits(config: Config, binding: Binding, tokens: Sequence[int], traps: Traps
 def generate(
     config: Config, binding: Binding, tokens: Sequence[int], pick: Callable[[Array], int] | None = None
 ) -> Iterator[int]:
-    """One token after another, for ever; `pick` chooses from logits [V] (default: the largest, lowest index)."""
+    """Yield one token after another without end. pick: chooses from logits [V]; default: the largest, lowest index."""
     loaded, state = load_weights(config, binding), new_state(config)
-    place, new = 0, list(tokens)
+    start, new = 0, list(tokens)
     while True:
-        last = advance(loaded, state, new, place)[-1]
-        place += len(new)
+        last = advance(loaded, state, new, start)[-1]
+        start += len(new)
         new = [int(np.argmax(last)) if pick is None else pick(last)]
         yield new[0]

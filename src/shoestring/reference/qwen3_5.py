@@ -1,4 +1,4 @@
-"""Qwen 3.5 (text) in plain numpy float64: one sequence, read downwards. Slow, and outside the law of one answer.
+"""Qwen 3.5 (text) in plain numpy float64, for one sequence. Slow; its bits may differ between machines.
 
 Shares with the engine: the structure and names of the weights (`Weights`, `build_weights`), `key_head_index` and the
 rotary sections. A mistake there is invisible to this reference; tests/parity compares with transformers.
@@ -11,7 +11,7 @@ import numpy as np
 from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.models.qwen3_5 import Attention, DeltaNet, FeedForward, Mixture, Weights, key_head_index
 from shoestring.reference import functions as f
-from shoestring.reference.functions import Array, Ints, Observe, Stored
+from shoestring.reference.functions import Array, Ints, KeysValues, Observe, Stored
 from shoestring.reference.loading import ReferenceExperts
 from shoestring.reference.traps import Traps
 
@@ -19,17 +19,8 @@ QwenWeights = Weights[Stored, Array]
 
 
 @dataclass
-class KeysValues:
-    """What an attention layer keeps; `index`: the place in the sequence of each key, any places at all."""
-
-    keys: Array  # [T, KV, D]
-    values: Array  # [T, KV, D]
-    index: Ints  # [T]
-
-
-@dataclass
 class Memory:
-    """What a delta-net layer keeps."""
+    """State of a delta-net layer."""
 
     convolution: Array  # [width - 1, 2K+W], oldest input first
     memory: Array  # [VH, KD, VD]
@@ -42,11 +33,10 @@ def new_state(c: Qwen3_5Config) -> State:
     """The state before the first token."""
     K, W = c.linear_num_key_heads * c.linear_key_head_dim, c.linear_num_value_heads * c.linear_value_head_dim
     memory = (c.linear_num_value_heads, c.linear_key_head_dim, c.linear_value_head_dim)
-    none = np.zeros((0, c.num_key_value_heads, c.head_dim))
     return [
         Memory(np.zeros((c.linear_conv_kernel_dim - 1, 2 * K + W)), np.zeros(memory))
         if layer_type == "linear_attention"
-        else KeysValues(none, none, np.zeros(0, np.int64))
+        else KeysValues.empty(c.num_key_value_heads, c.head_dim)
         for layer_type in c.layer_types
     ]
 
@@ -61,9 +51,9 @@ def forward(
     traps: Traps,
     observe: Observe | None = None,
 ) -> Array:
-    """Tokens [R] at places index [R] with rotary positions [R, 3] → hidden [R, H]; advances `state`.
+    """Tokens [R] at positions index [R] with rotary positions [R, 3] → hidden [R, H]; advances `state`.
 
-    observe: called as the engine's is (models/step.py), with float64.
+    observe: called like the engine's (models/step.py), with float64.
     """
     c = weights.config
     x = weights.embedding[tokens].astype(np.float64)  # [R, H]
@@ -90,7 +80,7 @@ def forward(
 
 
 def plus_one(weight: Array, traps: Traps) -> Array:
-    """The norm's weight, 1 + w already; the trap adds the one again or takes it off."""
+    """The norm's weight, which is 1 + w already; the trap adds 1 again or subtracts it."""
     return weight + {"once": 0, "twice": 1, "never": -1}[traps.norm_plus_one]
 
 
@@ -140,17 +130,16 @@ def attention(
     k = f.rms_norm(k, plus_one(w.key_norm, traps), eps)
     q = f.rotate(q, rotary_positions, weights.rotary, interleaved=False, traps=traps)
     k = f.rotate(k, rotary_positions, weights.rotary, interleaved=False, traps=traps)
-    cache.keys, cache.values = np.concatenate([cache.keys, k]), np.concatenate([cache.values, v])
-    cache.index = np.concatenate([cache.index, index])
+    cache.append(k, v, index)
     everything = np.zeros(R, np.int64)
-    o = f.attention(q, cache.keys, cache.values, index, cache.index, everything, D**-0.5) * f.sigmoid(gate)
+    o = f.attention(q, cache, index, everything, D**-0.5) * f.sigmoid(gate)
     return f.linear(o.reshape(R, N * D), w.output)
 
 
 def mixture(
     w: Mixture[Stored], c: Qwen3_5Config, experts: ReferenceExperts, layer: int, h: Array, traps: Traps
 ) -> Array:
-    """h [R, H] → [R, H]: the chosen experts, weighted, and the gated shared expert."""
+    """h [R, H] → [R, H]: the weighted sum of the chosen experts plus the gated shared expert."""
     probabilities = f.softmax(f.linear(h, w.router))  # [R, E]
     ids = f.top_k(probabilities, c.num_experts_per_tok, traps)  # [R, k]
     shares = np.take_along_axis(probabilities, ids, axis=1)  # [R, k]

@@ -1,4 +1,4 @@
-"""Mistakes that engines made with these models, each a switch: a parity test that does not see it is no test."""
+"""Known mistakes of engines with these models, each a switch. A parity test must fail with any of them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,46 +6,46 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Traps:
-    """All off by default; with one on, the reference computes what an engine with that mistake computes."""
+    """All off by default. With one on, the reference computes what an engine with that mistake would."""
 
     # Qwen 3.5
-    #: the delta rule's q, k norm takes the mean of squares where it means the sum: its eps counts `dim` times
+    #: the delta rule's q, k norm takes the mean of squares instead of the sum, so its eps counts `dim` times
     delta_norm_eps_of_mean: bool = False
-    #: norms are stored as w and mean 1 + w
+    #: how often 1 is added to the norms, which are stored as w and mean 1 + w
     norm_plus_one: Literal["once", "twice", "never"] = "once"
-    #: the delta-net's gated norm is the one that has no + 1
+    #: 1 is added to the delta-net's gated norm too, the only norm that is stored as it is used
     gated_norm_plus_one: bool = False
-    #: value heads grouped taken for tiled, and the other way round
+    #: grouped value heads are read as tiled, and tiled as grouped
     value_heads_swapped: bool = False
-    #: all queries, then all gates; right is head by head
+    #: query and gate rows are read as all queries, then all gates; correct: head by head
     query_gate_halves: bool = False
-    #: chosen experts' weights left as the softmax over all gave them
+    #: the chosen experts' weights are not renormalised after the softmax over all experts
     router_not_renormalised: bool = False
-    #: the shared expert added without its gate
+    #: the shared expert is added without its gate
     shared_expert_ungated: bool = False
-    #: height and width positions ignored
+    #: height and width positions are ignored
     rotary_sections_ignored: bool = False
-    #: YaRN's factor on cos and sin forgotten
+    #: cos and sin are not multiplied by YaRN's factor
     attention_factor_ignored: bool = False
 
     # Llama 4
-    #: a 1 in `no_rope_layers` means that the layer has rotary positions
+    #: a 1 in `no_rope_layers` is read as no rotary positions; correct: the layer has them
     no_rope_layers_inverted: bool = False
-    #: the router's sigmoid multiplies the expert's output; right is its input
+    #: the router's sigmoid multiplies the expert's output; correct: its input
     sigmoid_scales_output: bool = False
-    #: a config key ignored: attention temperature
+    #: the config's attention temperature is ignored
     temperature_ignored: bool = False
-    #: a config key ignored: chunk size
+    #: the config's chunk size is ignored
     chunk_ignored: bool = False
-    #: the last `chunk` positions; right are those since the chunk's edge
+    #: attention sees the last `chunk` positions; correct: those since the chunk's edge
     chunk_slides: bool = False
 
     # both
-    #: the q, k norm's eps is the config's rms_norm_eps; this one instead
+    #: eps of the q, k norm, in place of the config's rms_norm_eps
     query_key_norm_eps: float | None = None
-    #: (i, i + dims/2) taken for (2i, 2i + 1), and the other way round
+    #: pairs (i, i + dims/2) are read as (2i, 2i + 1), and the reverse
     rotary_pairs_swapped: bool = False
-    #: of experts with equal scores the highest index; right is the lowest
+    #: the highest index wins among experts with equal scores; correct: the lowest
     ties_to_highest: bool = False
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from shoestring.engine.draw import score_tokens
 from shoestring.engine.engine import Engine
-from shoestring.engine.request import Delivery, FinishReason, Float32, Scoring
+from shoestring.engine.request import Delivery, FinishReason, Scoring
+from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampled, Sampling
 from shoestring.output.events import Event
 from shoestring.output.form import Form

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoestring.engine.pools import cache_room
+from shoestring.engine.pools import cache_capacity
 from shoestring.errors import CapacityError, RequestError
 from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import KVType
@@ -73,7 +73,7 @@ def plan_state(
     snapshots = SNAPSHOTS if layout.recurrent_layers and cache_bytes is None else 0
     fixed = weight_bytes + workspace_bytes + (cache_bytes or 0)
     room = free_bytes - fixed
-    cache = cache_room(layout, cache_bytes or 0, kv_type)
+    cache = cache_capacity(layout, cache_bytes or 0, kv_type)
 
     def demand(tokens: int) -> Demand:
         return layout.capacity(tokens, sequences or 1, snapshots)
