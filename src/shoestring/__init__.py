@@ -1,11 +1,11 @@
-"""Shoestring runs Qwen 3.5 and Llama 4 on the CPU: the same bits whatever the threads, batch or instruction set.
+"""Shoestring runs Qwen 3.5 and Llama 4 on the CPU: the same bits with any threads, batch or instruction set.
 
     import shoestring
     model = shoestring.load("model.gguf")
     for piece in model.generate("Once upon a time", max_tokens=50):
         print(piece.text, end="")
 
-Importing this package loads nothing else: numpy and the compiled extension come with the first use.
+Importing this package loads nothing else; the first use loads numpy and the compiled extension.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A model whose answers are written down: no weights, but a family's real tokenizer, template and engine.
+"""A model with scripted answers: no weights, but a family's tokenizer, template and the real engine.
 
 For tests of servers, clients and pages, and to try an agent without waiting for a model:
 
     model = scripted_model({"What is 6 × 7?": Reply("42", thinking="six sevens")})
 
-Its vocabulary is the 256 bytes and the family's added tokens, its chat template the family's documented format, and
-below it runs the engine with its pages and slots (engine/scripted_runner.py). What it says depends on the prompt alone.
+The vocabulary is the 256 bytes and the family's added tokens, the chat template is the family's documented format, and
+the engine runs with its pages and slots (engine/scripted_runner.py). An answer depends on the prompt alone.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from shoestring.errors import RequestError
 from shoestring.runtime.model import Model
 
 Family = Literal["qwen3_5", "llama4"]
-#: How Llama 4 writes a call; Qwen 3.5 has one form.
+#: The three ways in which Llama 4 writes a call; Qwen 3.5 has one.
 CallSyntax = Literal["json", "pythonic", "function"]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model says: thinking, then content, then calls (name, arguments).
+    """An answer: thinking, then content, then calls (name, arguments).
 
-    raw: said instead of all that, added tokens written in it are tokens. Thinking is left out where the request
-    switches it off or the family has none.
+    raw: replaces all of these; spellings of added tokens in it become tokens. Thinking is omitted if the request turns
+    it off or the family has none.
     """
 
     content: str = ""
@@ -43,7 +43,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a rule sees: the text of the last message, whether a user or a tool wrote it, and the whole prompt."""
+    """The argument of a rule: who wrote the last message, its text, and the whole prompt."""
 
     role: Literal["user", "tool"]
     text: str
@@ -55,9 +55,10 @@ Rule = Callable[[Asked], Reply | str]
 
 @dataclass(frozen=True)
 class _Words:
-    """The added tokens of a family by their part in a conversation; texts that a prompt is read by."""
+    """The added tokens of a family, and the texts that mark the parts of a prompt."""
 
-    added: tuple[tuple[str, bool], ...]
+    special: tuple[str, ...]
+    plain: tuple[str, ...]
     pre: str
     bos: str | None
     end: str
@@ -71,17 +72,8 @@ class _Words:
 
 _WORDS: Mapping[Family, _Words] = {
     "qwen3_5": _Words(
-        added=(
-            ("<|endoftext|>", True),
-            ("<|im_start|>", True),
-            ("<|im_end|>", True),
-            ("<tool_call>", False),
-            ("</tool_call>", False),
-            ("<tool_response>", False),
-            ("</tool_response>", False),
-            ("<think>", False),
-            ("</think>", False),
-        ),
+        special=("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+        plain=("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"),
         pre="qwen35",
         bos=None,
         end="<|im_end|>",
@@ -93,16 +85,11 @@ _WORDS: Mapping[Family, _Words] = {
         thinking=True,
     ),
     "llama4": _Words(
-        added=(
-            ("<|begin_of_text|>", True),
-            ("<|end_of_text|>", True),
-            ("<|header_start|>", True),
-            ("<|header_end|>", True),
-            ("<|eom|>", True),
-            ("<|eot|>", True),
-            ("<|python_start|>", True),
-            ("<|python_end|>", True),
+        special=(
+            *("<|begin_of_text|>", "<|end_of_text|>", "<|header_start|>", "<|header_end|>"),
+            *("<|eom|>", "<|eot|>", "<|python_start|>", "<|python_end|>"),
         ),
+        plain=(),
         pre="llama4",
         bos="<|begin_of_text|>",
         end="<|eot|>",
@@ -121,7 +108,7 @@ _BYTES = 256
 
 
 def echo(asked: Asked) -> Reply:
-    """The rule for what no other covers."""
+    """The rule for messages without a reply."""
     return Reply(f"You said: {asked.text}")
 
 
@@ -135,10 +122,10 @@ def scripted_model(
     sequences: int = 8,
     **engine: Any,
 ) -> Model:
-    """A model that answers `replies[text of the last message]`, or what a rule says; else it echoes.
+    """A model that answers `replies[text of the last message]`, or what a rule returns; without a reply it echoes.
 
-    completions: what follows raw prompts; others are followed by " and so on.". call_syntax: Llama 4's form of a
-    call. engine: further arguments of Engine.
+    completions: raw prompt → continuation; default: " and so on.". call_syntax: how Llama 4 writes a call. engine:
+    more arguments of Engine.
     """
     words = _WORDS[family]
     tokenizer = scripted_tokenizer(family)
@@ -155,14 +142,14 @@ def scripted_model(
 
 
 def scripted_tokenizer(family: Family) -> Tokenizer:
-    """Every byte a token, and behind them the family's added tokens."""
+    """A tokenizer with one token per byte, followed by the family's added tokens."""
     words = _WORDS[family]
-    texts = [text for text, _ in words.added]
+    texts = [*words.special, *words.plain]
     keys: dict[str, Any] = {
         "model": "gpt2",
         "pre": words.pre,
         "tokens": [*byte_characters(), *texts],
-        "token_type": [1] * _BYTES + [3 if special else 4 for _, special in words.added],
+        "token_type": [1] * _BYTES + [3] * len(words.special) + [4] * len(words.plain),
         "merges": [],
         "eos_token_id": _BYTES + texts.index(words.end),
         "add_bos_token": words.bos is not None,
@@ -179,26 +166,21 @@ def _rule(replies: Mapping[str, Reply | str] | Rule | None) -> Rule:
         return echo
     if callable(replies):
         return replies
-    written = replies
-
-    def rule(asked: Asked) -> Reply | str:
-        found = written.get(asked.text)
-        return echo(asked) if found is None else found
-
-    return rule
+    by_text = replies
+    return lambda asked: by_text.get(asked.text, echo(asked))
 
 
 @dataclass
 class _Script:
-    """The token that follows a prompt and what was said after it."""
+    """Finds the next token from the tokens so far: the prompt, then the answer as far as it goes."""
 
     tokenizer: Tokenizer
     words: _Words
     rule: Rule
     completions: Mapping[str, str]
     call_syntax: CallSyntax
-    #: prompt → reply, so that a rule is asked once an answer
-    _known: dict[tuple[int, ...], list[int]] = field(default_factory=dict)
+    #: prompt → reply, so that a rule runs once per answer
+    _replies: dict[tuple[int, ...], list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         words = self.words
@@ -212,14 +194,14 @@ class _Script:
         if start < 0:
             return self._after_raw_prompt(seen)
         prompt, said = seen[:start], list(seen[start:])
-        if prompt not in self._known:
-            if len(self._known) > 256:
-                self._known.clear()
-            self._known[prompt] = self._reply(prompt, said)
-        return self._following(self._known[prompt], said)
+        if prompt not in self._replies:
+            if len(self._replies) > 256:
+                self._replies.clear()
+            self._replies[prompt] = self._reply(prompt, said)
+        return self._following(self._replies[prompt], said)
 
     def _after_raw_prompt(self, seen: tuple[int, ...]) -> int:
-        """A raw prompt has no end of its own: what was said is what stands behind the last known prompt."""
+        """A raw prompt has no end marker: the answer so far is the text after the last occurrence of a known prompt."""
         text = bytes(token for token in seen if token < _BYTES)
         for prompt, reply in sorted(self.completions.items(), key=lambda item: -len(item[0])):
             key, body = prompt.encode(), reply.encode()
@@ -256,7 +238,7 @@ class _Script:
         return Asked(role, self.tokenizer.decode(rest[:stop]), self.tokenizer.decode(prompt))
 
     def _following(self, reply: list[int], said: list[int]) -> int:
-        """What comes after `said`: the reply where it was followed, else from behind the thinking that was ended."""
+        """The token after `said`: by the reply, or, if its thinking was cut short, by the reply's content."""
         if said == reply[: len(said)]:
             return reply[len(said)] if len(said) < len(reply) else self._end
         if self._marks is None:
@@ -276,11 +258,11 @@ class _Script:
 
 
 def _find_last(tokens: tuple[int, ...], part: tuple[int, ...]) -> int:
-    """Behind the last place where `part` stands, -1: nowhere."""
+    """The end of the last occurrence of `part`; -1: none."""
     length = len(part)
-    for at in range(len(tokens) - length, -1, -1):
-        if tokens[at] == part[0] and tokens[at : at + length] == part:
-            return at + length
+    for start in range(len(tokens) - length, -1, -1):
+        if tokens[start] == part[0] and tokens[start : start + length] == part:
+            return start + length
     return -1
 
 
@@ -289,7 +271,7 @@ def _last(tokens: list[int], token: int) -> int:
 
 
 def _calls(calls: Sequence[tuple[str, Mapping[str, Any]]], words: _Words, syntax: CallSyntax) -> str:
-    """The calls as the family writes them."""
+    """The calls in the family's syntax. Raises RequestError for an unknown `syntax`."""
     if words.thinking:
         return "\n".join(_xml_call(name, arguments) for name, arguments in calls)
     match syntax:
@@ -298,14 +280,14 @@ def _calls(calls: Sequence[tuple[str, Mapping[str, Any]]], words: _Words, syntax
         case "function":
             return "".join(f"<function={n}>{json.dumps(a, ensure_ascii=False)}</function>" for n, a in calls)
         case "pythonic":
-            written = (f"{n}({', '.join(f'{k}={v!r}' for k, v in a.items())})" for n, a in calls)
-            return f"[{', '.join(written)}]"
+            texts = (f"{n}({', '.join(f'{k}={v!r}' for k, v in a.items())})" for n, a in calls)
+            return f"[{', '.join(texts)}]"
     raise RequestError(f"call_syntax is {syntax!r}: choose json, pythonic or function")
 
 
 def _xml_call(name: str, arguments: Mapping[str, Any]) -> str:
-    def written(value: Any) -> str:
+    def text_of(value: Any) -> str:
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
-    parameters = (f"<parameter={key}>\n{written(value)}\n</parameter>\n" for key, value in arguments.items())
+    parameters = (f"<parameter={key}>\n{text_of(value)}\n</parameter>\n" for key, value in arguments.items())
     return f"<tool_call>\n<function={name}>\n{''.join(parameters)}</function>\n</tool_call>"

@@ -1,8 +1,7 @@
-"""Answers: all answers to one prompt while the engine computes them, from its deliveries to what readers want."""
+"""Answers: the answers to one prompt in progress. Turns the engine's deliveries into items for readers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shoestring.engine.draw import score_tokens
@@ -19,14 +18,14 @@ from shoestring.runtime.request import GenerationOptions
 
 @dataclass(frozen=True)
 class Scored:
-    """The prompt's tokens with their log-probabilities; the first has none. Comes before any Delta."""
+    """The prompt's tokens with their log-probabilities (none for the first). Precedes every Delta."""
 
     tokens: tuple[Sampled, ...]
 
 
 @dataclass(frozen=True)
 class Delta:
-    """What one token adds to answer `choice`; `events` may be empty while characters are held back."""
+    """The events that one token adds to answer `choice`; none while its text is incomplete."""
 
     choice: int
     events: tuple[Event, ...]
@@ -44,7 +43,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of the whole request; prompt_tokens includes cached_tokens, completion_tokens includes thinking."""
+    """Tokens of the whole request. prompt_tokens includes cached_tokens, completion_tokens includes thinking."""
 
     prompt_tokens: int
     cached_tokens: int
@@ -52,14 +51,14 @@ class Usage:
     thinking_tokens: int
 
 
-#: In this order: Scored where it is wanted, then Delta and Finished of each answer, Usage at the end.
+#: In this order: Scored if requested, then Delta and Finished of each answer, and Usage at the end.
 AnswerItem = Scored | Delta | Finished | Usage
 
 
 class Answers:
-    """`options.n` answers to one prompt in the engine. Only the engine's thread may use it.
+    """`options.n` answers to one prompt. Only the engine's thread may use this object.
 
-    Raises CapacityError and RequestError for what the engine refuses; then nothing is left in it.
+    Raises CapacityError and RequestError if the engine refuses the prompt; then nothing is left in it.
     """
 
     def __init__(
@@ -68,10 +67,12 @@ class Answers:
         self.prompt = prompt
         self._engine = engine
         self._machines = [OutputMachine(form, inside_thinking=prompt.inside_thinking) for _ in range(options.n)]
-        self._scores = _PromptScores(engine, prompt.tokens, sampling) if options.prompt_logprobs else None
-        #: what waits for the prompt's scores
-        self._held: list[AnswerItem] = []
-        #: the engine's number → which answer, of those that are not over
+        #: the prompt's scored tokens until a Scored reports them
+        self._scored = [Sampled(prompt.tokens[0])] if options.prompt_logprobs else None
+        self._top = sampling.logprobs or 0
+        #: items that wait for the prompt's scores
+        self._queued: list[AnswerItem] = []
+        #: the engine's number → answer, of the answers in progress
         self._open: dict[int, int] = {}
         self._cached_tokens = self._output_tokens = 0
         try:
@@ -82,8 +83,8 @@ class Answers:
 
     def _submit(self, sampling: Sampling, options: GenerationOptions, form: Form) -> None:
         engine, tokens, scoring = self._engine, self.prompt.tokens, None
-        if self._scores is not None:
-            scoring = Scoring(tuple(range(max(1, len(tokens) - 1))), self._scores)
+        if self._scored is not None:
+            scoring = Scoring(tuple(range(max(1, len(tokens) - 1))), self._score_prompt)
         if scoring is not None and options.max_tokens == 0:
             self._open[engine.submit_scoring(tokens, scoring, chunk=options.chunk, client=options.client)] = 0
             return
@@ -104,7 +105,7 @@ class Answers:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The engine's numbers of the answers that are not over, in the order of the answers."""
+        """The engine's numbers of the answers in progress, in the order of the answers."""
         return tuple(self._open)
 
     @property
@@ -117,23 +118,29 @@ class Answers:
         return Usage(len(self.prompt.tokens), self._cached_tokens, self._output_tokens, thinking)
 
     def take(self, delivery: Delivery) -> list[AnswerItem]:
-        """What a delivery of one of its numbers adds. Raises the error of a request that failed."""
+        """The items that a delivery of one of `numbers` adds. Raises the error of a failed request."""
         choice = self._open.get(delivery.number)
         if choice is None:
             return []
         if delivery.error is not None:
             raise delivery.error
         items = self._items(choice, delivery)
-        if self._scores is not None:
-            self._held += items
+        if self._scored is not None:
+            self._queued += items
             if choice != 0:
                 return []
-            items, self._held = [Scored(tuple(self._scores.tokens)), *self._held], []
-            self._scores = None
+            items, self._queued = [Scored(tuple(self._scored)), *self._queued], []
+            self._scored = None
         return items
 
+    def _score_prompt(self, first: int, logits: Float32) -> None:
+        """Receives the prompt's logits from the engine and stores the log-probabilities of the tokens that follow."""
+        assert self._scored is not None
+        following = self.prompt.tokens[first + 1 : first + 1 + len(logits)]
+        self._scored += score_tokens(self._engine.runner, logits[: len(following)], following, self._top)
+
     def _items(self, choice: int, delivery: Delivery) -> list[AnswerItem]:
-        if delivery.sampled.id < 0:  # the prompt alone was scored
+        if delivery.sampled.id < 0:  # the request only scored its prompt
             ends: list[AnswerItem] = [Finished(choice, "length") for choice in range(len(self._machines))]
             self._end(delivery.number)
             return [*ends, self.usage]
@@ -150,29 +157,17 @@ class Answers:
         return items
 
     def _end(self, number: int) -> None:
-        """Cancel a number: its machine may end an answer before the engine does."""
+        """Cancel the request: the machine may end an answer before the engine does."""
         if self._open[number] == 0:
             self._cached_tokens = self._engine.status(number).cached_tokens
         self._engine.cancel(number)
         del self._open[number]
 
     def is_lost(self) -> bool:
-        """Whether the engine has dropped an answer that is not over: a step failed."""
+        """Whether the engine has ended an answer in progress, because a step failed."""
         return any(self._engine.status(number).state == "over" for number in self._open)
 
     def close(self) -> None:
-        """Cancel what is not over. Harmless when all is."""
+        """Cancel the answers in progress."""
         for number in self.numbers:
             self._end(number)
-
-
-class _PromptScores:
-    """Receives the logits of a prompt and keeps its tokens' log-probabilities."""
-
-    def __init__(self, engine: Engine, tokens: Sequence[int], sampling: Sampling) -> None:
-        self._runner, self._prompt, self._top = engine.runner, tokens, sampling.logprobs or 0
-        self.tokens = [Sampled(tokens[0])]
-
-    def __call__(self, first: int, logits: Float32) -> None:
-        following = self._prompt[first + 1 : first + 1 + len(logits)]
-        self.tokens += score_tokens(self._runner, logits[: len(following)], following, self._top)

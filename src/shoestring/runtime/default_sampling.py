@@ -1,4 +1,4 @@
-"""How a model samples by default: as the checkpoint's generation_config.json says, else as its vendor recommends."""
+"""Default sampling: the checkpoint's generation_config.json, else the vendor's recommendation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from shoestring.ops.sampling import Sampling
 
-#: What the vendors recommend (Qwen 3.5's model cards; Llama 4's generation_config.json).
+#: Recommendations of the vendors (Qwen 3.5's model cards; Llama 4's generation_config.json).
 RECOMMENDED: Mapping[tuple[str, bool], Sampling] = {
     ("qwen3_5", True): Sampling(temperature=1.0, top_p=0.95, top_k=20, presence_penalty=1.5),
     ("qwen3_5", False): Sampling(temperature=0.7, top_p=0.8, top_k=20, presence_penalty=1.5),
@@ -27,14 +27,12 @@ _FROM_FILE: Mapping[str, Callable[[Any], Any]] = {
 
 
 def default_sampling(family: str, thinking: bool, generation_config: Mapping[str, Any]) -> Sampling:
-    """The checkpoint's generation_config.json where it says something, else the vendor's recommendation."""
-    given: dict[str, Any] = {}
+    """The sampling of generation_config.json if it sets any field, else the vendor's recommendation."""
+    fields: dict[str, Any] = {}
     for name, kind in _FROM_FILE.items():
         value = generation_config.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            given[name] = kind(value)
+            fields[name] = kind(value)
     if generation_config.get("do_sample") is False:
-        given["temperature"] = 0.0
-    if given:
-        return Sampling(**given)
-    return RECOMMENDED[family, thinking]
+        fields["temperature"] = 0.0
+    return Sampling(**fields) if fields else RECOMMENDED[family, thinking]

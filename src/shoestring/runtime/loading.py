@@ -1,4 +1,4 @@
-"""From a path to a Model: open, understand, check that it fits, only then load."""
+"""From a path to a Model: open the checkpoint, check that it fits, then load it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ from shoestring.errors import RequestError
 from shoestring.models.state import KVType
 from shoestring.models.weights import load_weights
 from shoestring.models.workspace import PROCESS_BYTES
-from shoestring.runtime.memory import (
-    CACHE_SHARE,
-    Plan,
-    free_memory,
-    own_memory,
-    plan_state,
-)
+from shoestring.runtime.memory import CACHE_SHARE, Plan, free_memory, own_memory, plan_state
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
 from shoestring.samples.embedded import EMBEDDED
@@ -44,7 +38,7 @@ def plan(
     parallel: int | None = None,
     cache_memory: int | Literal["share"] | None = None,
 ) -> Plan:
-    """The state that fits beside the weights, in the free memory or in the budget `memory` of this process.
+    """The state that fits beside the weights into free memory, or into the budget `memory` of this process.
 
     threads, cache_memory: as for `load`. Raises CapacityError with the bytes needed and free.
     """
@@ -52,7 +46,7 @@ def plan(
     own = own_memory()
     budget = free if memory is None else max(0, memory - own)
     weights = opened.weight_bytes
-    # What this process holds of it already is not free and not needed again.
+    # The part that this process has allocated already is not free, and is not needed again.
     workspace = opened.workspace_bytes(threads or physical_cores()) - min(own, PROCESS_BYTES)
     if cache_memory == "share":
         cache_memory = max(0, min(free, budget) - weights - workspace) // CACHE_SHARE
@@ -84,14 +78,13 @@ def load(
 ) -> Model:
     """Load a checkpoint: a GGUF file (the first of a split one), a Hugging Face folder, or an embedded model's name.
 
-    threads: default one a physical core. kv_type: "f16" or "f32", how keys and values are kept; part of the
-    answer's identity. context: most tokens of a sequence; default: as many as the model and the free memory
-    allow. progress: called with bytes loaded and in all. memory: most bytes that this process may take; default:
-    what is free. parallel: sequences at once, each of the whole context; default: as many as fit, up to 8.
-    cache_memory: bytes for what later prompts may share with earlier ones, "share": a part of what is free; default:
-    no more than what running sequences leave of their own.
+    threads: default: one per physical core. kv_type: "f16" or "f32", the type of stored keys and values; it changes
+    the logits. context: most tokens of a sequence; default: as many as the model and free memory allow. progress:
+    called with bytes loaded and in all. memory: most bytes of this process; default: what is free. parallel: sequences
+    at once, each of the whole context; default: as many as fit, up to 8. cache_memory: bytes of the prefix cache, or
+    "share" for a part of free memory; default: only what running sequences leave free.
 
-    Raises CheckpointError, TokenizerError, CapacityError (before anything is loaded), RequestError.
+    Raises CheckpointError, TokenizerError, RequestError, and CapacityError before it loads anything.
     """
     if kv_type not in ("f16", "f32"):
         raise RequestError(f"kv_type is {kv_type!r}: choose f16 or f32")
@@ -107,12 +100,12 @@ def load(
         cache_memory=cache_memory,
     )
     ops.set_num_threads(count)
-    with ThreadPoolExecutor(1, thread_name_prefix="text") as beside:
-        text = beside.submit(text_side, opened)
+    with ThreadPoolExecutor(1, thread_name_prefix="text") as executor:
+        text = executor.submit(text_side, opened)
 
         def advanced(done: int, total: int) -> None:
             if text.done():
-                text.result()  # what is wrong with the text ends the loading now, not when all is loaded
+                text.result()  # raise its error now, not after loading all weights
             if progress is not None:
                 progress(done, total)
 
@@ -124,7 +117,6 @@ def load(
         context=planned.context,
         kv_type=kv_type,
         sequences=planned.sequences,
-        snapshots=planned.snapshots,
         cache_bytes=planned.cache_bytes,
         capacity=planned.capacity,
     )
@@ -139,7 +131,7 @@ def load(
 
 
 def text_side(opened: Opened) -> tuple[Tokenizer, ChatTemplate]:
-    """Tokenizer and template: a vocabulary takes as long as a gigabyte of weights, so both are built at once."""
+    """Tokenizer and template, built beside the weights: a vocabulary takes as long as a gigabyte of weights."""
     from shoestring.checkpoint.text.chat_template import ChatTemplate
     from shoestring.checkpoint.text.tokenizer import Tokenizer
 
@@ -147,19 +139,19 @@ def text_side(opened: Opened) -> tuple[Tokenizer, ChatTemplate]:
     return tokenizer, ChatTemplate.from_checkpoint(opened.checkpoint, tokenizer, opened.config.family)
 
 
-#: More threads than this are a slip of the finger.
+#: More threads than this are a typo.
 MOST_THREADS = 256
 
 
 def checked_threads(threads: int) -> int:
-    """Raises RequestError for a number of threads that makes no sense."""
+    """Returns `threads`. Raises RequestError if it is not from 1 to MOST_THREADS."""
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise RequestError(f"--threads is {threads}: choose a number from 1 to {MOST_THREADS}")
     return threads
 
 
 def physical_cores() -> int:
-    """Cores that this process may run on, hardware threads of one core counted once."""
+    """Number of physical cores that this process may run on."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     cores = set()
     for cpu in allowed:

@@ -1,6 +1,6 @@
-"""Whether a model fits, asked before anything is loaded: bytes needed against bytes really free.
+"""Admission: check that a model fits into free memory before anything is loaded, and size its state.
 
-Free is what the system says is available, and what the control groups of this process leave of it.
+Free is what the system reports as available, limited by the control groups of this process.
 """
 
 from __future__ import annotations
@@ -16,27 +16,25 @@ from shoestring.errors import CapacityError, RequestError
 from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import KVType
 
-#: Requests that may run at once where memory allows.
+#: Most requests at once, if memory allows.
 MOST_SEQUENCES = 8
-#: Resume points of recurrent state kept a sequence: the last boundary, the prompt's end, one before.
+#: Snapshots of recurrent state per sequence: at the last boundary, at the prompt's end and one token before it.
 SNAPSHOTS = 3
-#: Of the memory beside the weights, what a server keeps for later requests unless it is told.
+#: A server's prefix cache takes one part in so many of the memory beside the weights, by default.
 CACHE_SHARE = 4
-#: Without --context, less than this is no use.
+#: The smallest context without --context.
 LEAST_CONTEXT = 512
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the engine is given: the longest sequence, and pages and slots in all."""
+    """Arguments of the engine: tokens of the longest sequence, pages and slots in total, sequences at once."""
 
     context: int
     capacity: Demand
     sequences: int
-    #: resume points of recurrent state a sequence, where no budget says how many
-    snapshots: int
-    #: budget of what later requests may go on from; None: what running sequences leave of the capacity
-    cache_bytes: int | None = None
+    #: limit of the prefix cache; None: what running sequences leave of the capacity
+    cache_bytes: int | None
 
 
 def plan_state(
@@ -53,14 +51,14 @@ def plan_state(
     budgeted: bool = False,
     cache_bytes: int | None = None,
 ) -> Plan:
-    """The context that was asked for, or the largest that fits (at most the model's own).
+    """The state for the requested context, or for the largest that fits (at most the model's own).
 
-    workspace_bytes: what the process will take beside weights and state. sequences: as many at once, each of the whole
-    context; None: as many as fit, up to MOST_SEQUENCES, short ones sharing pages. budgeted: free_bytes is what a budget
-    leaves, not the machine. cache_bytes: set aside for what later requests may go on from; None: only what running
-    sequences leave free, and a few snapshots.
+    workspace_bytes: of the process, beside weights and state. sequences: at once, each of the whole context; None: as
+    many as fit, up to MOST_SEQUENCES, with shared global pages. budgeted: free_bytes is limited by a budget, not by the
+    machine. cache_bytes: reserved for the prefix cache; None: only what running sequences leave free, and a few
+    snapshots.
 
-    Raises CapacityError with the bytes needed and free, RequestError for a context that no model could have.
+    Raises CapacityError with the bytes needed and free, RequestError for values below the least.
     """
     if context is not None and context < 1:
         raise RequestError(f"--context is {context}: choose at least 1")
@@ -72,7 +70,7 @@ def plan_state(
         raise RequestError(f"--cache-memory is {cache_bytes}: choose at least 0")
     snapshots = SNAPSHOTS if layout.recurrent_layers and cache_bytes is None else 0
     fixed = weight_bytes + workspace_bytes + (cache_bytes or 0)
-    room = free_bytes - fixed
+    left_bytes = free_bytes - fixed
     cache = cache_capacity(layout, cache_bytes or 0, kv_type)
 
     def demand(tokens: int) -> Demand:
@@ -80,38 +78,40 @@ def plan_state(
 
     least = context or min(LEAST_CONTEXT, model_context)
     state_bytes = layout.nbytes(demand(least), kv_type)
-    if state_bytes > room:
-        left = f"--memory leaves {free_bytes}: give more" if budgeted else f"{free_bytes} are free: free some"
+    if state_bytes > left_bytes:
+        limit = f"--memory leaves {free_bytes}: give more" if budgeted else f"{free_bytes} are free: free some"
         cached = f", {cache_bytes} for --cache-memory" if cache_bytes else ""
         together = f", {sequences} at once" if sequences else ""
         raise CapacityError(
             f"{name} needs {fixed + state_bytes} bytes of memory for a context of {least}{together} "
-            f"({weight_bytes} for its weights{cached}) and {left}, choose a smaller --context or a smaller model"
+            f"({weight_bytes} for its weights{cached}) and {limit}, choose a smaller --context or a smaller model"
         )
-    tokens = context or _largest(layout, demand, room * 9 // 10, least, model_context, kv_type)
+    tokens = context or _largest(layout, demand, left_bytes * 9 // 10, least, model_context, kv_type)
     if sequences:
-        return Plan(tokens, demand(tokens) + cache, sequences, snapshots, cache_bytes)
-    capacity, sequences = _shared(layout, demand(tokens), room * 9 // 10, kv_type)
-    return Plan(tokens, capacity + cache, sequences, snapshots, cache_bytes)
+        return Plan(tokens, demand(tokens) + cache, sequences, cache_bytes)
+    capacity, sequences = _shared(layout, demand(tokens), left_bytes * 9 // 10, kv_type)
+    return Plan(tokens, capacity + cache, sequences, cache_bytes)
 
 
-def _largest(layout: Layout, demand: Callable[[int], Demand], room: int, least: int, most: int, kv_type: KVType) -> int:
-    """The longest context that fits, by halving the interval."""
+def _largest(
+    layout: Layout, demand: Callable[[int], Demand], free_bytes: int, least: int, most: int, kv_type: KVType
+) -> int:
+    """The longest context that fits, by bisection."""
     low, high = least, most
     while low < high:
         middle = (low + high + 1) // 2
-        if layout.nbytes(demand(middle), kv_type) <= room:
+        if layout.nbytes(demand(middle), kv_type) <= free_bytes:
             low = middle
         else:
             high = middle - 1
     return low
 
 
-def _shared(layout: Layout, one: Demand, room: int, kv_type: KVType) -> tuple[Demand, int]:
-    """Pages and slots for as many sequences as fit; global pages are shared, so short ones need few."""
+def _shared(layout: Layout, one: Demand, free_bytes: int, kv_type: KVType) -> tuple[Demand, int]:
+    """Pages and slots for as many sequences as fit. They share the global pages, of which short ones need few."""
     for sequences in range(MOST_SEQUENCES, 0, -1):
         capacity = dataclasses.replace(one * sequences, global_pages=one.global_pages)
-        left = room - layout.nbytes(capacity, kv_type)
+        left = free_bytes - layout.nbytes(capacity, kv_type)
         if left >= 0:
             page = layout.nbytes(Demand(global_pages=1), kv_type)
             pages = min(one.global_pages * sequences, one.global_pages + left // page) if page else 0
@@ -120,13 +120,13 @@ def _shared(layout: Layout, one: Demand, room: int, kv_type: KVType) -> tuple[De
 
 
 def free_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process may still take."""
+    """Bytes that this process may still allocate."""
     limits = [_available(proc), *_group_limits(proc, groups)]
     return min(limit for limit in limits if limit is not None)
 
 
 def own_memory(proc: Path = Path("/proc")) -> int:
-    """Bytes that this process holds; 0 where the system does not tell."""
+    """Resident bytes of this process; 0 if the system does not report them."""
     for line in _read(proc / "self" / "status").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) << 10
@@ -140,12 +140,12 @@ def _available(proc: Path) -> int | None:
             return int(line.split()[1]) << 10
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # a system that tells neither: let the allocation itself decide
+    except (ValueError, OSError):  # the system reports neither: let the allocation itself fail
         return 1 << 62
 
 
 def _group_limits(proc: Path, groups: Path) -> list[int]:
-    """What each control group above this process leaves, version 2 and 1; page cache counts as free."""
+    """Bytes that each control group above this process leaves, version 2 and 1. Page cache counts as free."""
     limits = []
     for line in _read(proc / "self" / "cgroup").splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
@@ -157,7 +157,7 @@ def _group_limits(proc: Path, groups: Path) -> list[int]:
         else:
             continue
         inside = Path(path.lstrip("/"))
-        # In a container the path is often the host's: what is mounted at the root is then our own group.
+        # In a container the path is often the host's; our own group is then mounted at the root.
         for folder in dict.fromkeys([root / inside, *(root / parent for parent in inside.parents), root]):
             limit = _group_limit(folder, *names)
             if limit is not None:

@@ -1,6 +1,6 @@
-"""Model: a loaded checkpoint with its tokenizer, template and engine; what `shoestring.load` returns.
+"""Model: a loaded checkpoint with tokenizer, template and engine, and the Python API. `shoestring.load` returns it.
 
-Owns the Python API. `submit` is the one way into the engine: `generate`, the command line and the server use it.
+`submit` is the one way into the engine: `generate`, the command line and the server use it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Ids = Sequence[int] | npt.NDArray[np.integer]
 
 
 class Model:
-    """A model ready to answer. Not thread-safe; several answers at once are a batch of `generate`.
+    """A model ready to answer. Not thread-safe; for several answers at once, pass `generate` a batch.
 
-    As a context manager it is closed at the end of the block.
+    As a context manager, it closes itself at the end of the block.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Model:
         generation_config: Mapping[str, Any] | None = None,
         check: Callable[[], None] | None = None,
     ) -> None:
-        """family: "qwen3_5" or "llama4". check: called before each use, raises when the files have changed."""
+        """family: "qwen3_5" or "llama4". check: called before each use; raises if the files have changed."""
         self._engine: Engine | None = engine
         self.tokenizer = tokenizer
         self.template = template
@@ -54,7 +54,7 @@ class Model:
 
     @property
     def engine(self) -> Engine:
-        """Raises RequestError when the model is closed."""
+        """Raises RequestError if the model is closed."""
         self._check_open()
         assert self._engine is not None
         return self._engine
@@ -64,13 +64,13 @@ class Model:
             raise RequestError("the model is closed: load it again")
 
     def check(self) -> None:
-        """Raises CheckpointError when the model's files have changed, RequestError when it is closed."""
+        """Raises CheckpointError if the model's files have changed, RequestError if it is closed."""
         self._check_open()
         if self._check is not None:
             self._check()
 
     def close(self) -> None:
-        """Free weights and state. Answers that are not over end; any further use raises RequestError."""
+        """Free weights and state, and end answers in progress. Any later use raises RequestError."""
         if self._engine is not None:
             self._engine.close()
         self._engine = self._check = None
@@ -94,10 +94,10 @@ class Model:
     # --- text --------------------------------------------------------------------------------------------------
 
     def encode(self, text: str, *, add_bos: bool = True, allow_special: bool = False) -> list[int]:
-        """Token ids of a text, as `generate` computes it.
+        """Token ids of a text, as `generate` computes them.
 
-        add_bos: behind the beginning-of-text token, where the model's texts have one. allow_special: what looks
-        like a special token is one, else it is text.
+        add_bos: begin with the beginning-of-text token if the model uses one. allow_special: read the spelling of a
+        special token as that token, not as text.
         """
         self._check_open()
         if not add_bos:
@@ -105,7 +105,7 @@ class Model:
         return text_tokens(self.tokenizer, text, allow_special=allow_special)
 
     def decode(self, tokens: Ids, *, skip_special: bool = False) -> str:
-        """Text of token ids; bytes that are no UTF-8 become U+FFFD. skip_special: leave special tokens out."""
+        """Text of token ids; bytes that are not UTF-8 become U+FFFD. skip_special: omit special tokens."""
         self._check_open()
         return self.tokenizer.decode([int(token) for token in tokens], skip_special=skip_special)
 
@@ -129,21 +129,21 @@ class Model:
                 out[place[first + i]] = row
 
         self.engine.score(ids, receive, rows=positions, chunk=chunk)
-        for i, row in enumerate(positions):  # a row that was asked for twice
+        for i, row in enumerate(positions):  # `rows` may repeat a row
             if place[row] != i:
                 out[i] = out[place[row]]
         return out
 
     def hidden_states(self, tokens: Ids, layers: Sequence[int] | None = None, chunk: int | None = None) -> Float32:
-        """Hidden states of every token at `layers` (default: all), counted as transformers does.
+        """Hidden states of every token at `layers` (default: all), numbered as in transformers.
 
-        0 is the embeddings, i the residual stream after layer i, the last (the number of layers) comes after the
-        final norm, so that the head makes logits of it; negative numbers count from the end.
+        0 is the embeddings, i the residual stream after layer i, and the last (the number of layers) the result of
+        the final norm, from which the head computes logits. Negative numbers count from the end.
         Returns float32 [layers, tokens, hidden_size]; no bit depends on `chunk`. Raises as `logits` does.
         """
         self.check()
         ids = [int(token) for token in tokens]
-        found: dict[int, Float32] = {}
+        by_layer: dict[int, Float32] = {}
         numbers = None if layers is None else [int(layer) for layer in layers]
         last = self.engine.runner.layers
         for number in numbers or ():
@@ -153,11 +153,11 @@ class Model:
 
         def observe(layer: int, first: int, hidden: Float32) -> None:
             if layer in order:
-                rows = found.setdefault(layer, np.empty((len(ids), hidden.shape[1]), np.float32))
+                rows = by_layer.setdefault(layer, np.empty((len(ids), hidden.shape[1]), np.float32))
                 rows[first : first + len(hidden)] = hidden
 
         self.engine.score(ids, lambda first, logits: None, rows=[len(ids) - 1], chunk=chunk, observe=observe)
-        return np.stack([found[layer] for layer in order])
+        return np.stack([by_layer[layer] for layer in order])
 
     def perplexity(
         self, text: str, context: int = perplexities.WINDOW, progress: Callable[[int, int], None] | None = None
@@ -181,7 +181,7 @@ class Model:
         tools: Sequence[Message] = (),
         thinking: bool | None = None,
     ) -> Prompt:
-        """The tokens that `generate` would answer: of a raw prompt, or of a conversation.
+        """The prompt that `generate` would compute for a raw prompt or a conversation.
 
         Raises RequestError for both or none of prompt and messages, or an unknown role.
         """
@@ -189,7 +189,7 @@ class Model:
         return self.prompt_of(request)
 
     def default_sampling(self, *, thinking: bool) -> Sampling:
-        """generation_config.json of the checkpoint, else what the vendor recommends."""
+        """The sampling of the checkpoint's generation_config.json, else the vendor's recommendation."""
         return default_sampling(self.family, thinking, self._generation_config)
 
     def generate(
@@ -213,16 +213,16 @@ class Model:
     ) -> Stream:
         """Answer one prompt (text or token ids), one conversation, or a list of either: a batch.
 
-        Pieces come as they are computed, those of a batch interleaved: `piece.index` says of which prompt,
-        `piece.choice` which of its `n` answers; an answer's last piece has a finish_reason. An answer's tokens depend
-        on its own prompt, options and seed alone, whatever else is in the batch.
+        Yields pieces as they are computed, interleaved for a batch: `piece.index` is the prompt, `piece.choice` which
+        of its `n` answers; an answer's last piece has a finish_reason. An answer's tokens depend on its own prompt,
+        options and seed alone, not on the rest of the batch.
 
-        tools: in OpenAI's shape; complete calls come as `piece.calls`. tool_choice: "auto", "none", "required", or
+        tools: in OpenAI's shape; `piece.calls` has complete calls. tool_choice: "auto", "none", "required", or
         ToolChoice("required", NAME). thinking: whether the model thinks first; None: its template's choice.
-        thinking_budget: most tokens of it. constraint: the form of the content. max_tokens: default until the context
-        is full. stop: the answer ends before any of these strings. stop_ids: token ids that end it, beside the
-        model's own (unless ignore_eos). sampling: fields of Sampling (temperature, seed, logprobs, …); those left out
-        or None follow `default_sampling`.
+        thinking_budget: most tokens of thinking. constraint: the form of the content. max_tokens: default: until the
+        context is full. stop: strings before which the answer ends. stop_ids: token ids that end it, in addition to
+        the model's own (which ignore_eos turns off). sampling: fields of Sampling (temperature, seed, logprobs, …);
+        `default_sampling` replaces missing fields and None.
 
         Errors are raised at the call, not at the first piece: RequestError, CapacityError, CheckpointError.
         """
@@ -249,8 +249,8 @@ class Model:
         prompts, form = [self.prompt_of(request) for request in requests], self.form_of(requests[0])
         batch: list[Answers] = []
         try:
-            for one in prompts:
-                batch.append(self.submit(one, options, form))
+            for each in prompts:
+                batch.append(self.submit(each, options, form))
         except BaseException:
             for answers in batch:
                 answers.close()
@@ -258,7 +258,7 @@ class Model:
         return Stream(lambda: self.engine, batch)
 
     def prompt_of(self, request: Request) -> Prompt:
-        """A request's prompt. Any thread may call this. Raises RequestError, TokenizerError."""
+        """The prompt of a request. Any thread may call this. Raises RequestError, TokenizerError."""
         if isinstance(request, ChatRequest):
             return chat_prompt(self.template, request)
         return raw_prompt(self.tokenizer, request.prompt)
@@ -281,20 +281,20 @@ class Model:
             constraint=options.constraint,
             stops=options.stop,
             hidden_ids=ends,
-            # A token that is forced has no log-probability; the answer is the same.
+            # Forced tokens have no log-probabilities; sampling them gives the same answer.
             force=options.sampling.get("logprobs") is None,
             **chat,
         )
 
     def submit(self, prompt: Prompt, options: GenerationOptions, form: Form) -> Answers:
-        """Give a prompt to the engine. Its `deliveries` go to the answers' `take`, `close` ends them.
+        """Submit a prompt to the engine. Pass its deliveries to `Answers.take`; `Answers.close` ends the answers.
 
         Only the thread that steps the engine may call this. Raises CapacityError, RequestError, CheckpointError;
         then nothing is left in the engine.
         """
         self.check()
-        chosen = {name: value for name, value in options.sampling.items() if value is not None}
-        sampling = dataclasses.replace(self.default_sampling(thinking=prompt.inside_thinking), **chosen).seeded()
+        fields = {name: value for name, value in options.sampling.items() if value is not None}
+        sampling = dataclasses.replace(self.default_sampling(thinking=prompt.inside_thinking), **fields).seeded()
         if options.n < 1:
             raise RequestError(f"n is {options.n}: choose at least 1")
         if options.prompt_logprobs and max(prompt.tokens) >= self.tokenizer.vocab_size:

@@ -1,4 +1,4 @@
-"""Open a checkpoint and understand it: config, names, state layout. Reads headers only, needs no compiled code."""
+"""Open a checkpoint: parse its config, bind its tensors, lay out its state. Reads headers only; no compiled code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shoestring.models.workspace import workspace_bytes
 
 @dataclass(frozen=True)
 class Opened:
-    """A checkpoint that was understood; nothing is loaded yet."""
+    """An opened checkpoint with its config and binding; nothing is loaded yet."""
 
     checkpoint: Checkpoint
     config: Config
@@ -32,11 +32,11 @@ class Opened:
 
     @cached_property
     def weight_bytes(self) -> int:
-        """What the weights take in memory once loaded."""
+        """Bytes of the weights once loaded."""
         return loaded_bytes(self.config, self.binding).total()
 
     def workspace_bytes(self, threads: int) -> int:
-        """What the process takes beside weights and state, itself included."""
+        """Bytes of the process beside weights and state."""
         return workspace_bytes(self.config, threads)
 
 

@@ -1,8 +1,8 @@
-"""Perplexity as llama.cpp's `llama-perplexity` defines it, so that figures compare.
+"""Perplexity as llama.cpp's `llama-perplexity` defines it, so that figures are comparable.
 
-The text is cut into windows of n tokens without overlap, an incomplete one at the end is left out. In each the
-first half is context; positions n/2 … n − 2 predict their next token. Where the tokenizer puts a beginning-of-text
-token in front, it replaces each window's first token. Perplexity is exp of the mean negative log-likelihood.
+The text is cut into windows of n tokens without overlap; an incomplete one at the end is dropped. The first half of a
+window is context; positions n/2 … n − 2 predict their next token. If the model uses a beginning-of-text token, it
+replaces each window's first token. Perplexity is exp of the mean negative log-likelihood.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from shoestring.engine.engine import Engine
 from shoestring.errors import RequestError
+from shoestring.ops import Float32
 
 #: llama.cpp's default window.
 WINDOW = 512
@@ -23,7 +23,7 @@ WINDOW = 512
 
 @dataclass(frozen=True)
 class Perplexity:
-    """`standard_error` of the perplexity, from the spread of the tokens' log-likelihoods."""
+    """standard_error: of the perplexity, from the variance of the tokens' log-likelihoods."""
 
     perplexity: float
     standard_error: float
@@ -39,7 +39,9 @@ def perplexity(
     bos: int | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Perplexity:
-    """Of `tokens` (the beginning-of-text token included where there is one); progress in windows.
+    """Perplexity of `tokens`, with the beginning-of-text token if the model uses one.
+
+    bos: its id, or None. progress: called with windows done and in all.
 
     Raises RequestError for a text of fewer than two windows or a window of fewer than 4 tokens.
     """
@@ -56,8 +58,7 @@ def perplexity(
         ids = list(tokens[number * window : (number + 1) * window])
         if bos is not None:
             ids[0] = bos
-        losses: list[float] = []
-        engine.score(ids, _Losses(ids, losses), rows=range(first, window - 1))
+        losses = _losses(engine, ids, range(first, window - 1))
         total += math.fsum(losses)
         squares += math.fsum(loss * loss for loss in losses)
         if progress is not None:
@@ -69,19 +70,19 @@ def perplexity(
     return Perplexity(value, value * math.sqrt(variance), count, windows)
 
 
-class _Losses:
-    """Receives logits and keeps one number a row."""
+def _losses(engine: Engine, ids: Sequence[int], rows: Sequence[int]) -> list[float]:
+    """Negative log-likelihoods of the tokens that follow `rows`."""
+    losses: list[float] = []
 
-    def __init__(self, ids: Sequence[int], losses: list[float]) -> None:
-        self._ids, self._losses = ids, losses
+    def receive(first: int, logits: Float32) -> None:
+        losses.extend(-log_softmax_at(row, ids[first + i + 1]) for i, row in enumerate(logits))
 
-    def __call__(self, first: int, logits: npt.NDArray[np.float32]) -> None:
-        for i, row in enumerate(logits):
-            self._losses.append(-log_softmax_at(row, self._ids[first + i + 1]))
+    engine.score(ids, receive, rows=rows)
+    return losses
 
 
-def log_softmax_at(logits: npt.NDArray[np.float32], token: int) -> float:
-    """log of the probability of one token, computed in float64."""
+def log_softmax_at(logits: Float32, token: int) -> float:
+    """Log-probability of one token, logits [vocab_size], computed in float64."""
     wide = logits.astype(np.float64)
     top = wide.max()
     return float(wide[token] - top - np.log(np.exp(wide - top).sum()))

@@ -1,4 +1,4 @@
-"""From a request to the tokens of its prompt, and to the places where later requests may branch off."""
+"""From a request to the tokens of its prompt, and the boundaries where later requests may branch off."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shoestring.engine.prefix import common_prefix
 from shoestring.errors import RequestError
 from shoestring.output.syntax import Vocabulary
 from shoestring.runtime.request import ChatRequest, Message
 
 
 class Tokenizer(Vocabulary, Protocol):
-    """What a model needs of a tokenizer (checkpoint/text/tokenizer.py), beside what the output does."""
+    """What a model needs of a tokenizer (checkpoint/text/tokenizer.py), beside what output/ needs."""
 
     @property
     def bos_id(self) -> int | None: ...
@@ -44,7 +45,7 @@ class Template(Protocol):
 
 @dataclass(frozen=True)
 class Prompt:
-    """The tokens to go on from, where later requests may branch off, and whether the answer begins in thinking."""
+    """The tokens of a prompt, its boundaries, and whether the answer begins inside of thinking."""
 
     tokens: tuple[int, ...]
     boundaries: tuple[int, ...] = ()
@@ -53,29 +54,28 @@ class Prompt:
 
 
 def text_tokens(tokenizer: Tokenizer, text: str, *, allow_special: bool = False) -> list[int]:
-    """Ids of a text, behind the beginning-of-text token where the model's texts have one."""
+    """Ids of a text, after the beginning-of-text token if the model uses one."""
     tokens = tokenizer.encode(text, allow_special=allow_special)
     return [tokenizer.bos_id, *tokens] if tokenizer.add_bos and tokenizer.bos_id is not None else tokens
 
 
 def raw_prompt(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> Prompt:
-    """A text with its beginning-of-text token, or token ids unchanged. Raises RequestError when it is empty."""
+    """A text with its beginning-of-text token, or token ids unchanged. Raises RequestError if it is empty."""
     if not prompt:
         raise RequestError("the prompt is empty: give at least one token")
     return Prompt(tuple(text_tokens(tokenizer, prompt) if isinstance(prompt, str) else prompt))
 
 
 def chat_prompt(template: Template, request: ChatRequest) -> Prompt:
-    """The conversation as its template writes it, ready for the answer. Raises RequestError, TokenizerError.
+    """The conversation as its template renders it, ready for the answer. Raises RequestError, TokenizerError.
 
-    Boundaries: before every message, so at the end of system and tools and before the last user message too; and
-    behind the last message, where the next turn goes on. Templates rewrite what precedes an answer (old thinking
-    goes), never what precedes a message that stays.
+    Boundaries: before every message, and after the last one, where the next turn resumes. A template may rewrite an
+    earlier answer (it drops old thinking), but never the text before a message that stays.
     """
     reserved = {"messages", "tools", "add_generation_prompt", "enable_thinking"} & set(request.template_arguments)
     if reserved:
         raise RequestError(f"chat_template_kwargs may not set {', '.join(sorted(reserved))}")
-    # A tool_choice of "none" hides the tools: a model that does not see them does not call them.
+    # A tool_choice of "none" hides the tools, so the model cannot call them.
     tools = request.tools if request.tool_choice.mode != "none" else ()
     messages = [_with_known_role(message) for message in request.messages]
 
@@ -86,25 +86,22 @@ def chat_prompt(template: Template, request: ChatRequest) -> Prompt:
 
     whole = render(True)
     tokens = tuple(whole.token_ids)
-    end = _common(tokens, render(False).token_ids)
+    end = common_prefix(tokens, tuple(render(False).token_ids))
     return Prompt(tokens, boundaries(tokens, end), chat=True, inside_thinking=whole.inside_thinking)
 
 
 def boundaries(tokens: Sequence[int], end: int) -> tuple[int, ...]:
-    """Before each message, and `end`, behind the last. The token there opens the answer, as it opened each message:
-    an added token of the template, which users cannot write."""
+    """Positions before each message, and `end`, after the last one.
+
+    The token at `end` opens the answer as it opened each message: an added token, which users cannot write.
+    """
     if end >= len(tokens):
         return (end,)
     opener = tokens[end]
-    return (*(at for at in range(1, end) if tokens[at] == opener), end)
+    return (*(position for position in range(1, end) if tokens[position] == opener), end)
 
 
 def _with_known_role(message: Message) -> Message:
-    """OpenAI's newer "developer" is what templates call "system"."""
+    """Rename OpenAI's newer role "developer" to "system", which templates know."""
     is_developer = isinstance(message, dict) and message.get("role") == "developer"
     return {**message, "role": "system"} if is_developer else message
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens both begin with."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -1,4 +1,4 @@
-"""What a model is asked: a conversation or a raw prompt, and how to answer it. Free of any API's spelling."""
+"""Requests to a model: a conversation or a raw prompt, and how to answer it. Independent of any HTTP API."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """What chat and raw completion share. Names left out of `sampling` follow the checkpoint's defaults."""
+    """Options of chat and raw completion. Fields missing in `sampling` have the checkpoint's defaults."""
 
     #: fields of ops.sampling.Sampling by name
     sampling: Mapping[str, Any] = field(default_factory=dict)
-    #: None: until the context is full. 0: no answer, only prompt_logprobs
+    #: None: until the context is full. 0, with prompt_logprobs: no answer
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
-    #: tokens that end an answer, beside the model's own
+    #: tokens that end an answer, in addition to the model's own
     stop_ids: frozenset[int] = frozenset()
     #: answers to one prompt
     n: int = 1
     ignore_eos: bool = False
     constraint: Constraint | None = None
-    #: report the log-probabilities of the prompt's tokens too
+    #: also report the log-probabilities of the prompt's tokens
     prompt_logprobs: bool = False
-    #: rows of the prompt in one step; no bit depends on it
+    #: most rows of the prompt in one step; no bit depends on it
     chunk: int | None = None
-    #: between clients the engine is fair: the API key, else the address
+    #: clients get equal turns in the engine; a server uses the API key, else the address
     client: str = ""
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A conversation in the shape that chat templates expect (OpenAI's), to be answered."""
+    """A conversation in the shape that chat templates expect (OpenAI's)."""
 
     messages: tuple[Message, ...]
     options: GenerationOptions = field(default_factory=GenerationOptions)
@@ -51,13 +51,13 @@ class ChatRequest:
     thinking: bool | None = None
     #: most tokens of thinking; None: no limit
     thinking_budget: int | None = None
-    #: further variables of the chat template
+    #: more variables of the chat template
     template_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """A raw prompt, text or token ids, to be continued."""
+    """A raw prompt: text or token ids."""
 
     prompt: str | tuple[int, ...]
     options: GenerationOptions = field(default_factory=GenerationOptions)
@@ -67,9 +67,9 @@ Request = ChatRequest | CompletionRequest
 
 
 def requests_of(prompt: Any, messages: Any, options: GenerationOptions, **chat: Any) -> list[Request]:
-    """One prompt (text or token ids) or conversation, or a list of either: one request each. chat: of ChatRequest.
+    """One request for each prompt (text or token ids) or conversation; both may be one or a list.
 
-    Raises RequestError for both, none, or neither of these shapes.
+    chat: fields of ChatRequest. Raises RequestError for both or none of prompt and messages, or for another shape.
     """
     if prompt is not None and messages is not None:
         raise RequestError("give either a prompt or messages, not both")

@@ -1,4 +1,4 @@
-"""Stream: the pieces of one or many answers, read in the caller's own thread by stepping the engine."""
+"""Stream: an iterator over the pieces of answers, which steps the engine in the caller's thread."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from shoestring.runtime.answers import AnswerItem, Answers, Delta, Finished, Usa
 
 
 class Stream:
-    """An iterator of Pieces, those of several answers interleaved as they are computed.
+    """An iterator of Pieces; those of several answers are interleaved as they are computed.
 
-    The next piece is computed when it is asked for. `close`, the end of a `with` block, or dropping the stream ends
-    all its answers; other streams of the model go on.
+    Each piece is computed on demand. `close`, the end of a `with` block, or dropping the stream ends all its answers;
+    other streams of the model continue.
     """
 
     def __init__(self, engine: Callable[[], Engine], batch: Sequence[Answers]) -> None:
@@ -42,10 +42,10 @@ class Stream:
         return self._pieces.popleft()
 
     def _advance(self) -> None:
-        news = self._engine().deliveries([number for answers in self._batch for number in answers.numbers])
-        if not news:
-            raise RequestError("the answer was given up, because another request failed in the same step")
-        for delivery in news:
+        deliveries = self._engine().deliveries([number for answers in self._batch for number in answers.numbers])
+        if not deliveries:
+            raise RequestError("the answer has ended because another request failed in the same step: send it again")
+        for delivery in deliveries:
             index = self._open[delivery.number]
             for item in self._batch[index].take(delivery):
                 self._add(index, item)
@@ -56,17 +56,17 @@ class Stream:
                 thinking = self._batch[index].prompt.inside_thinking
                 maker = self._makers.setdefault((index, choice), Pieces(index, choice, thinking=thinking))
                 self._pieces.extend(maker.take(events, tokens))
-            case Finished(_, reason):  # follows the delta of the answer's last token
+            case Finished(_, reason):  # the last piece is of the answer's last token
                 self._pieces[-1] = dataclasses.replace(self._pieces[-1], finish_reason=reason)
 
     @property
     def usage(self) -> Usage:
-        """Tokens so far, over all prompts and answers; cached: what came from earlier requests."""
+        """Tokens so far, over all prompts and answers."""
         totals = zip(*(dataclasses.astuple(answers.usage) for answers in self._batch), strict=True)
         return Usage(*map(sum, totals))
 
     def close(self) -> None:
-        """End all answers. Harmless when they are over."""
+        """End all answers."""
         for answers in self._batch:
             answers.close()
 
