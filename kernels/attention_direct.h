@@ -13,7 +13,7 @@ using shoestring::PAGE_TOKENS;
 
 constexpr int TILE_VECTORS = 6;  // 6 × 16 accumulators fill the registers of AVX2
 
-// What will be needed next, fetched line by line behind the work at hand.
+// Prefetches the next data line by line during the current work.
 struct Ahead {
     const char *at, *end;
 };

@@ -1,4 +1,4 @@
-// What the bindings files share: arrays as arguments, checks at the door, the scope of a kernel.
+// What the bindings files share: arrays as arguments, checks of arguments, the scope of a kernel.
 //
 // An argument `In<float, 2> x` takes a C-contiguous numpy array of that type and number of dimensions (any other
 // is a TypeError); `Out` must be writable too. DIMS = ANY leaves the number open. The arrays outlive the call.
@@ -86,8 +86,8 @@ using Out = NumpyArray<T, DIMS, true>;
 template <class T>
 struct NumpyType<const T> : NumpyType<T> {};
 
-// Everything between the door and the kernel: other Python threads run, one kernel at a time, in the
-// floating-point mode of the law. Constructed after all checks; destroyed before Python is touched again.
+// The scope of a kernel: releases Python's lock, admits one kernel at a time, sets the floating-point mode.
+// Constructed after all checks; destroyed before Python's API is called again.
 class KernelScope {
     nb::gil_scoped_release released_;
     KernelLock lock_;

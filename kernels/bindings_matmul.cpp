@@ -1,4 +1,4 @@
-// Matrices as Python sees them: packing, reading back, products, mixtures of experts, routing.
+// Python bindings of matrices: packing, reading back, products, mixtures of experts, routing.
 #include "bindings.h"
 
 #include <nanobind/stl/string_view.h>

@@ -1,4 +1,4 @@
-// The rows family as Python sees it: norms, elementwise, rotary tables, sampling.
+// Python bindings of the rows family: norms, elementwise, rotary tables, sampling.
 #include "bindings.h"
 
 #include <nanobind/stl/optional.h>

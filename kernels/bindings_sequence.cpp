@@ -1,4 +1,4 @@
-// The sequence family as Python sees it: operands checked, work cut into units, threads.
+// Python bindings of the sequence family: operands checked, work cut into units, threads.
 #include "bindings.h"
 
 #include <cstring>

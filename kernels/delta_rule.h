@@ -1,6 +1,6 @@
 // The gated delta rule and the short convolution before it: recurrences, token by token. Order: docs/numerics.md.
 //
-// Lanes are columns of the state; rows ascend. A head's state is held as strips of STRIP columns that stay in L1
+// Lanes are columns of the state; rows ascend. A head's state is stored as strips of STRIP columns that stay in L1
 // while a block of tokens runs over them. One pass over a strip does three things for every row i:
 //     S_i ← g S_i + k_i δ        o += q_i S_i        and, for the next token, u += k'_i S_i
 // so that the next δ' = β' (v' - g' u) is known when it ends. The sums do not depend on where a chunk begins.

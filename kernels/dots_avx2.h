@@ -272,7 +272,7 @@ SHOESTRING_INLINE void tile_256(const uint8_t* group, const uint8_t* panel, int 
                 const Block256& x = tokens[t].blocks_256[b];
                 const __m256 scale = _mm256_set1_ps(x.scale);
                 __m256i whole = total[h][t];
-                // Q5_K summed (w - 16) a: Σ scale · 16 · Σ a comes back here.
+                // Q5_K summed (w - 16) a: add Σ scale · 16 · Σ a.
                 if constexpr (type == WeightType::Q5_K)
                     whole = _mm256_add_epi32(whole, _mm256_slli_epi32(times_sums(scales, x), 4));
                 acc[h][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), _mm256_mul_ps(d, scale), acc[h][t]);

@@ -40,7 +40,7 @@ size_t open_slab_used = 0;
 
 PackedBytes allocate_packed(size_t bytes) {
     const size_t size = round_up(bytes == 0 ? 1 : bytes, 64);
-    // No huge page at the end: it would be 4 % of a matrix of 50 MB that nobody counts.
+    // No huge page at the end: it could add 4 % to a matrix of 50 MB, which no estimate counts.
     if (size > SLAB_BYTES / 4) return {map_slab(round_up(size, static_cast<size_t>(sysconf(_SC_PAGESIZE)))), bytes};
     std::lock_guard lock(slab_mutex);
     std::shared_ptr<uint8_t> slab = open_slab.lock();
@@ -57,7 +57,7 @@ PackedBytes allocate_packed(size_t bytes) {
 Matrix pack_matrix(WeightType type, const Region& region, bool drop_pages) {
     const int64_t groups = num_groups(region.rows), bytes = group_bytes(type, region.columns);
     PackedBytes packed = allocate_packed(static_cast<size_t>(groups * bytes));
-    // About a megabyte a chunk: large against a page, small against memory that is held twice.
+    // About a megabyte per chunk: large compared with a page, and little memory that exists twice.
     const int64_t grain = 1 + (int64_t{1} << 20) / (bytes + 1);
     parallel_for(groups, grain, [&](int64_t begin, int64_t end, int) {
         pack_groups(type, region, begin, end, packed.data.get(), drop_pages);

@@ -11,7 +11,7 @@
 
 namespace shoestring {
 
-// Round to nearest even, subnormals kept, no traps; the old mode comes back at the end of the scope.
+// Rounds to nearest even, keeps subnormals, without traps; restores the old mode at the end of the scope.
 class FloatingPointMode {
   public:
     FloatingPointMode();
@@ -43,8 +43,8 @@ using Range = void (*)(void* context, int64_t begin, int64_t end, int thread);
 // Calls range(context, begin, end, thread) over [0, count) in chunks of at most `grain`, on all threads.
 void parallel_ranges(int64_t count, int64_t grain, Range range, void* context);
 
-// Memory that lives until the kernel ends: `shared` one block, `own` one block a thread; 64-byte aligned, grown
-// and kept. A second call within a kernel may move the blocks and loses their contents. Throw std::bad_alloc.
+// Memory until the kernel ends: `shared` is one block, `own` one block per thread; 64-byte aligned. Blocks grow and
+// are reused. A second call within a kernel may move the blocks and loses their contents. Throw std::bad_alloc.
 void* shared_scratch(size_t bytes);
 void reserve_own_scratch(size_t bytes_a_thread);
 void* own_scratch(int thread);

@@ -111,8 +111,8 @@ void sort_all(const float* logits, int64_t n, Candidate* candidates, Candidate* 
     }
 }
 
-// The first `count` of all n in order. Of those read so far the best are kept, and only what is above the least of
-// them is looked at; a later one that equals it has a higher id. `candidates`, `spare`: n each.
+// The `count` largest of all n, in order. Keeps the best so far and skips whatever is not above the least of them; a
+// later equal one has a higher id. `candidates`, `spare`: n each.
 void select(const RowsTable& kernels, const float* logits, int64_t n, int64_t count, Candidate* candidates,
             Candidate* spare) {
     if (count >= SORT_ALL) return sort_all(logits, n, candidates, spare);
@@ -200,7 +200,7 @@ int32_t draw(const RowsTable& kernels, const Sampling& s, float* changed, float*
         for (int64_t i = 0; i < kept; ++i) total += static_cast<double>(weights[i]);
     }
     if (s.top_p < 1.0) {
-        // The shortest prefix that has the wanted share. Few candidates are enough unless the logits are flat.
+        // The shortest prefix with a share of top_p. Few candidates are enough unless the logits are flat.
         const double wanted = s.top_p * total;
         double sum = 0;
         int64_t i = 0;

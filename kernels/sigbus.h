@@ -1,4 +1,4 @@
-// What a program does when a file is truncated under its map. For programs only: a library leaves signals alone.
+// How a program ends when a mapped file is truncated. For programs only: a library leaves signals alone.
 #pragma once
 
 namespace shoestring {

@@ -36,7 +36,7 @@ struct WeightFormat {
     int packed_bytes;  // of a group's block, 16 rows
 };
 
-// TENSOR_TYPES of checkpoint/tensors.py says the same where no extension is at hand; a test compares the two.
+// TENSOR_TYPES of checkpoint/tensors.py has the same sizes for use without the extension; a test compares them.
 constexpr WeightFormat FORMATS[NUM_WEIGHT_TYPES] = {
     {"F32", 1, 4, 64},        {"F16", 1, 2, 32},        {"BF16", 1, 2, 32},    {"Q8_0", 32, 34, 544},
     {"Q4_0", 32, 18, 288},    {"Q4_1", 32, 20, 320},    {"Q5_0", 32, 22, 352}, {"Q4_K", 256, 144, 2368},
