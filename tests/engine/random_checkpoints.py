@@ -1,4 +1,4 @@
-"""Small random models of both families as files, and what a loaded one says: shared by tests and a child process."""
+"""Small random models of both families as files. As a program: prints the hashes of their logits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shoestring.samples.synthetic import write_synthetic
 
 FAMILIES = ("qwen3_5", "qwen3_5-dense", "llama4", "llama4-interleaved")
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K")
-#: Attention chunks of 96 tokens: their edges lie inside of pages.
+#: Attention chunks of 96 tokens, whose edges lie inside pages.
 CHUNK_SIZE = 96
 
 
@@ -44,7 +44,7 @@ def digest(array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> str:
 
 
 if __name__ == "__main__":
-    # One line a file: the instruction set, and the hash of the logits of 100 tokens.
+    # One line per file: the instruction set, and the hash of the logits of 100 tokens.
     import shoestring
     from shoestring import ops
 

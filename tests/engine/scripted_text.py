@@ -1,4 +1,4 @@
-"""A scripted model with text: tokens are bytes, 256 begins and 257 ends a message, 258 and 259 mark thinking."""
+"""A scripted model with text: tokens are bytes; 256 begins and 257 ends a message, 258 and 259 mark thinking."""
 
 from __future__ import annotations
 
@@ -82,8 +82,10 @@ class ByteTemplate:
 
 
 def scripted(answers: Mapping[str, Sequence[int]], *, add_bos: bool = False, **options: Any) -> Model:
-    """A model that, after a prompt that ends with a key (the text of a user's last message, or the raw prompt),
-    says the tokens beside it, then END."""
+    """A model with the answer `answers[key]`, then END, to a prompt that ends with a key.
+
+    A key is the text of a user's last message, or of a raw prompt.
+    """
     keys = {key: [*tokens, END] for key, tokens in answers.items()}
 
     def script(seen: tuple[int, ...]) -> int:
@@ -100,7 +102,7 @@ def scripted(answers: Mapping[str, Sequence[int]], *, add_bos: bool = False, **o
 
 
 def _said(seen: tuple[int, ...], key: bytes) -> tuple[int, ...] | None:
-    """What follows the last prompt for `key`: raw, or as a user's message with the head of an answer behind it."""
+    """The tokens after the last prompt that ends with `key`: a raw one, or a message followed by an answer's head."""
     head = [END, BEGIN, *b"assistant\n"]
     best = None
     for ending in ([*key], [*key, *head], [*key, *head, THINK]):

@@ -1,4 +1,4 @@
-"""Pages and slots in random order, so that nothing depends on the order in which an engine hands them out."""
+"""Shuffles pages and slots, so that no test depends on the order in which an engine allocates them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shoestring.engine.engine import Engine
 
 
 def shuffle_pools(engine: Engine, seed: int) -> None:
-    """Take everything from the engine's pools and give it back in random order."""
+    """Allocate everything from the engine's pools and release it in random order."""
     pools = engine.tree.pools
     for pool in (pools.global_pages, pools.chunk_pages, pools.slots):
         numbers = [pool.allocate() for _ in range(pool.free)]

@@ -1,4 +1,4 @@
-"""The engine against a scripted model that checks every page and slot that it is given."""
+"""The engine with a scripted model that checks every page and slot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VOCABULARY = 50
 
 
 def successor(tokens: Sequence[int]) -> int:
-    """A token that depends on all before it."""
+    """A token that depends on all tokens before it."""
     return (sum((i + 1) * t for i, t in enumerate(tokens)) + 7) % VOCABULARY
 
 
@@ -41,15 +41,15 @@ def make(**options: Any) -> Engine:
 
 def answers(engine: Engine, prompts: Sequence[Sequence[int]], count: int, **options: Any) -> list[list[int]]:
     numbers = [engine.generate(p, GREEDY, max_tokens=count, **options) for p in prompts]
-    found: dict[int, list[int]] = {n: [] for n in numbers}
+    results: dict[int, list[int]] = {n: [] for n in numbers}
     while news := engine.deliveries(numbers):
         for delivery in news:
             if delivery.error is not None:
                 raise delivery.error
-            found[delivery.number].append(delivery.sampled.id)
+            results[delivery.number].append(delivery.sampled.id)
     assert engine.idle
     engine.check()
-    return [found[n] for n in numbers]
+    return [results[n] for n in numbers]
 
 
 def rows(engine: Engine) -> int:
@@ -78,7 +78,7 @@ def test_a_prefix_is_reused_and_changes_nothing(chunk_size: int, recurrent: bool
     answer = answers(engine, [first], 10)[0]
     computed = rows(engine)
     assert answers(engine, [first], 10) == [answer]
-    assert rows(engine) - computed <= 11, "the same prompt again computes its last token and the answer"
+    assert rows(engine) - computed <= 11, "a repeated prompt computes only its last token and the answer"
     computed = rows(engine)
     longer = first + answer + [3, 4, 5]
     assert answers(engine, [longer], 5) == [expected(longer, 5)]
@@ -115,12 +115,12 @@ def test_any_history_of_branches_answers_right(data: st.DataObject) -> None:
             cut = data.draw(st.integers(0, len(stem)))
             batch.append((stem[:cut] + prompt(data.draw(st.integers(0, 9)), data.draw(st.integers(1, 150))))[:390])
         boundaries = data.draw(st.lists(st.integers(1, 200), max_size=4))
-        found = answers(engine, batch, 5, boundaries=boundaries, chunk=data.draw(st.sampled_from([1, 13, 512])))
-        assert found == [expected(p, 5) for p in batch]
-        known += [p + a for p, a in zip(batch, found, strict=True)]
+        results = answers(engine, batch, 5, boundaries=boundaries, chunk=data.draw(st.sampled_from([1, 13, 512])))
+        assert results == [expected(p, 5) for p in batch]
+        known += [p + a for p, a in zip(batch, results, strict=True)]
 
 
-def test_logits_of_the_rows_asked_for() -> None:
+def test_logits_of_the_requested_rows() -> None:
     engine = make()
     tokens = prompt(4, 150)
     seen: dict[int, int] = {}
@@ -139,10 +139,10 @@ def test_requests_go_on_while_others_score() -> None:
     engine = make()
     number = engine.generate(prompt(1, 10), GREEDY, max_tokens=5)
     engine.score(prompt(2, 300), lambda first, logits: None, chunk=10)
-    found = []
+    results = []
     while news := engine.deliveries([number]):
-        found += [d.sampled.id for d in news]
-    assert found == expected(prompt(1, 10), 5)
+        results += [d.sampled.id for d in news]
+    assert results == expected(prompt(1, 10), 5)
 
 
 def test_the_reason_of_the_end() -> None:
@@ -159,7 +159,7 @@ def test_the_reason_of_the_end() -> None:
     assert news[-1].finish_reason == "stop"
 
 
-def test_what_cannot_be_honoured_is_refused_at_once() -> None:
+def test_impossible_requests_are_refused_at_once() -> None:
     engine = make(context=20)
     with pytest.raises(CapacityError, match="21 tokens and the context 20"):
         engine.generate([1] * 21, GREEDY)
@@ -192,7 +192,7 @@ def test_a_cancelled_request_frees_its_place() -> None:
 
 
 class Failing(ScriptedRunner):
-    """Fails in the n-th forward pass, after it has written to the state."""
+    """Fails in the n-th forward pass, after writing to the state."""
 
     def __init__(self, fail_at: int, error: BaseException | None) -> None:
         super().__init__(successor, vocab_size=VOCABULARY, chunk_size=100)
@@ -210,7 +210,7 @@ class Failing(ScriptedRunner):
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt(), MemoryError()])
 @pytest.mark.parametrize("fail_at", range(1, 9))
-def test_whatever_interrupts_a_step_nothing_is_lost_and_the_next_answer_is_right(
+def test_after_an_interrupted_step_nothing_leaks_and_the_next_answer_is_right(
     fail_at: int, error: BaseException | None
 ) -> None:
     model = Failing(fail_at, error)

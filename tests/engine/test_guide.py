@@ -1,4 +1,4 @@
-"""What steers an answer from above: masks, penalties, forced tokens, and failures that stay its own."""
+"""Guides: masks, penalties, forced tokens, and failures that end only their own request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shoestring.ops.sampling import Sampled, Sampling
 
 @dataclasses.dataclass
 class Script:
-    """Forces `forced[i]` after the i-th sampled token; allows what `allow` names, at the i-th token."""
+    """Forces `forced[i]` after the i-th sampled token; at the i-th token, allows only `allow[i]`."""
 
     forced: Sequence[Sequence[int]] = ()
     allow: Sequence[Sequence[int] | None] = ()
@@ -50,13 +50,13 @@ class Script:
 
 
 def run(engine: Engine, numbers: Sequence[int]) -> dict[int, list[Delivery]]:
-    found: dict[int, list[Delivery]] = {n: [] for n in numbers}
+    by_request: dict[int, list[Delivery]] = {n: [] for n in numbers}
     while not engine.idle:
         engine.step()
         for delivery in engine.collect():
-            found[delivery.number].append(delivery)
+            by_request[delivery.number].append(delivery)
     engine.check()
-    return found
+    return by_request
 
 
 def test_forced_tokens_follow_and_are_computed_with_the_next_step() -> None:
@@ -75,14 +75,14 @@ def test_forced_tokens_follow_and_are_computed_with_the_next_step() -> None:
     assert rows(engine) == 20 + 4 + 1
 
 
-@pytest.mark.parametrize(("limit", "stop", "told"), [(3, 99, 3), (9, 4, 3), (9, 3, 2), (1, 99, 1)])
-def test_a_forced_token_can_be_the_last(limit: int, stop: int, told: int) -> None:
+@pytest.mark.parametrize(("limit", "stop", "delivered"), [(3, 99, 3), (9, 4, 3), (9, 3, 2), (1, 99, 1)])
+def test_a_forced_token_can_be_the_last(limit: int, stop: int, delivered: int) -> None:
     engine = make()
     start = prompt(1, 20)
     assert expected(start, 1)[0] not in (3, 4)
     number = engine.generate(start, GREEDY, max_tokens=limit, stop_ids=[stop], guide=Script(forced=[[3, 4, 5, 6]]))
     news = run(engine, [number])[number]
-    assert len(news) == told
+    assert len(news) == delivered
     assert news[-1].finish_reason == ("stop" if stop < VOCABULARY else "length")
 
 
@@ -97,9 +97,9 @@ def test_a_context_filled_by_forced_tokens_ends_there() -> None:
 def test_only_what_is_allowed_is_sampled() -> None:
     engine = make()
     number = engine.generate(prompt(1, 20), GREEDY, max_tokens=3, guide=Script(allow=[[7, 33], None, [49]]))
-    found = [d.sampled.id for d in run(engine, [number])[number]]
-    assert found[0] in (7, 33)
-    assert found[2] == 49
+    by_request = [d.sampled.id for d in run(engine, [number])[number]]
+    assert by_request[0] in (7, 33)
+    assert by_request[2] == 49
 
 
 @pytest.mark.parametrize("guide", [Script(allow=[None, []]), Script(fail_at=1)])
@@ -108,27 +108,27 @@ def test_a_failing_guide_ends_its_own_request_only(guide: Script) -> None:
     start, other = prompt(1, 20), prompt(2, 30)
     bad = engine.generate(start, GREEDY, max_tokens=5, guide=guide)
     good = engine.generate(other, GREEDY, max_tokens=5)
-    found = run(engine, [bad, good])
-    assert [d.sampled.id for d in found[good]] == expected(other, 5)
-    assert [d.sampled.id for d in found[bad]] == [expected(start, 1)[0], -1]
-    assert isinstance(found[bad][-1].error, RequestError if guide.allow else RuntimeError)
-    assert found[bad][-1].last
+    by_request = run(engine, [bad, good])
+    assert [d.sampled.id for d in by_request[good]] == expected(other, 5)
+    assert [d.sampled.id for d in by_request[bad]] == [expected(start, 1)[0], -1]
+    assert isinstance(by_request[bad][-1].error, RequestError if guide.allow else RuntimeError)
+    assert by_request[bad][-1].last
     assert engine.status(bad).state == "over"
 
 
 def test_penalties_are_off_where_the_guide_says_so() -> None:
-    asked: list[Sampling] = []
+    samplings: list[Sampling] = []
 
     class Watched(ScriptedRunner):
         def sample(self, logits, sampling, *rest):  # type: ignore[no-untyped-def]
-            asked.append(sampling)
+            samplings.append(sampling)
             return Sampled(1)
 
     penalties = Sampling(presence_penalty=1, frequency_penalty=1, repetition_penalty=2, top_k=9, seed=1)
     engine = Engine(Watched(lambda tokens: 1), context=100)
     for apply in (True, False):
         run(engine, [engine.generate([1], penalties, max_tokens=1, guide=Script(penalties=apply))])
-    assert asked == [penalties, Sampling(top_k=9, seed=1)]
+    assert samplings == [penalties, Sampling(top_k=9, seed=1)]
 
 
 def test_the_state_of_a_request() -> None:
@@ -149,7 +149,7 @@ def test_the_state_of_a_request() -> None:
     assert engine.status(first) == Status("over")
 
 
-def test_collect_brings_all_and_cancel_takes_back() -> None:
+def test_collect_returns_all_and_cancel_drops_deliveries() -> None:
     engine = make()
     first, second = (engine.generate(prompt(i, 5), GREEDY, max_tokens=2) for i in (1, 2))
     engine.step()

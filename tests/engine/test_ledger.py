@@ -1,7 +1,7 @@
 """Ledger, scheduler and prefix tree together: thousands of histories without model or arrays.
 
-A plain model beside them writes down what each page and slot holds, as a step would, and looks there for what each
-row reads. A page shared too early, a slot given twice or a snapshot of another place shows at once.
+A plain model records what each page and slot contains, as a step would write it, and looks there for what each row
+reads. It detects a page that is shared too early, a slot that is allocated twice, or a snapshot of another position.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class History(RuleBasedStateMachine):
     ) -> None:
         self.chunk_size = chunk_size
         one = self.demand(300, recurrent)
-        # Pages for one whole sequence at least, whatever may run at once.
+        # At least the pages of one whole sequence, for any number of running ones.
         pages, chunk_pages, slots = spare
         capacity = one + Demand(pages, chunk_pages * (running if chunk_size else 0), slots if recurrent else 0)
         tree = Tree(
@@ -108,7 +108,7 @@ class History(RuleBasedStateMachine):
 
     @precondition(lambda self: self.left)
     @rule(data=st.data())
-    def vanish(self, data: st.DataObject) -> None:
+    def cancel(self, data: st.DataObject) -> None:
         self.finish(data.draw(st.sampled_from(sorted(self.left))))
 
     def finish(self, number: int, keep: bool = True) -> None:
@@ -123,14 +123,14 @@ class History(RuleBasedStateMachine):
                 pool = self.chunk_pages if copy.chunk else self.pages
                 pool[copy.target] = [*pool[copy.source]]
         ledger.check()
-        assert ledger.scheduler.running or not self.left, "nobody runs although somebody waits"
+        assert ledger.scheduler.running or not self.left, "no request runs although one waits"
         spans = ledger.plan()
         assert spans or not self.left
         sequences = [(ledger.sequence(span.number), span.rows) for span in spans]
         written = [slot for s, _ in sequences for slot in (s.slot, *(slot for _, slot in s.pending)) if slot >= 0]
-        assert len(set(written)) == len(written), "a slot is written to twice"
+        assert len(set(written)) == len(written), "a slot is written twice"
         for sequence, _ in sequences:
-            assert sequence.read_slot not in set(written) - {sequence.slot}, "a slot is read and written to"
+            assert sequence.read_slot not in set(written) - {sequence.slot}, "a slot is read and written"
         for sequence, rows in sequences:
             self.read(sequence)
             self.write(sequence, rows, spoil=fail)
@@ -163,7 +163,7 @@ class History(RuleBasedStateMachine):
         for position in range(computed, computed + rows):
             token = GARBAGE if spoil else sequence.tokens[position]
             node = sequence.nodes[position // PAGE_TOKENS]
-            assert node.users == 1, "a shared page is written to"
+            assert node.users == 1, "a shared page is written"
             self.pages[node.page][position % PAGE_TOKENS] = token
             if self.chunk_size:
                 page = sequence.chunk_pages[position // PAGE_TOKENS - sequence.first_chunk]
@@ -191,7 +191,7 @@ class History(RuleBasedStateMachine):
             if not self.left:
                 break
             self.run_step(1, fail=False)
-        assert not self.left, "somebody starves"
+        assert not self.left, "a request starves"
         assert self.ledger.tree.used == Demand()
         self.ledger.check()
 
@@ -200,11 +200,11 @@ History.TestCase.settings = settings(max_examples=250, stateful_step_count=30, d
 TestHistory = History.TestCase
 
 
-# --- by hand ---------------------------------------------------------------------------------------------------
+# --- examples --------------------------------------------------------------------------------------------------
 
 
 def alone(tree: Tree, tokens: list[int], *, boundaries: tuple[int, ...] = (), rows: int = 64) -> Sequence:
-    """A sequence that is computed and over."""
+    """A sequence, computed and released."""
     sequence = Sequence(tokens, boundaries=boundaries)
     sequence.begin(tree, match(tree, tokens, len(tokens) - 1))
     while sequence.computed < len(tokens):
@@ -216,7 +216,7 @@ def alone(tree: Tree, tokens: list[int], *, boundaries: tuple[int, ...] = (), ro
     return sequence
 
 
-def found(tree: Tree, tokens: list[int]) -> int:
+def cached_prefix(tree: Tree, tokens: list[int]) -> int:
     return match(tree, tokens, len(tokens)).position
 
 
@@ -224,25 +224,25 @@ def stem(length: int, seed: int = 1) -> list[int]:
     return [(seed * 7919 + i * i * 31 + i) % 50 for i in range(length)]
 
 
-def test_any_prefix_is_found_but_for_less_than_a_stride() -> None:
+def test_a_prefix_is_cached_up_to_less_than_a_stride() -> None:
     tree = Tree(Demand(100, 0, 100), stride=100)
     alone(tree, stem(1000))
     for length in (99, 100, 101, 555, 999, 1000):
-        place = found(tree, [*stem(1000)[:length], 99, 99])
-        assert length - 100 < place <= length, "more than a stride would be computed again"
+        place = cached_prefix(tree, [*stem(1000)[:length], 99, 99])
+        assert length - 100 < place <= length, "more than a stride would be recomputed"
 
 
-def test_the_least_recent_conversation_makes_room_first() -> None:
+def test_the_least_recently_used_conversation_is_evicted_first() -> None:
     tree = Tree(Demand(20), recurrent=False)
     for seed in range(4):
         alone(tree, stem(320, seed))
     alone(tree, [*stem(320, 0), 1])  # used again, one page more
     alone(tree, stem(300, 9))
-    assert found(tree, stem(320, 0)) == 320
-    assert found(tree, stem(320, 9)[:300]) == 300
-    assert found(tree, stem(320, 3)) == 320
-    assert found(tree, stem(320, 1)) == 0
-    assert found(tree, stem(320, 2)) == 256, "its last page made room, no more"
+    assert cached_prefix(tree, stem(320, 0)) == 320
+    assert cached_prefix(tree, stem(320, 9)[:300]) == 300
+    assert cached_prefix(tree, stem(320, 3)) == 320
+    assert cached_prefix(tree, stem(320, 1)) == 0
+    assert cached_prefix(tree, stem(320, 2)) == 256, "only its last page is evicted"
 
 
 def test_snapshots_are_thinned_evenly_where_slots_are_few() -> None:
@@ -252,7 +252,7 @@ def test_snapshots_are_thinned_evenly_where_slots_are_few() -> None:
     assert places[-1] == 3000
     gaps = [b - a for a, b in zip([0, *places], places, strict=False)]
     assert max(gaps) <= 1600
-    assert len(places) == 4, "a slot is left to be worked in"
+    assert len(places) == 4, "one slot stays free for a running sequence"
 
 
 def test_cache_bytes_bound_pages_and_snapshots_together() -> None:
@@ -260,10 +260,10 @@ def test_cache_bytes_bound_pages_and_snapshots_together() -> None:
     for seed in range(5):
         alone(tree, stem(500, seed))
         assert tree.cached_bytes <= 600
-    assert found(tree, stem(500, 4)) >= 320, "the latest conversation is the last to go"
+    assert cached_prefix(tree, stem(500, 4)) >= 320, "the latest conversation is evicted last"
 
 
-def test_equal_pages_are_held_once() -> None:
+def test_equal_pages_are_merged() -> None:
     tree = Tree(Demand(100, 0, 100))
     a, b = (Sequence(stem(200), boundaries=(199,)) for _ in range(2))
     for sequence in (a, b):
@@ -289,7 +289,7 @@ def test_a_snapshot_that_will_be_read_outlives_its_page() -> None:
     sequence = Sequence([*stem(66), 99])
     place = match(tree, sequence.tokens, 66)
     assert (place.position, place.source is not None) == (66, True)
-    assert sequence.begin(tree, place), "the page is copied, since its rest is another's"
+    assert sequence.begin(tree, place), "the page is copied, because other sequences need the rest of it"
     assert place.source is not None
     tree.evict(place.source)
     assert tree.orphaned == 1
@@ -300,18 +300,18 @@ def test_a_snapshot_that_will_be_read_outlives_its_page() -> None:
     assert tree.orphaned == 0
     sequence.release(tree)
     tree.check()
-    assert found(tree, sequence.tokens) == 67
+    assert cached_prefix(tree, sequence.tokens) == 67
 
 
-def test_a_chunk_page_that_was_filled_from_its_middle_on_serves_no_earlier_chunk() -> None:
+def test_a_chunk_page_filled_from_its_middle_is_not_used_for_an_earlier_chunk() -> None:
     tree = Tree(Demand(9, 9), chunk_size=100, recurrent=False)
     alone(tree, stem(110), rows=10)
     first = tree.root.children[0]
     tree.evict_chunk_page(first.children[0])
-    assert found(tree, [*stem(105), 99]) == 100, "the chunk begins there: nothing of it is needed"
+    assert cached_prefix(tree, [*stem(105), 99]) == 100, "the chunk begins there, so no page of it is needed"
     alone(tree, stem(150), rows=10)
-    assert found(tree, [*stem(120), 99]) == 120
-    assert found(tree, [*stem(90), 99]) == 64, "positions 64 to 89 are not in the chunk page"
+    assert cached_prefix(tree, [*stem(120), 99]) == 120
+    assert cached_prefix(tree, [*stem(90), 99]) == 64, "positions 64 to 89 are not in the chunk page"
 
 
 def test_thinned() -> None:

@@ -1,6 +1,6 @@
-"""The one law: file, tokens and KV type decide every bit. Not threads, chunks, batch, pages, reuse, CPU.
+"""The one law: file, tokens and KV type alone decide every bit; threads, chunks, batch, pages, reuse and CPU do not.
 
-Everything here is compared with ==.
+All comparisons use ==.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ def cold(model: Model, *, sequences: int = 8) -> Model:
 
 
 def answer(model: Model, prompts: list[list[int]], **options: object) -> list[list[tuple[int, object, object]]]:
-    """Tokens with all the log-probabilities that are reported: any other bit in the logits shows."""
-    found: list[list[tuple[int, object, object]]] = [[] for _ in prompts]
+    """Tokens with all reported log-probabilities, which change with any bit of the logits."""
+    by_request: list[list[tuple[int, object, object]]] = [[] for _ in prompts]
     for piece in model.generate(prompts, logprobs=5, seed=3, ignore_eos=True, **options):  # type: ignore[arg-type]
-        found[piece.index] += [(token.id, token.logprob, token.top) for token in piece.tokens]
-    return found
+        by_request[piece.index] += [(token.id, token.logprob, token.top) for token in piece.tokens]
+    return by_request
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -70,7 +70,7 @@ def test_chunks_and_threads(family: str, kind: str, files: dict[tuple[str, str],
     ops.set_num_threads(1)
     whole = model.logits(tokens(LENGTH), chunk=LENGTH)
     assert np.isfinite(whole).all()
-    assert len(np.unique(whole[-1])) > 100, "logits that are all alike prove nothing"
+    assert len(np.unique(whole[-1])) > 100, "equal logits prove nothing"
     for threads, chunk in ((3, LENGTH), (2, 64), (3, 7), (1, 1)):
         ops.set_num_threads(threads)
         assert np.array_equal(model.logits(tokens(LENGTH), chunk=chunk), whole), f"{threads} threads, chunk {chunk}"
@@ -111,7 +111,7 @@ def test_pages_anywhere(family: str, kind: str, files: dict[tuple[str, str], Pat
 @pytest.mark.parametrize("length", [63, 64, 65, 95, 96, 97, 128, 191, 192, 193])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_at_the_edges_of_pages_and_chunks(family: str, length: int, files: dict[tuple[str, str], Path]) -> None:
-    """A sequence that ends at an edge, or goes on token by token over it, sees what the whole sequence saw."""
+    """A sequence that ends at an edge, or crosses it token by token, has the logits of the whole sequence."""
     model = load(files[family, "Q5_K"])
     whole = model.logits(tokens(LENGTH))
     assert np.array_equal(cold(model).logits(tokens(LENGTH)[:length]), whole[:length])
@@ -124,7 +124,7 @@ def test_at_the_edges_of_pages_and_chunks(family: str, length: int, files: dict[
 @pytest.mark.parametrize("kind", ["Q4_K", "BF16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_reuse_is_as_good_as_computing(family: str, kind: str, files: dict[tuple[str, str], Path]) -> None:
-    """A conversation that grows, branches and repeats answers as an engine that has seen nothing."""
+    """A conversation that grows, branches and repeats gets the answers of an engine with an empty cache."""
     model = load(files[family, kind])
     warm = cold(model)
     stem = tokens(120)
@@ -147,18 +147,18 @@ Reported = list[tuple[int, object, object, object]]
 
 
 def reported(engine: Engine, numbers: list[int]) -> dict[int, Reported]:
-    found: dict[int, Reported] = {number: [] for number in numbers}
+    by_request: dict[int, Reported] = {number: [] for number in numbers}
     while not engine.idle:
         engine.step()
         for delivery in engine.collect():
             assert delivery.error is None
             sampled = delivery.sampled
-            found[delivery.number].append((sampled.id, sampled.logprob, sampled.top, delivery.forced))
-    return found
+            by_request[delivery.number].append((sampled.id, sampled.logprob, sampled.top, delivery.forced))
+    return by_request
 
 
 class Forcing:
-    """Forces a run of tokens after every fifth sampled one, and forbids even ids in between."""
+    """Forces several tokens after every fifth sampled one, and forbids even ids otherwise."""
 
     penalties_apply = False
 
@@ -177,8 +177,10 @@ class Forcing:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sharing_in_flight(family: str, seed: int, files: dict[tuple[str, str], Path]) -> None:
-    """Answers that join at any step, branch from each other's pages while those are written, are guided, are asked
-    for several times or lose a client: each has the bits that it has alone, cold, in one chunk."""
+    """Answers have the bits that they have alone, with an empty cache, in one chunk.
+
+    They join at any step, branch from pages that are being written, are guided, repeated or cancelled.
+    """
     runner = load(files[family, "Q4_K"]).engine.runner
     draws = random.Random(seed)
     stems = [tokens(200, seed=9), tokens(90, seed=9) + tokens(80, seed=8)]
@@ -188,8 +190,8 @@ def test_sharing_in_flight(family: str, seed: int, files: dict[tuple[str, str], 
 
     sampling = Sampling(temperature=1.2, seed=5, logprobs=3, presence_penalty=0.5)
     engine = Engine(runner, context=512, sequences=4, snapshots=draws.choice([0, 2, 6]), stride=64)
-    asked: dict[int, tuple[list[int], int, bool]] = {}
-    found: dict[int, Reported] = {}
+    submitted: dict[int, tuple[list[int], int, bool]] = {}
+    by_request: dict[int, Reported] = {}
     for _ in range(12):
         prompt = draws.choice(stems)[: draws.randrange(1, 201)] + tokens(
             draws.randrange(1, 40), seed=draws.randrange(4)
@@ -206,39 +208,39 @@ def test_sharing_in_flight(family: str, seed: int, files: dict[tuple[str, str], 
                 client=client,
                 **options(index, guided),  # type: ignore[arg-type]
             )
-            asked[number], found[number] = (prompt, index, guided), []
+            submitted[number], by_request[number] = (prompt, index, guided), []
         if draws.random() < 0.3:
-            gone = draws.choice(sorted(asked))
+            gone = draws.choice(sorted(submitted))
             engine.cancel(gone)
-            del asked[gone], found[gone]
+            del submitted[gone], by_request[gone]
         for _ in range(draws.randrange(25)):
             engine.step()
         for delivery in engine.collect():
             sampled = delivery.sampled
-            found[delivery.number].append((sampled.id, sampled.logprob, sampled.top, delivery.forced))
-    for number, rest in reported(engine, [*found]).items():
-        found[number] += rest
-    for number, (prompt, index, guided) in asked.items():
+            by_request[delivery.number].append((sampled.id, sampled.logprob, sampled.top, delivery.forced))
+    for number, rest in reported(engine, [*by_request]).items():
+        by_request[number] += rest
+    for number, (prompt, index, guided) in submitted.items():
         alone = Engine(runner, context=512)
         other = alone.generate(prompt, sampling, **options(index, guided))  # type: ignore[arg-type]
-        assert found[number] == reported(alone, [other])[other]
+        assert by_request[number] == reported(alone, [other])[other]
     assert engine.counts().cached_tokens > 0
-    assert any(forced for *_, forced in (token for answer in found.values() for token in answer))
+    assert any(forced for *_, forced in (token for answer in by_request.values() for token in answer))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_instruction_set(family: str, files: dict[tuple[str, str], Path]) -> None:
-    # Two models a family: together they have all types.
+    # Two models per family, which together have all types.
     kinds = TYPES[FAMILIES.index(family) % 2 :: 2]
     paths = [str(files[family, kind]) for kind in kinds]
-    found = {}
+    by_request = {}
     for isa in ops.variants():
-        environment = {**os.environ, "SHOESTRING_ISA": isa, "THREADS": str(1 + len(found))}
+        environment = {**os.environ, "SHOESTRING_ISA": isa, "THREADS": str(1 + len(by_request))}
         command = [sys.executable, random_checkpoints.__file__, *paths]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         lines = [line.split() for line in result.stdout.splitlines()]
         assert {line[0] for line in lines} == {isa}
-        found[isa] = [line[1] for line in lines]
-    assert len(found["scalar"]) == len(set(found["scalar"])) == len(kinds)
-    for isa, hashes in found.items():
-        assert hashes == found["scalar"], isa
+        by_request[isa] = [line[1] for line in lines]
+    assert len(by_request["scalar"]) == len(set(by_request["scalar"])) == len(kinds)
+    for isa, hashes in by_request.items():
+        assert hashes == by_request["scalar"], isa

@@ -1,4 +1,4 @@
-"""How many rows are computed again: after a turn, an edit, a branch, for several answers, and beside others."""
+"""How many rows are recomputed: after a turn, an edit or a branch, for several answers, and beside other requests."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from shoestring.engine.request import Delivery
 STRIDE = 128
 
 
-def tokens_of(news: list[Delivery]) -> list[int]:
-    return [delivery.sampled.id for delivery in news]
+def tokens_of(deliveries: list[Delivery]) -> list[int]:
+    return [delivery.sampled.id for delivery in deliveries]
 
 
 def ask(engine: Engine, tokens: list[int], count: int = 10, boundaries: tuple[int, ...] = ()) -> tuple[list[int], int]:
-    """The answer, and the rows that were computed for it."""
+    """The answer, and the number of prompt rows that it computed."""
     before = rows(engine)
     number = engine.generate(tokens, GREEDY, max_tokens=count, boundaries=boundaries)
     answer = tokens_of(run(engine, [number])[number])
@@ -58,28 +58,28 @@ def test_a_conversation_computes_what_is_new(recurrent: bool, chunk_size: int) -
     # Another conversation with the same system prompt.
     _, computed = ask(engine, system + prompt(10, 50))
     assert computed <= 50
-    # A branch in the middle of somewhere.
+    # A branch at an arbitrary position.
     for cut in (300, 650, 999):
         _, computed = ask(engine, [*history[:cut], VOCABULARY - 1, *prompt(cut, 20)])
         assert computed <= STRIDE + 21
-    # The same again: one row, for its logits.
+    # The same prompt again: one row, for its logits.
     assert ask(engine, edited)[1] == 1
 
 
-def test_thinking_that_a_template_drops_costs_the_answer_and_no_more() -> None:
+def test_after_dropped_thinking_only_the_answer_is_recomputed() -> None:
     engine = large()
     history = prompt(0, 500)
     answer, _ = ask(engine, history, count=100, boundaries=(450,))
-    kept = history[:450] + answer[80:] + prompt(1, 30)  # the head of the answer and the thinking are gone
-    assert ask(engine, kept)[1] == len(kept) - 450
+    shortened = history[:450] + answer[80:] + prompt(1, 30)  # without the answer's head and thinking
+    assert ask(engine, shortened)[1] == len(shortened) - 450
 
 
 def test_several_answers_share_the_prompt() -> None:
     engine = large()
     start = prompt(1, 600)
     numbers = [engine.generate(start, GREEDY, max_tokens=70, index=i) for i in range(4)]
-    found = run(engine, numbers)
-    assert all(tokens_of(found[n]) == expected(start, 70) for n in numbers)
+    by_request = run(engine, numbers)
+    assert all(tokens_of(by_request[n]) == expected(start, 70) for n in numbers)
     assert rows(engine) == 600 + 3 + 4 * 69
     assert [engine.status(n).cached_tokens for n in numbers] == [0, 599, 599, 599]
 
@@ -95,7 +95,7 @@ def test_pages_are_shared_while_all_run() -> None:
     run(engine, numbers)
 
 
-def test_a_prompt_in_flight_is_shared_by_who_comes_later() -> None:
+def test_a_prompt_in_progress_is_shared_with_later_requests() -> None:
     engine = large()
     system = prompt(0, 1000)
     first = engine.generate(system + prompt(1, 30), GREEDY, max_tokens=3, boundaries=(1000,), chunk=50)
@@ -104,16 +104,16 @@ def test_a_prompt_in_flight_is_shared_by_who_comes_later() -> None:
     second = engine.generate(system + prompt(2, 30), GREEDY, max_tokens=3, boundaries=(1000,), client="other")
     third = engine.generate(prompt(3, 30), GREEDY, max_tokens=3, client="third")
     engine.step()
-    assert engine.status(second).state == "waiting", "it waits for what the first will have computed"
+    assert engine.status(second).state == "waiting", "it waits for the first one's prompt"
     assert engine.status(third).state == "running"
-    found = run(engine, [first, second, third])
+    by_request = run(engine, [first, second, third])
     assert engine.status(second).cached_tokens == 1000
     for number, tokens in ((first, system + prompt(1, 30)), (second, system + prompt(2, 30)), (third, prompt(3, 30))):
-        assert tokens_of(found[number]) == expected(tokens, 3)
+        assert tokens_of(by_request[number]) == expected(tokens, 3)
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-def test_who_vanishes_frees_its_memory_at_once_and_leaves_what_it_computed(steps: int) -> None:
+def test_cancel_frees_memory_at_once_and_caches_what_was_computed(steps: int) -> None:
     engine = large(sequences=1)
     start = prompt(1, 1000)
     number = engine.generate(start, GREEDY, chunk=100)
@@ -127,7 +127,7 @@ def test_who_vanishes_frees_its_memory_at_once_and_leaves_what_it_computed(steps
     assert ask(engine, start)[1] == 1000 - 100 * steps
 
 
-def test_who_waits_for_a_prompt_goes_on_when_its_client_vanishes() -> None:
+def test_a_request_that_waits_for_a_cancelled_prompt_computes_it_itself() -> None:
     engine = large()
     start = prompt(1, 1000)
     first, second = (engine.generate(start, GREEDY, max_tokens=3, chunk=100) for _ in range(2))
@@ -137,14 +137,14 @@ def test_who_waits_for_a_prompt_goes_on_when_its_client_vanishes() -> None:
     assert engine.status(second).cached_tokens == 100
 
 
-def test_cached_pages_make_room_and_nobody_is_killed() -> None:
+def test_cached_pages_are_evicted_and_no_request_fails() -> None:
     engine = make(context=640, sequences=2, chunk_size=0, snapshots=2)
     for seed in range(10):
         ask(engine, prompt(seed, 600))
     numbers = [engine.generate(prompt(seed, 500), GREEDY, max_tokens=140) for seed in (20, 21, 22)]
-    found = run(engine, numbers)
+    by_request = run(engine, numbers)
     for number, seed in zip(numbers, (20, 21, 22), strict=True):
-        assert tokens_of(found[number]) == expected(prompt(seed, 500), 140)
+        assert tokens_of(by_request[number]) == expected(prompt(seed, 500), 140)
 
 
 def test_a_budget_of_no_bytes_caches_nothing() -> None:
@@ -156,8 +156,8 @@ def test_a_budget_of_no_bytes_caches_nothing() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_clients_come_and_go_and_every_answer_is_its_own(data: st.DataObject) -> None:
-    """Requests join at any step, share prefixes, vanish; each answer is what it would be alone."""
+def test_requests_join_and_are_cancelled_and_every_answer_is_as_if_alone(data: st.DataObject) -> None:
+    """Requests join at any step, share prefixes and are cancelled; each answer is the one computed alone."""
     engine = make(
         context=500,
         chunk_size=data.draw(st.sampled_from([0, 100, 128])),
@@ -168,8 +168,8 @@ def test_clients_come_and_go_and_every_answer_is_its_own(data: st.DataObject) ->
         cache_bytes=data.draw(st.sampled_from([None, None, 3000])),
     )
     stems = [prompt(i, 200) for i in range(2)]
-    asked: dict[int, tuple[list[int], int]] = {}
-    found: dict[int, list[int]] = {}
+    submitted: dict[int, tuple[list[int], int]] = {}
+    by_request: dict[int, list[int]] = {}
     for _ in range(data.draw(st.integers(5, 40))):
         if data.draw(st.booleans()):
             stem = data.draw(st.sampled_from(stems))
@@ -180,20 +180,20 @@ def test_clients_come_and_go_and_every_answer_is_its_own(data: st.DataObject) ->
             number = engine.generate(
                 tokens, GREEDY, max_tokens=count, boundaries=boundaries, client=data.draw(st.sampled_from("ab"))
             )
-            asked[number], found[number] = (tokens, count), []
-        elif asked and data.draw(st.integers(0, 3)) == 0:
-            number = data.draw(st.sampled_from(sorted(asked)))
+            submitted[number], by_request[number] = (tokens, count), []
+        elif submitted and data.draw(st.integers(0, 3)) == 0:
+            number = data.draw(st.sampled_from(sorted(submitted)))
             engine.cancel(number)
             assert engine.status(number).state == "over"
-            del asked[number], found[number]
+            del submitted[number], by_request[number]
         engine.step()
         engine.check()
         for delivery in engine.collect():
-            found[delivery.number].append(delivery.sampled.id)
-    for number, news in run(engine, [*found]).items():
-        found[number] += tokens_of(news)
-    for number, (tokens, count) in asked.items():
-        assert found[number] == expected(tokens, count)
+            by_request[delivery.number].append(delivery.sampled.id)
+    for number, deliveries in run(engine, [*by_request]).items():
+        by_request[number] += tokens_of(deliveries)
+    for number, (tokens, count) in submitted.items():
+        assert by_request[number] == expected(tokens, count)
         engine.cancel(number)
     assert engine.collect() == []
 

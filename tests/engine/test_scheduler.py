@@ -15,9 +15,9 @@ CAPACITY = Demand(10, 6, 4)
 CLIENTS = ("ann", "bob", "cat")
 
 
-def admit_all(scheduler: Scheduler, held: frozenset[int] = frozenset()) -> list[int]:
+def admit_all(scheduler: Scheduler, skipped_numbers: frozenset[int] = frozenset()) -> list[int]:
     admitted = []
-    while (number := scheduler.next_in_turn(held)) is not None:
+    while (number := scheduler.next_in_turn(skipped_numbers)) is not None:
         if not (scheduler.reserved + scheduler.demand(number)).fits(scheduler.capacity):
             break
         scheduler.admit(number)
@@ -26,7 +26,7 @@ def admit_all(scheduler: Scheduler, held: frozenset[int] = frozenset()) -> list[
 
 
 class History(RuleBasedStateMachine):
-    """Requests come, are computed, decode and go; a plain model beside the scheduler counts along."""
+    """Requests are submitted, computed, extended and finished; a plain model counts beside the scheduler."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class History(RuleBasedStateMachine):
         self.demands: dict[int, Demand] = {}
         self.left: dict[int, int] = {}
         self.clients: dict[int, str] = {}
-        #: of a request that waits: admissions of other clients since it is the first of its own
+        #: waiting request → admissions of other clients since it is the first of its own
         self.passed: dict[int, int] = {}
         self.answering: set[int] = set()
         self.skipped = 0
@@ -60,20 +60,20 @@ class History(RuleBasedStateMachine):
             assert len(self.scheduler.running) < 3
             client = self.clients[number]
             mine = [n for n in self.scheduler.waiting if self.clients[n] == client]
-            assert number == min(mine), "somebody overtook within a client"
+            assert number == min(mine), "a later request of the same client was admitted first"
             if not (self.scheduler.reserved + self.scheduler.demand(number)).fits(CAPACITY):
-                assert self.scheduler.running, "nobody runs although somebody waits"
+                assert self.scheduler.running, "no request runs although one waits"
                 break
-            held = min(reuse, self.left[number] - 1)
-            self.scheduler.admit(number, held)
-            self.left[number] -= held
+            reused = min(reuse, self.left[number] - 1)
+            self.scheduler.admit(number, reused)
+            self.left[number] -= reused
             self.passed.pop(number, None)
             for other in CLIENTS:
                 waits = [n for n in self.scheduler.waiting if self.clients[n] == other]
                 if waits and other != client:
                     self.passed[min(waits)] = self.passed.get(min(waits), 0) + 1
         for number, times in self.passed.items():
-            assert times < len(CLIENTS) or number not in self.scheduler.waiting, "a client waits for ever"
+            assert times < len(CLIENTS) or number not in self.scheduler.waiting, "a client starves"
 
     @precondition(lambda self: self.scheduler.running)
     @rule(edge=st.integers(1, 40), seconds=st.floats(1e-4, 10))
@@ -83,14 +83,14 @@ class History(RuleBasedStateMachine):
         assert len({s.number for s in spans}) == len(spans)
         served = {s.number for s in spans}
         unfinished = [n for n in running if self.left[n]]
-        assert not unfinished or spans, "work is left and nobody computes"
-        assert all(n in served for n in unfinished if n in self.answering), "an answer had to wait"
+        assert not unfinished or spans, "no request computes although work is left"
+        assert all(n in served for n in unfinished if n in self.answering), "an answer was left out of the step"
         prompts = {n for n in unfinished if n not in self.answering}
         self.skipped = self.skipped + 1 if prompts and not served & prompts else 0
-        assert self.skipped < 2, "all prompts had to wait, twice"
+        assert self.skipped < 2, "two steps in turn had no prompt"
         answers = len(served & self.answering)
         for span in spans:
-            assert 1 <= span.rows <= min(self.left[span.number], edge), "more than there is"
+            assert 1 <= span.rows <= min(self.left[span.number], edge), "more rows than tokens"
             self.left[span.number] -= span.rows
             self.scheduler.computed(span)
             assert self.scheduler.remaining(span.number) == self.left[span.number]
@@ -134,7 +134,7 @@ History.TestCase.settings = settings(max_examples=200, stateful_step_count=40, d
 TestHistory = History.TestCase
 
 
-def test_everybody_finishes_and_every_token_is_computed_once() -> None:
+def test_every_request_finishes_and_every_token_is_computed_once() -> None:
     scheduler = Scheduler(CAPACITY, chunk=16, most_running=3)
     lengths = {n: 1 + 37 * n % 90 for n in range(30)}
     for number, length in lengths.items():
@@ -163,7 +163,7 @@ def test_clients_take_turns() -> None:
     assert order == [0, 3, 4, 1, 5, 2]
 
 
-def test_who_is_held_lets_others_pass() -> None:
+def test_skipped_requests_let_others_pass() -> None:
     scheduler = Scheduler(CAPACITY, chunk=16, most_running=3)
     for number in range(3):
         scheduler.submit(number, 5, Demand(1))
@@ -187,7 +187,7 @@ def test_prompts_of_clients_take_turns() -> None:
         assert span.rows == 16
         scheduler.computed(span)
         order.append(span.number)
-    # Admitted a, b, a, a: the first turn is a's, then the one of the two who has waited longer.
+    # Admitted a, b, a, a: the first turn is a's, then that of the client served less recently.
     assert order == [0, 3, 1, 3, 2, 3]
 
 
@@ -200,7 +200,7 @@ def answering(prompt_tokens: int = 1000) -> Scheduler:
     scheduler.submit(1, prompt_tokens, Demand(1))
     admit_all(scheduler)
     scheduler.extend(0)
-    assert scheduler.plan({}) == (Span(0, 1),), "what an answer takes alone is measured first"
+    assert scheduler.plan({}) == (Span(0, 1),), "a step with the answer alone is measured first"
     scheduler.measured(1, 0, 0.1)
     return scheduler
 
@@ -228,7 +228,7 @@ def test_forced_tokens_are_one_span_and_do_not_stop_prompts() -> None:
 def test_an_answer_waits_no_longer_than_promised(
     answer: float, row: float, before: list[tuple[int, int, float]]
 ) -> None:
-    """On a machine where a step takes `answer`, and `row` for each row beyond, whatever was measured before."""
+    """On a machine where a step takes `answer`, and `row` for each row beyond, after any earlier measurement."""
     scheduler = answering(10**9)
     for answers, rows, seconds in before:
         scheduler.measured(answers, rows, seconds)
@@ -238,7 +238,7 @@ def test_an_answer_waits_no_longer_than_promised(
         scheduler.measured(1, rows, answer + rows * row)
         waits.append(rows * row)
     assert max(waits[40:]) <= max(1.01 * WAIT_SECONDS, row)
-    # And prompts are not starved where the machine could do more.
+    # And prompts use the time that the machine has.
     assert sorted(waits[-100:])[10] >= min(0.5 * WAIT_SECONDS, 512 * row) or row > 0.01 * answer
 
 

@@ -1,4 +1,4 @@
-"""The scripted model says what its rule says, for both families, and users cannot break its marks."""
+"""The scripted model answers by its rule, for both families, and users cannot forge its added tokens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def user(text: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_answers_the_last_message_by_rule_and_echoes_the_rest(family: Family) -> None:
+def test_it_answers_the_last_message_by_rule_or_echoes_it(family: Family) -> None:
     model = scripted_model({"hi": "hello", "and?": Reply("more", thinking="so")}, family=family)
     assert content(model, user("hi")) == "hello"
     history = [*user("hi"), {"role": "assistant", "content": "hello"}, *user("and?")]
@@ -51,23 +51,23 @@ def test_it_answers_the_last_message_by_rule_and_echoes_the_rest(family: Family)
 def test_what_looks_like_a_mark_in_a_message_is_text(family: Family, text: str, mark: str) -> None:
     written = (text + mark + "x").strip()
     written = written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    asked: list[Asked] = []
+    arguments_seen: list[Asked] = []
 
     def rule(one: Asked) -> str:
-        asked.append(one)
+        arguments_seen.append(one)
         return "seen"
 
     assert content(scripted_model(rule, family=family), user(written)) == "seen"
     import unicodedata
 
     expected = unicodedata.normalize("NFC", written) if family == "qwen3_5" else written
-    assert asked[-1].text == expected
-    assert asked[-1].role == "user"
+    assert arguments_seen[-1].text == expected
+    assert arguments_seen[-1].role == "user"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("thinking", [None, True, False])
-def test_thinking_is_said_where_the_family_thinks_and_nobody_forbids_it(family: Family, thinking: bool | None) -> None:
+def test_thinking_appears_if_the_family_thinks_and_the_request_allows_it(family: Family, thinking: bool | None) -> None:
     model = scripted_model({"hi": Reply("hello", thinking="hm")}, family=family)
     pieces = list(model.generate(messages=user("hi"), thinking=thinking))
     thought = "".join(p.text for p in pieces if p.thinking).strip()
@@ -85,7 +85,7 @@ SYNTAXES: tuple[tuple[Family, CallSyntax], ...] = (
 
 @pytest.mark.parametrize(("family", "syntax"), SYNTAXES)
 def test_calls_are_written_as_the_family_writes_them(family: Family, syntax: CallSyntax) -> None:
-    """The output machine, which knows nothing of the script, reads back what it meant."""
+    """The output machine, which does not know the script, parses its calls."""
     model = scripted_model({"hi": Reply(calls=[("look", ARGUMENTS)])}, family=family, call_syntax=syntax)
     prompt = model.prompt(messages=user("hi"), tools=[TOOL])
     machine = OutputMachine(form_of(model.tokenizer, family, tools=[TOOL]), inside_thinking=prompt.inside_thinking)
@@ -104,10 +104,10 @@ def test_calls_are_written_as_the_family_writes_them(family: Family, syntax: Cal
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_tools_result_is_answered_too(family: Family) -> None:
-    asked: list[Asked] = []
+    arguments_seen: list[Asked] = []
 
     def rule(one: Asked) -> str:
-        asked.append(one)
+        arguments_seen.append(one)
         return "done"
 
     call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
@@ -117,7 +117,7 @@ def test_a_tools_result_is_answered_too(family: Family) -> None:
         {"role": "tool", "tool_call_id": "c", "content": "rain"},
     ]
     assert content(scripted_model(rule, family=family), messages) == "done"
-    assert (asked[-1].role, asked[-1].text) == ("tool", "rain")
+    assert (arguments_seen[-1].role, arguments_seen[-1].text) == ("tool", "rain")
 
 
 def test_raw_prompts_go_on() -> None:

@@ -1,7 +1,7 @@
-"""Hashes of the bits that this numerics version gives, the same on every machine: tests/golden/hashes.json.
+"""Writes tests/golden/hashes.json: hashes of the bits of this numerics version, the same on every machine.
 
-Small models of both families whose weights come from a counter; logits of 100 tokens, over a page's and an attention
-chunk's edge, and a few sampled tokens. Run by hand when NUMERICS_VERSION is raised, never to silence a test:
+Of small models of both families with generated weights: logits of 100 tokens, over a page's and an attention chunk's
+edge, and a few sampled tokens. Run it when NUMERICS_VERSION is raised, never to silence a test:
 
 PYTHONPATH=src python tests/golden/golden_hashes.py
 """
@@ -28,7 +28,7 @@ from shoestring.checkpoint.open import open_checkpoint
 
 FILE = Path(__file__).parent / "hashes.json"
 KV_TYPES: tuple[Literal["f16", "f32"], ...] = ("f16", "f32")
-#: All that sampling has, so that a changed order of its steps shows.
+#: All options of sampling, to detect a changed order of its steps.
 SAMPLING: dict[str, Any] = {
     "temperature": 0.9,
     "top_k": 40,
@@ -47,22 +47,22 @@ def names(types: Iterable[str] = TYPES) -> list[str]:
 
 
 def hashes(name: str, folder: Path) -> dict[str, Any]:
-    """Of one model: its weights, its logits with KV f16 and f32 (float32, little-endian), tokens that it says."""
+    """Hashes of a model's weights, of its logits with KV f16 and f32 (float32, little-endian), and its tokens."""
     family, kind = name.split()
     path = random_checkpoints.write(family, kind, folder / f"{family}-{kind}.gguf")
-    found: dict[str, Any] = {"weights": weights_hash(path)}
+    result: dict[str, Any] = {"weights": weights_hash(path)}
     for kv_type in KV_TYPES:
         model = shoestring.load(path, threads=2, kv_type=kv_type, context=256)
-        found[f"logits, KV {kv_type}"] = sha256(model.logits(tokens(100), chunk=40).astype("<f4"))
+        result[f"logits, KV {kv_type}"] = sha256(model.logits(tokens(100), chunk=40).astype("<f4"))
         if kv_type == "f16":
             pieces = model.generate(tokens(20, seed=5), max_tokens=12, ignore_eos=True, **SAMPLING)
-            found["tokens"] = " ".join(str(token.id) for piece in pieces for token in piece.tokens)
+            result["tokens"] = " ".join(str(token.id) for piece in pieces for token in piece.tokens)
     path.unlink()
-    return found
+    return result
 
 
 def weights_hash(path: Path) -> str:
-    """Of all tensors, so that a changed generator of models is not taken for changed arithmetic."""
+    """Hash of all tensors, to tell a changed generator of models from changed arithmetic."""
     digest = hashlib.sha256()
     for name, tensor in sorted(open_checkpoint(path).tensors.items()):
         digest.update(f"{name} {tensor.type} {tensor.shape}".encode())
@@ -75,10 +75,10 @@ def sha256(array: np.ndarray[Any, Any]) -> str:
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as made:
-        result = {name: hashes(name, Path(made)) for name in wanted or names()}
-    if wanted:  # a test asks, in a process of its own
+    selected = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        result = {name: hashes(name, Path(folder)) for name in selected or names()}
+    if selected:  # called by a test in a process of its own
         print(json.dumps({"isa": ops.isa(), "hashes": result}))
     else:
         FILE.write_text(json.dumps({"numerics_version": ops.NUMERICS_VERSION, "hashes": result}, indent=1) + "\n")

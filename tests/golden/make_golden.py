@@ -1,4 +1,4 @@
-"""Makes tests/golden/*.npz: logits of the tiny models by `transformers` (torch CPU, float64). Run by hand.
+"""Makes tests/golden/*.npz: logits of the tiny models by `transformers` (torch CPU, float64). Run manually.
 
 PYTHONPATH=tests/golden python tests/golden/make_golden.py
 """

@@ -1,4 +1,4 @@
-"""Runs the families' forward passes: pools, slots, page tables and steps set up by hand, pages shuffled."""
+"""Runs the families' forward passes without the engine: builds pools, slots, page tables and steps directly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SLOTS = 3
 
 
 def new_state(config: Config, pages: int, kv_type: KVType, slots: int = SLOTS) -> State:
-    """`pages` pages and `slots` slots a layer, all NaN: what is read before it was stored shows."""
+    """`pages` pages and `slots` slots per layer, filled with NaN to detect reads before the first write."""
     dtype = np.float16 if kv_type == "f16" else np.float32
     layers: list[AttentionPages | DeltaNetSlots] = []
     for layer in state_layout(config):
@@ -49,16 +49,16 @@ def new_state(config: Config, pages: int, kv_type: KVType, slots: int = SLOTS) -
 
 @dataclass(frozen=True)
 class Span:
-    """Rows of one sequence in a step: tokens at places start, start + 1, …"""
+    """Rows of one sequence in a step: tokens at positions start, start + 1, …"""
 
     tokens: Int64
     start: int = 0
-    #: page of places 64 · i … 64 · i + 63, from `first_page` on
+    #: page of positions 64 · i … 64 · i + 63, from `first_page` on
     pages: tuple[int, ...] = (0,)
     first_page: int = 0
     read_slot: int = -1
     write_slot: int = 0
-    #: [rows, 3]; None: the places
+    #: [rows, 3]; None: the positions
     rotary_positions: Int64 | None = None
     #: (row of this span, slot)
     snapshots: tuple[tuple[int, int], ...] = ()
@@ -91,7 +91,7 @@ def make_step(config: Config, *spans: Span, embeddings: Float32 | None = None) -
 
 
 def page_table(pages: Sequence[tuple[int, ...]], first_pages: Sequence[int]) -> PageTable:
-    """Short rows are filled up with an entry that must not be read."""
+    """The table of page lists; pads short ones with an entry that must not be read."""
     longest = max(map(len, pages))
     filled = [[*row, *[2**30] * (longest - len(row))] for row in pages]
     return PageTable(np.array(filled, np.int32), np.array(first_pages, np.int64))
@@ -129,7 +129,7 @@ def run(
     rotary_positions: Int64 | None = None,
     observe: Observe | None = None,
 ) -> Float32:
-    """Logits of one sequence, [rows, vocabulary]; `chunks`: rows a step (default: all in one), pages shuffled."""
+    """Logits of one sequence, [rows, vocabulary]. chunks: rows per step (default: one step). Shuffles the pages."""
     config, count = loaded[0].config, len(tokens)
     num_pages = -(-count // PAGE_TOKENS)
     state = new_state(config, num_pages + 2, kv_type)

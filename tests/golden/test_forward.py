@@ -1,4 +1,4 @@
-"""The kernels' forward pass on tiny models: near `transformers`' logits, the same bits however it is stepped."""
+"""The kernels' forward pass on tiny models: close to `transformers`' logits, the same bits in any steps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_same_bits_in_any_chunks(name: str, kv_type: str, weights: dict[str, Loa
 
 @pytest.mark.parametrize("name", TINY)
 def test_hidden_states_are_those_of_the_reference(name: str, folders: dict[str, Path]) -> None:
-    """Every layer's, the embeddings first, the normed state that the head reads last; the same bits in any chunks."""
+    """From the embeddings to the final norm, which the head reads; the same bits in any chunks."""
     checkpoint = open_checkpoint(folders[name])
     config = parse_config(checkpoint)
     binding = bind(config, checkpoint, wanted_shapes(config))
@@ -79,7 +79,7 @@ def test_hidden_states_are_those_of_the_reference(name: str, folders: dict[str, 
 
 @pytest.mark.parametrize("name", TINY)
 def test_same_bits_in_a_batch(name: str, weights: dict[str, Loaded]) -> None:
-    """Three sequences of 1, 30 and 70 tokens in one step, then a token each: as if each were alone."""
+    """Three sequences of 1, 30 and 70 tokens in one step, then one token each, give the bits of each alone."""
     w = weights[name]
     tokens = [np.tile(TINY[name].tokens(), 2)[i : i + n + 1] for i, n in enumerate((1, 30, 70))]
     alone = [run(w, t, "f32", [len(t) - 1, 1]) for t in tokens]
@@ -99,7 +99,7 @@ def test_same_bits_in_a_batch(name: str, weights: dict[str, Loaded]) -> None:
 
 @pytest.mark.parametrize("name", ["qwen-dense", "qwen-mixture"])
 def test_a_snapshot_resumes(name: str, weights: dict[str, Loaded]) -> None:
-    """State stored after rows 8 and 20 of a step is the state of a sequence that ended there."""
+    """Snapshots after rows 8 and 20 of a step are the states of sequences that end there."""
     w, tokens = weights[name], TINY[name].tokens()
     whole = run(w, tokens)
     state = new_state(w[0].config, 3, "f32", slots=4)
@@ -112,20 +112,20 @@ def test_a_snapshot_resumes(name: str, weights: dict[str, Loaded]) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_rows_may_be_embeddings(name: str, weights: dict[str, Loaded]) -> None:
-    """A row given as its embedding is the row of its token."""
+    """A row with an embedding equals the row with its token id."""
     w, model = weights[name], TINY[name]
     tokens = model.tokens()
     table = model.make()["model.embed_tokens.weight"]
-    given = np.array([0, 3, 4, 39])
+    embedded = np.array([0, 3, 4, 39])
     masked = tokens.copy()
-    masked[given] = -1
-    step = make_step(w[0].config, Span(masked, 0, (0,)), embeddings=np.ascontiguousarray(table[tokens[given]]))
+    masked[embedded] = -1
+    step = make_step(w[0].config, Span(masked, 0, (0,)), embeddings=np.ascontiguousarray(table[tokens[embedded]]))
     assert np.array_equal(step_logits(w, new_state(w[0].config, 1, "f32"), step), run(w, tokens))
 
 
 @pytest.mark.parametrize("name", ["qwen-mixture", "llama-scout"])
 def test_ties_of_the_router_go_to_the_lowest(name: str, tmp_path: Path) -> None:
-    """All experts score alike: the kernels choose as the reference does."""
+    """If all experts score equal, the kernels choose the same ones as the reference."""
     model = TINY[name]
 
     def tied(config: dict[str, object]) -> dict[str, np.ndarray]:
@@ -144,7 +144,7 @@ def test_ties_of_the_router_go_to_the_lowest(name: str, tmp_path: Path) -> None:
 
 
 def tiled(config: dict[str, Any]) -> Tensors:
-    """The tensors of a Qwen model with its value heads as GGUF orders them: one of each key head in turn."""
+    """The tensors of a Qwen model with its value heads in GGUF's order: one of each key head in turn."""
     tensors = qwen_tensors(config)
     heads, dim = config["linear_num_value_heads"], config["linear_value_head_dim"]
     keys = config["linear_num_key_heads"]
@@ -166,7 +166,7 @@ def tiled(config: dict[str, Any]) -> Tensors:
 
 @pytest.mark.parametrize("name", ["qwen-dense", "qwen-mixture"])
 def test_value_heads_in_either_order(name: str, tmp_path: Path) -> None:
-    """Three value heads a key head, grouped or tiled: the same model, for the kernels and for the reference."""
+    """Three value heads per key head, grouped or tiled: the same model for the kernels and the reference."""
     model = replace(TINY[name], config=TINY[name].config | {"linear_num_value_heads": 6})
     tokens = model.tokens()
     logits = []

@@ -1,4 +1,4 @@
-"""The bits of this numerics version, on whatever machine this runs: hashes that were committed."""
+"""The bits of this numerics version equal the committed hashes on every machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from shoestring import ops
 COMMITTED: dict[str, Any] = json.loads(golden_hashes.FILE.read_text())
 
 
-def compare(name: str, found: dict[str, Any]) -> None:
+def compare(name: str, computed: dict[str, Any]) -> None:
     expected = COMMITTED["hashes"][name]
-    assert found["weights"] == expected["weights"], (
+    assert computed["weights"] == expected["weights"], (
         f"{name}: the random model itself has changed, not the arithmetic: "
-        "restore its generator, or make the hashes anew with tests/golden/golden_hashes.py"
+        "restore its generator, or regenerate the hashes with tests/golden/golden_hashes.py"
     )
     for what, value in expected.items():
-        assert found[what] == value, (
+        assert computed[what] == value, (
             f"{name}: {what} differ from those of numerics version {ops.NUMERICS_VERSION}: "
             "an order of summation has changed (docs/numerics.md), or this machine computes wrongly"
         )
@@ -36,10 +36,10 @@ def test_the_hashes_are_of_this_numerics_version() -> None:
         f"{ops.NUMERICS_VERSION}: run tests/golden/golden_hashes.py and commit what it writes"
     )
     assert list(COMMITTED["hashes"]) == golden_hashes.names()
-    logits = [value for found in COMMITTED["hashes"].values() for key, value in found.items() if "logits" in key]
+    logits = [value for computed in COMMITTED["hashes"].values() for key, value in computed.items() if "logits" in key]
     assert len(set(logits)) == len(logits), "two models with the same logits prove nothing"
-    for found in COMMITTED["hashes"].values():
-        assert len(set(found["tokens"].split())) > 6
+    for computed in COMMITTED["hashes"].values():
+        assert len(set(computed["tokens"].split())) > 6
 
 
 @pytest.mark.parametrize("name", golden_hashes.names())
@@ -48,7 +48,7 @@ def test_every_bit_is_as_committed(name: str, tmp_path: Path) -> None:
 
 
 def test_every_bit_is_as_committed_without_vectors() -> None:
-    """The scalar variant; that it equals the others for all types is shown elsewhere."""
+    """The scalar variant. Other tests compare all variants for all types."""
     names = golden_hashes.names(["Q4_K"])
     command = [sys.executable, golden_hashes.__file__, *names]
     environment = {**os.environ, "SHOESTRING_ISA": "scalar"}

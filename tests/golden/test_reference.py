@@ -1,4 +1,4 @@
-"""The float64 reference agrees with the committed logits of `transformers`; with a mistake switched on it does not."""
+"""The float64 reference agrees with the committed logits of `transformers`, and disagrees with a trap switched on."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from shoestring.reference.model import advance, generate, logits, new_state
 from shoestring.reference.traps import NO_TRAPS, Traps
 
 HERE = Path(__file__).parent
-#: What parity asks of the engine; a trap must be worse than this.
+#: The tolerance of parity; the error of a trap must exceed it.
 PARITY = 1e-4
 
 
@@ -75,7 +75,7 @@ TRAPS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "trap"), TRAPS, ids=lambda value: str(value))
-def test_a_mistake_shows(name: str, trap: dict[str, Any], weights: dict[str, Loaded]) -> None:
+def test_a_trap_exceeds_the_tolerance(name: str, trap: dict[str, Any], weights: dict[str, Loaded]) -> None:
     assert error(name, weights[name], Traps(**trap)) > 10 * PARITY
 
 
@@ -86,7 +86,7 @@ def test_every_trap_is_tried() -> None:
 
 @pytest.mark.parametrize("name", ["qwen-mixture", "llama-scout"])
 def test_ties_of_the_router_go_to_the_lowest(name: str, weights: dict[str, Loaded]) -> None:
-    """All experts score alike, so the choice is the tie's alone; both families say: the lowest index."""
+    """All experts score equal; both families then choose the lowest indices."""
     w, experts = weights[name]
     layers = []
     for layer in w.layers:
@@ -96,7 +96,7 @@ def test_ties_of_the_router_go_to_the_lowest(name: str, weights: dict[str, Loade
     tokens = TINY[name].tokens()
 
     class Lowest:
-        """Gives out only the experts that a right choice asks for."""
+        """Returns only the experts of the correct choice."""
 
         def fetch(self, layer: int, expert: int) -> Any:
             assert expert < w.config.num_experts_per_tok
@@ -109,7 +109,7 @@ def test_ties_of_the_router_go_to_the_lowest(name: str, weights: dict[str, Loade
 
 @pytest.mark.parametrize("name", TINY)
 def test_token_by_token_is_the_same(name: str, weights: dict[str, Loaded]) -> None:
-    """State carries everything: one token at a time gives what the whole sequence gives."""
+    """One token at a time gives the logits of the whole sequence."""
     w, model = weights[name], TINY[name]
     config = w[0].config
     tokens, positions = model.tokens(), model.rotary_positions()

@@ -1,8 +1,8 @@
-"""Tiny checkpoints of both families whose numbers come from a counter: the same on every machine, stored nowhere.
+"""Tiny checkpoints of both families whose numbers come from a counter: the same on every machine, generated on demand.
 
-`TINY[name]` is a config.json and a function that makes the Hugging Face tensors. Numbers are sums of hashed
-counters: integers until the last, exact scaling. Sizes are chosen so that every trap of
-`shoestring.reference.traps` moves the logits.
+`TINY[name]` is a config.json and a function that generates the Hugging Face tensors. Numbers are sums of hashed
+counters: integers until the last, exact scaling. The sizes let every trap of `shoestring.reference.traps` change the
+logits.
 """
 
 import json
@@ -39,7 +39,7 @@ def bell(name: str, *shape: int, deviation: float, mean: float = 0.0) -> Float32
 
 
 def matrix(name: str, *shape: int, inner: int | None = None, gain: float = 1.0) -> Float32:
-    """A matrix that keeps the size of what it multiplies, `inner` its inner dimension (default: the last)."""
+    """A matrix that preserves the norm of its input. inner: its inner dimension (default: the last)."""
     return bell(name, *shape, deviation=gain * (inner or shape[-1]) ** -0.5)
 
 
@@ -51,7 +51,7 @@ def tokens(count: int, vocabulary: int, name: str = "tokens") -> npt.NDArray[np.
 
 
 def qwen_config(**changes: Any) -> dict[str, Any]:
-    """Text-only config.json; eps is large so that where it goes shows."""
+    """Text-only config.json; a large eps shows where it is added."""
     config: dict[str, Any] = {
         "architectures": ["Qwen3_5ForCausalLM"],
         "model_type": "qwen3_5_text",
@@ -111,7 +111,7 @@ def qwen_tensors(c: dict[str, Any]) -> Tensors:
             t[f"{net}.in_proj_a.weight"] = matrix(f"{net}.a", value_heads, hidden)
             t[f"{net}.in_proj_b.weight"] = matrix(f"{net}.b", value_heads, hidden)
             convolution = bell(f"{net}.conv", 2 * keys + values, 1, c["linear_conv_kernel_dim"], deviation=0.5)
-            # Small queries and keys: the eps of their L2 norm shows.
+            # Small queries and keys, so that the eps of their L2 norm matters.
             convolution[: 2 * keys] *= np.float32(2**-6)
             t[f"{net}.conv1d.weight"] = convolution
             t[f"{net}.A_log"] = bell(f"{net}.A", value_heads, deviation=0.7, mean=-1)
@@ -227,7 +227,7 @@ def llama_tensors(c: dict[str, Any]) -> Tensors:
 class TinyModel:
     config: dict[str, Any]
     tensors: Callable[[dict[str, Any]], Tensors]
-    #: rotary positions differ from places, as for images
+    #: whether rotary positions differ from positions in the sequence, as for images
     spread_positions: bool = False
 
     def make(self) -> Tensors:

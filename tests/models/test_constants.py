@@ -36,7 +36,7 @@ def test_yarn_keeps_the_fast_and_stretches_the_slow() -> None:
 
 
 def test_scout_has_no_smooth_part() -> None:
-    """low = high: each frequency is kept or divided by 16, none between, none a division by zero."""
+    """low = high: each frequency is unchanged or divided by 16, with no blend and no division by zero."""
     plain = rotary_constants(Rotary(128, 5e5)).frequencies
     ratio = plain / rotary_constants(SCOUT).frequencies
     assert set(ratio.round(9)) == {1.0, 16.0}

@@ -1,4 +1,4 @@
-"""From bound sources to kernels' weights: nothing is forgotten, the file's pages are dropped, progress adds up."""
+"""Loading weights: every source is used, the file's pages are dropped, progress adds up."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_a_model_wants_exactly_what_is_bound(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_region_holds_all_of_a_source(name: str, tmp_path: Path) -> None:
-    """Regions of one tensor cover it whole, however it is cut; strided ones may overlap."""
+    """The regions of a tensor's sources cover it completely; strided ones may overlap."""
     _, binding = opened(name, tmp_path)
     covered: dict[str, np.ndarray] = {}
     for source in binding.sources.values():

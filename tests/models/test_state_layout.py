@@ -1,4 +1,4 @@
-"""What published models cost: the state layout and the parameter count give the figures known for them."""
+"""State layout and parameter count give the known figures of published models."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def qwen(
     width: int = 0,
     dense: int = 0,
 ) -> Qwen3_5Config:
-    """A Qwen 3.5 with what all published sizes share."""
+    """A Qwen 3.5 config with the fields that all published sizes share."""
     return Qwen3_5Config(
         vocab_size=248_320,
         hidden_size=hidden,
@@ -132,7 +132,7 @@ def test_recurrent_state(config: Qwen3_5Config, memory_mib: int, convolution_mib
 
 
 def test_chunked_layers_stay_bounded() -> None:
-    """Scout at its full context: 36 chunked layers never hold more than 1.125 GiB, 12 global layers grow."""
+    """Scout at its full context: 36 chunked layers never need more than 1.125 GiB, 12 global layers grow."""
     layout = Layout(llama4.state_layout(SCOUT))
     chunked = [layer for layer in layout.layers if isinstance(layer, AttentionState) and layer.chunk_size]
     assert len(chunked) == 36

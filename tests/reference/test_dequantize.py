@@ -1,4 +1,4 @@
-"""Our reading of the block formats is bit-equal to that of the `gguf` package, whatever bits a block holds."""
+"""The reference dequantizers are bit-equal to the `gguf` package's for random blocks."""
 
 import gguf
 import numpy as np
@@ -10,7 +10,7 @@ from shoestring.reference.dequantize import BLOCKS, dequantize, e4m3_numbers, wi
 
 
 def random_rows(kind: str, rows: int, blocks: int, rng: np.random.Generator) -> np.ndarray:
-    """Random bytes, their float16 scales made finite."""
+    """Random bytes with finite float16 scales."""
     size = TENSOR_TYPES[kind].block_bytes
     data = rng.integers(0, 256, (rows * blocks, size), dtype=np.uint8)
     halves = {"Q4_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}.get(kind, (0,))
@@ -49,7 +49,7 @@ def test_sizes_are_those_of_the_table() -> None:
 
 
 def test_e4m3_numbers() -> None:
-    """The corners that the format's definition names (OCP 8-bit floating point, e4m3)."""
+    """The extreme values in the format's definition (OCP 8-bit floating point, e4m3)."""
     table = e4m3_numbers()
     assert table[0x01] == 2.0**-9
     assert table[0x08] == 2.0**-6

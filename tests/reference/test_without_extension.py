@@ -1,4 +1,4 @@
-"""The reference needs numpy alone: it loads and computes where the compiled extension cannot be imported."""
+"""The reference needs numpy alone: it loads and computes without the compiled extension."""
 
 import subprocess
 import sys

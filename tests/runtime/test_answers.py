@@ -1,4 +1,4 @@
-"""What Python has of the server's abilities: tools, forms, budgets, several answers, counts, an end to everything."""
+"""The Python API has the server's features: tools, forms, budgets, several answers, usage, closing."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_usage_counts_what_was_computed_and_what_was_not() -> None:
 
 @pytest.mark.parametrize("family", ["qwen3_5", "llama4"])
 def test_an_edited_message_in_the_middle_keeps_what_precedes_it(family: Family) -> None:
-    """A recurrent state resumes only where it was stored: before every message."""
+    """Recurrent state resumes only from snapshots: before every message."""
     model = scripted_model(REPLIES, family=family, context=4096)
     turns = [{"role": "system", "content": "s" * 300}, *user("u" * 100), {"role": "assistant", "content": "a" * 100}]
     turns += [*user("b" * 100), {"role": "assistant", "content": "c" * 100}, *user("hi")]
@@ -143,7 +143,7 @@ def test_an_edited_message_in_the_middle_keeps_what_precedes_it(family: Family) 
     assert stream.usage.cached_tokens >= before
 
 
-def test_a_stream_that_was_never_read_frees_its_place() -> None:
+def test_an_unread_stream_frees_its_memory() -> None:
     model = scripted_model(REPLIES, context=4096)
     model.generate(messages=user("long")).close()
     assert model.engine.idle
@@ -154,7 +154,7 @@ def test_a_stream_that_was_never_read_frees_its_place() -> None:
     with model.generate(messages=user("long")) as stream:
         next(stream)
     assert model.engine.idle
-    assert len(list(stream)) < 2, "what is computed already may still be read"
+    assert len(list(stream)) < 2, "a piece that is computed already may still be read"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,9 @@ def test_a_stream_that_was_never_read_frees_its_place() -> None:
         ({"messages": user("z" * 5000)}, CapacityError, "tokens"),
     ],
 )
-def test_what_cannot_be_is_refused_at_the_call(options: dict[str, Any], error: type[Exception], match: str) -> None:
+def test_impossible_arguments_are_refused_at_the_call(
+    options: dict[str, Any], error: type[Exception], match: str
+) -> None:
     model = scripted_model(REPLIES, context=4096)
     with pytest.raises(error, match=match):
         model.generate(**{"messages": user("hi"), **options})

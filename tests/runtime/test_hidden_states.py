@@ -1,4 +1,4 @@
-"""Model.hidden_states: the same bits whatever the chunks and the company, and what the head makes logits of."""
+"""Model.hidden_states: the same bits in any chunks and batch, and the input of the head."""
 
 from __future__ import annotations
 

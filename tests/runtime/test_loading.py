@@ -1,4 +1,4 @@
-"""Loading: what does not fit is refused before anything is loaded; files that change under a running model."""
+"""Loading: refusal of models that do not fit, before anything is loaded, and files that change while in use."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def test_free_memory_is_the_least_of_system_and_groups(tmp_path: Path) -> None:
     assert memory.free_memory(proc, groups) == 10_000
 
 
-def test_what_the_process_holds_already_is_not_asked_for_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The budget is the whole process's: what it holds beyond its own share leaves less for the model."""
+def test_memory_that_the_process_has_already_is_not_counted_twice(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget is for the whole process: memory that it already uses leaves less for the model."""
     opened, budget = open_model(path), 2 * GIB
 
     def context(own: int, budget: int | None) -> int:
@@ -260,9 +260,9 @@ def test_ids_past_the_tokenizer_are_never_sampled(path: Path) -> None:
 
 def test_forbidden_and_wanted_tokens(path: Path) -> None:
     model = shoestring.load(path, context=256)
-    wanted = 99
-    pieces = model.generate(tokens(9), max_tokens=5, temperature=1, logit_bias={wanted: 1000.0}, ignore_eos=True)
-    assert [t.id for p in pieces for t in p.tokens] == [wanted] * 5
+    token = 99
+    pieces = model.generate(tokens(9), max_tokens=5, temperature=1, logit_bias={token: 1000.0}, ignore_eos=True)
+    assert [t.id for p in pieces for t in p.tokens] == [token] * 5
     first = next(model.generate(tokens(9), max_tokens=1, temperature=0, ignore_eos=True)).tokens[0].id
     pieces = model.generate(tokens(9), max_tokens=1, temperature=0, logit_bias={first: -1000.0}, ignore_eos=True)
     assert [t.id for p in pieces for t in p.tokens] != [first]

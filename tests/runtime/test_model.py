@@ -167,7 +167,7 @@ def test_perplexity_of_a_known_distribution(add_bos: bool) -> None:
 
 @given(st.text("abc", max_size=30), st.lists(st.text("abc", min_size=1, max_size=4), max_size=3), st.data())
 def test_stop_strings_show_what_precedes_the_first(text: str, stops: list[str], data: st.DataObject) -> None:
-    """Whatever the pieces, what is shown is the text up to the first place where a stop string is complete."""
+    """The text ends before the first complete stop string, however it is cut into pieces."""
     stopper, shown = StopStrings(stops), ""
     rest = text
     while rest:

@@ -29,14 +29,14 @@ from shoestring.samples.synthetic import write_synthetic
 MIB = 1 << 20
 
 
-def held_bytes(weights: Any) -> int:
-    """Bytes of all matrices, expert tables and vectors inside; what is there twice (a tied head) counts once."""
-    found: dict[int, int] = {}
+def bytes_of(weights: Any) -> int:
+    """Bytes of all matrices, expert tables and vectors; shared ones (a tied head) count once."""
+    sizes: dict[int, int] = {}
 
     def walk(part: Any) -> None:
         is_vector = isinstance(part, np.ndarray) and part.dtype == np.float32  # an index of key heads is a constant
         if is_vector or isinstance(part, Matrix | ExpertTable):
-            found[id(part)] = part.nbytes
+            sizes[id(part)] = part.nbytes
         elif isinstance(part, tuple | list):
             for inner in part:
                 walk(inner)
@@ -48,11 +48,11 @@ def held_bytes(weights: Any) -> int:
             walk([getattr(part, field.name) for field in dataclasses.fields(part) if field.name != "config"])
 
     walk(weights)
-    return sum(found.values())
+    return sum(sizes.values())
 
 
-def announced_and_held(opened: Opened) -> tuple[int, int]:
-    return described(opened)["weight_bytes"], held_bytes(load_weights(opened.config, opened.binding))
+def announced_and_loaded(opened: Opened) -> tuple[int, int]:
+    return described(opened)["weight_bytes"], bytes_of(load_weights(opened.config, opened.binding))
 
 
 # --- the weights, to the byte ----------------------------------------------------------------------------------
@@ -61,19 +61,19 @@ def announced_and_held(opened: Opened) -> tuple[int, int]:
 @pytest.mark.parametrize("family", random_checkpoints.FAMILIES)
 @pytest.mark.parametrize("kind", random_checkpoints.TYPES)
 def test_announced_weights_are_the_loaded_ones(family: str, kind: str, tmp_path: Path) -> None:
-    announced, held = announced_and_held(open_model(random_checkpoints.write(family, kind, tmp_path / "m.gguf")))
-    assert announced == held > MIB
+    announced, loaded = announced_and_loaded(open_model(random_checkpoints.write(family, kind, tmp_path / "m.gguf")))
+    assert announced == loaded > MIB
 
 
 @pytest.mark.parametrize("name", tiny_models.TINY)
 def test_folders_too(name: str, tmp_path: Path) -> None:
-    announced, held = announced_and_held(open_model(tiny_models.TINY[name].write(tmp_path)))
-    assert announced == held
+    announced, loaded = announced_and_loaded(open_model(tiny_models.TINY[name].write(tmp_path)))
+    assert announced == loaded
 
 
 def test_fp8_counts_as_it_is_widened(tmp_path: Path) -> None:
     folder = tiny_models.TINY["qwen-mixture"].write(tmp_path)
-    plain = announced_and_held(open_model(folder))
+    plain = announced_and_loaded(open_model(folder))
     config = json.loads((folder / "config.json").read_text())
     config["quantization_config"] = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
     (folder / "config.json").write_text(json.dumps(config))
@@ -84,7 +84,7 @@ def test_fp8_counts_as_it_is_widened(tmp_path: Path) -> None:
     tiny_models.write_safetensors(folder / "model.safetensors", tensors)
     opened = open_model(folder)
     assert sum(source.scale is not None for source in opened.binding.sources.values()) > 10
-    assert announced_and_held(opened) == plain, "the folder was float32, to which FP8 is widened"
+    assert announced_and_loaded(opened) == plain, "the folder was float32, to which FP8 is widened"
 
 
 def test_a_quantized_router_counts_as_float32(tmp_path: Path) -> None:
@@ -95,13 +95,13 @@ def test_a_quantized_router_counts_as_float32(tmp_path: Path) -> None:
     tensor = Tensor("router", "Q8_0", (router.rows, router.columns), tmp_path / "m.gguf", 0, data)
     source = Source(tensor, router.rows, router.columns, 0, row_bytes, 0, "router")
     binding = dataclasses.replace(opened.binding, sources=opened.binding.sources | {"layers.1.router": source})
-    held = held_bytes(load_weights(opened.config, binding))
-    assert loaded_bytes(opened.config, binding).total() == held == opened.weight_bytes
+    loaded = bytes_of(load_weights(opened.config, binding))
+    assert loaded_bytes(opened.config, binding).total() == loaded == opened.weight_bytes
 
 
 # --- a process -------------------------------------------------------------------------------------------------
 
-#: Loads, fills the context, and tells what the system says of it.
+#: Loads a model, fills its context, and prints the memory that the system reports.
 _PROBE = """
 import json, sys
 from shoestring import load, ops

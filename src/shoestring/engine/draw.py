@@ -60,7 +60,7 @@ def _reason(request: Request, work: Generation, token: int, position: int, conte
     return None
 
 
-def end(number: int, request: Request, error: Exception | None = None) -> Delivery:
+def final_delivery(number: int, request: Request, error: Exception | None = None) -> Delivery:
     """The last delivery of a request that has failed or has scored all its tokens."""
     reason: FinishReason | None = "length" if error is None else None
     return Delivery(number, len(request.sequence.tokens), Sampled(-1), reason, error=error)

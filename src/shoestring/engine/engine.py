@@ -13,7 +13,7 @@ from collections.abc import Sequence as Tokens
 from typing import Literal
 
 from shoestring.engine.batch import build_step, runs
-from shoestring.engine.draw import deliveries, draw, end, not_finite
+from shoestring.engine.draw import deliveries, draw, final_delivery, not_finite
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
 from shoestring.engine.pools import STRIDE, allocate_state, cache_capacity, copy_page
@@ -228,7 +228,7 @@ class Engine:
 
     def _fail(self, number: int, error: Exception, *, keep: bool = True) -> None:
         """End a request with an error; other requests continue."""
-        self._undelivered.append(end(number, self._requests[number], error))
+        self._undelivered.append(final_delivery(number, self._requests[number], error))
         self._finish(number, keep=keep)
 
     def _check(self, tokens: Tokens[int], chunk: int | None) -> None:
@@ -314,9 +314,9 @@ class Engine:
         """Score rows, account for every span, and sample where a sequence has no tokens left to compute."""
         sampling: list[tuple[int, Generation, int]] = []
         for span, first in zip(spans, step.span_starts.tolist(), strict=False):
-            request, behind = self._requests[span.number], first + span.rows
+            request, end = self._requests[span.number], first + span.rows
             try:
-                self._score(request, hidden[first:behind])
+                self._score(request, hidden[first:end])
             except Exception as error:  # a logit is not finite, or the receiver fails
                 self._fail(span.number, error, keep=False)
                 continue
@@ -324,10 +324,10 @@ class Engine:
             self._computed_tokens += span.rows
             if self.scheduler.remaining(span.number) == 0:
                 if isinstance(request.work, Scoring):
-                    self._undelivered.append(end(span.number, request))
+                    self._undelivered.append(final_delivery(span.number, request))
                     self._finish(span.number)
                 else:
-                    sampling.append((span.number, request.work, behind - 1))
+                    sampling.append((span.number, request.work, end - 1))
         if sampling:
             self._sample(sampling, self.runner.head(hidden[[row for _, _, row in sampling]]))
 

@@ -279,7 +279,7 @@ class Tree:
             self.leaves.add(parent)
 
     def evict_unused(self, nodes: Tokens[Node]) -> None:
-        """Evict the end of a path, as far as nobody uses it."""
+        """Evict the nodes at the end of a path that have neither users nor other children."""
         for node in reversed(nodes):
             if node in self.leaves:
                 self.evict(node)

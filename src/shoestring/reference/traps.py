@@ -13,7 +13,7 @@ class Traps:
     delta_norm_eps_of_mean: bool = False
     #: how often 1 is added to the norms, which are stored as w and mean 1 + w
     norm_plus_one: Literal["once", "twice", "never"] = "once"
-    #: 1 is added to the delta-net's gated norm too, the only norm that is stored as it is used
+    #: 1 is added to the delta-net's gated norm too, the only norm that is not stored as w
     gated_norm_plus_one: bool = False
     #: grouped value heads are read as tiled, and tiled as grouped
     value_heads_swapped: bool = False
