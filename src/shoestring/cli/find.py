@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from shoestring.cli.options import KVType
+from shoestring.cli.options import Loading
 from shoestring.cli.progress import Progress
 from shoestring.errors import CheckpointError
 
@@ -50,20 +50,16 @@ def find(name: str) -> Path:
     )
 
 
-def load_model(name: str, *, threads: int | None, kv_type: KVType, context: int | None) -> Model:
+def load_model(name: str, *, loading: Loading) -> Model:
     """Load MODEL for a command. Raises the errors of `find` and `shoestring.load`."""
     from shoestring.runtime.loading import checked_threads, load
 
-    if threads is not None:
-        checked_threads(threads)
+    if loading.threads is not None:
+        checked_threads(loading.threads)
     path = find(name)
     guard_mapped_files()
     with Progress(f"loading {path.name}") as progress:
-        return load(path, threads, kind(kv_type), context, progress)
-
-
-def kind(kv_type: KVType) -> Literal["f16", "f32"]:
-    return "f16" if kv_type is KVType.f16 else "f32"
+        return load(path, loading.threads, loading.kv, loading.context, progress)
 
 
 def guard_mapped_files() -> None:

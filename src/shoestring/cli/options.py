@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from shoestring.cli.shared import option
 from shoestring.errors import RequestError
 
 
@@ -19,8 +20,6 @@ class KVType(str, Enum):
     f16 = "f16"
     f32 = "f32"
 
-
-_SAMPLING = "the checkpoint's, else the vendor's"
 
 ModelName = Annotated[
     str,
@@ -32,93 +31,46 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", "-t", metavar="N", help="Number of compute threads. [default: one per physical core]"),
 ]
-Context = Annotated[
-    int | None,
-    typer.Option(
-        "--context", "-c", metavar="N", help="Maximum tokens per sequence. [default: what the model and memory allow]"
-    ),
-]
 KV = Annotated[
     KVType, typer.Option("--kv-type", metavar="f16|f32", help="Data type of the KV cache; affects the output.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
-
 System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System message of the chat.")]
-Thinking = Annotated[
-    bool | None,
-    typer.Option(
-        "--thinking/--no-thinking", help="Let the model think before it answers. [default: the chat template's]"
-    ),
-]
-MaxTokens = Annotated[
-    int | None,
-    typer.Option(
-        "--max-tokens", "-n", metavar="N", help="Maximum tokens to generate. [default: until the context is full]"
-    ),
-]
-Temperature = Annotated[
-    float | None,
-    typer.Option(
-        "--temperature",
-        metavar="X",
-        help=f"Sampling temperature; 0 always picks the likeliest token. [default: {_SAMPLING}]",
-    ),
-]
-TopK = Annotated[
-    int | None,
-    typer.Option("--top-k", metavar="N", help=f"Sample from the N likeliest tokens; 0: off. [default: {_SAMPLING}]"),
-]
-TopP = Annotated[
-    float | None,
-    typer.Option(
-        "--top-p", metavar="X", help=f"Sample from the likeliest that sum up to X; 1: off. [default: {_SAMPLING}]"
-    ),
-]
-MinP = Annotated[
-    float | None,
-    typer.Option(
-        "--min-p", metavar="X", help=f"Drop tokens below X times the likeliest; 0: off. [default: {_SAMPLING}]"
-    ),
-]
-PresencePenalty = Annotated[
-    float | None,
-    typer.Option(
-        "--presence-penalty", metavar="X", help=f"Subtract X from tokens generated before. [default: {_SAMPLING}]"
-    ),
-]
-FrequencyPenalty = Annotated[
-    float | None,
-    typer.Option("--frequency-penalty", metavar="X", help=f"Subtract X for each earlier use. [default: {_SAMPLING}]"),
-]
-RepetitionPenalty = Annotated[
-    float | None,
-    typer.Option(
-        "--repetition-penalty",
-        metavar="X",
-        help=f"Divide logits of tokens seen before by X; 1: off. [default: {_SAMPLING}]",
-    ),
-]
-LogitBias = Annotated[
-    list[str] | None,
-    typer.Option("--logit-bias", metavar="ID=X", help="Add X to the logit of token ID. Repeatable."),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option("--seed", metavar="N", help="The same seed gives the same answer. [default: a new seed each time]"),
-]
-Stop = Annotated[list[str] | None, typer.Option("--stop", metavar="TEXT", help="Stop before this text. Repeatable.")]
-StopId = Annotated[list[int] | None, typer.Option("--stop-id", metavar="ID", help="Stop at this token id. Repeatable.")]
 
 
-Url = Annotated[
-    str | None,
-    typer.Option("--url", metavar="URL", help="Use this OpenAI-compatible server, e.g. http://localhost:8080."),
-]
-ApiKeyEnv = Annotated[
-    str | None,
-    typer.Option("--api-key-env", metavar="NAME", help="With --url: environment variable that holds the API key."),
-]
+@dataclass(frozen=True)
+class Loading:
+    """How to load a model."""
+
+    context: int | None = option(
+        "N", "Maximum tokens per sequence. [default: what the model and memory allow]", "--context", "-c"
+    )
+    threads: Threads = None
+    kv_type: KV = KVType.f16
+
+    @property
+    def kv(self) -> Literal["f16", "f32"]:
+        """`kv_type` as the library names it."""
+        return "f16" if self.kv_type is KVType.f16 else "f32"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Another server to use instead of a model in this process."""
+
+    url: str | None = option("URL", "Use this OpenAI-compatible server, e.g. http://localhost:8080.")
+    api_key_env: str | None = option("NAME", "With --url: environment variable that holds the API key.")
+
+    def api_key(self) -> str | None:
+        """The key of --api-key-env. Raises RequestError if the variable is not set."""
+        name = self.api_key_env
+        if name is None:
+            return None
+        key = os.environ.get(name, "").strip()
+        if not key:
+            raise RequestError(f"--api-key-env names {name}, which is not set: export {name}=…")
+        return key
 
 
 #: Options that are fields of ops.sampling.Sampling, by the same names.
@@ -134,33 +86,31 @@ SAMPLING = (
 )
 
 
-def api_key(name: str | None) -> str | None:
-    """The key of --api-key-env. Raises RequestError if the variable is not set."""
-    if name is None:
-        return None
-    key = os.environ.get(name, "").strip()
-    if not key:
-        raise RequestError(f"--api-key-env names {name}, which is not set: export {name}=…")
-    return key
+def _sampling(metavar: str, help: str) -> Any:
+    return option(metavar, f"{help} [default: the checkpoint's, else the vendor's]")
 
 
 @dataclass(frozen=True)
 class Generation:
     """Options of all commands that generate: sampling and where an answer ends."""
 
-    thinking: Thinking = None
-    max_tokens: MaxTokens = None
-    temperature: Temperature = None
-    top_k: TopK = None
-    top_p: TopP = None
-    min_p: MinP = None
-    presence_penalty: PresencePenalty = None
-    frequency_penalty: FrequencyPenalty = None
-    repetition_penalty: RepetitionPenalty = None
-    logit_bias: LogitBias = None
-    seed: Seed = None
-    stop: Stop = None
-    stop_id: StopId = None
+    thinking: bool | None = option(
+        None, "Let the model think before it answers. [default: the chat template's]", "--thinking/--no-thinking"
+    )
+    max_tokens: int | None = option(
+        "N", "Maximum tokens to generate. [default: until the context is full]", "--max-tokens", "-n"
+    )
+    temperature: float | None = _sampling("X", "Sampling temperature; 0 always picks the likeliest token.")
+    top_k: int | None = _sampling("N", "Sample from the N likeliest tokens; 0: off.")
+    top_p: float | None = _sampling("X", "Sample from the likeliest that sum up to X; 1: off.")
+    min_p: float | None = _sampling("X", "Drop tokens below X times the likeliest; 0: off.")
+    presence_penalty: float | None = _sampling("X", "Subtract X from tokens generated before.")
+    frequency_penalty: float | None = _sampling("X", "Subtract X for each earlier use.")
+    repetition_penalty: float | None = _sampling("X", "Divide logits of tokens seen before by X; 1: off.")
+    logit_bias: list[str] | None = option("ID=X", "Add X to the logit of token ID. Repeatable.")
+    seed: int | None = option("N", "The same seed gives the same answer. [default: a new seed each time]")
+    stop: list[str] | None = option("TEXT", "Stop before this text. Repeatable.")
+    stop_id: list[int] | None = option("ID", "Stop at this token id. Repeatable.")
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments for Model.generate, checked before anything is loaded. Raises RequestError."""

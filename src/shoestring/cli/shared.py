@@ -1,5 +1,9 @@
 """Let a command take shared options as one dataclass, while users see single options.
 
+    @dataclass(frozen=True)
+    class Generation:
+        max_tokens: int | None = option("N", "Maximum tokens to generate.")
+
     @spread
     def run(model: ModelName, generation: Generation, json: Json = False) -> None: ...
 
@@ -12,7 +16,14 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+def option(metavar: str | None, help: str, *names: str, default: Any = None) -> Any:
+    """A field of a dataclass that is an option. Without `names`, it is called as the field: --max-tokens."""
+    return dataclasses.field(default=default, metadata={"option": typer.Option(*names, metavar=metavar, help=help)})
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,7 +55,13 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
 def _fields(group: Any) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
-    return [_keyword(field.name, field.default, hints[field.name]) for field in dataclasses.fields(group)]
+    parameters = []
+    for field in dataclasses.fields(group):
+        annotation = hints[field.name]
+        if "option" in field.metadata:
+            annotation = Annotated[annotation, field.metadata["option"]]
+        parameters.append(_keyword(field.name, field.default, annotation))
+    return parameters
 
 
 def _keyword(name: str, default: object, annotation: object) -> inspect.Parameter:

@@ -7,6 +7,7 @@ import random
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.find import find, load_model
 from shoestring.cli.progress import Progress, human
+from shoestring.cli.shared import spread
 from shoestring.errors import CapacityError, RequestError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ random weights from a config alone: no download, and llama.cpp loads the same fi
 this machine, and `shoestring plan` uses them."""
 
 
+@spread
 def bench(
     model: Annotated[
         str | None,
@@ -50,11 +53,9 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="With --synthetic: keep the GGUF file here.")
     ] = None,
-    context: options.Context = None,
-    threads: options.Threads = None,
-    kv_type: options.KV = options.KVType.f16,
-    url: options.Url = None,
-    api_key_env: options.ApiKeyEnv = None,
+    *,
+    loading: options.Loading,
+    server: options.Server,
     remote_model: Annotated[
         str | None,
         typer.Option(
@@ -68,12 +69,12 @@ def bench(
         if value < 1:
             raise RequestError(f"{name} is {value}: choose at least 1")
     remote = None
-    if url is not None:
+    if server.url is not None:
         from shoestring.cli.advise.bench_remote import measured as measured_there
         from shoestring.cli.advise.bench_remote import report
         from shoestring.cli.models.remote import open_client
 
-        with open_client(url, api_key_env, remote_model) as (client, there):
+        with open_client(server, remote_model) as (client, there):
             remote = measured_there(client, there, prompt, generate, repetitions)
         if not json:
             report(remote)
@@ -88,16 +89,16 @@ def bench(
     from shoestring.planning.measured import remember
 
     # A small context, so that a short measurement does not reserve all memory.
-    context_size = context or max(prompt, generate + 1) + 1
+    loading = replace(loading, context=loading.context or max(prompt, generate + 1) + 1)
     if synthetic is None:
         assert model is not None
-        facts = measured(model, prompt, generate, repetitions, threads, kv_type, context_size)
+        facts = measured(model, prompt, generate, repetitions, loading)
         remember(facts, find(model))
     else:
         with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
             path = output or Path(folder) / f"{synthetic.resolve().stem}-{type}.gguf"
             write(synthetic, layers, type, path)
-            facts = measured(str(path), prompt, generate, repetitions, threads, kv_type, context_size)
+            facts = measured(str(path), prompt, generate, repetitions, loading)
         facts |= {"model": f"synthetic {synthetic}", "type": type, "layers": layers}
     if json:
         typer.echo(json_module.dumps(facts if remote is None else {**facts, "remote": remote}))
@@ -110,14 +111,12 @@ def bench(
     typer.echo(f"{facts['isa']}, {facts['threads']} threads, {repetitions} repetitions, kv {facts['kv_type']}")
 
 
-def measured(
-    name: str, prompt: int, generate: int, repetitions: int, threads: int | None, kv_type: options.KVType, context: int
-) -> dict[str, Any]:
+def measured(name: str, prompt: int, generate: int, repetitions: int, loading: options.Loading) -> dict[str, Any]:
     """Load a model and measure it. Times of the first repetition are not counted: caches and threads warm up."""
     from shoestring import ops
 
     began = time.perf_counter()
-    model = load_model(name, threads=threads, kv_type=kv_type, context=context)
+    model = load_model(name, loading=loading)
     loaded = time.perf_counter() - began
     prefills: list[float] = []
     decodes: list[float] = []
@@ -138,7 +137,7 @@ def measured(
         "peak_memory_bytes": peak_memory(),
         "isa": ops.isa(),
         "threads": ops.num_threads(),
-        "kv_type": kv_type.value,
+        "kv_type": loading.kv,
     }
 
 

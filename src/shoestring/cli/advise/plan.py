@@ -10,19 +10,20 @@ import json as json_module
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.shared import spread
+from shoestring.cli.shared import option, spread
 from shoestring.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from shoestring.planning.compare import Comparison
     from shoestring.planning.plan import Plan
 
 PLAN_HELP = """Recommend a model for a machine, with its weight type, speed, price and the command to run it.
@@ -37,92 +38,45 @@ Every sentence is backed by data with source, date and kind (--json and --html s
 #: width of piped output
 PIPED_WIDTH = 100
 
-Use = Annotated[
-    str | None,
-    typer.Option(
-        "--for", metavar="USE", help="Use case: agents, code, multilingual, multimodal, long-context, budget or api."
-    ),
-]
-HardwareName = Annotated[
-    str | None,
-    typer.Option(
-        "--hardware",
-        metavar="H",
-        help="8xh100, rtx-5090+64g, mac-m3-max-48g, cpu:64c-12ch-ddr5+256g or a TOML file. [default: this machine]",
-    ),
-]
-ContextTokens = Annotated[
-    int | None, typer.Option("--context", "-c", metavar="N", help="Tokens per sequence. [default: 8192]")
-]
-Users = Annotated[int, typer.Option("--users", "-u", metavar="N", help="Concurrent sequences.")]
-Quant = Annotated[
-    str | None,
-    typer.Option(
-        "--quant", "-q", metavar="Q", help="BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ or NVFP4. [default: the best that fits]"
-    ),
-]  # fmt: skip
-MinSpeed = Annotated[
-    float, typer.Option("--min-speed", metavar="T/S", help="Slowest acceptable decode speed, in tokens/s.")
-]
-Budget = Annotated[
-    float | None, typer.Option("--budget-usd", metavar="X", help="Maximum dollars per month for the machine.")
-]
-Rent = Annotated[
-    float | None, typer.Option("--rent-usd-hour", metavar="X", help="Rent of the machine, dollars per hour.")
-]
-Purchase = Annotated[
-    float | None, typer.Option("--purchase-usd", metavar="X", help="Purchase price of the machine, in dollars.")
-]
-Years = Annotated[float, typer.Option("--years", metavar="X", help="Years to spread a purchase over.")]
-Power = Annotated[float, typer.Option("--power-usd-kwh", metavar="X", help="Price of electricity, dollars per kWh.")]
-Utilisation = Annotated[
-    float, typer.Option("--utilisation", metavar="X", help="Share of time the machine is busy, 0 to 1.")
-]
-InputShare = Annotated[
-    float, typer.Option("--input-share", metavar="X", help="Share of prompt tokens in the traffic, 0 to 1.")
-]
-Prices = Annotated[
-    Path | None,
-    typer.Option("--prices", metavar="FILE", help="TOML file of [[price]] rows that override the catalogue."),
-]
-CatalogueFolder = Annotated[
-    Path | None, typer.Option("--catalogue", metavar="FOLDER", help="Folder of TOML files that override the catalogue.")
-]
-MeasuredFile = Annotated[
-    Path | None,
-    typer.Option("--measured", metavar="FILE", help="Output of `shoestring bench --json` on this machine."),
-]
-Mau = Annotated[
-    str | None, typer.Option("--company-mau", metavar="N", help="Monthly active users of your company, e.g. 800M.")
-]
-Eu = Annotated[bool, typer.Option("--eu", help="You or your company are domiciled in the European Union.")]
-Explain = Annotated[bool, typer.Option("--explain", help="Show how the speeds are computed.")]
-Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained HTML report.")]
-
 
 @dataclass(frozen=True)
 class Wishes:
-    """Requirements for plan and compare."""
+    """Requirements for plan and compare: the keywords of `shoestring.plan`, and the fields of its `money`."""
 
-    use: Use = None
-    hardware: HardwareName = None
-    context: ContextTokens = None
-    users: Users = 1
-    quant: Quant = None
+    use: str | None = option(
+        "USE", "Use case: agents, code, multilingual, multimodal, long-context, budget or api.", "--for"
+    )
+    hardware: str | None = option(
+        "H", "8xh100, rtx-5090+64g, mac-m3-max-48g, cpu:64c-12ch-ddr5+256g or a TOML file. [default: this machine]"
+    )
+    context: int | None = option("N", "Tokens per sequence. [default: 8192]", "--context", "-c")
+    users: int = option("N", "Concurrent sequences.", "--users", "-u", default=1)
+    quant: str | None = option(
+        "Q", "BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ or NVFP4. [default: the best that fits]", "--quant", "-q"
+    )
     kv_type: options.KV = options.KVType.f16
-    min_speed: MinSpeed = 3.0
-    budget: Budget = None
-    rent: Rent = None
-    purchase: Purchase = None
-    years: Years = 3.0
-    power: Power = 0.15
-    utilisation: Utilisation = 0.3
-    input_share: InputShare = 0.75
-    prices: Prices = None
-    catalogue: CatalogueFolder = None
-    measured: MeasuredFile = None
-    company_mau: Mau = None
-    eu: Eu = False
+    min_speed: float = option("T/S", "Slowest acceptable decode speed, in tokens/s.", default=3.0)
+    budget_usd_month: float | None = option("X", "Maximum dollars per month for the machine.", "--budget-usd")
+    rent_usd_hour: float | None = option("X", "Rent of the machine, dollars per hour.")
+    purchase_usd: float | None = option("X", "Purchase price of the machine, in dollars.")
+    years: float = option("X", "Years to spread a purchase over.", default=3.0)
+    power_usd_kwh: float = option("X", "Price of electricity, dollars per kWh.", default=0.15)
+    utilisation: float = option("X", "Share of time the machine is busy, 0 to 1.", default=0.3)
+    input_share: float = option("X", "Share of prompt tokens in the traffic, 0 to 1.", default=0.75)
+    prices: Path | None = option("FILE", "TOML file of [[price]] rows that override the catalogue.")
+    catalogue: Path | None = option("FOLDER", "Folder of TOML files that override the catalogue.")
+    measured: Path | None = option("FILE", "Output of `shoestring bench --json` on this machine.")
+    company_mau: str | None = option("N", "Monthly active users of your company, e.g. 800M.")
+    eu: bool = option(None, "You or your company are domiciled in the European Union.", "--eu", default=False)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Form of the result: a page, JSON, or text."""
+
+    explain: bool = option(None, "Show how the speeds are computed.", "--explain", default=False)
+    html: Path | None = option("FILE", "Write a self-contained HTML report.")
+    json: options.Json = False
 
 
 @spread
@@ -132,24 +86,10 @@ def plan(
     ] = None,
     *,
     wishes: Wishes,
-    explain: Explain = False,
-    html: Html = None,
-    json: options.Json = False,
+    output: Output,
     debug: options.Debug = False,
 ) -> None:
-    planned = _planned(models or [], wishes)
-    if html is not None:
-        from shoestring.planning.report.html import plan_html
-
-        _write(html, plan_html(planned), json)
-    elif json:
-        from shoestring.planning.report.json import plan_json
-
-        typer.echo(json_module.dumps(plan_json(planned)))
-    else:
-        from shoestring.planning.report.text import render_plan
-
-        _show(lambda console: render_plan(planned, console, explain))
+    _report(_planned(models or [], wishes), output)
 
 
 @spread
@@ -158,52 +98,46 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="Second model.")],
     *,
     wishes: Wishes,
-    explain: Explain = False,
-    html: Html = None,
-    json: options.Json = False,
+    output: Output,
     debug: options.Debug = False,
 ) -> None:
     from shoestring.planning.compare import compare as side_by_side
 
     planned = _planned([first, second], wishes)
-    compared = side_by_side(planned, *(id_of(name, planned) for name in (first, second)))
-    if html is not None:
-        from shoestring.planning.report.html import comparison_html
+    _report(side_by_side(planned, *(id_of(name, planned) for name in (first, second))), output)
 
-        _write(html, comparison_html(compared), json)
-    elif json:
-        from shoestring.planning.report.json import comparison_json
 
-        typer.echo(json_module.dumps(comparison_json(compared)))
+def _report(result: Plan | Comparison, output: Output) -> None:
+    """Write or print `result` in the form that the user chose."""
+    from shoestring.planning.plan import Plan
+
+    if output.html is not None:
+        from shoestring.planning.report.html import comparison_html, plan_html
+
+        if output.json:
+            raise RequestError("--html and --json cannot be combined: give one of them")
+        _write(output.html, plan_html(result) if isinstance(result, Plan) else comparison_html(result))
+    elif output.json:
+        from shoestring.planning.report.json import comparison_json, plan_json
+
+        typer.echo(json_module.dumps(plan_json(result) if isinstance(result, Plan) else comparison_json(result)))
     else:
-        from shoestring.planning.report.text import render_comparison
+        from shoestring.planning.report.text import render_comparison, render_plan
 
-        _show(lambda console: render_comparison(compared, console, explain))
+        if isinstance(result, Plan):
+            _show(lambda console: render_plan(result, console, output.explain))
+        else:
+            _show(lambda console: render_comparison(result, console, output.explain))
 
 
 def _planned(models: list[str], wishes: Wishes) -> Plan:
     from shoestring.planning.cost import Money
     from shoestring.planning.plan import plan as make
 
-    return make(
-        *models,
-        use=wishes.use,
-        hardware=wishes.hardware,
-        context=wishes.context,
-        users=wishes.users,
-        quant=wishes.quant,
-        kv_type=wishes.kv_type.value,
-        min_speed=wishes.min_speed,
-        money=Money(
-            wishes.input_share, wishes.utilisation, wishes.rent, wishes.purchase, wishes.years,
-            wishes.power, wishes.budget,
-        ),
-        company_mau=people(wishes.company_mau),
-        eu=wishes.eu,
-        prices=wishes.prices,
-        catalogue=wishes.catalogue,
-        measured=wishes.measured,
-    )  # fmt: skip
+    values = asdict(wishes)
+    money = Money(**{field.name: values.pop(field.name) for field in fields(Money)})
+    values |= {"kv_type": wishes.kv_type.value, "company_mau": people(wishes.company_mau)}
+    return make(*models, money=money, **values)
 
 
 def id_of(name: str, planned: Plan) -> str:
@@ -239,10 +173,8 @@ def _show(render: Callable[[Console], None]) -> None:
     typer.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
 
 
-def _write(path: Path, text: str, json: bool) -> None:
+def _write(path: Path, text: str) -> None:
     """Write the report atomically."""
-    if json:
-        raise RequestError("--html and --json cannot be combined: give one of them")
     partial = path.with_name(path.name + ".part")
     try:
         partial.write_text(text, encoding="utf-8")

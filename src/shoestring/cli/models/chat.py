@@ -41,22 +41,19 @@ def chat(
     system: options.System = None,
     *,
     generation: options.Generation,
-    context: options.Context = None,
-    threads: options.Threads = None,
-    kv_type: options.KV = options.KVType.f16,
-    url: options.Url = None,
-    api_key_env: options.ApiKeyEnv = None,
+    loading: options.Loading,
+    server: options.Server,
     debug: options.Debug = False,
 ) -> None:
     arguments = generation.arguments()
-    if url is not None:
+    if server.url is not None:
         from shoestring.cli.models.remote import RemoteResponder, open_client
 
-        with open_client(url, api_key_env, model) as (client, name):
+        with open_client(server, model) as (client, name):
             Conversation(RemoteResponder(client, name, arguments), system).run()
         return
     name = model if model is not None else choose_model()
-    loaded = load_model(name, threads=threads, kv_type=kv_type, context=context)
+    loaded = load_model(name, loading=loading)
     Conversation(ModelResponder(loaded, arguments), system).run()
 
 

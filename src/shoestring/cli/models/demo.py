@@ -71,7 +71,7 @@ def demo(context: typer.Context, threads: options.Threads = None, debug: options
 
 def conversation(name: str, threads: int | None) -> str:
     """Ask the questions in one conversation. Returns the line with the speeds of the last answer."""
-    model = load_model(name, threads=threads, kv_type=options.KVType.f16, context=None)
+    model = load_model(name, loading=options.Loading(threads=threads))
     messages: list[dict[str, str]] = []
     line = ""
     for question in QUESTIONS:

@@ -31,7 +31,7 @@ def perplexity(
     text = read_text(file)
     if context < 4:
         raise RequestError(f"--context is {context}: perplexity needs windows of at least 4 tokens")
-    loaded = load_model(model, threads=threads, kv_type=kv_type, context=context)
+    loaded = load_model(model, loading=options.Loading(context, threads, kv_type))
     with Progress("scoring", "windows") as progress:
         result = loaded.perplexity(text, context, progress)
     if json:

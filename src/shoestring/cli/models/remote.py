@@ -15,9 +15,10 @@ _FIELDS = ("max_tokens", *options.SAMPLING)
 
 
 @contextmanager
-def open_client(url: str, api_key_env: str | None, model: str | None) -> Iterator[tuple[Client, str]]:
-    """A client and the model to use: the given one, else the first that the server lists."""
-    client = Client(url, options.api_key(api_key_env))
+def open_client(server: options.Server, model: str | None) -> Iterator[tuple[Client, str]]:
+    """A client and the model to use: `model`, else the first that the server lists."""
+    assert server.url is not None
+    client = Client(server.url, server.api_key())
     try:
         served = [model] if model is not None else client.models()
         if not served:

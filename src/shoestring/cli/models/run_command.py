@@ -34,9 +34,7 @@ def run(
         int | None,
         typer.Option("--logprobs", metavar="N", help="With --json: report the N likeliest tokens at each position."),
     ] = None,
-    context: options.Context = None,
-    threads: options.Threads = None,
-    kv_type: options.KV = options.KVType.f16,
+    loading: options.Loading,
     reference: Annotated[
         bool,
         typer.Option("--reference", help="Compute in plain numpy float64: slow, and not bit-reproducible."),
@@ -59,9 +57,8 @@ def run(
 
         answer_by_reference(find(model), question, arguments, json=json)
         return
-    loading = time.perf_counter()
-    loaded = load_model(model, threads=threads, kv_type=kv_type, context=context)
-    loading = time.perf_counter() - loading
+    began = time.perf_counter()
+    loaded = load_model(model, loading=loading)
     start = time.perf_counter()
     stream = loaded.generate(**question, **arguments)
     result = Result(stream.usage.prompt_tokens, start)
@@ -71,10 +68,10 @@ def run(
             typer.echo(piece.text, nl=False)
             sys.stdout.flush()
     if json:
-        typer.echo(json_module.dumps({"model": model, **result.as_json(), "load_seconds": round(loading, 3)}))
+        typer.echo(json_module.dumps({"model": model, **result.as_json(), "load_seconds": round(start - began, 3)}))
         return
     typer.echo()
-    typer.echo(f"[{result.line()}; loaded in {loading:.1f} s]", err=True)
+    typer.echo(f"[{result.line()}; loaded in {start - began:.1f} s]", err=True)
 
 
 def read_prompt(prompt: str | None) -> str:

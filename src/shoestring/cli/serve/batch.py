@@ -20,6 +20,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.progress import Progress
+from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Line:
     body: dict[str, Any]
 
 
+@spread
 def batch(
     source: Annotated[
         Path, typer.Argument(metavar="IN.jsonl", help="Requests, one per line: custom_id, method, url, body.")
@@ -59,19 +61,17 @@ def batch(
             help="A .gguf file, a Hugging Face folder or a Hub name. [default: demo-llama4]",
         ),
     ] = None,
-    url: options.Url = None,
-    api_key_env: options.ApiKeyEnv = None,
+    *,
+    server: options.Server,
     parallel: Annotated[int, typer.Option("--parallel", metavar="N", help="Requests to run at once.")] = 4,
-    context: options.Context = None,
-    threads: options.Threads = None,
-    kv_type: options.KV = options.KVType.f16,
+    loading: options.Loading,
     debug: options.Debug = False,
 ) -> None:
     if parallel < 1:
         raise RequestError(f"--parallel is {parallel}: choose at least 1")
-    if url is not None and model is not None:
+    if server.url is not None and model is not None:
         raise RequestError("--model and --url cannot be combined: with --url, each request names its model")
-    if url is None:
+    if server.url is None:
         need_server_packages("batch without --url")
     lines = read_lines(source)
     done = repair_output(target)
@@ -81,11 +81,11 @@ def batch(
         return
 
     def client() -> Any:
-        if url is not None:
+        if server.url is not None:
             from shoestring.client import async_client
 
-            return async_client(url, options.api_key(api_key_env))
-        return _own_client(model, threads, kv_type, context, parallel)
+            return async_client(server.url, server.api_key())
+        return _own_client(model, loading, parallel)
 
     failed = asyncio.run(_answer_all(client, open_lines, target, parallel))
     typer.echo(f"{len(open_lines)} requests answered, {len(lines) - len(open_lines)} skipped", err=True)
@@ -241,9 +241,7 @@ def _output_line(line: Line, status: int, body: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _own_client(
-    model: str | None, threads: int | None, kv_type: options.KVType, context: int | None, parallel: int
-) -> AsyncIterator[httpx.AsyncClient]:
+async def _own_client(model: str | None, loading: options.Loading, parallel: int) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application in this process, without a socket."""
     import httpx
 
@@ -254,7 +252,7 @@ async def _own_client(
     from shoestring.server.service import Service
 
     name = model or DEMO_NAME
-    loaded = load_model(name, threads=threads, kv_type=kv_type, context=context)
+    loaded = load_model(name, loading=loading)
     service = Service(loaded, served_model(loaded, name, ("*",)), queue=max(64, 2 * parallel))
     service.start()
     try:
