@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shoestring.catalogue.load import is_stale
 from shoestring.catalogue.schema import Catalogue
@@ -12,6 +12,7 @@ from shoestring.planning.assess import Assessment
 from shoestring.planning.candidates.candidates import from_row
 from shoestring.planning.claims import Checked, check_claims
 from shoestring.planning.cost import Cost
+from shoestring.planning.licence import Terms
 from shoestring.planning.memory import context_limit
 from shoestring.planning.plan import Plan, leading, make_plan
 from shoestring.planning.verdict import Sentence, covered, figure
@@ -30,6 +31,11 @@ class Line:
     stale: bool = False
     #: scores for the chart; None: not published
     values: tuple[float | None, float | None] | None = None
+
+    @property
+    def note(self) -> str:
+        """The kind of the figures, and whether they are old."""
+        return self.kind + (", old" if self.stale else "")
 
 
 @dataclass(frozen=True)
@@ -77,19 +83,11 @@ def compare(planned: Plan, first: str, second: str) -> Comparison:
         _licences(left, right),
         _tooling(left, right, catalogue),
     )
-    choose = {left.candidate.id: _choose(planned, left, right), right.candidate.id: _choose(planned, right, left)}
     flagships = {m.id for m in catalogue.models.values() if m.flagship}
     claims = check_claims(catalogue) if {left.candidate.id, right.candidate.id} & flagships else ()
-    return Comparison(
-        planned,
-        left,
-        right,
-        sections,
-        choose[left.candidate.id],
-        choose[right.candidate.id],
-        claims,
-        _instead(planned, left, right),
-    )
+    choose_left, choose_right = _choose(planned, left, right), _choose(planned, right, left)
+    instead = _instead(planned, left, right)
+    return Comparison(planned, left, right, sections, choose_left, choose_right, claims, instead)
 
 
 def _ids(*assessments: Assessment) -> tuple[str, ...]:
@@ -97,14 +95,11 @@ def _ids(*assessments: Assessment) -> tuple[str, ...]:
 
 
 def _specification(left: Assessment, right: Assessment) -> Section:
-    pairs = [(_specified(a)) for a in (left, right)]
-    labels = list(dict.fromkeys(label for pair in pairs for label in pair))
-    lines = [
-        Line(label, pairs[0].get(label, "–"), pairs[1].get(label, "–"), rows=_ids(left, right)) for label in labels
-    ]
+    a, b, rows = _specified(left), _specified(right), _ids(left, right)
+    lines = {label: Line(label, a.get(label, "–"), b.get(label, "–"), rows=rows) for label in {**a, **b}}
     total = left.candidate.total / right.candidate.total
-    lines[1] = Line(lines[1].label, lines[1].left, lines[1].right, f"{total:.2f}×", "computed", _ids(left, right))
-    return Section("Specification", tuple(lines))
+    lines["parameters"] = replace(lines["parameters"], gap=f"{total:.2f}×", kind="computed")
+    return Section("Specification", tuple(lines.values()))
 
 
 def _specified(a: Assessment) -> dict[str, str]:
@@ -144,19 +139,18 @@ def _scores(left: Assessment, right: Assessment, catalogue: Catalogue) -> Sectio
     lines = []
     for benchmark in catalogue.benchmarks.values():
         a, b = (catalogue.score(x.candidate.row.id, benchmark.id) if x.candidate.row else None for x in (left, right))
-        if a is None and b is None:
+        scores = [s for s in (a, b) if s is not None]
+        if not scores:
             continue
-        gap = f"{a.value - b.value:+.1f}" if a is not None and b is not None else ""
-        kinds = dict.fromkeys(s.kind for s in (a, b) if s is not None)
         lines.append(
             Line(
                 benchmark.title,
                 f"{a.value:g}" if a else "–",
                 f"{b.value:g}" if b else "–",
-                gap,
-                ", ".join(kinds),
-                tuple(s.id for s in (a, b) if s is not None),
-                any(is_stale(s.date) for s in (a, b) if s is not None),
+                f"{a.value - b.value:+.1f}" if a and b else "",
+                ", ".join(dict.fromkeys(s.kind for s in scores)),
+                tuple(s.id for s in scores),
+                any(is_stale(s.date) for s in scores),
                 (a.value if a else None, b.value if b else None),
             )
         )
@@ -227,46 +221,30 @@ def _prices(left: Assessment, right: Assessment, catalogue: Catalogue) -> Sectio
     providers = dict.fromkeys(o.price.provider for a in both for o in a.cost.offers)
     for provider in sorted(providers, key=lambda name: (name == "article", name)):
         pair = [next((o for o in a.cost.offers if o.price.provider == provider), None) for a in both]
-        cells = [f"${o.price.input_usd:g} / ${o.price.output_usd:g}" if o else "–" for o in pair]
+        first, second = (f"${o.price.input_usd:g} / ${o.price.output_usd:g}" if o else "–" for o in pair)
         listed = [o.price for o in pair if o is not None]
-        lines.append(
-            Line(
-                f"{provider}, in / out",
-                cells[0],
-                cells[1],
-                _times(*(o.usd_per_million if o else None for o in pair)),
-                listed[0].kind,
-                tuple(p.id for p in listed),
-                any(is_stale(p.date) for p in listed),
-            )
-        )
-    offers = [a.cost.cheapest for a in both]
-    cells = [_break_even(x.cost) for x in both]
-    lines.append(
-        Line("break-even with the cheapest", cells[0], cells[1], "", "computed", tuple(o.price.id for o in offers if o))
-    )
+        ratio = _times(*(o.usd_per_million if o else None for o in pair))
+        ids, stale = tuple(p.id for p in listed), any(is_stale(p.date) for p in listed)
+        lines.append(Line(f"{provider}, in / out", first, second, ratio, listed[0].kind, ids, stale))
+    rows = tuple(a.cost.cheapest.price.id for a in both if a.cost.cheapest)
+    first, second = (_break_even(a.cost) for a in both)
+    lines.append(Line("break-even with the cheapest", first, second, kind="computed", rows=rows))
     return Section("Prices", tuple(lines))
 
 
 def _licences(left: Assessment, right: Assessment) -> Section:
-    cells = []
-    for a in (left, right):
-        if a.terms is None:
-            cells.append(("–", "–", "–"))
-            continue
-        limit = a.terms.licence.limit_mau
-        cells.append(
-            (
-                a.terms.licence.name,
-                ("yes" if a.terms.usable else "ask the vendor")
-                + (f" (limit {limit:,} monthly users)" if limit else ""),
-                "yes" if a.terms.multimodal else "not for EU-domiciled users",
-            )
-        )
+    cells = [("–", "–", "–") if a.terms is None else _licence_cells(a.terms) for a in (left, right)]
     rows = tuple(a.terms.licence.id for a in (left, right) if a.terms is not None)
     labels = ("licence", "usable for you", "multimodal rights")
-    lines = [Line(label, cells[0][i], cells[1][i], rows=rows) for i, label in enumerate(labels)]
+    lines = (Line(label, first, second, rows=rows) for label, first, second in zip(labels, *cells, strict=True))
     return Section("Licence", tuple(lines))
+
+
+def _licence_cells(terms: Terms) -> tuple[str, str, str]:
+    limit = terms.licence.limit_mau
+    usable = "yes" if terms.usable else "ask the vendor"
+    multimodal = "yes" if terms.multimodal else "not for EU-domiciled users"
+    return terms.licence.name, usable + (f" (limit {limit:,} monthly users)" if limit else ""), multimodal
 
 
 def _tooling(left: Assessment, right: Assessment, catalogue: Catalogue) -> Section:

@@ -9,8 +9,8 @@ from shoestring.planning.assess import Assessment, assess
 from shoestring.planning.compare import Comparison
 from shoestring.planning.memory import context_limit
 from shoestring.planning.plan import Plan
+from shoestring.planning.report.cells import PARTS, places
 from shoestring.planning.report.svg import Bar, Pair, Segment, Series, lines, paired_bars, stacked_bars
-from shoestring.planning.report.text import PARTS
 
 #: part → CSS class
 COLOURS = {part: f"p{i}" for i, part in enumerate(PARTS)}
@@ -22,25 +22,13 @@ def memory_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
     """Bytes by part, with a bar per model and place; lines mark the machine's memory."""
     bars = []
     for a in assessments[:MOST_MODELS]:
-        places = {"GPU": a.placement.gpu, "RAM": a.placement.ram, "disk": a.placement.disk}
-        if a.placement.fit == "no":
-            needed: dict[str, int] = {str(part): size for part, size in a.need.sizes.by_part if part != "mtp"}
-            places = {"needed, does not fit": {**needed, "sequences": a.need.sequences_bytes}}
-        for place, sizes in places.items():
-            segments = tuple(
-                Segment(PARTS[part], size / 1e9, COLOURS[part])
-                for part, size in sorted(sizes.items(), key=lambda item: list(PARTS).index(item[0]))
-                if part != "mtp"
-            )
+        for place, sizes in places(a).items():
+            segments = tuple(Segment(PARTS[part], sizes[part] / 1e9, COLOURS[part]) for part in PARTS if part in sizes)
             if segments:
-                bars.append(Bar(f"{a.candidate.name} {a.need.sizes.type}, {place}", segments))
-    limits = []
-    if p.machine.gpu_usable:
-        limits.append((p.machine.gpu_usable / 1e9, f"GPU {p.machine.gpu_usable / 1e9:,.0f} GB"))
-    if p.machine.ram_usable:
-        limits.append((p.machine.ram_usable / 1e9, f"RAM {p.machine.ram_usable / 1e9:,.0f} GB"))
+                bars.append(Bar(f"{a.candidate.name} {a.need.sizes.type}, {place or 'needed, does not fit'}", segments))
     largest = max((sum(s.value for s in bar.segments) for bar in bars), default=0.0)
-    limits = [limit for limit in limits if limit[0] < 3 * largest]
+    usable = {"GPU": p.machine.gpu_usable / 1e9, "RAM": p.machine.ram_usable / 1e9}
+    limits = [(value, f"{place} {value:,.0f} GB") for place, value in usable.items() if 0 < value < 3 * largest]
     return stacked_bars(bars, " GB", "Memory by part and place", limits)
 
 
@@ -88,9 +76,5 @@ def cost_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
 def score_chart(c: Comparison) -> str:
     """The scores of both models, with the kind of each figure."""
     section = next(s for s in c.sections if s.title == "Scores")
-    pairs = [
-        Pair(line.label, line.values[0], line.values[1], line.kind + (", old" if line.stale else ""))
-        for line in section.lines
-        if line.values is not None
-    ]
+    pairs = [Pair(line.label, *line.values, line.note) for line in section.lines if line.values is not None]
     return paired_bars(pairs, (c.left.candidate.name, c.right.candidate.name), "Scores")

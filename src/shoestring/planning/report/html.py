@@ -15,7 +15,7 @@ from shoestring.planning.compare import Comparison, Section
 from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan, find_row, today
 from shoestring.planning.report import charts
-from shoestring.planning.report.text import WHERE, size
+from shoestring.planning.report.cells import overview, summary
 from shoestring.planning.verdict import Sentence
 
 STYLE = """
@@ -57,9 +57,12 @@ MODEL_COLOURS = ("#3b7dd8", "#e08a1e", "#2aa876", "#c2487f", "#8a63d2", "#8f8f3c
 def plan_html(p: Plan) -> str:
     """Render a plan as a page."""
     page = _Page(p)
-    names = "this machine" if p.machine.name.startswith("this machine") else p.machine.name
-    body = [f"<h1>Which model to run on {escape(names)}</h1>", _question(p), "<h2>Verdicts</h2>"]
-    body += [f"<p>{escape(v.line)}{page.links(_first_rows(v.ranking[0].sentences))}</p>" for v in p.verdicts]
+    machine = "this machine" if p.machine.name.startswith("this machine") else p.machine.name
+    body = [f"<h1>Which model to run on {escape(machine)}</h1>", _question(p), "<h2>Verdicts</h2>"]
+    body += [
+        f"<p>{escape(v.line)}{page.links(row for s in v.ranking[0].sentences for row in s.rows)}</p>"
+        for v in p.verdicts
+    ]
     if len(p.verdicts) == 1:
         items = [f"<li>{' '.join(page.sentence(s) for s in r.sentences)}</li>" for r in p.verdicts[0].ranking]
         body.append(f"<ol>{''.join(items)}</ol>")
@@ -121,7 +124,7 @@ class _Page:
         lines = "".join(
             f"<tr><td>{escape(line.label)}{self.links(line.rows)}</td><td>{escape(line.left)}</td>"
             f"<td>{escape(line.right)}</td><td>{escape(line.gap)}</td>"
-            f'<td class="note">{escape(line.kind)}{", old" if line.stale else ""}</td></tr>'
+            f'<td class="note">{escape(line.note)}</td></tr>'
             for line in section.lines
         )
         head = f"<tr><th></th><th>{escape(left)}</th><th>{escape(right)}</th><th></th><th></th></tr>"
@@ -162,33 +165,18 @@ class _Page:
         return f'<h2>Rows and sources</h2><div class="scroll"><table>{"".join(lines)}</table></div>'
 
 
-def _first_rows(sentences: Sequence[Sentence]) -> tuple[str, ...]:
-    return tuple(row for s in sentences for row in s.rows)
-
-
 def _question(p: Plan) -> str:
-    q = p.question
-    summary = f"{p.machine.name}: {q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
-    if q.use:
-        summary += f", for {p.catalogue.uses[q.use].title.lower()}"
-    return f'<p class="dim">{escape("; ".join((summary, *p.machine.notes)))}.</p>'
+    return f'<p class="dim">{escape(f"{p.machine.name}: {summary(p)}")}.</p>'
 
 
 def _overview(p: Plan) -> str:
-    head = "".join(f"<th>{h}</th>" for h in ("", "type", "needs", "placed in", "decode", "context", "users",
-                                             "hosted $/M", "difficulty"))  # fmt: skip
+    columns = ("type", "needs", "placed in", "decode", "context", "users", "hosted $/M", "difficulty")
+    head = "".join(f"<th>{column}</th>" for column in ("", *columns))
     lines = []
     for a in p.assessments:
-        offer = a.cost.cheapest
-        cells = (
-            escape(a.candidate.name), a.need.sizes.type, size(a.need.total_bytes), WHERE[a.placement.fit],
-            f"{a.speed.decode:,.1f} t/s" if a.speed.decode else "–",
-            f"{a.longest_context:,}" if a.longest_context else "–",
-            f"{a.most_users:,}" if a.most_users else "–",
-            f"{offer.usd_per_million:,.2f}" if offer else "–",
-            a.difficulty,
-        )  # fmt: skip
-        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        cells = overview(a)
+        line = "".join(f"<td>{cell}</td>" for cell in (escape(a.candidate.name), *(cells[name] for name in columns)))
+        lines.append(f"<tr>{line}</tr>")
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
 
 

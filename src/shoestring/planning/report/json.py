@@ -10,7 +10,7 @@ from shoestring.planning.assess import Assessment
 from shoestring.planning.compare import Comparison
 from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan, find_row
-from shoestring.planning.verdict import Sentence, Verdict
+from shoestring.planning.verdict import Verdict
 
 SCHEMA_VERSION = 1
 
@@ -37,14 +37,11 @@ def comparison_json(c: Comparison) -> dict[str, Any]:
         "hardware": _hardware(c.plan),
         "question": _question(c.plan),
         "models": [assessment_json(c.left), assessment_json(c.right)],
-        "sections": [
-            {"title": s.title, "lines": [{**dataclasses.asdict(line), "rows": list(line.rows)} for line in s.lines]}
-            for s in c.sections
-        ],
-        "choose": [[_sentence(s) for s in c.choose_left], [_sentence(s) for s in c.choose_right]],
+        "sections": [dataclasses.asdict(section) for section in c.sections],
+        "choose": [[dataclasses.asdict(s) for s in sentences] for sentences in (c.choose_left, c.choose_right)],
         "instead": None
         if c.instead is None
-        else {**_sentence(c.instead.sentence), "model": assessment_json(c.instead.assessment)},
+        else {**dataclasses.asdict(c.instead.sentence), "model": assessment_json(c.instead.assessment)},
         "verdicts": [_verdict(v) for v in c.plan.verdicts],
         "article": [
             {"claim": k.claim.text, "outcome": k.outcome, "text": k.text, "rows": list(k.rows)} for k in c.claims
@@ -113,7 +110,7 @@ def assessment_json(a: Assessment) -> dict[str, Any]:
             "findings": list(a.terms.findings),
         },
         "difficulty": {"level": a.difficulty, "reasons": list(a.difficulty_reasons)},
-        "command": {"engine": a.command.engine, "lines": list(a.command.lines), "reason": a.command.reason},
+        "command": dataclasses.asdict(a.command),
         "problems": list(a.problems),
     }
 
@@ -148,10 +145,6 @@ def _question(p: Plan) -> dict[str, Any]:
     }
 
 
-def _sentence(s: Sentence) -> dict[str, Any]:
-    return {"text": s.text, "rows": list(s.rows)}
-
-
 def _verdict(v: Verdict) -> dict[str, Any]:
     return {
         "use": v.use.id,
@@ -162,7 +155,7 @@ def _verdict(v: Verdict) -> dict[str, Any]:
                 "model": r.assessment.candidate.id,
                 "group": r.group,
                 "measure": r.measure,
-                "reasons": [_sentence(s) for s in r.sentences],
+                "reasons": [dataclasses.asdict(s) for s in r.sentences],
             }
             for r in v.ranking
         ],

@@ -16,20 +16,10 @@ from shoestring.planning.assess import Assessment
 from shoestring.planning.compare import Comparison, Section
 from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan, leading
+from shoestring.planning.report.cells import PARTS, overview, places, size, summary
 from shoestring.planning.verdict import Verdict
 
-WHERE = {"gpu": "GPU", "ram": "RAM", "gpu+ram": "GPU + RAM", "disk": "RAM + disk", "no": "does not fit"}
 COLOUR = {"gpu": "green", "ram": "green", "gpu+ram": "yellow", "disk": "red", "no": "red"}
-PARTS = {
-    "embeddings": "embeddings", "attention": "attention", "delta_net": "delta-net", "feed_forward": "feed-forward",
-    "shared_experts": "shared experts", "routed_experts": "routed experts", "router": "router", "norms": "norms",
-    "vision": "vision", "mtp": "multi-token prediction", "sequences": "context and state", "workspace": "workspace",
-}  # fmt: skip
-
-
-def size(count: float) -> str:
-    """A size in decimal gigabytes, as disks and model cards use them."""
-    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
 def render_plan(p: Plan, console: Console, explain: bool = False) -> None:
@@ -61,8 +51,7 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
         console.print(Text("\n" + c.instead.sentence.text, style="bold"))
         _command(c.instead.assessment, console)
     for section in c.sections:
-        console.print()
-        console.print(_section(section, names, console.width))
+        console.print("", _section(section, names, console.width), sep="\n")
     if c.claims:
         console.print(Text("\nThe article's claims, checked", style="bold"))
         for claim in c.claims:
@@ -75,12 +64,8 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
 
 
 def _head(p: Plan, console: Console) -> None:
-    q = p.question
     console.print(Rule(Text(p.machine.name, style="bold"), align="left"))
-    summary = f"{q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
-    if q.use:
-        summary += f", for {p.catalogue.uses[q.use].title.lower()}"
-    console.print(Text("; ".join((summary, *p.machine.notes)), style="dim"))
+    console.print(Text(summary(p), style="dim"))
 
 
 def _overview(p: Plan, width: int) -> Table:
@@ -92,19 +77,8 @@ def _overview(p: Plan, width: int) -> Table:
     for name in shown:
         table.add_column(name, justify="left" if name in ("type", "placed in", "difficulty") else "right", no_wrap=True)
     for a in p.assessments:
-        offer = a.cost.cheapest
-        cells = {
-            "type": a.need.sizes.type,
-            "needs": size(a.need.total_bytes),
-            "placed in": f"[{COLOUR[a.placement.fit]}]{WHERE[a.placement.fit]}[/]",
-            "decode": f"{a.speed.decode:,.1f} t/s" if a.speed.decode else "–",
-            "prefill": f"{a.speed.prefill:,.0f} t/s" if a.speed.prefill else "–",
-            "context": f"{a.longest_context:,}" if a.longest_context else "–",
-            "users": f"{a.most_users:,}" if a.most_users else "–",
-            "own $/M": f"{a.cost.usd_per_million:,.2f}" if a.cost.usd_per_million else "–",
-            "hosted $/M": f"{offer.usd_per_million:,.2f}" if offer else "–",
-            "difficulty": a.difficulty,
-        }
+        cells = overview(a)
+        cells["placed in"] = f"[{COLOUR[a.placement.fit]}]{cells['placed in']}[/]"
         style = "" if a.suits else "dim"
         table.add_row(escape(a.candidate.name), *(cells[name] for name in shown), style=style)
     return table
@@ -139,13 +113,8 @@ def _details(a: Assessment, console: Console, explain: bool) -> None:
         console.print(Padding(Group(*(Text(line, style="dim") for line in a.speed.formula)), (0, 0, 0, 2)))
     _cost(a, console)
     if a.terms is not None:
-        console.print(
-            Text(
-                f"{a.terms.licence.name}: "
-                + "; ".join(f for f in a.terms.findings if not f.startswith("granted"))
-                + "."
-            )
-        )
+        findings = "; ".join(f for f in a.terms.findings if not f.startswith("granted"))
+        console.print(Text(f"{a.terms.licence.name}: {findings}."))
     _command(a, console)
 
 
@@ -159,18 +128,12 @@ def _command(a: Assessment, console: Console) -> None:
 def _memory(a: Assessment) -> RenderableType:
     """Parts by place, largest first, each with a bar for its share."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
+    for justify in ("left", "right", "left", "left"):
+        table.add_column(justify=justify, no_wrap=True)
     whole = max(1, a.need.total_bytes)
-    places = {"GPU": a.placement.gpu, "RAM": a.placement.ram, "disk": a.placement.disk}
-    if a.placement.fit == "no":
-        needed: dict[str, int] = {str(part): count for part, count in a.need.sizes.by_part if part != "mtp"}
-        places = {"": {**needed, "sequences": a.need.sequences_bytes}}
-    for place, sizes in places.items():
+    for place, sizes in places(a).items():
         for part, count in sorted(sizes.items(), key=lambda item: -item[1]):
-            if part == "mtp" or count < whole / 1000:
+            if count < whole / 1000:
                 continue
             bar = "█" * max(1, round(30 * count / whole))
             table.add_row(PARTS[part], size(count), place, Text(bar, style="blue"))
@@ -207,17 +170,14 @@ def _section(section: Section, names: Sequence[str], width: int) -> Table:
         if width >= 76:
             cells.append(line.gap)
         if width >= 96:
-            cells.append(line.kind + (", old" if line.stale else ""))
+            cells.append(line.note)
         table.add_row(*(escape(cell) for cell in cells))
     return table
 
 
 def _foot(p: Plan, console: Console) -> None:
-    stale = p.stale_rows
-    note = f"{len(stale)} of the rows behind these sentences are older than {STALE_DAYS} days (--json lists them). "
-    text = (
-        (note if stale else "")
-        + "Scores are the vendors' claims unless marked. Speeds are roofline estimates, good to a factor of two. "
-        + NOT_ADVICE
-    )
-    console.print(Text("\n" + text, style="dim"))
+    text = "Scores are the vendors' claims unless marked. Speeds are roofline estimates, good to a factor of two."
+    if p.stale_rows:
+        old = f"{len(p.stale_rows)} of the rows behind these sentences are older than {STALE_DAYS} days"
+        text = f"{old} (--json lists them). {text}"
+    console.print(Text(f"\n{text} {NOT_ADVICE}", style="dim"))
