@@ -6,12 +6,14 @@ No fit uses these speeds; shoestring.planning.efficiency names the sources of it
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.planning.candidates.resolve import resolve
+from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.hardware.parse import parse_hardware
-from shoestring.planning.memory import need, place
-from shoestring.planning.speed import estimate, with_prompts
+from shoestring.planning.memory import Need, Placement, need, place
+from shoestring.planning.speed import estimate
 
 
 def table() -> str:
@@ -40,6 +42,18 @@ def table() -> str:
         f"over {len(factors)} points."
     )
     return "\n".join(lines)
+
+
+def with_prompts(n: Need, placed: Placement, machine: Hardware, prompt: int, answer: int) -> float | None:
+    """Tokens per second of all users' answers, if each answer of `answer` tokens starts with its own prompt.
+
+    Other users wait while a prompt is computed. None: no estimate.
+    """
+    throughput = estimate(n, placed, machine).throughput
+    rate = estimate(replace(n, context=2 * prompt), placed, machine).prefill
+    if throughput is None or rate is None:
+        return None
+    return n.users / (n.users / throughput + (n.users - 1) * prompt / rate / answer)
 
 
 if __name__ == "__main__":

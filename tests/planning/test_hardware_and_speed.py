@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published_speeds import with_prompts
 
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.errors import RequestError
@@ -24,7 +25,7 @@ from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.measured import Measured, machine_key, read_measured, recall, remember, type_in
 from shoestring.planning.memory import choose, need, on_machine, place
 from shoestring.planning.plan import plan as make
-from shoestring.planning.speed import estimate, read_bytes, scale_of, with_prompts
+from shoestring.planning.speed import estimate, read_bytes, scale_of
 
 CATALOGUE = builtin_catalogue()
 QWEN, SCOUT = resolve("qwen3.5", CATALOGUE), resolve("scout", CATALOGUE)

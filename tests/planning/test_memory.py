@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from shoestring.planning.candidates.resolve import resolve
 from shoestring.planning.candidates.shapes import mtp_shapes, text_shapes, vision_shapes
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.hardware.parse import parse_hardware
-from shoestring.planning.memory import FITS, UNUSED, choose, context_limit, need, place
+from shoestring.planning.memory import UNUSED, Fit, choose, context_limit, need, place
 from shoestring.samples.synthetic import synthetic_bytes
 
 CATALOGUE = builtin_catalogue()
@@ -233,10 +234,10 @@ def test_placing_loses_and_invents_nothing(id: str, type_: str, context: int, us
     if p.fit == "no":
         assert p.missing > 0
         return
-    held = p.gpu_bytes + p.ram_bytes + p.disk_bytes - n.sizes.of(*UNUSED)
+    held = sum(sum(sizes.values()) for sizes in (p.gpu, p.ram, p.disk)) - n.sizes.of(*UNUSED)
     assert held == pytest.approx(n.total_bytes, abs=len(p.gpu) + len(p.ram))
-    assert p.gpu_bytes <= m.gpu_usable
-    assert p.ram_bytes <= m.ram_usable
+    assert sum(p.gpu.values()) <= m.gpu_usable
+    assert sum(p.ram.values()) <= m.ram_usable
     assert p.free >= 0
     assert 0 <= p.expert_layers_in_ram <= candidate.config.num_hidden_layers
 
@@ -254,7 +255,7 @@ def test_more_memory_never_makes_the_fit_worse(
     in_memory = {"gpu": 0, "gpu+ram": 0, "ram": 0, "disk": 1, "no": 2}
     assert in_memory[after.fit] <= in_memory[before.fit]
     if type_ is not None:
-        assert FITS.index(after.fit) <= FITS.index(before.fit)
+        assert get_args(Fit).index(after.fit) <= get_args(Fit).index(before.fit)
 
 
 @settings(deadline=None, max_examples=100)
@@ -277,7 +278,7 @@ def test_experts_in_ram_are_as_few_as_the_gpu_allows() -> None:
     p = place(n, m)
     assert p.fit == "gpu+ram"
     per_layer = n.routed_bytes / SCOUT.config.num_hidden_layers
-    assert p.gpu_bytes <= m.gpu_usable < p.gpu_bytes + per_layer
+    assert sum(p.gpu.values()) <= m.gpu_usable < sum(p.gpu.values()) + per_layer
     assert p.expert_layers_in_ram == SCOUT.config.num_hidden_layers - round(p.gpu["routed_experts"] / per_layer)
 
 

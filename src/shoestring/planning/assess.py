@@ -47,6 +47,7 @@ class Question:
             ("--users", self.users, 1),
             ("--min-speed", self.min_speed, 0),
             ("--company-mau", self.company_mau or 0, 0),
+            ("--power-usd-kwh", self.money.power_usd_kwh, 0),
         )
         for name, value, least in checks:
             if value < least:
@@ -59,8 +60,6 @@ class Question:
         for name, amount in amounts.items():
             if amount is not None and not amount > 0:
                 raise RequestError(f"{name} is {amount:g}: give a number above 0")
-        if m.power_usd_kwh < 0:
-            raise RequestError(f"--power-usd-kwh is {m.power_usd_kwh:g}: give a number of at least 0")
         if m.rent_usd_hour is not None and m.purchase_usd is not None:
             raise RequestError("--rent-usd-hour and --purchase-usd cannot be combined: the machine is rented or bought")
 
@@ -144,7 +143,7 @@ def _problems(
         elif speed.decode < question.min_speed:
             problems.append(f"{speed.decode:.1f} tokens/s is below the required {question.min_speed:g}")
     budget = question.money.budget_usd_month
-    if budget is not None and priced.usd_per_month is not None and priced.usd_per_month > budget:
+    if budget is not None and priced.usd_per_month > budget:
         problems.append(f"the machine costs ${priced.usd_per_month:,.0f} per month, and the budget is ${budget:,.0f}")
     if terms is not None and not terms.usable:
         problems.append(terms.findings[0])

@@ -109,7 +109,7 @@ def _shoestring(n: Need) -> Command:
     return Command("shoestring", tuple(lines), reason)
 
 
-def _llama_server(n: Need, placed: Placement, machine: Hardware, missing: str = "") -> Command:
+def _llama_server(n: Need, placed: Placement, machine: Hardware, missing: str) -> Command:
     where = _location(n)
     words = ["llama-server", "-hf" if n.candidate.row else "-m", where, "-c", str(n.context * n.users)]
     if n.users > 1:

@@ -253,9 +253,10 @@ def _tooling(left: Assessment, right: Assessment, catalogue: Catalogue) -> Secti
         cells = []
         for a in (left, right):
             reads = [m for m in engine.modalities if a.candidate.row is None or m in a.candidate.row.modalities]
-            since = dict(zip(engine.families, engine.since, strict=False)).get(a.candidate.family, "")
+            family = a.candidate.config.family
+            since = dict(zip(engine.families, engine.since, strict=False)).get(family, "")
             text = ", ".join(reads) + (f", since {since}" if since else "")
-            cells.append(text if a.candidate.family in engine.families else "–")
+            cells.append(text if family in engine.families else "–")
         lines.append(Line(engine.name, cells[0], cells[1], ", ".join(engine.places), engine.kind, (engine.id,)))
     return Section("Engines", tuple(lines))
 

@@ -42,11 +42,11 @@ class Offer:
 
 @dataclass(frozen=True)
 class Cost:
-    #: None: unknown
-    usd_per_hour: float | None
-    usd_per_month: float | None
+    usd_per_hour: float
+    usd_per_month: float
+    #: None: the speed is unknown
     usd_per_million: float | None
-    #: tokens per month that the machine can generate at its utilisation
+    #: tokens per month that the machine can generate at its utilisation; None: the speed is unknown
     capacity_tokens: float | None
     offers: tuple[Offer, ...]
     #: how the hourly cost was computed
@@ -65,7 +65,7 @@ def blend(price: Price, input_share: float) -> float:
     return input_share * price.input_usd + (1 - input_share) * price.output_usd
 
 
-def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float | None, str, tuple[str, ...]]:
+def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float, str, tuple[str, ...]]:
     """Dollars per hour of a machine, how they are computed, and the rows behind them."""
     power = machine.power / 1000 * money.power_usd_kwh
     power_text = f"{machine.power:.0f} W at ${money.power_usd_kwh:g}/kWh"
@@ -103,16 +103,15 @@ def cost(model: str | None, speed: Speed, machine: Hardware, money: Money, catal
     """Cost of self-hosting a model, and all offers for it."""
     per_hour, basis, rows = hourly(machine, money, catalogue)
     seconds = _seconds_per_million(speed, money.input_share)
-    per_million = capacity = per_month = None
-    if per_hour is not None:
-        per_month = per_hour * HOURS_A_MONTH
-        if seconds:
-            per_million = per_hour * seconds / 3600 / money.utilisation
-            capacity = 1e6 / seconds * 3600 * HOURS_A_MONTH * money.utilisation
+    per_month = per_hour * HOURS_A_MONTH
+    per_million = capacity = None
+    if seconds:
+        per_million = per_hour * seconds / 3600 / money.utilisation
+        capacity = 1e6 / seconds * 3600 * HOURS_A_MONTH * money.utilisation
     offers = []
     for price in catalogue.prices_of(model) if model else []:
         usd = blend(price, money.input_share)
-        needed = per_month / usd * 1e6 if per_month is not None and usd > 0 else None
+        needed = per_month / usd * 1e6 if usd > 0 else None
         reachable = needed is not None and capacity is not None and needed <= capacity
         offers.append(Offer(price, usd, needed if reachable else None))
     offers.sort(key=lambda o: (o.usd_per_million, o.price.id))

@@ -25,9 +25,8 @@ UNUSED: tuple[Part, ...] = ("mtp",)
 #: the type of a local file, or of a Hub repository outside the catalogue
 AS_STORED = "as stored"
 
-Fit = Literal["gpu", "gpu+ram", "ram", "disk", "no"]
 #: best first
-FITS: tuple[Fit, ...] = ("gpu", "gpu+ram", "ram", "disk", "no")
+Fit = Literal["gpu", "gpu+ram", "ram", "disk", "no"]
 
 
 @dataclass(frozen=True)
@@ -136,18 +135,6 @@ class Placement:
     #: free bytes in the fastest place, for more context and users
     free: int
 
-    @property
-    def gpu_bytes(self) -> int:
-        return sum(self.gpu.values())
-
-    @property
-    def ram_bytes(self) -> int:
-        return sum(self.ram.values())
-
-    @property
-    def disk_bytes(self) -> int:
-        return sum(self.disk.values())
-
 
 def need(
     candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType = "f16", own: bool = False,
@@ -191,28 +178,24 @@ def place(n: Need, machine: Hardware) -> Placement:
     routed experts to disk. More memory anywhere never makes the fit worse.
     """
     gpu_room, ram_room = machine.gpu_usable, machine.ram_usable
-    by_part = {str(part): size for part, size in n.sizes.by_part if part not in UNUSED and part != "routed_experts"}
-    state = {"sequences": n.sequences_bytes, "workspace": n.workspace_bytes}
+    whole = {str(part): size for part, size in n.sizes.by_part if part not in UNUSED and part != "routed_experts"}
+    whole |= {"routed_experts": n.routed_bytes, "sequences": n.sequences_bytes, "workspace": n.workspace_bytes}
     layers = n.candidate.config.num_hidden_layers
     unused = {str(part): size for part, size in n.file.by_part if part in UNUSED}
     if n.total_bytes <= gpu_room:
-        sizes_by_part = {**by_part, "routed_experts": n.routed_bytes, **state}
-        return Placement("gpu", _some(sizes_by_part), {}, unused, layers, 0, 0, gpu_room - n.total_bytes)
+        return Placement("gpu", _some(whole), {}, unused, layers, 0, 0, gpu_room - n.total_bytes)
     splittable = can_split(n.sizes.type)
     if gpu_room and splittable and n.total_bytes <= gpu_room + ram_room:
-        split = _split(n, gpu_room, ram_room, by_part, state, unused)
+        split = _split(n, gpu_room, ram_room, whole, unused)
         if split is not None:
             return split
     if not gpu_room and splittable and n.total_bytes <= ram_room:
-        sizes_by_part = {**by_part, "routed_experts": n.routed_bytes, **state}
-        return Placement("ram", {}, _some(sizes_by_part), unused, 0, 0, 0, ram_room - n.total_bytes)
+        return Placement("ram", {}, _some(whole), unused, 0, 0, 0, ram_room - n.total_bytes)
     # Experts stream from disk: everything else stays in memory, and experts use the remaining memory.
-    room = gpu_room + ram_room
-    fixed = n.always_bytes + n.sequences_bytes + n.workspace_bytes
     has_disk = machine.disk_known or machine.disk_bytes >= n.file.total
-    if n.routed_bytes and fixed <= room and has_disk and splittable:
-        return _with_disk(n, gpu_room, ram_room, {**by_part, **state}, unused)
-    usable = room if splittable else gpu_room
+    if n.routed_bytes and n.total_bytes - n.routed_bytes <= gpu_room + ram_room and has_disk and splittable:
+        return _with_disk(n, gpu_room, ram_room, whole, unused)
+    usable = gpu_room + ram_room if splittable else gpu_room
     return Placement("no", {}, {}, {}, 0, 0, max(1, n.total_bytes - usable), 0)
 
 
@@ -225,12 +208,10 @@ def can_split(type_: str) -> bool:
     return is_gguf(type_) or type_ in ("BF16", AS_STORED)
 
 
-def _split(
-    n: Need, gpu_room: int, ram_room: int, by_part: dict[str, int], state: dict[str, int], unused: dict[str, int]
-) -> Placement | None:
-    """Split a model between GPU and RAM by whole layers, as engines do. None if whole layers do not fit."""
+def _split(n: Need, gpu_room: int, ram_room: int, whole: dict[str, int], unused: dict[str, int]) -> Placement | None:
+    """Split `whole` between GPU and RAM by whole layers, as engines do. None if whole layers do not fit."""
     layers = n.candidate.config.num_hidden_layers
-    fixed = sum(by_part.values()) + sum(state.values())
+    fixed = n.total_bytes - n.routed_bytes
     routing = {s.layer for s in n.candidate.shapes if s.part == "routed_experts" and s.layer >= 0}
     if fixed <= gpu_room and routing:
         per_layer = -(-n.routed_bytes // len(routing))
@@ -240,25 +221,23 @@ def _split(
             # -ncmoe counts layers from the first, dense ones included
             ordered = sorted(routing)
             count = ordered[len(ordered) - on_gpu - 1] + 1 if on_gpu < len(ordered) else 0
-            gpu = {**by_part, "routed_experts": n.routed_bytes - moved, **state}
+            gpu = {**whole, "routed_experts": n.routed_bytes - moved}
             return Placement("gpu+ram", _some(gpu), _some({"routed_experts": moved}), unused, layers, count, 0,
                              gpu_room - sum(gpu.values()))  # fmt: skip
-    share = min(1.0, gpu_room / n.total_bytes)
-    on_gpu = int(layers * share)
-    part_on_gpu = on_gpu / layers
-    everything = {**by_part, "routed_experts": n.routed_bytes, **state}
-    gpu = {name: int(size * part_on_gpu) for name, size in everything.items()}
-    ram = {name: size - gpu[name] for name, size in everything.items()}
+    on_gpu = int(layers * min(1.0, gpu_room / n.total_bytes))
+    share = on_gpu / layers
+    gpu = {name: int(size * share) for name, size in whole.items()}
+    ram = {name: size - gpu[name] for name, size in whole.items()}
     if sum(ram.values()) > ram_room:
         return None
     return Placement("gpu+ram", _some(gpu), _some(ram), unused, on_gpu, 0, 0, gpu_room - sum(gpu.values()))
 
 
-def _with_disk(n: Need, gpu_room: int, ram_room: int, fixed: dict[str, int], unused: dict[str, int]) -> Placement:
+def _with_disk(n: Need, gpu_room: int, ram_room: int, whole: dict[str, int], unused: dict[str, int]) -> Placement:
     """Place everything except experts in memory, GPU first; fill the rest with experts; other experts stay on disk."""
     gpu: dict[str, int] = {}
     ram: dict[str, int] = {}
-    left = n.routed_bytes
+    fixed, left = {name: size for name, size in whole.items() if name != "routed_experts"}, n.routed_bytes
     for name, size in fixed.items():
         gpu[name] = min(size, gpu_room - sum(gpu.values()))
         ram[name] = size - gpu[name]
@@ -293,16 +272,12 @@ def choose(
 ) -> tuple[Need, Placement]:
     """The requested type, else the first of the ladder that fits in memory, else the first that streams from disk."""
     order = (type_,) if type_ else (AS_STORED,) if candidate.stored else ladder(machine, candidate)
-    fallback: tuple[Need, Placement] | None = None
+    tried: list[tuple[Need, Placement]] = []
     for name in order:
         n, placed = on_machine(candidate, name, context, users, kv_type, machine)
-        asked_or_small = name != "BF16" or type_ is not None
-        if placed.fit not in ("disk", "no") and (asked_or_small or placed.fit == "gpu"):
+        gpu_only = name == "BF16" and type_ is None
+        if placed.fit == "gpu" or (placed.fit in ("gpu+ram", "ram") and not gpu_only):
             return n, placed
-        if placed.fit == "disk" and (fallback is None or fallback[1].fit == "no") and asked_or_small:
-            fallback = n, placed
-        if placed.fit == "no":
-            better = fallback is None or (fallback[1].fit == "no" and placed.missing < fallback[1].missing)
-            fallback = (n, placed) if better else fallback
-    assert fallback is not None
-    return fallback
+        if placed.fit == "no" or not gpu_only:
+            tried.append((n, placed))
+    return min(tried, key=lambda pair: (pair[1].fit == "no", pair[1].missing))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -36,15 +35,11 @@ class Plan:
     verdicts: tuple[Verdict, ...]
     catalogue: Catalogue
 
-    def row(self, id: str) -> Row | None:
-        """A row of any table by its id."""
-        return find_row(self.catalogue, id)
-
     @property
     def stale_rows(self) -> tuple[str, ...]:
         """Rows that the verdicts cite and that are older than 90 days."""
         cited = {id for v in self.verdicts for r in v.ranking for s in r.sentences for id in s.rows}
-        rows = [(id, self.row(id)) for id in sorted(cited)]
+        rows = [(id, find_row(self.catalogue, id)) for id in sorted(cited)]
         return tuple(id for id, row in rows if row is not None and is_stale(row.date))
 
 
@@ -151,7 +146,3 @@ def check_context(candidates: Sequence[Candidate], question: Question, named: bo
         raise RequestError(
             f"--context {question.context} is too long: {longest} reads at most {limits[longest]} tokens"
         )
-
-
-def today() -> str:
-    return datetime.date.today().isoformat()

@@ -112,18 +112,6 @@ def estimate(
     return Speed(decode, throughput, prefill, first, label, (*lines, prefill_line))
 
 
-def with_prompts(n: Need, placed: Placement, machine: Hardware, prompt: int, answer: int) -> float | None:
-    """Tokens per second of all users' answers, if each answer of `answer` tokens starts with its own prompt.
-
-    Other users wait while a prompt is computed. None: no estimate.
-    """
-    step, _ = _decode_seconds(n, placed, machine, n.users, True)
-    rate, _ = _prefill_rate(replace(n, context=2 * prompt), placed, machine, True)
-    if step is None or rate is None:
-        return None
-    return n.users / (step + (n.users - 1) * prompt / rate / answer)
-
-
 def _touched(n: Need, tokens: int) -> float:
     """Expected share of the routed experts that `tokens` tokens use together."""
     layers = expert_layers(n.candidate.config)
@@ -158,29 +146,21 @@ def _decode_seconds(
     n: Need, placed: Placement, machine: Hardware, tokens: int, own: bool
 ) -> tuple[float | None, list[str]]:
     read = read_bytes(n, tokens)
-    always = max(1, n.always_bytes)
-    bandwidths = _bandwidths(n, placed, machine)
-    shares = {
-        "GPU": (_share(placed.gpu, n, always), _routed(placed.gpu, n), bandwidths["GPU"]),
-        "RAM": (_share(placed.ram, n, always), _routed(placed.ram, n), bandwidths["RAM"]),
-        "disk": (0.0, _routed(placed.disk, n), bandwidths["disk"]),
-    }
     operations = tokens * flops_per_token(n.candidate.config, n.context)
     active = max(1.0, read["weights"] + read["routed_experts"])
     total, lines = 0.0, []
-    for place_name, (weights, routed, bandwidth) in shares.items():
-        size = weights * (read["weights"] + read["state"]) + routed * read["routed_experts"]
+    for p in _places(n, placed, machine, own):
+        size = p.weights * (read["weights"] + read["state"]) + p.routed * read["routed_experts"]
         if size <= 0:
             continue
-        if not bandwidth:
-            return None, [f"{place_name}: its bandwidth is unknown, so there is no estimate"]
-        seconds = size / bandwidth
-        compute = _compute(n, placed, machine, place_name, own)
-        of_operations = operations * (weights * read["weights"] + routed * read["routed_experts"]) / active
-        if compute and place_name != "disk":
-            seconds = max(seconds, of_operations / compute)
+        if not p.bandwidth:
+            return None, [f"{p.name}: its bandwidth is unknown, so there is no estimate"]
+        seconds = size / p.bandwidth
+        if p.compute and p.name != "disk":
+            part = operations * (p.weights * read["weights"] + p.routed * read["routed_experts"]) / active
+            seconds = max(seconds, part / p.compute)
         total += seconds
-        lines.append(f"{place_name}: {size / 1e9:.2f} GB ÷ {bandwidth / 1e9:.0f} GB/s = {1e3 * seconds:.2f} ms")
+        lines.append(f"{p.name}: {size / 1e9:.2f} GB ÷ {p.bandwidth / 1e9:.0f} GB/s = {1e3 * seconds:.2f} ms")
     for place_name, count, each in zip(
         ("GPU", "RAM"), kernels(n, placed), (on_gpu(n, placed, machine).kernel_seconds, PROCESSOR.kernel_seconds),
         strict=True,
@@ -196,24 +176,34 @@ def _decode_seconds(
     return total, lines
 
 
-def _share(sizes: dict[str, int], n: Need, always: int) -> float:
-    """Share of the weights that every token uses, and so of the state, in a place."""
+@dataclass(frozen=True)
+class _Place:
+    """The weights in one place, and how fast an engine uses them there."""
+
+    name: str
+    #: share of the weights that every token uses, and so of the state; share of the routed experts
+    weights: float
+    routed: float
+    #: bytes and operations per second; 0: unknown
+    bandwidth: float
+    compute: float
+
+
+def _places(n: Need, placed: Placement, machine: Hardware, own: bool) -> list[_Place]:
     parts = {str(part) for part, _ in n.sizes.by_part if part not in UNUSED and part != "routed_experts"}
-    return sum(size for name, size in sizes.items() if name in parts) / always
-
-
-def _routed(sizes: dict[str, int], n: Need) -> float:
-    return sizes.get("routed_experts", 0) / n.routed_bytes if n.routed_bytes else 0.0
-
-
-def _bandwidths(n: Need, placed: Placement, machine: Hardware) -> dict[str, float]:
-    """Bytes per second at which an engine reads from each place."""
     of_one = machine.gpu.bandwidth if machine.gpu is not None else 0.0
-    return {
-        "GPU": at_once(n, placed, machine) * of_one * on_gpu(n, placed, machine).bandwidth,
-        "RAM": machine.ram_bandwidth * (1.0 if machine.ram_reached else PROCESSOR.bandwidth),
-        "disk": machine.disk_bandwidth * DISK_BANDWIDTH_SHARE,
-    }
+    rows = (
+        ("GPU", placed.gpu, at_once(n, placed, machine) * of_one * on_gpu(n, placed, machine).bandwidth),
+        ("RAM", placed.ram, machine.ram_bandwidth * (1.0 if machine.ram_reached else PROCESSOR.bandwidth)),
+        ("disk", placed.disk, machine.disk_bandwidth * DISK_BANDWIDTH_SHARE),
+    )
+    places = []
+    for name, sizes, bandwidth in rows:
+        always = 0 if name == "disk" else sum(size for part, size in sizes.items() if part in parts)
+        routed = sizes.get("routed_experts", 0) / n.routed_bytes if n.routed_bytes else 0.0
+        compute = _compute(n, placed, machine, name, own)
+        places.append(_Place(name, always / max(1, n.always_bytes), routed, bandwidth, compute))
+    return places
 
 
 def _compute(n: Need, placed: Placement, machine: Hardware, place_name: str, own: bool) -> float:
@@ -237,28 +227,22 @@ def _prefill_rate(n: Need, placed: Placement, machine: Hardware, own: bool) -> t
     The fitted share of operations includes kernel launches, because the measured prompts did, too.
     """
     chunk = min(PREFILL_CHUNK, max(1, n.context // 2))
-    read = read_bytes(n, chunk)
+    read, one, copied = (read_bytes(n, tokens) for tokens in (chunk, 1, min(chunk, COPIED_FOR)))
     operations = chunk * flops_per_token(n.candidate.config, n.context // 2)
-    always = max(1, n.always_bytes)
-    active_weights = max(1, n.always_bytes - n.sizes.of("vision") - _looked_up(n))
-    chosen = n.routed_bytes * _touched(n, 1)
-    bandwidths = _bandwidths(n, placed, machine)
+    active_weights, chosen = max(1, one["weights"]), one["routed_experts"]
+    on_card = _compute(n, placed, machine, "GPU", own)
     total = 0.0
-    for place_name, sizes in (("GPU", placed.gpu), ("RAM", placed.ram), ("disk", placed.disk)):
-        weights = 0.0 if place_name == "disk" else _share(sizes, n, always)
-        routed = _routed(sizes, n)
-        size = weights * read["weights"] + routed * read["routed_experts"]
+    for p in _places(n, placed, machine, own):
+        size = p.weights * read["weights"] + p.routed * read["routed_experts"]
         if size <= 0:
             continue
-        bandwidth, compute = bandwidths[place_name], _compute(n, placed, machine, place_name, own)
-        if not compute or not bandwidth:
-            return None, f"prefill: {place_name}'s {'speed' if bandwidth else 'bandwidth'} is unknown"
-        part = (weights * active_weights + routed * chosen) / (active_weights + chosen)
-        seconds = max(size / bandwidth, operations * part / compute)
-        on_card = _compute(n, placed, machine, "GPU", own)
-        if place_name == "RAM" and machine.gpu is not None and machine.gpu.host_bandwidth and on_card:
-            copied = weights * read["weights"] + routed * read_bytes(n, min(chunk, COPIED_FOR))["routed_experts"]
-            copying = max(1.0, chunk / COPIED_FOR) * copied / machine.gpu.host_bandwidth
+        if not p.compute or not p.bandwidth:
+            return None, f"prefill: {p.name}'s {'speed' if p.bandwidth else 'bandwidth'} is unknown"
+        part = (p.weights * active_weights + p.routed * chosen) / (active_weights + chosen)
+        seconds = max(size / p.bandwidth, operations * part / p.compute)
+        if p.name == "RAM" and machine.gpu is not None and machine.gpu.host_bandwidth and on_card:
+            weights = p.weights * read["weights"] + p.routed * copied["routed_experts"]
+            copying = max(1.0, chunk / COPIED_FOR) * weights / machine.gpu.host_bandwidth
             seconds = min(seconds, copying + operations * part / on_card)
         total += seconds
     total += placed.gpu_layers * exchange_seconds(n, placed, machine, chunk)

@@ -113,24 +113,19 @@ def _floor(assessments: Sequence[Assessment], catalogue: Catalogue) -> float:
 def _measure(use: Use, a: Assessment, catalogue: Catalogue, floor: float) -> tuple[float | None, tuple[str, ...]]:
     """The use's measure of a model (larger is better), and the rows behind it."""
     row = a.candidate.row
+    if row is None:
+        return (float(a.longest_context), ()) if use.measure == "context" else (None, ())
+    value, published = quality(row.id, use, catalogue)
+    if use.measure == "quality":
+        return (value, tuple(s.id for s in published)) if published else (None, ())
+    if general_score(row.id, catalogue) < floor:
+        return None, (row.id,)
     match use.measure:
-        case "quality":
-            if row is None:
-                return None, ()
-            value, published = quality(row.id, use, catalogue)
-            return (value, tuple(s.id for s in published)) if published else (None, ())
         case "context":
-            if row is not None and general_score(row.id, catalogue) < floor:
-                return None, (row.id,)
-            return float(a.longest_context), (row.id,) if row else ()
+            return float(a.longest_context), (row.id,)
         case "size":
-            if row is None or general_score(row.id, catalogue) < floor:
-                return None, (row.id,) if row else ()
-            _, published = quality(row.id, use, catalogue)
             return -float(a.need.total_bytes), (row.id, *(s.id for s in published))
         case "price":
-            if row is None or general_score(row.id, catalogue) < floor:
-                return None, (row.id,) if row else ()
             offer = a.cost.cheapest
             return (-offer.usd_per_million, (offer.price.id,)) if offer else (None, ())
     raise AssertionError(use.measure)
@@ -138,19 +133,13 @@ def _measure(use: Use, a: Assessment, catalogue: Catalogue, floor: float) -> tup
 
 def _measure_text(r: Ranked, use: Use) -> str:
     a = r.assessment
-    match use.measure:
-        case "quality":
-            return f"{r.measure or 0:.1f} on average over {len(use.benchmarks)} benchmark" + (
-                "s" if len(use.benchmarks) > 1 else ""
-            )
-        case "context":
-            return f"{a.longest_context:,} tokens"
-        case "size":
-            return f"{a.need.total_bytes / 1e9:,.1f} GB in {a.need.sizes.type}"
-        case _:
-            offer = a.cost.cheapest
-            assert offer is not None
-            return f"${offer.usd_per_million:.3f} per million tokens at {offer.price.provider}"
+    if use.measure == "quality":
+        plural = "s" if len(use.benchmarks) > 1 else ""
+        return f"{r.measure or 0:.1f} on average over {len(use.benchmarks)} benchmark{plural}"
+    offer = a.cost.cheapest
+    if use.measure == "price" and offer is not None:
+        return f"${offer.usd_per_million:.3f} per million tokens at {offer.price.provider}"
+    return figure(use, a, r.measure or 0)
 
 
 def _why(

@@ -42,10 +42,6 @@ class Candidate:
         """Parameters, including vision and multi-token prediction."""
         return sum(shape.parameters for shape in self.shapes)
 
-    @property
-    def family(self) -> str:
-        return self.config.family
-
 
 def resolve_row(name: str, catalogue: Catalogue) -> Model | None:
     """The catalogue's row for an id or alias, ignoring case; None if there is none."""

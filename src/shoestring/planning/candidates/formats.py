@@ -11,15 +11,16 @@ from difflib import get_close_matches
 
 from shoestring import ops
 from shoestring.checkpoint.names.parts import PARTS, Part
+from shoestring.checkpoint.tensors import TENSOR_TYPES
 from shoestring.errors import RequestError
 from shoestring.planning.candidates.shapes import Shape
 
 #: GGUF block formats: elements and bytes of a block (ggml-common.h)
 BLOCKS: dict[str, tuple[int, int]] = {
-    "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "Q8_0": (32, 34), "Q6_K": (256, 210), "Q5_K": (256, 176),
-    "Q5_0": (32, 22), "Q4_K": (256, 144), "Q4_1": (32, 20), "Q4_0": (32, 18), "IQ4_NL": (32, 18), "IQ4_XS": (256, 136),
-    "Q3_K": (256, 110), "IQ3_S": (256, 110), "IQ3_XXS": (256, 98), "Q2_K": (256, 84), "IQ2_S": (256, 82),
-    "IQ2_XS": (256, 74), "IQ2_XXS": (256, 66), "IQ1_M": (256, 56), "IQ1_S": (256, 50),
+    **{name: (t.block_size, t.block_bytes) for name, t in TENSOR_TYPES.items() if name != "F8_E4M3"},
+    "IQ4_NL": (32, 18), "IQ4_XS": (256, 136), "Q3_K": (256, 110), "IQ3_S": (256, 110), "IQ3_XXS": (256, 98),
+    "Q2_K": (256, 84), "IQ2_S": (256, 82), "IQ2_XS": (256, 74), "IQ2_XXS": (256, 66), "IQ1_M": (256, 56),
+    "IQ1_S": (256, 50),
 }  # fmt: skip
 
 #: GGUF types that are a mix: a base type, and Q6_K for the most sensitive tensors

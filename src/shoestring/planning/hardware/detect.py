@@ -22,7 +22,7 @@ COPY_BYTES = 48 * 2**20
 def detect(catalogue: Catalogue) -> Hardware:
     """The machine that this process runs on."""
     cores, clock, label = processor()
-    available = _available_bytes()
+    available = _meminfo("MemAvailable") or total_bytes()
     notes = [f"{available / 1e9:.1f} GB of memory are free now"]
     gpu, gpus = _nvidia(catalogue)
     bandwidth = _measure_bandwidth(cores)
@@ -77,10 +77,6 @@ def total_bytes() -> int:
     if not total and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return total
-
-
-def _available_bytes() -> int:
-    return _meminfo("MemAvailable") or total_bytes()
 
 
 def _nvidia(catalogue: Catalogue) -> tuple[Device | None, int]:

@@ -75,9 +75,7 @@ def _add(machine: Hardware, piece: str, text: str, catalogue: Catalogue) -> tupl
         raise RequestError(f"--hardware {text}: device {piece!r} is unknown: {hint}")
     if count < 1 or machine.gpu is not None:
         raise RequestError(f"--hardware {text}: give one kind of device, at least once")
-    if device.unified:
-        return replace(machine, gpu=device, gpus=1, disk_bandwidth=machine.disk_bandwidth or 0.0), []
-    return replace(machine, gpu=device, gpus=count), []
+    return replace(machine, gpu=device, gpus=1 if device.unified else count), []
 
 
 def _processor(machine: Hardware, piece: str, text: str) -> tuple[Hardware, list[str]]:

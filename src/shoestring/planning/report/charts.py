@@ -29,7 +29,7 @@ def memory_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
     largest = max((sum(s.value for s in bar.segments) for bar in bars), default=0.0)
     usable = {"GPU": p.machine.gpu_usable / 1e9, "RAM": p.machine.ram_usable / 1e9}
     limits = [(value, f"{place} {value:,.0f} GB") for place, value in usable.items() if 0 < value < 3 * largest]
-    return stacked_bars(bars, " GB", "Memory by part and place", limits)
+    return stacked_bars(bars, "Memory by part and place", limits)
 
 
 def legend(assessments: Sequence[Assessment]) -> list[tuple[str, str]]:

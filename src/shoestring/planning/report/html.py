@@ -6,6 +6,7 @@ Every sentence links to the rows behind it, which are listed at the end with sou
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from html import escape
 
 from shoestring.catalogue.load import is_stale
@@ -13,7 +14,7 @@ from shoestring.catalogue.schema import STALE_DAYS
 from shoestring.planning.assess import Assessment
 from shoestring.planning.compare import Comparison, Section
 from shoestring.planning.licence import NOT_ADVICE
-from shoestring.planning.plan import Plan, find_row, today
+from shoestring.planning.plan import Plan, find_row
 from shoestring.planning.report import charts
 from shoestring.planning.report.cells import overview, summary
 from shoestring.planning.verdict import Sentence
@@ -142,8 +143,8 @@ class _Page:
             f"<title>{escape(title)}</title><style>{STYLE}{colours}</style></head><body><main>\n"
             + "\n".join(body)
             + self._sources()
-            + f'<p class="dim">Written by shoestring on {today()}. Scores are the vendors’ claims unless marked; old: '
-            f"more than {STALE_DAYS} days. Speeds are roofline estimates and tend to be too high. {NOT_ADVICE}</p>"
+            + f'<p class="dim">Written by shoestring on {date.today()}. Scores are the vendors’ claims unless marked; '
+            f"old: more than {STALE_DAYS} days. Speeds are roofline estimates and tend to be too high. {NOT_ADVICE}</p>"
             "</main></body></html>\n"
         )
 

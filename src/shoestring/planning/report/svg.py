@@ -26,8 +26,6 @@ class Segment:
 class Bar:
     label: str
     segments: tuple[Segment, ...]
-    #: text at the end of the bar
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,23 +46,21 @@ class Pair:
     note: str = ""
 
 
-def stacked_bars(bars: Sequence[Bar], unit: str, title: str, limits: Sequence[tuple[float, str]] = ()) -> str:
-    """Draw horizontal bars; `limits` are named vertical lines, e.g. the GPU's memory."""
+def stacked_bars(bars: Sequence[Bar], title: str, limits: Sequence[tuple[float, str]]) -> str:
+    """Draw horizontal bars in GB; `limits` are named vertical lines, e.g. the GPU's memory."""
     most = max([sum(s.value for s in bar.segments) for bar in bars] + [value for value, _ in limits] + [1e-9])
     scale = (WIDTH - 2 * LEFT) / most
     parts, y = [], 20.0
     for bar in bars:
         total = sum(s.value for s in bar.segments)
         parts.append(f'<text x="{LEFT}" y="{y:.0f}" class="name">{escape(bar.label)}</text>')
-        parts.append(
-            f'<text x="{WIDTH - LEFT}" y="{y:.0f}" class="end">{escape(bar.note or _number(total) + unit)}</text>'
-        )
+        parts.append(f'<text x="{WIDTH - LEFT}" y="{y:.0f}" class="end">{_number(total)} GB</text>')
         x = float(LEFT)
         for s in bar.segments:
             width = s.value * scale
             if width <= 0:
                 continue
-            tip = f"{s.label}: {_number(s.value)}{unit}"
+            tip = f"{s.label}: {_number(s.value)} GB"
             parts.append(f'<rect x="{x:.1f}" y="{y + 5:.0f}" width="{width:.1f}" height="16" class="{s.colour}">'
                          f"<title>{escape(tip)}</title></rect>")  # fmt: skip
             x += width
