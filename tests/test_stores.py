@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows
 
 from shoestring import stores
+from shoestring.checkpoint.formats.gguf import read_architecture
 from shoestring.errors import RequestError
 
 
@@ -36,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / ".cache/huggingface/hub"))
-    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("platformdirs.PlatformDirs", Unix)
     return tmp_path
 
 
@@ -106,9 +110,11 @@ def test_llama_cpp(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(listed()) == ["org_m_m-Q4_K_M.gguf"]
 
 
-@pytest.mark.parametrize(("platform", "where"), [("darwin", "Library/Caches"), ("win32", "AppData/Local")])
-def test_llama_cpp_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch, platform: str, where: str) -> None:
-    monkeypatch.setattr("sys.platform", platform)
+@pytest.mark.parametrize(("platform", "where"), [(MacOS, "Library/Caches"), (Windows, "AppData/Local")])
+def test_llama_cpp_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch, platform: type, where: str) -> None:
+    monkeypatch.setattr("platformdirs.PlatformDirs", platform)
+    folders = {"CSIDL_LOCAL_APPDATA": str(home / "AppData/Local")}
+    monkeypatch.setattr("platformdirs.windows.get_win_folder", folders.__getitem__)
     path = gguf(home / where / "llama.cpp" / "m.gguf")
     assert listed()["m.gguf"][2] == path
 
@@ -163,16 +169,20 @@ def key(name: bytes, kind: int, value: bytes) -> bytes:
     "before",
     [
         key(b"a", 4, b"1234"),
-        key(b"a", 7, b"1"),
+        key(b"a", 7, b"\x01"),
         key(b"a", 12, b"12345678"),
         key(b"a", 8, struct.pack("<Q", 3) + b"xyz"),
         key(b"a", 9, struct.pack("<IQ", 4, 2) + b"12345678"),
         key(b"a", 9, struct.pack("<IQ", 8, 2) + (struct.pack("<Q", 1) + b"x") * 2),
-        key(b"a", 9, struct.pack("<IQ", 9, 0)),
     ],
 )
 def test_the_architecture_is_found_behind_other_keys(tmp_path: Path, before: bytes) -> None:
-    assert stores.gguf_architecture(gguf(tmp_path / "m.gguf", "llama4", before)) == "llama4"
+    assert read_architecture(gguf(tmp_path / "m.gguf", "llama4", before)) == "llama4"
+
+
+@pytest.mark.parametrize("before", [key(b"a", 7, b"1"), key(b"a", 9, struct.pack("<IQ", 9, 0))])
+def test_a_header_that_loading_refuses_has_no_architecture(tmp_path: Path, before: bytes) -> None:
+    assert read_architecture(gguf(tmp_path / "m.gguf", "llama4", before)) is None
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -181,6 +191,6 @@ def test_damaged_files_are_passed_by(tmp_path_factory: pytest.TempPathFactory, n
     path = gguf(tmp_path_factory.mktemp("damaged") / "m.gguf")
     good = path.read_bytes()
     path.write_bytes(good[:at] + noise)
-    assert stores.gguf_architecture(path) in (None, "qwen35") or noise
+    assert read_architecture(path) in (None, "qwen35") or noise
     path.write_bytes(b"GGUF" + noise)
-    stores.gguf_architecture(path)
+    read_architecture(path)

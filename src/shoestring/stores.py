@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-import struct
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import platformdirs
+
 from shoestring.checkpoint.config.types import GGUF_ARCHITECTURES, MODEL_TYPES
+from shoestring.checkpoint.formats.gguf import read_architecture
 
 Store = Literal["Hugging Face", "llama.cpp", "LM Studio", "Ollama"]
 
 #: GGUF architecture or model_type → family
 FAMILIES = {name: "llama4" if name.startswith("llama4") else "qwen3_5" for name in (*GGUF_ARCHITECTURES, *MODEL_TYPES)}
 
-#: The architecture is among the first keys of a GGUF file; read at most this much to find it.
-_HEADER_BYTES = 1 << 20
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 
 
@@ -63,52 +62,6 @@ def find_checkpoint(name: str) -> Path | None:
     return next((item.path for item in find_checkpoints() if item.name == name), None)
 
 
-def gguf_architecture(path: Path) -> str | None:
-    """`general.architecture` of a GGUF file, from its first bytes; None if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_HEADER_BYTES)
-        if data[:4] != b"GGUF":
-            return None
-        count, at = struct.unpack_from("<Q", data, 16)[0], 24
-        for _ in range(min(count, 10_000)):
-            key, at = _string(data, at)
-            kind, at = struct.unpack_from("<I", data, at)[0], at + 4
-            if key == b"general.architecture" and kind == 8:
-                return _string(data, at)[0].decode()
-            at = _skip(data, at, kind)
-    except (OSError, struct.error, ValueError):
-        pass
-    return None
-
-
-_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-
-
-def _string(data: bytes, at: int) -> tuple[bytes, int]:
-    length = struct.unpack_from("<Q", data, at)[0]
-    if at + 8 + length > len(data):
-        raise ValueError
-    return data[at + 8 : at + 8 + length], at + 8 + length
-
-
-def _skip(data: bytes, at: int, kind: int) -> int:
-    """The offset at which a value of this kind ends."""
-    if kind == 8:
-        return _string(data, at)[1]
-    if kind == 9:
-        element, count = struct.unpack_from("<IQ", data, at)
-        at += 12
-        if element in _SIZES:
-            return int(at + count * _SIZES[element])
-        for _ in range(count if element == 8 else 0):
-            at = _string(data, at)[1]
-        return at
-    if kind not in _SIZES:
-        raise ValueError
-    return at + _SIZES[kind]
-
-
 # ---- the stores
 
 
@@ -140,7 +93,7 @@ def _ending(file: str) -> str:
 
 def _llama_cpp() -> Iterator[Found]:
     folder = os.environ.get("LLAMA_CACHE")
-    yield from _gguf_tree(Path(folder) if folder else _user_cache() / "llama.cpp", "llama.cpp")
+    yield from _gguf_tree(Path(folder) if folder else platformdirs.user_cache_path() / "llama.cpp", "llama.cpp")
 
 
 def _lm_studio() -> Iterator[Found]:
@@ -171,7 +124,7 @@ def _ollama() -> Iterator[Found]:
                 size = sum(blob.stat().st_size for blob in blobs)
             except (OSError, ValueError, TypeError, KeyError):
                 continue
-            family = FAMILIES.get(gguf_architecture(blobs[0]) or "") if blobs else None
+            family = FAMILIES.get(read_architecture(blobs[0]) or "") if blobs else None
             if family:
                 host, *middle, model, tag = manifest.relative_to(manifests).parts
                 short = [part for part in (host, *middle) if part not in ("registry.ollama.ai", "library")]
@@ -185,7 +138,7 @@ def _gguf_tree(root: Path, store: Store) -> Iterator[Found]:
     files = {path.relative_to(root).as_posix(): path for path in _files(root, ".gguf")}
     for name, parts in gguf_models([RemoteFile(name, path.stat().st_size) for name, path in files.items()]).items():
         first = files[parts[0].path]
-        family = FAMILIES.get(gguf_architecture(first) or "")
+        family = FAMILIES.get(read_architecture(first) or "")
         if family and complete_split([part.path for part in parts]):
             yield Found(name, store, family, first, sum(part.size for part in parts))
 
@@ -217,12 +170,3 @@ def _folders(root: Path) -> list[Path]:
         return sorted(path for path in root.iterdir() if path.is_dir())
     except OSError:
         return []
-
-
-def _user_cache() -> Path:
-    """The folder of llama.cpp's cache on this platform."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

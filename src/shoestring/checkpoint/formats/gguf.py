@@ -41,6 +41,7 @@ _NUMBERS = {0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 
 _BOOL, _STRING, _ARRAY = 7, 8, 9
 
 #: Bounds far above any real file: what a header may make us allocate.
+_ARCHITECTURE_READ = 1 << 20
 _FIRST_READ = 32 << 20
 _LARGEST_HEADER = 1 << 30
 _LARGEST_ARRAY = 1 << 24
@@ -86,6 +87,24 @@ def open_gguf(path: Path) -> Checkpoint:
         files=tuple(paths),
         identities=tuple(shard.file.identity for shard in shards),
     )
+
+
+def read_architecture(path: Path) -> str | None:
+    """`general.architecture` of a GGUF file, which is among its first keys; None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            cursor = _Cursor(path, file.read(_ARCHITECTURE_READ))
+        if cursor.take(len(MAGIC)) != MAGIC:
+            return None
+        _version, _num_tensors, num_pairs = (cursor.unsigned(code) for code in "IQQ")
+        for index in range(num_pairs):
+            key = cursor.name(f"key {index}")
+            value = cursor.value(key)
+            if key == "general.architecture":
+                return value if isinstance(value, str) else None
+    except (OSError, _Short, CheckpointError):
+        pass
+    return None
 
 
 def _parts(path: Path) -> tuple[list[Path], int]:

@@ -71,18 +71,15 @@ class RemoteAnswer:
         self._pieces.close()  # type: ignore[attr-defined]
 
     def line(self) -> str:
-        return _line(self._times, self._end)
+        times, end = self._times, self._end
+        facts = [f"first token after {times[0]:.2f} s"] if times else ["no text"]
+        if end is not None and end.prompt_tokens is not None:
+            facts.insert(0, f"{end.prompt_tokens} prompt tokens")
+        if end is not None and end.completion_tokens is not None:
+            facts.append(f"{end.completion_tokens} tokens")
+            if len(times) > 1 and times[-1] > times[0]:
+                facts.append(f"{(end.completion_tokens - 1) / (times[-1] - times[0]):.1f} tokens/s")
+        return ", ".join(facts)
 
     def hint(self) -> str | None:
         return None
-
-
-def _line(times: list[float], end: End | None) -> str:
-    facts = [f"first token after {times[0]:.2f} s"] if times else ["no text"]
-    if end is not None and end.prompt_tokens is not None:
-        facts.insert(0, f"{end.prompt_tokens} prompt tokens")
-    if end is not None and end.completion_tokens is not None:
-        facts.append(f"{end.completion_tokens} tokens")
-        if len(times) > 1 and times[-1] > times[0]:
-            facts.append(f"{(end.completion_tokens - 1) / (times[-1] - times[0]):.1f} tokens/s")
-    return ", ".join(facts)

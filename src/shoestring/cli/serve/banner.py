@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shoestring.cli.progress import human
 from shoestring.runtime.model import Model
 from shoestring.server.facts import ServedModel
 from shoestring.server.http.exposure import access
@@ -31,9 +32,9 @@ def banner(
     sequences = "1 request" if at_once == 1 else f"{at_once} requests"
     rows = [
         ("model", f"{info.id} ({info.description or info.family})"),
-        ("memory", f"{amount(weights)} weights, {amount(state)} state ({sequences} at once, {engine.kv_type})"),
-        ("", f"{amount(cache)} prefix cache, {amount(workspace)} for the process itself"),
-        ("", f"{amount(weights + state + cache + workspace)} in total at most"),
+        ("memory", f"{human(weights)} weights, {human(state)} state ({sequences} at once, {engine.kv_type})"),
+        ("", f"{human(cache)} prefix cache, {human(workspace)} for the process itself"),
+        ("", f"{human(weights + state + cache + workspace)} in total at most"),
         ("context", f"{model.context:,} tokens per request, at most {settings.queue} requests wait"),
         ("compute", compute),
         ("access", access(settings, keys)),
@@ -41,12 +42,3 @@ def banner(
     ]
     lines = [f"shoestring {shoestring.__version__} is ready", *(f"  {name:9}{text}" for name, text in rows)]
     return "\n".join(lines)
-
-
-def amount(size: float) -> str:
-    """Format bytes with a unit."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit in ("B", "KiB") else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

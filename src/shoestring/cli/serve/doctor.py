@@ -48,7 +48,8 @@ def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = 
     except ShoestringError as error:
         findings.append(failed("settings", error, "fix it where it is set"))
     if settled is not None:
-        findings += [keys(settled.settings), port_free(settled.settings), model_fits(settled.settings)]
+        for name, check in (("access", access), ("port", port), ("model", memory)):
+            findings.append(checked(name, check, settled.settings))
     if json:
         report = {
             "checks": [asdict(one) for one in findings],
@@ -123,36 +124,24 @@ def packages() -> Finding:
     return Finding("packages", "ok", "all packages of the extra [server]")
 
 
-def keys(settings: Settings) -> Finding:
-    """Check and report who may connect."""
-    return _checked("access", lambda: _access(settings))
+def access(settings: Settings) -> str:
+    """Who may connect. Raises ShoestringError if anybody could."""
+    from shoestring.server.http import exposure
+
+    keys = exposure.all_keys(settings)
+    exposure.check_exposure(settings, keys)
+    return exposure.access(settings, keys)
 
 
-def _access(settings: Settings) -> str:
-    from shoestring.server.http.exposure import access, all_keys, check_exposure
-
-    known = all_keys(settings)
-    check_exposure(settings, known)
-    return access(settings, known)
-
-
-def port_free(settings: Settings) -> Finding:
-    return _checked("port", lambda: _bound(settings))
-
-
-def _bound(settings: Settings) -> str:
+def port(settings: Settings) -> str:
     from shoestring.server.http.sockets import bind
 
     with bind(settings.host, settings.port):
         return f"{settings.host}:{settings.port} is free"
 
 
-def model_fits(settings: Settings) -> Finding:
-    """Check that the file can be read and that its weights and state fit."""
-    return _checked("model", lambda: _planned(settings))
-
-
-def _planned(settings: Settings) -> str:
+def memory(settings: Settings) -> str:
+    """Memory of the model, which is readable and fits. Raises ShoestringError otherwise."""
     from shoestring.cli.progress import human
     from shoestring.runtime.loading import physical_cores, plan
     from shoestring.runtime.memory import free_memory
@@ -175,8 +164,8 @@ def _planned(settings: Settings) -> str:
     )
 
 
-def _checked(name: str, check: Callable[[], str]) -> Finding:
+def checked(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
     try:
-        return Finding(name, "ok", check())
+        return Finding(name, "ok", check(settings))
     except (ShoestringError, OSError) as error:
         return failed(name, error)

@@ -11,7 +11,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.find import find, guard_mapped_files
-from shoestring.cli.progress import Progress
+from shoestring.cli.progress import Progress, human
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.shared import spread
 
@@ -108,7 +108,6 @@ def model_id(settings: Settings, path: Path) -> str:
 def file_facts(opened: Opened) -> dict[str, Any]:
     """Facts from a checkpoint's headers."""
     from shoestring.checkpoint.summary import summarize
-    from shoestring.cli.serve.banner import amount
 
     summary = summarize(opened.config, opened.checkpoint, opened.binding)
     sizes: dict[str, int] = {}
@@ -122,5 +121,5 @@ def file_facts(opened: Opened) -> dict[str, Any]:
         "quantization": quantization,
         "file_bytes": summary.total_bytes,
         "path": str(opened.checkpoint.path),
-        "description": f"{opened.config.family}, {parameters}, {quantization}, {amount(summary.total_bytes)}",
+        "description": f"{opened.config.family}, {parameters}, {quantization}, {human(summary.total_bytes)}",
     }
