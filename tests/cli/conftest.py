@@ -12,6 +12,12 @@ from shoestring.cli.models import chat, perplexity, run_command
 from shoestring.runtime.model import Model
 
 
+@pytest.fixture(autouse=True)
+def _own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Measurements of `bench` go to a folder of the test, not to the user's."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+
+
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Model], None]:
     """Make every command load this model."""

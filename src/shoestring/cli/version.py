@@ -25,4 +25,5 @@ def version(json: Json = False, debug: Debug = False) -> None:
         typer.echo(json_module.dumps(facts))
         return
     typer.echo(f"shoestring {__version__} (numerics version {facts['numerics_version']})")
-    typer.echo(f"instruction set: {facts['isa']}, of {', '.join(ops.variants())}; SHOESTRING_ISA forces another")
+    supported = ", ".join(ops.variants())
+    typer.echo(f"instruction set: {facts['isa']} (this CPU supports {supported}; SHOESTRING_ISA chooses one)")

@@ -177,25 +177,25 @@ def place(n: Need, machine: Hardware) -> Placement:
     Fills the GPU with the weights that every token uses, then state, then routed experts. The rest goes to RAM, then
     routed experts to disk. More memory anywhere never makes the fit worse.
     """
-    gpu_room, ram_room = machine.gpu_usable, machine.ram_usable
+    gpu_usable, ram_usable = machine.gpu_usable, machine.ram_usable
     whole = {str(part): size for part, size in n.sizes.by_part if part not in UNUSED and part != "routed_experts"}
     whole |= {"routed_experts": n.routed_bytes, "sequences": n.sequences_bytes, "workspace": n.workspace_bytes}
     layers = n.candidate.config.num_hidden_layers
     unused = {str(part): size for part, size in n.file.by_part if part in UNUSED}
-    if n.total_bytes <= gpu_room:
-        return Placement("gpu", _some(whole), {}, unused, layers, 0, 0, gpu_room - n.total_bytes)
+    if n.total_bytes <= gpu_usable:
+        return Placement("gpu", _some(whole), {}, unused, layers, 0, 0, gpu_usable - n.total_bytes)
     splittable = can_split(n.sizes.type)
-    if gpu_room and splittable and n.total_bytes <= gpu_room + ram_room:
-        split = _split(n, gpu_room, ram_room, whole, unused)
+    if gpu_usable and splittable and n.total_bytes <= gpu_usable + ram_usable:
+        split = _split(n, machine, whole, unused)
         if split is not None:
             return split
-    if not gpu_room and splittable and n.total_bytes <= ram_room:
-        return Placement("ram", {}, _some(whole), unused, 0, 0, 0, ram_room - n.total_bytes)
+    if not gpu_usable and splittable and n.total_bytes <= ram_usable:
+        return Placement("ram", {}, _some(whole), unused, 0, 0, 0, ram_usable - n.total_bytes)
     # Experts stream from disk: everything else stays in memory, and experts use the remaining memory.
     has_disk = machine.disk_known or machine.disk_bytes >= n.file.total
-    if n.routed_bytes and n.total_bytes - n.routed_bytes <= gpu_room + ram_room and has_disk and splittable:
-        return _with_disk(n, gpu_room, ram_room, whole, unused)
-    usable = gpu_room + ram_room if splittable else gpu_room
+    if n.routed_bytes and n.total_bytes - n.routed_bytes <= gpu_usable + ram_usable and has_disk and splittable:
+        return _with_disk(n, machine, whole, unused)
+    usable = gpu_usable + ram_usable if splittable else gpu_usable
     return Placement("no", {}, {}, {}, 0, 0, max(1, n.total_bytes - usable), 0)
 
 
@@ -208,41 +208,42 @@ def can_split(type_: str) -> bool:
     return is_gguf(type_) or type_ in ("BF16", AS_STORED)
 
 
-def _split(n: Need, gpu_room: int, ram_room: int, whole: dict[str, int], unused: dict[str, int]) -> Placement | None:
+def _split(n: Need, machine: Hardware, whole: dict[str, int], unused: dict[str, int]) -> Placement | None:
     """Split `whole` between GPU and RAM by whole layers, as engines do. None if whole layers do not fit."""
+    gpu_usable = machine.gpu_usable
     layers = n.candidate.config.num_hidden_layers
     fixed = n.total_bytes - n.routed_bytes
     routing = {s.layer for s in n.candidate.shapes if s.part == "routed_experts" and s.layer >= 0}
-    if fixed <= gpu_room and routing:
+    if fixed <= gpu_usable and routing:
         per_layer = -(-n.routed_bytes // len(routing))
-        on_gpu = min(len(routing), (gpu_room - fixed) // per_layer)
+        on_gpu = min(len(routing), (gpu_usable - fixed) // per_layer)
         moved = n.routed_bytes - min(n.routed_bytes, on_gpu * per_layer)
-        if moved <= ram_room:
+        if moved <= machine.ram_usable:
             # -ncmoe counts layers from the first, dense ones included
             ordered = sorted(routing)
             count = ordered[len(ordered) - on_gpu - 1] + 1 if on_gpu < len(ordered) else 0
             gpu = {**whole, "routed_experts": n.routed_bytes - moved}
             return Placement("gpu+ram", _some(gpu), _some({"routed_experts": moved}), unused, layers, count, 0,
-                             gpu_room - sum(gpu.values()))  # fmt: skip
-    on_gpu = int(layers * min(1.0, gpu_room / n.total_bytes))
+                             gpu_usable - sum(gpu.values()))  # fmt: skip
+    on_gpu = int(layers * min(1.0, gpu_usable / n.total_bytes))
     share = on_gpu / layers
     gpu = {name: int(size * share) for name, size in whole.items()}
     ram = {name: size - gpu[name] for name, size in whole.items()}
-    if sum(ram.values()) > ram_room:
+    if sum(ram.values()) > machine.ram_usable:
         return None
-    return Placement("gpu+ram", _some(gpu), _some(ram), unused, on_gpu, 0, 0, gpu_room - sum(gpu.values()))
+    return Placement("gpu+ram", _some(gpu), _some(ram), unused, on_gpu, 0, 0, gpu_usable - sum(gpu.values()))
 
 
-def _with_disk(n: Need, gpu_room: int, ram_room: int, whole: dict[str, int], unused: dict[str, int]) -> Placement:
+def _with_disk(n: Need, machine: Hardware, whole: dict[str, int], unused: dict[str, int]) -> Placement:
     """Place everything except experts in memory, GPU first; fill the rest with experts; other experts stay on disk."""
     gpu: dict[str, int] = {}
     ram: dict[str, int] = {}
     fixed, left = {name: size for name, size in whole.items() if name != "routed_experts"}, n.routed_bytes
     for name, size in fixed.items():
-        gpu[name] = min(size, gpu_room - sum(gpu.values()))
+        gpu[name] = min(size, machine.gpu_usable - sum(gpu.values()))
         ram[name] = size - gpu[name]
-    for sizes_by_part, room in ((gpu, gpu_room), (ram, ram_room)):
-        sizes_by_part["routed_experts"] = min(left, room - sum(sizes_by_part.values()))
+    for sizes_by_part, usable in ((gpu, machine.gpu_usable), (ram, machine.ram_usable)):
+        sizes_by_part["routed_experts"] = min(left, usable - sum(sizes_by_part.values()))
         left -= sizes_by_part["routed_experts"]
     layers = n.candidate.config.num_hidden_layers
     on_gpu = layers * sum(gpu[name] for name in fixed) // max(1, sum(fixed.values()))

@@ -81,9 +81,7 @@ class Output:
 
 @spread
 def plan(
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Models to assess, as above.")
-    ] = None,
+    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Models to assess, as above.")] = None,
     *,
     wishes: Wishes,
     output: Output,

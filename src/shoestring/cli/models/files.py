@@ -12,13 +12,14 @@ from shoestring.cli.progress import human
 
 PULL_HELP = """Download a checkpoint from the Hugging Face Hub into its standard cache. Files already there are skipped.
 
-NAME is REPO, or REPO:QUANT for one quantization of a GGUF repository, e.g. org/model-GGUF:Q4_K_M."""
+NAME is REPO, or REPO:QUANT for one quantization of a GGUF repository, e.g. org/model-GGUF:Q4_K_M. A catalogue name,
+e.g. qwen3.5:35b-a3b, downloads the usual quantization."""
 
 LIST_HELP = """List Qwen 3.5 and Llama 4 checkpoints in the caches of Hugging Face, llama.cpp, LM Studio and Ollama."""
 
 
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="REPO or REPO:QUANT.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="REPO, REPO:QUANT or a catalogue name.")],
     debug: options.Debug = False,
 ) -> None:
     from shoestring import hub

@@ -25,9 +25,10 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
     if json:
         typer.echo(json_module.dumps(facts))
         return
-    typer.echo(f"{facts['path']} ({facts['format']}, {len(facts['files'])} file(s), {human(facts['file_bytes'])})")
+    files = f"{len(facts['files'])} file{'s' if len(facts['files']) > 1 else ''}"
+    typer.echo(f"{facts['path']} ({facts['format']}, {files}, {human(facts['file_bytes'])})")
     typer.echo(f"architecture   {facts['architecture']}, {facts['layers']} layers: {counted(facts['layer_kinds'])}")
-    active = f", {facts['parameters_active']:,} active per token" if facts["experts"] else ""
+    active = f" ({facts['parameters_active']:,} active per token)" if facts["experts"] else ""
     typer.echo(f"parameters     {facts['parameters_total']:,}{active}")
     if facts["experts"]:
         typer.echo(f"experts        {facts['experts']}, {facts['experts_per_token']} per token")
@@ -47,8 +48,9 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
         f"memory         {human(facts['weight_bytes'])} of weights, {human(facts['workspace_bytes'])} for the process, "
         f"{human(facts['total_bytes'])} in total with a full context; {human(facts['free_bytes'])} free now"
     )
-    typer.echo(f"vocabulary     {facts['vocabulary']:,}, of which the tokenizer has {facts['tokenizer_vocabulary']}")
-    typer.echo(f"template       {facts['template']}")
+    tokens = facts["tokenizer_vocabulary"]
+    typer.echo(f"vocabulary     {facts['vocabulary']:,} (tokenizer: {'missing' if tokens is None else f'{tokens:,}'})")
+    typer.echo(f"template       {facts['template'] or 'none'}")
     for note in facts["unusual"]:
         typer.echo(f"unusual        {note}")
 

@@ -15,6 +15,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.extra import INSTALL, missing_packages
 from shoestring.cli.find import find
+from shoestring.cli.progress import human
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.serve.serve import memory_limits, resolved
 from shoestring.cli.shared import spread
@@ -42,53 +43,57 @@ class Finding:
 @spread
 def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = False) -> None:
     findings: list[Finding] = [extension(), packages()]
-    settled: Resolved | None = None
+    effective: Resolved | None = None
     try:
-        settled = resolved(asdict(served))
+        effective = resolved(asdict(served))
     except ShoestringError as error:
         findings.append(failed("settings", error, "fix it where it is set"))
-    if settled is not None:
+    if effective is not None:
         for name, check in (("access", access), ("port", port), ("model", memory)):
-            findings.append(checked(name, check, settled.settings))
+            findings.append(checked(name, check, effective.settings))
     if json:
         report = {
             "checks": [asdict(one) for one in findings],
-            "settings": None if settled is None else in_effect(settled),
+            "settings": None if effective is None else in_effect(effective),
         }
         typer.echo(json_module.dumps(report))
     else:
-        show(findings, settled)
+        show(findings, effective)
     if any(one.state == "failed" for one in findings):
         raise typer.Exit(1)
 
 
-def show(findings: list[Finding], settled: Resolved | None) -> None:
+def show(findings: list[Finding], effective: Resolved | None) -> None:
     """Print the findings and settings as text."""
     for one in findings:
         typer.echo(f"{_MARKS[one.state]}  {one.name:10}{one.text}")
         if one.mend is not None:
             typer.echo(f"{'':19}→ {one.mend}")
-    if settled is not None:
-        typer.echo("\nsettings" + (f" (file {settled.file})" if settled.file else ""))
-        for name, setting in in_effect(settled).items():
+    if effective is not None:
+        typer.echo("\nsettings" + (f" (file {effective.file})" if effective.file else ""))
+        for name, setting in in_effect(effective).items():
             typer.echo(f"  {name:18}{_shown(name, setting['value']):28}{setting['source']}")
     missing = sum(one.state == "failed" for one in findings)
     typer.echo(f"\n{missing} of these must be fixed before `shoestring serve` can start" if missing else "\nready")
 
 
 def _shown(name: str, value: Any) -> str:
+    from shoestring.server.http.settings import SIZES
+
     if value is None:
         return {"model": "demo-llama4", "api_key_file": "none"}.get(name, "decided at start")
+    if name in SIZES:
+        return human(value)
     return ", ".join(value) or "none" if isinstance(value, list | tuple) else str(value)
 
 
-def in_effect(settled: Resolved) -> dict[str, dict[str, Any]]:
+def in_effect(effective: Resolved) -> dict[str, dict[str, Any]]:
     """Settings by name, with their sources; secrets are hidden."""
     from shoestring.server.http.settings import SECRET
 
     shown = {}
-    for name, source in settled.sources.items():
-        value = getattr(settled.settings, name)
+    for name, source in effective.sources.items():
+        value = getattr(effective.settings, name)
         if name in SECRET and value:
             value = f"{len(value)}, not shown"
         shown[name] = {"value": value, "source": source}
@@ -111,7 +116,7 @@ def extension() -> Finding:
         isa, variants = ops.isa(), ops.variants()
     except ImportError as error:
         return failed("kernels", error, "reinstall shoestring; unset SHOESTRING_ISA if it is set")
-    text = f"{isa}, of {', '.join(variants)}"
+    text = f"{isa} (this CPU supports {', '.join(variants)})"
     if isa == "scalar":
         return Finding("kernels", "warning", text, "no vector instructions: answers will be very slow")
     return Finding("kernels", "ok", text)
@@ -125,7 +130,7 @@ def packages() -> Finding:
 
 
 def access(settings: Settings) -> str:
-    """Who may connect. Raises ShoestringError if anybody could."""
+    """Who may connect. Raises RequestError if other machines could without a key."""
     from shoestring.server.http import exposure
 
     keys = exposure.all_keys(settings)
@@ -141,8 +146,7 @@ def port(settings: Settings) -> str:
 
 
 def memory(settings: Settings) -> str:
-    """Memory of the model, which is readable and fits. Raises ShoestringError otherwise."""
-    from shoestring.cli.progress import human
+    """Memory of the model. Raises ShoestringError if the file is unreadable or does not fit."""
     from shoestring.runtime.loading import physical_cores, plan
     from shoestring.runtime.memory import free_memory
     from shoestring.runtime.opening import open_model

@@ -39,7 +39,7 @@ class Served:
     api_key_file: str | None = option("FILE", "File with keys, one per line; # starts a comment.")
     no_auth: bool | None = option(None, "Let other machines connect without a key.", "--no-auth")
     allow_host: list[str] | None = option("NAME", "Without keys: also accept requests to this host name. Repeatable.")
-    alias: list[str] | None = option("NAME", "Another name for it; * accepts any. Repeatable.")
+    alias: list[str] | None = option("NAME", "Another name for the model; * accepts any. Repeatable.")
     config: str | None = option("FILE", "TOML file with these options; flags and SHOESTRING_* override it.")
 
 
@@ -48,7 +48,7 @@ class Running:
     """Settings that matter only to a running server."""
 
     queue: int | None = option("N", "Maximum waiting requests; more get 429. [default: 64]")
-    model_name: str | None = option("NAME", "Name of the model for clients. [default: its file's]")
+    model_name: str | None = option("NAME", "Name of the model for clients. [default: the file's name]")
     json_log: bool | None = option(None, "Log requests as JSON on stderr.", "--json-log")
     shutdown_timeout: float | None = option("S", "Seconds that answers get to finish on shutdown. [default: 30]")
     max_body: str | None = option("SIZE", "Maximum size of a request body. [default: 32MiB]")
