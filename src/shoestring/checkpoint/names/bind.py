@@ -1,14 +1,13 @@
-"""The one door for foreign names and layouts: foreign tensor → (our field, slice, fold).
+"""Binds our names to the tensors of a file: our name → (tensor, region, fold). Only this module knows foreign layouts.
 
-Owns the check that every tensor of a file is used with the right type and shape, or listed with the reason why
-not. The tables of foreign names are in `tables`; our names and their shapes are those of `build_weights` in the
-model files, handed in by the caller.
+Every tensor of a file is used with the right type and shape, or listed with the reason why it is not used. `tables` has
+the foreign names. Our names and their shapes come from the caller: they are those of the model's `build_weights`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shoestring.checkpoint.config.rotary import ROPE_FREQUENCIES
 from shoestring.checkpoint.config.types import Config, Qwen3_5Config
@@ -18,16 +17,14 @@ from shoestring.checkpoint.names.tables import (
     GGUF_EXPERTS,
     GGUF_FUSED_QKV,
     HEAD,
+    HUGGING_FACE_EXPERTS,
     HUGGING_FACE_IGNORED,
     HUGGING_FACE_PREFIXES,
-    LLAMA_EXPERTS,
-    LLAMA_MODEL,
-    QWEN_EXPERTS,
-    QWEN_MODEL,
-    ExpertNames,
+    MTP_UNUSED,
     Fold,
     Row,
     layer_rows,
+    model_rows,
 )
 from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES, Checkpoint, Tensor
 from shoestring.errors import CheckpointError
@@ -36,17 +33,17 @@ FLOAT_TYPES = ("F32", "F16", "BF16")
 FP8_BLOCK = 128
 SCALE_SUFFIX = "_scale_inv"
 
-#: Faults that one error spells out; more are counted.
+#: One error lists this many faults and counts the others.
 _FAULTS_SHOWN = 12
-#: A config of another size than the file: no use in going on.
+#: Stop collecting here: the config is for a model of another size.
 _MOST_FAULTS = 10_000
 
 
 @dataclass(frozen=True)
 class WeightShape:
-    """A weight as a model wants it: `count` matrices [rows, columns], or a vector, which is never quantized.
+    """Shape of a weight as the model wants it: `count` matrices [rows, columns], or a vector, which is never quantized.
 
-    A vector has one row; the weights of a convolution are a vector a channel, [channels, width].
+    A vector has one row. The weights of a convolution are one vector per channel, [channels, width].
     """
 
     rows: int
@@ -57,13 +54,12 @@ class WeightShape:
 
 @dataclass(frozen=True)
 class Source:
-    """Where one of our matrices or vectors lies: a (possibly strided, for float types) region of a tensor.
+    """The region of a tensor that one of our matrices or vectors is read from.
 
-    Element (r, c) of the region starts at `tensor.data[offset + r * row_stride + c * column_stride]`
-    (float types); a block type has contiguous rows, `column_stride` is 0 and row r starts at
-    `offset + r * row_stride`. A vector is a matrix of one row.
-    `scale`: FP8 only: `weight_scale_inv` (F32, BF16 or F16), one number a 128 × 128 block, edge blocks short.
-    `fold`: "add_one" (norms stored as w, meant as 1 + w), "negative_exp" (A_log → −exp(A_log)).
+    Float types: element (r, c) is at `tensor.data[offset + r * row_stride + c * column_stride]`, in bytes.
+    Block types: row r is contiguous and starts at `offset + r * row_stride`; `column_stride` is 0.
+    A vector is a matrix with one row.
+    `scale`: of FP8 matrices, the tensor `weight_scale_inv` (F32, BF16 or F16): one number per block of 128 × 128.
     """
 
     tensor: Tensor
@@ -79,7 +75,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Binding:
-    """All of our names with their sources, and what a file holds that nothing uses: (tensor name, reason)."""
+    """All our names with their sources; `ignored`: (tensor name, reason) of tensors that nothing uses."""
 
     sources: dict[str, Source]
     ignored: tuple[tuple[str, str], ...]
@@ -89,8 +85,7 @@ def bind(config: Config, checkpoint: Checkpoint, shapes: Mapping[str, WeightShap
     """Find the tensor of each of our names, and account for every tensor of the file.
 
     shapes: what the model wants (`models/shapes.py`); "layers.N.experts.gate" stands for the gates of all experts.
-    Raises one CheckpointError with all that is missing, left over, of a wrong shape or a type that we do not compute
-    with.
+    Raises one CheckpointError that lists all tensors that are missing, unknown, or of a wrong shape or type.
     """
     binder = _Binder(config, checkpoint, shapes)
     if checkpoint.format == "gguf":
@@ -98,12 +93,12 @@ def bind(config: Config, checkpoint: Checkpoint, shapes: Mapping[str, WeightShap
     else:
         prefix, head_prefix = _prefixes(config, checkpoint)
         head = head_prefix + HEAD.hugging_face
-    for row in QWEN_MODEL if isinstance(config, Qwen3_5Config) else LLAMA_MODEL:
+    for row in model_rows(config):
         binder.row(row.ours, prefix + binder.foreign(row), row.fold)
     if not config.tie_word_embeddings:
         binder.row(HEAD.ours, head)
     elif head in checkpoint.tensors:
-        binder.ignore(head, "the head is tied to the embedding")
+        binder.ignored[head] = "the head is tied to the embedding"
     for layer in range(config.num_hidden_layers):
         block = f"blk.{layer}." if checkpoint.format == "gguf" else f"{prefix}layers.{layer}."
         binder.layer(layer, block)
@@ -113,7 +108,7 @@ def bind(config: Config, checkpoint: Checkpoint, shapes: Mapping[str, WeightShap
 
 
 def _prefixes(config: Config, checkpoint: Checkpoint) -> tuple[str, str]:
-    """Multimodal or text-only: whichever has the embedding."""
+    """Prefixes of the model and of the head: multimodal or text-only, depending on where the embedding is."""
     candidates = HUGGING_FACE_PREFIXES[config.family]
     for model_prefix, head_prefix in candidates:
         if model_prefix + "embed_tokens.weight" in checkpoint.tensors:
@@ -124,7 +119,7 @@ def _prefixes(config: Config, checkpoint: Checkpoint) -> tuple[str, str]:
 
 @dataclass
 class _Binder:
-    """What is bound so far, what is ignored, and every fault that was met."""
+    """Collects sources, ignored tensors and faults."""
 
     config: Config
     checkpoint: Checkpoint
@@ -140,26 +135,24 @@ class _Binder:
     def foreign(self, row: Row) -> str:
         return row.gguf if self.is_gguf else row.hugging_face
 
-    def ignore(self, name: str, reason: str) -> None:
-        self.ignored[name] = reason
-
     def layer(self, layer: int, block: str) -> None:
         fused = self.is_gguf and block + GGUF_FUSED_QKV in self.checkpoint.tensors
         rows = layer_rows(self.config, layer)
-        together = [row for row in rows if row.ours in FUSED_ROWS] if fused else []
-        if together:
-            self.stacked_rows(together, f"layers.{layer}.", block + GGUF_FUSED_QKV)
+        fused_rows = [row for row in rows if row.ours in FUSED_ROWS] if fused else []
+        if fused_rows:
+            self.fused(fused_rows, f"layers.{layer}.", block + GGUF_FUSED_QKV)
         for row in rows:
-            if row not in together:
+            if row not in fused_rows:
                 self.row(f"layers.{layer}.{row.ours}", block + self.foreign(row), row.fold)
         if f"layers.{layer}.experts.gate" in self.shapes:
             self.experts(f"layers.{layer}.experts.", block)
 
     def row(self, ours: str, foreign: str, fold: Fold = "none") -> None:
-        """A matrix or vector that is a whole tensor; `fold`: of the values in Hugging Face checkpoints."""
+        """Bind a whole tensor. Only Hugging Face values are folded: GGUF's already are."""
         self.whole(ours, foreign, self.shapes[ours], "none" if self.is_gguf else fold)
 
     def whole(self, ours: str, foreign: str, shape: WeightShape, fold: Fold = "none") -> None:
+        """Bind a matrix or vector that is a whole tensor."""
         rows, columns, is_matrix = shape.rows, shape.columns, shape.is_matrix
         in_file: tuple[int, ...] = (rows, columns)
         if not is_matrix:
@@ -176,8 +169,8 @@ class _Binder:
             return
         self.sources[ours] = _region(tensor, rows, columns, part_of(ours), scale=scale, fold=fold)
 
-    def stacked_rows(self, rows: Iterable[Row], ours: str, foreign: str) -> None:
-        """Matrices of one width whose rows follow each other in one tensor."""
+    def fused(self, rows: Iterable[Row], ours: str, foreign: str) -> None:
+        """Bind matrices [rows, columns] that are stacked in one tensor."""
         shapes = {ours + row.ours: self.shapes[ours + row.ours] for row in rows}
         columns = next(iter(shapes.values())).columns
         tensor = self.tensor(foreign, (sum(shape.rows for shape in shapes.values()), columns))
@@ -189,69 +182,48 @@ class _Binder:
             start += shape.rows
 
     def experts(self, ours: str, block: str) -> None:
-        """Routed experts as a file has them: one by one, gate over up in one stack, or a stack each."""
-        names = self.expert_names()
-        gate = self.shapes[ours + "gate"]
-        e, h, m = gate.count, gate.columns, gate.rows
-        if names.single is not None and block + names.single[0].format(e=0) in self.checkpoint.tensors:
-            for expert in range(e):
-                for which, name in zip(("gate", "up", "down"), names.single, strict=True):
-                    self.whole(f"{ours}{expert}.{which}", block + name.format(e=expert), self.shapes[ours + which])
+        """Bind routed experts: a tensor per matrix, or stacks of all experts, perhaps with gate and up in one."""
+        names = GGUF_EXPERTS if self.is_gguf else HUGGING_FACE_EXPERTS[self.config.family]
+        if names.single and block + names.single.format("gate", e=0) in self.checkpoint.tensors:
+            for expert in range(self.shapes[ours + "gate"].count):
+                for role in ("gate", "up", "down"):
+                    name = block + names.single.format(role, e=expert)
+                    self.whole(f"{ours}{expert}.{role}", name, self.shapes[ours + role])
             return
-        if block + names.gate_up in self.checkpoint.tensors:
-            gate_up = self.stack(block + names.gate_up, e, 2 * m, h, names.transposed)
-            for expert in range(e if gate_up else 0):
-                self.expert(ours, expert, "gate", gate_up, 2 * m, h, names.transposed, (0, m))
-                self.expert(ours, expert, "up", gate_up, 2 * m, h, names.transposed, (m, 2 * m))
-        else:
-            for which, name in (("gate", names.gate), ("up", names.up)):
-                stack = self.stack(block + name, e, m, h, names.transposed)
-                for expert in range(e if stack else 0):
-                    self.expert(ours, expert, which, stack, m, h, names.transposed, (0, m))
-        down = self.stack(block + names.down, e, h, m, names.transposed)
-        for expert in range(e if down else 0):
-            self.expert(ours, expert, "down", down, h, m, names.transposed, (0, h))
+        is_fused = block + names.stacked.format("gate_up") in self.checkpoint.tensors
+        stacks = {"gate_up": ("gate", "up")} if is_fused else {"gate": ("gate",), "up": ("up",)}
+        for stack, roles in {**stacks, "down": ("down",)}.items():
+            self.stack(block + names.stacked.format(stack), ours, roles, names.transposed)
 
-    def expert_names(self) -> ExpertNames:
-        if self.is_gguf:
-            return GGUF_EXPERTS
-        return QWEN_EXPERTS if isinstance(self.config, Qwen3_5Config) else LLAMA_EXPERTS
+    def stack(self, foreign: str, ours: str, roles: tuple[str, ...], transposed: bool) -> None:
+        """Bind the matrices of all experts in a tensor [experts, rows of all roles, columns].
 
-    def stack(self, foreign: str, count: int, rows: int, columns: int, transposed: bool) -> Tensor | None:
-        """A tensor of `count` matrices [rows, columns], each stored as [columns, rows] where transposed."""
+        transposed: the tensor is [experts, columns, rows of all roles].
+        """
+        shapes = [self.shapes[ours + role] for role in roles]
+        count, columns, rows = shapes[0].count, shapes[0].columns, sum(shape.rows for shape in shapes)
         tensor = self.tensor(foreign, (count, columns, rows) if transposed else (count, rows, columns))
-        return tensor if tensor is not None and self.type_fits(tensor, transposed) else None
-
-    def expert(
-        self,
-        ours: str,
-        expert: int,
-        which: str,
-        stack: Tensor | None,
-        rows: int,
-        columns: int,
-        transposed: bool,
-        span: tuple[int, int],
-    ) -> None:
-        """Rows `span` of one matrix [rows, columns] of a stack."""
-        assert stack is not None
-        first, end = span
-        name = f"{ours}{expert}.{which}"
-        if transposed:
-            size = TENSOR_TYPES[stack.type].block_bytes
-            offset = (expert * columns * rows + first) * size
-            self.sources[name] = Source(stack, end - first, columns, offset, size, rows * size, "routed_experts")
-        else:
-            self.sources[name] = _region(stack, end - first, columns, "routed_experts", first_row=expert * rows + first)
+        if tensor is None or not self.type_fits(tensor, floats_only=transposed):
+            return
+        size = TENSOR_TYPES[tensor.type].block_bytes
+        for expert in range(count):
+            first = 0
+            for role, shape in zip(roles, shapes, strict=True):
+                source = _region(tensor, shape.rows, columns, "routed_experts", first_row=expert * rows + first)
+                if transposed:
+                    offset = (expert * columns * rows + first) * size
+                    source = replace(source, offset=offset, row_stride=size, column_stride=rows * size)
+                self.sources[f"{ours}{expert}.{role}"] = source
+                first += shape.rows
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> Tensor | None:
-        """The tensor of that name if it has that shape; otherwise a fault is noted."""
+        """The tensor of that name; None, with a fault added, if it is missing or has another shape."""
         tensor = self.checkpoint.tensors.get(name)
         if tensor is None:
             self.fault(f"{name} is missing")
             return None
         self.used.add(name)
-        # ggml drops outer dimensions of 1: a row of one matrix, the stack of one expert.
+        # ggml drops outer dimensions of 1: of a matrix with one row, of a stack with one expert.
         same = _without_ones(tensor.shape) == _without_ones(shape) if self.is_gguf else tensor.shape == shape
         if not same:
             self.fault(f"{name} has shape {list(tensor.shape)}, the config needs {list(shape)}")
@@ -266,7 +238,7 @@ class _Binder:
         return False
 
     def scale(self, tensor: Tensor, rows: int, columns: int) -> Tensor | None:
-        """The block scales of an FP8 matrix; at the edges blocks are short."""
+        """The block scales of an FP8 matrix [rows, columns]; blocks at the edges are smaller."""
         scale = self.tensor(tensor.name + SCALE_SUFFIX, (-(-rows // FP8_BLOCK), -(-columns // FP8_BLOCK)))
         return scale if scale is not None and self.type_fits(scale, floats_only=True) else None
 
@@ -282,17 +254,16 @@ class _Binder:
                 if reason is None:
                     self.fault(f"{name} is not used by the model")
                 else:
-                    self.ignore(name, reason)
+                    self.ignored[name] = reason
 
     def reason_to_ignore(self, name: str) -> str | None:
         if not self.is_gguf:
             prefixes = HUGGING_FACE_IGNORED[self.config.family]
             return next((reason for start, reason in prefixes.items() if name.startswith(start)), None)
         if isinstance(self.config, Qwen3_5Config):
-            blocks = range(
-                self.config.num_hidden_layers, self.config.num_hidden_layers + self.config.mtp_num_hidden_layers
-            )
-            return "multi-token prediction: not used yet" if _block(name) in blocks else None
+            layers = self.config.num_hidden_layers
+            blocks = range(layers, layers + self.config.mtp_num_hidden_layers)
+            return MTP_UNUSED if _block(name) in blocks else None
         return "read into the rotary frequencies" if name == ROPE_FREQUENCIES else None
 
     def raise_faults(self) -> None:
@@ -312,7 +283,7 @@ def _region(
     scale: Tensor | None = None,
     fold: Fold = "none",
 ) -> Source:
-    """Contiguous rows of a tensor whose rows have `columns` elements."""
+    """Consecutive rows of a tensor whose rows have `columns` elements."""
     kind = TENSOR_TYPES[tensor.type]
     row_bytes = columns // kind.block_size * kind.block_bytes
     column_stride = kind.block_bytes if kind.block_size == 1 else 0
