@@ -92,7 +92,7 @@ def read_json(path: Path) -> dict[str, Any]:
                 raise CheckpointError(f"{path} has {size} bytes, more than {_LARGEST_JSON}: no checkpoint needs that")
             data = file.read(size)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}): check the path") from error
     return _parse_json(str(path), data)
 
 

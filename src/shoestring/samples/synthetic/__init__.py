@@ -6,7 +6,6 @@ every byte. The weights mean nothing; their scales keep activations near 1 and l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config, Llama4Config
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, Progress, write_gguf
+from shoestring.checkpoint.formats.safetensors import read_json
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.samples.synthetic import fill
@@ -30,15 +30,7 @@ def read_config(path: Path) -> Config:
     Raises CheckpointError if it is unreadable or of another family.
     """
     file = path / "config.json" if path.is_dir() else path
-    try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read ({error.strerror}): give a config.json") from error
-    except ValueError as error:
-        raise CheckpointError(f"{file} is not valid JSON ({error}): give a config.json") from error
-    if not isinstance(fields, dict):
-        raise CheckpointError(f"{file} is not a JSON object: give a config.json")
-    checkpoint = Checkpoint(path=file.parent, format="safetensors", tensors={}, metadata=fields, files=(file,))
+    checkpoint = Checkpoint(path=file.parent, format="safetensors", tensors={}, metadata=read_json(file), files=(file,))
     try:
         return parse_config(checkpoint)
     except CheckpointError as error:  # the parser expects a config.json in a folder
