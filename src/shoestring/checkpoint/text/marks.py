@@ -1,10 +1,10 @@
-"""Marked text: a string that remembers, through a template's operations, which characters a user supplied.
+"""Marked text: strings that remember, through a template's operations, which characters a user supplied.
 
 A chat template mixes its own `<|im_end|>` with the user's, and after rendering the two look alike. So, before
-rendering, the punctuation that begins and ends added tokens (`<`, `>`) is replaced in everything the user supplied
-by private code points, one for one. Operations that the template does not know about carry them along (the safe
-failure: such text stays text); `Marked` makes those that compare or search see the plain text, so that
-`'</think>' in content` answers as it would without marks. What is still marked at the end came from the user.
+rendering, we replace the punctuation that begins and ends added tokens (`<`, `>`) in all user text by private code
+points, one for one. Operations that know nothing of marks carry them along, which is safe: marked text stays text.
+`Marked` makes comparisons and searches see the plain text, so that `'</think>' in content` gives the usual answer.
+What is still marked after rendering came from the user.
 """
 
 import re
@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any, SupportsIndex
 
-#: Planes 15 and 16 of Unicode, private: about 131,000 code points, drawn at random a template.
+#: Plane 15 of Unicode is private: 65,534 code points, from which each template draws at random.
 _PRIVATE = range(0xF0000, 0xFFFFE)
 
 
@@ -20,21 +20,21 @@ class Marks:
     """A one-for-one substitution of some characters by private code points."""
 
     def __init__(self, characters: Iterable[str], avoid: str = "") -> None:
-        taken = set(avoid)
+        used = set(avoid)
         self.to_private: dict[int, str] = {}
         self.to_plain: dict[int, str] = {}
         for character in sorted(set(characters)):
             private = chr(secrets.choice(_PRIVATE))
-            while private in taken:
+            while private in used:
                 private = chr(secrets.choice(_PRIVATE))
-            taken.add(private)
+            used.add(private)
             self.to_private[ord(character)] = private
             self.to_plain[ord(private)] = character
         self._any = re.compile(f"[{''.join(map(chr, self.to_plain))}]" if self.to_plain else "(?!)")
 
     @classmethod
     def for_tokens(cls, tokens: Iterable[str], avoid: str = "") -> "Marks":
-        """Marks without which none of `tokens` can be written. JSON's own escapes are never marked."""
+        """Marks for characters that every one of `tokens` contains. JSON's own escapes are never marked."""
         characters: set[str] = set()
         for token in tokens:
             usable = [c for c in token if c not in '"\\' and c.isprintable()]
@@ -46,7 +46,7 @@ class Marks:
         return self._any.search(text) is not None
 
     def mark(self, value: Any) -> Any:
-        """`value` (JSON: nested lists and dicts) with every string in it marked, keys too."""
+        """Mark every string in `value` (JSON: nested lists and dicts), keys too."""
         if isinstance(value, str):
             marked = str.translate(value, self.to_private)
             return Marked(marked, self) if marked != value else value
@@ -57,18 +57,30 @@ class Marks:
         return value
 
     def wrap(self, value: Any) -> Any:
-        """A string that carries marks, as `Marked`; anything else as it is."""
+        """Convert a string with marks to `Marked`; return anything else unchanged."""
         if type(value) is str and self.present_in(value):
             return Marked(value, self)
         return value
 
     def plain(self, value: Any) -> Any:
-        """A string without its marks; anything else as it is."""
+        """Remove the marks from a string or a tuple of strings; return anything else unchanged."""
+        if isinstance(value, tuple):
+            return tuple(map(self.plain, value))
         return str.translate(value, self.to_plain) if isinstance(value, str) else value
 
 
+def _on_plain_text(name: str) -> Any:
+    """The method of str, applied to the plain forms of the text and of the arguments."""
+    method = getattr(str, name)
+
+    def apply(self: "Marked", *arguments: Any) -> Any:
+        return method(self._plain(), *map(self._marks.plain, arguments))
+
+    return apply
+
+
 class Marked(str):
-    """A str that holds marks and compares, searches and splits as if it held the plain characters."""
+    """A str that contains marks, and compares, searches and splits as if it contained the plain characters."""
 
     _marks: Marks
 
@@ -80,70 +92,22 @@ class Marked(str):
     def _plain(self) -> str:
         return str.translate(self, self._marks.to_plain)
 
+    __eq__, __ne__, __hash__ = map(_on_plain_text, ("__eq__", "__ne__", "__hash__"))
+    __lt__, __le__, __gt__, __ge__ = map(_on_plain_text, ("__lt__", "__le__", "__gt__", "__ge__"))
+    __contains__, count = map(_on_plain_text, ("__contains__", "count"))
+    find, rfind, index, rindex = map(_on_plain_text, ("find", "rfind", "index", "rindex"))
+    startswith, endswith = map(_on_plain_text, ("startswith", "endswith"))
+
     def _cut(self, start: int, stop: int) -> str:
         return self._marks.wrap(str.__getitem__(self, slice(start, stop)))  # type: ignore[no-any-return]
 
     def _pieces(self, plain: list[str], separator: int) -> list[str]:
-        """The parts of this text that lie where `plain`, parts of its plain form, lie."""
+        """Cut this text where its plain form was cut into the pieces `plain`, `separator` characters apart."""
         parts, at = [], 0
         for piece in plain:
             parts.append(self._cut(at, at + len(piece)))
             at += len(piece) + separator
         return parts
-
-    # comparing
-
-    def __eq__(self, other: object) -> bool:
-        return bool(self._plain() == self._marks.plain(other))
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash(self._plain())
-
-    def __lt__(self, other: str) -> bool:
-        return bool(self._plain() < self._marks.plain(other))
-
-    def __le__(self, other: str) -> bool:
-        return bool(self._plain() <= self._marks.plain(other))
-
-    def __gt__(self, other: str) -> bool:
-        return bool(self._plain() > self._marks.plain(other))
-
-    def __ge__(self, other: str) -> bool:
-        return bool(self._plain() >= self._marks.plain(other))
-
-    # searching
-
-    def __contains__(self, text: object) -> bool:
-        return self._marks.plain(text) in self._plain()
-
-    def find(self, sub: str, *span: Any) -> int:
-        return self._plain().find(self._marks.plain(sub), *span)
-
-    def rfind(self, sub: str, *span: Any) -> int:
-        return self._plain().rfind(self._marks.plain(sub), *span)
-
-    def index(self, sub: str, *span: Any) -> int:
-        return self._plain().index(self._marks.plain(sub), *span)
-
-    def rindex(self, sub: str, *span: Any) -> int:
-        return self._plain().rindex(self._marks.plain(sub), *span)
-
-    def count(self, sub: str, *span: Any) -> int:
-        return self._plain().count(self._marks.plain(sub), *span)
-
-    def startswith(self, prefix: Any, *span: Any) -> bool:
-        return self._plain().startswith(self._either(prefix), *span)
-
-    def endswith(self, suffix: Any, *span: Any) -> bool:
-        return self._plain().endswith(self._either(suffix), *span)
-
-    def _either(self, affix: Any) -> Any:
-        return tuple(map(self._marks.plain, affix)) if isinstance(affix, tuple) else self._marks.plain(affix)
-
-    # taking parts
 
     def __getitem__(self, key: SupportsIndex | slice) -> str:
         return self._marks.wrap(str.__getitem__(self, key))  # type: ignore[no-any-return]
@@ -192,7 +156,6 @@ class Marked(str):
             return self._marks.wrap(str.replace(self, old, new, count))  # type: ignore[no-any-return]
         return self._marks.wrap(new.join(self.split(old, count)))  # type: ignore[no-any-return]
 
-    # str(x) must not lose the marks' meaning: generated code calls it before every filter
-
     def __str__(self) -> str:
+        """The text itself, still `Marked`: generated code calls str before every filter."""
         return self
