@@ -1,8 +1,7 @@
-"""Reads GGUF (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): metadata parsed, tensors mapped.
+"""Read GGUF (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): parse metadata, map tensors.
 
-Owns the byte layout of the format and every check of it against the file's size. Versions 2 and 3, little-endian,
-one file or all of a split (`name-00001-of-000NN.gguf`). Knows no model: what a key means is `config`'s business.
-A header is parsed from a copy, never from the map, so that a file cut short meanwhile cannot kill the process here.
+Reads versions 2 and 3, little-endian, in one file or split (`name-00001-of-000NN.gguf`), and checks every size against
+the file's. Parses the header from a copy, not from the map: reading a map kills the process if the file was truncated.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 
-#: Names that ggml.h gives to the numbers of tensor types; a number that is not here stays a number.
+#: Names of tensor types in ggml.h; other numbers become GGML_TYPE_n.
 GGML_TYPE_NAMES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1",
     10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K",
@@ -36,11 +35,11 @@ GGML_TYPE_NAMES = {
     34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
 }  # fmt: skip
 
-#: Value types by number: numpy's name of the numeric ones
-_NUMBERS = {0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 10: "<u8", 11: "<i8", 12: "<f8"}
-_BOOL, _STRING, _ARRAY = 7, 8, 9
+#: Value types by number; numeric ones as numpy dtypes
+NUMBERS = {0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 10: "<u8", 11: "<i8", 12: "<f8"}
+BOOL, STRING, ARRAY = 7, 8, 9
 
-#: Bounds far above any real file: what a header may make us allocate.
+#: Limits on what a header can make us allocate, far above any real file.
 _ARCHITECTURE_READ = 1 << 20
 _FIRST_READ = 32 << 20
 _LARGEST_HEADER = 1 << 30
@@ -50,7 +49,7 @@ _LARGEST_NAME = 1 << 16
 _LARGEST_ALIGNMENT = 1 << 20
 _MOST_DIMENSIONS = 4
 _LARGEST_SIZE = (1 << 63) - 1
-#: Bytes that the smallest key with value and the smallest tensor description take
+#: Bytes of the smallest key with a value and of the smallest tensor description
 _SMALLEST_PAIR = 8 + 1 + 4 + 1
 _SMALLEST_TENSOR = 8 + 1 + 4 + 8 + 4 + 8
 
@@ -58,9 +57,9 @@ _SPLIT_NAME = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.g
 
 
 def open_gguf(path: Path) -> Checkpoint:
-    """Open one GGUF file, or all of the split that `path` is a part of.
+    """Open one GGUF file, or all parts of the split that `path` belongs to.
 
-    Raises CheckpointError for anything that the format forbids, a part that is missing, a tensor twice.
+    Raises CheckpointError if a file violates the format, a part is missing, or a tensor appears twice.
     """
     paths, number = _parts(path)
     shards = [_open_file(part) for part in paths]
@@ -108,7 +107,7 @@ def read_architecture(path: Path) -> str | None:
 
 
 def _parts(path: Path) -> tuple[list[Path], int]:
-    """All files of the split that `path` belongs to and its number there, or itself and 0."""
+    """All files of the split that `path` belongs to, and its number in it; `path` and 0 if it is no part."""
     match = _SPLIT_NAME.fullmatch(path.name)
     if match is None:
         return [path], 0
@@ -150,7 +149,7 @@ class _Shard:
 
 
 class _Short(Exception):
-    """The bytes that were read end before the header does."""
+    """The header is longer than the bytes that were read."""
 
 
 def _open_file(path: Path) -> _Shard:
@@ -169,7 +168,7 @@ def _open_file(path: Path) -> _Shard:
 
 @dataclass(frozen=True)
 class _Info:
-    """A tensor as the header describes it: sizes innermost first, offset within the data section."""
+    """A tensor in the header. `sizes`: innermost first. `offset`: within the data section."""
 
     name: str
     sizes: tuple[int, ...]
@@ -178,7 +177,7 @@ class _Info:
 
 
 def _parse(path: Path, header: bytes, file_size: int) -> tuple[dict[str, Any], list[_Info], int]:
-    """Metadata, tensor descriptions, and where the header ends."""
+    """Metadata, tensor descriptions, and the offset at which the header ends."""
     cursor = _Cursor(path, header)
     if header[:4] != MAGIC[: len(header)]:
         raise CheckpointError(f"{path} does not begin with GGUF: it is not a GGUF file")
@@ -223,7 +222,7 @@ def _tensor_info(cursor: _Cursor, index: int) -> _Info:
 
 
 def _place(path: Path, data: Bytes, metadata: dict[str, Any], infos: list[_Info], header_end: int) -> dict[str, Tensor]:
-    """Each tensor's bytes in the mapped file; they lie inside it, aligned, and share nothing."""
+    """Find each tensor's bytes in the mapped file; check that they are inside it, aligned, and do not overlap."""
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     valid = type(alignment) is int and 0 < alignment <= _LARGEST_ALIGNMENT and alignment & (alignment - 1) == 0
     if not valid:
@@ -239,15 +238,15 @@ def _place(path: Path, data: Bytes, metadata: dict[str, Any], infos: list[_Info]
         if info.offset % alignment:
             raise CheckpointError(f"{where} has offset {info.offset}, not a multiple of the alignment {alignment}")
         begin = start + info.offset
-        room = (start + following.offset if following else len(data)) - begin
+        available = (start + following.offset if following else len(data)) - begin
         known = TENSOR_TYPES.get(info.type)
-        # Of a type that we do not know, all bytes up to the next tensor: `names` refuses it, with its name.
-        size = max(room, 0) if known is None else _size(where, info, known.block_size, known.block_bytes)
+        # Give an unknown type all bytes up to the next tensor: binding refuses it later, with its name.
+        size = max(available, 0) if known is None else _size(where, info, known.block_size, known.block_bytes)
         if begin + size > len(data) or (begin >= len(data)):
             raise CheckpointError(
                 f"{where} ends at byte {begin + size}, the file has {len(data)}: it is truncated, download it again"
             )
-        if size > room or room <= 0:
+        if size > available or available <= 0:
             raise CheckpointError(f"{where} overlaps {following.name if following else 'the end'}: convert it again")
         tensors[info.name] = Tensor(info.name, info.type, info.sizes[::-1], path, begin, data[begin : begin + size])
     return {info.name: tensors[info.name] for info in infos}
@@ -263,7 +262,7 @@ def _size(where: str, info: _Info, block_size: int, block_bytes: int) -> int:
 
 
 class _Cursor:
-    """A position in the header's bytes. Reads past their end raise _Short."""
+    """Reads the header's bytes in order; raises _Short at their end."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self.path = path
@@ -282,9 +281,8 @@ class _Cursor:
         end = self.position + size
         if end > len(self.data):
             raise _Short
-        taken = self.data[self.position : end]
-        self.position = end
-        return taken
+        start, self.position = self.position, end
+        return self.data[start:end]
 
     def string(self, longest: int, what: Callable[[], str]) -> str:
         length = self.unsigned("Q")
@@ -303,32 +301,32 @@ class _Cursor:
 
     def value(self, key: str) -> Any:
         kind = self.unsigned("I")
-        if kind == _STRING:
+        if kind == STRING:
             return self.string(_LARGEST_STRING, lambda: f"metadata {key}")
-        if kind != _ARRAY:
+        if kind != ARRAY:
             return self.numbers(key, kind, 1)[0]
         kind, count = self.unsigned("I"), self.unsigned("Q")
         if count > _LARGEST_ARRAY:
             raise CheckpointError(
                 f"{self.path}: metadata {key} claims {count} values: at most {_LARGEST_ARRAY} are valid"
             )
-        if kind == _ARRAY:
+        if kind == ARRAY:
             raise CheckpointError(f"{self.path}: metadata {key} is an array of arrays, which no model needs")
-        return self.strings(key, count) if kind == _STRING else self.numbers(key, kind, count)
+        return self.strings(key, count) if kind == STRING else self.numbers(key, kind, count)
 
     def numbers(self, key: str, kind: int, count: int) -> list[Any]:
-        if kind == _BOOL:
+        if kind == BOOL:
             values = np.frombuffer(self.take(count), np.uint8)
             if count and values.max() > 1:
                 raise CheckpointError(f"{self.path}: metadata {key} has a boolean that is neither 0 nor 1")
             return list(map(bool, values))
-        if kind not in _NUMBERS:
+        if kind not in NUMBERS:
             raise CheckpointError(f"{self.path}: metadata {key} has value type {kind}, which GGUF does not define")
-        dtype = np.dtype(_NUMBERS[kind])
+        dtype = np.dtype(NUMBERS[kind])
         return list(np.frombuffer(self.take(count * dtype.itemsize), dtype).tolist())
 
     def strings(self, key: str, count: int) -> list[str]:
-        # Vocabulary and merges are half a million strings and part of every start: no calls but the two needed.
+        # Every start reads half a million strings of vocabulary and merges: make only the two calls that each needs.
         data, position, end = self.data, self.position, len(self.data)
         length_of = struct.Struct("<Q").unpack_from
         values: list[str] = []

@@ -1,7 +1,6 @@
-"""Writes GGUF v3, atomically: metadata, then tensors streamed one after the other.
+"""Write GGUF v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): metadata, then the tensors as a stream.
 
-Owns the byte layout of what we write (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). The file
-grows beside its destination and takes its name only when it is whole, so that a reader never meets half of one.
+Writes atomically: to a temporary file beside the destination, which takes the final name once it is complete.
 """
 
 from __future__ import annotations
@@ -20,27 +19,22 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.checkpoint.tensors import TENSOR_TYPES
+from shoestring.checkpoint.formats import gguf
+from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES
 from shoestring.errors import CapacityError, CheckpointError, ShoestringError
 
 Progress = Callable[[int, int], None]
-"""Called with (bytes written, bytes in all)."""
+"""Called with (bytes written, bytes in total)."""
 
-ALIGNMENT = 32
-_VERSION = 3
-_STRING, _ARRAY, _BOOL = 8, 9, 7
 #: numpy kind and width → GGUF value type
-_SCALARS = {"u1": 0, "i1": 1, "u2": 2, "i2": 3, "u4": 4, "i4": 5, "f4": 6, "b1": _BOOL, "u8": 10, "i8": 11, "f8": 12}
-#: ggml's numbers of the types that we write
-_GGML_TYPES = {
-    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q8_0": 8,
-    "Q4_K": 12, "Q5_K": 13, "Q6_K": 14, "BF16": 30,
-}  # fmt: skip
+_SCALARS = {dtype.lstrip("<"): number for number, dtype in gguf.NUMBERS.items()} | {"b1": gguf.BOOL}
+#: type → ggml's number, of the types that we write
+_GGML_TYPES = {name: number for number, name in gguf.GGML_TYPE_NAMES.items() if name in WEIGHT_TYPES}
 
 
 @dataclass(frozen=True)
 class OutgoingTensor:
-    """A tensor to be written: `shape` outermost first, `chunks()` its bytes in order, produced when needed."""
+    """A tensor to write. `shape`: outermost dimension first. `chunks()`: its bytes in order, produced when needed."""
 
     name: str
     type: str
@@ -57,18 +51,19 @@ class OutgoingTensor:
 def write_gguf(
     path: Path, metadata: Mapping[str, Any], tensors: Sequence[OutgoingTensor], progress: Progress | None = None
 ) -> None:
-    """Write `path` whole or not at all; an older file of that name stays until then.
+    """Write `path` completely or not at all; an existing file stays until then.
 
-    Metadata values: str, bool, numpy scalars and arrays (their dtype is the type in the file), lists of str;
-    a Python int becomes uint32 (int64 when it does not fit), a float float32, a list of ints int32.
+    Metadata values: str, bool, numpy scalars and arrays (the file gets their dtype), lists of str. A Python int becomes
+    uint32 (int64 if it does not fit), a float becomes float32, a list of ints int32, other lists of numbers float32.
 
-    Raises CapacityError when the disk is too full, ShoestringError when the folder cannot be written.
+    Raises CapacityError if the disk is full, ShoestringError if the folder is not writable, CheckpointError for a type
+    that GGUF does not have.
     """
     for tensor in tensors:
         _check(path, tensor)
     header = _header(metadata, tensors)
     total = len(header) + sum(_padded(t.nbytes) for t in tensors)
-    with _written_beside(path, total) as file:
+    with _temporary_beside(path, total) as file:
         file.write(header)
         done = len(header)
         for tensor in tensors:
@@ -86,8 +81,8 @@ def write_gguf(
 
 
 @contextlib.contextmanager
-def _written_beside(path: Path, total: int) -> Iterator[BinaryIO]:
-    """A file beside `path` that takes its name when the block ends well, and vanishes otherwise."""
+def _temporary_beside(path: Path, total: int) -> Iterator[BinaryIO]:
+    """A temporary file beside `path`: renamed to `path` if the block succeeds, deleted if it fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         check_disk(path, total)
@@ -103,13 +98,13 @@ def _written_beside(path: Path, total: int) -> Iterator[BinaryIO]:
     except OSError as error:
         raise _explained(path, error) from error
     finally:
-        # After the rename there is nothing of that name; after a failure or Ctrl-C there is.
+        # Still there after a failure or Ctrl-C; renamed after success.
         with contextlib.suppress(OSError):
             os.unlink(name)
 
 
 def check_disk(path: Path, total: int) -> None:
-    """Raises CapacityError when the disk of `path` has less than `total` bytes free."""
+    """Raise CapacityError if the disk of `path` has less than `total` bytes free."""
     missing = total - shutil.disk_usage(path.parent).free
     if missing > 0:
         raise CapacityError(f"{path} needs {total} bytes: free {missing} more bytes on its disk, then try again")
@@ -132,12 +127,12 @@ def _check(path: Path, tensor: OutgoingTensor) -> None:
 
 
 def _header(metadata: Mapping[str, Any], tensors: Sequence[OutgoingTensor]) -> bytes:
-    parts = [b"GGUF", struct.pack("<IQQ", _VERSION, len(tensors), len(metadata))]
+    parts = [gguf.MAGIC, struct.pack("<IQQ", gguf.VERSIONS[-1], len(tensors), len(metadata))]
     for key, value in metadata.items():
         parts += [_string(key), _typed(key, value)]
     offset = 0
     for tensor in tensors:
-        sizes = tensor.shape[::-1]  # GGUF has the innermost first
+        sizes = tensor.shape[::-1]  # GGUF: innermost first
         parts.append(_string(tensor.name))
         parts.append(struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes))
         parts.append(struct.pack("<IQ", _GGML_TYPES[tensor.type], offset))
@@ -149,18 +144,18 @@ def _header(metadata: Mapping[str, Any], tensors: Sequence[OutgoingTensor]) -> b
 def _typed(key: str, value: Any) -> bytes:
     """The value's type number and bytes."""
     if isinstance(value, str):
-        return struct.pack("<I", _STRING) + _string(value)
+        return struct.pack("<I", gguf.STRING) + _string(value)
     if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
-        return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + b"".join(map(_string, value))
+        return struct.pack("<IIQ", gguf.ARRAY, gguf.STRING, len(value)) + b"".join(map(_string, value))
     if isinstance(value, list | tuple):
         value = np.asarray(value, dtype=_list_dtype(value))
     if isinstance(value, np.ndarray):
-        return struct.pack("<IIQ", _ARRAY, _type_number(key, value.dtype), value.size) + _little(value)
+        return struct.pack("<IIQ", gguf.ARRAY, _type_number(key, value.dtype), value.size) + _little(value)
     if isinstance(value, bool):
         scalar: np.generic = np.bool_(value)
     elif isinstance(value, int):
         scalar = np.uint32(value) if 0 <= value < 1 << 32 else np.int64(value)
-    elif type(value) is float:  # and no numpy.float64, which is a subclass
+    elif type(value) is float:  # but not numpy.float64, a subclass
         scalar = np.float32(value)
     else:
         scalar = value
@@ -192,4 +187,4 @@ def _string(text: str) -> bytes:
 
 
 def _padded(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return -(-size // gguf.DEFAULT_ALIGNMENT) * gguf.DEFAULT_ALIGNMENT
