@@ -9,9 +9,10 @@ import dataclasses
 import datetime
 import re
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from shoestring.catalogue import schema
 from shoestring.catalogue.schema import KINDS, Catalogue
@@ -24,51 +25,26 @@ else:
 
 FOLDER = Path(__file__).parent
 
-#: table in a file → (field of Catalogue, class); a file may contain several tables
-TABLES: dict[str, tuple[str, type[Any]]] = {
-    "source": ("sources", schema.Source),
-    "model": ("models", schema.Model),
-    "benchmark": ("benchmarks", schema.Benchmark),
-    "score": ("scores", schema.Score),
-    "price": ("prices", schema.Price),
-    "device": ("devices", schema.Device),
-    "disk": ("disks", schema.Disk),
-    "rental": ("rentals", schema.Rental),
-    "purchase": ("purchases", schema.Purchase),
-    "engine": ("engines", schema.Engine),
-    "licence": ("licences", schema.Licence),
-    "use": ("uses", schema.Use),
-    "claim": ("claims", schema.Claim),
-    "speed": ("speeds", schema.Speed),
-    "fact": ("facts", schema.Fact),
+#: table in a file → (field of Catalogue, class of its rows); a file may contain several tables
+TABLES: dict[str, tuple[str, type]] = {
+    name.removesuffix("s"): (name, get_args(hint)[1]) for name, hint in get_type_hints(Catalogue).items()
 }
 FILES = (
     "sources", "models", "scores", "prices", "devices", "engines", "licences", "uses", "claims", "speeds",
 )  # fmt: skip
 
-#: (table, field) → the table of Catalogue whose rows the field refers to
-REFERENCES = {
-    ("scores", "model"): "models",
-    ("scores", "benchmark"): "benchmarks",
-    ("prices", "model"): "models",
-    ("rentals", "device"): "devices",
-    ("purchases", "device"): "devices",
-    ("models", "licence"): "licences",
-    ("uses", "benchmarks"): "benchmarks",
-    ("speeds", "model"): "models",
-    ("facts", "model"): "models",
-}
 Tables = dict[str, dict[str, Any]]
-T = TypeVar("T")
+"""Rows by field of Catalogue and id."""
+
+
+class _Unfit(Exception):
+    """A row does not fit the schema: (field, what is wrong with it)."""
 
 
 @cache
 def builtin_catalogue() -> Catalogue:
     """The catalogue of the package."""
-    tables: Tables = {}
-    for name in FILES:
-        _merge(tables, read_rows(FOLDER / f"{name}.toml"))
-    return _checked(tables, str(FOLDER))
+    return _read({}, [FOLDER / f"{name}.toml" for name in FILES], str(FOLDER))
 
 
 def load_catalogue(folder: Path | None = None, prices: Path | None = None) -> Catalogue:
@@ -84,10 +60,30 @@ def load_catalogue(folder: Path | None = None, prices: Path | None = None) -> Ca
         extra.append(prices)
     if not extra:
         return builtin
-    tables: Tables = {f.name: dict(getattr(builtin, f.name)) for f in dataclasses.fields(Catalogue)}
-    for path in extra:
-        _merge(tables, read_rows(path))
-    return _checked(tables, ", ".join(str(p) for p in extra))
+    return _read(vars(builtin), extra, ", ".join(map(str, extra)))
+
+
+def _read(tables: Mapping[str, Mapping[str, Any]], files: Iterable[Path], where: str) -> Catalogue:
+    """`tables` with the rows of the files. Raises RequestError if a row refers to one that does not exist."""
+    merged: Tables = {name: dict(rows) for name, rows in tables.items()}
+    for file in files:
+        for name, rows in read_rows(file).items():
+            merged.setdefault(name, {}).update(rows)
+    for name, rows in merged.items():
+        for row in rows.values():
+            for field, table, id in _references(row):
+                if id not in merged.get(TABLES[table][0], {}):
+                    raise RequestError(f"{where}: {name} row {row.id!r}: {field} {id!r} has no [[{table}]] row")
+    return Catalogue(**merged)
+
+
+def _references(row: Any) -> Iterator[tuple[str, str, str]]:
+    """(field, table, id): a field named after a table, in the singular or plural, contains ids of its rows."""
+    for table, (plural, _) in TABLES.items():
+        if hasattr(row, table) and (getattr(row, table) or table == "source"):
+            yield table, table, getattr(row, table)
+        for id in getattr(row, plural, ()):
+            yield plural, table, id
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
@@ -104,73 +100,67 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def read_rows(path: Path) -> Tables:
-    """The rows of one file, by table and id."""
+    """The rows of one file. Raises RequestError that names the line and field which do not fit the schema."""
     values, text = read_toml(path)
     tables: Tables = {}
     for table, rows in values.items():
         if table not in TABLES or not isinstance(rows, list):
             known = ", ".join(f"[[{name}]]" for name in TABLES)
-            raise RequestError(
-                f"{path}: line {_line(text, table, 0, '')}: {table} is not a table of the catalogue: use {known}"
-            )
+            where = f"{path}: line {_line(text, table)}"
+            raise RequestError(f"{where}: {table} is not a table of the catalogue: use {known}")
         name, row_class = TABLES[table]
-        hints = get_type_hints(row_class)
-        into = tables.setdefault(name, {})
+        by_id = tables.setdefault(name, {})
         for number, values_of_row in enumerate(rows):
-            row = _row(path, text, table, number, values_of_row, row_class, hints)
-            if row.id in into:
-                raise _error(path, text, table, number, "id", f"{row.id!r} appears twice")
-            into[row.id] = row
+            try:
+                row = _row(row_class, values_of_row)
+                if row.id in by_id:
+                    raise _Unfit("id", f"{row.id!r} appears twice")
+            except _Unfit as error:
+                field, problem = error.args
+                where = f"{path}: line {_line(text, table, number, field)}"
+                raise RequestError(f"{where}: {table}.{field} {problem}") from None
+            by_id[row.id] = row
     return tables
 
 
-def _row(path: Path, text: str, table: str, number: int, values: Any, row_class: type[T], hints: dict[str, Any]) -> T:
+_types = cache(get_type_hints)
+
+
+def _row(row_class: type, values: Any) -> Any:
+    """A row from its table in a file. Raises _Unfit."""
     if not isinstance(values, dict):
-        raise _error(path, text, table, number, "", "is not a table")
-    fields = {f.name: f for f in dataclasses.fields(row_class)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in fields:
-            raise _error(path, text, table, number, key, f"is unknown: the fields are {', '.join(fields)}")
-    fields_of_row = {}
-    for key, f in fields.items():
-        if key not in values:
-            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-                raise _error(path, text, table, number, key, "is missing")
-            continue
-        fields_of_row[key] = _value(path, text, table, number, key, values[key], hints[key])
-    return row_class(**fields_of_row)
+        raise _Unfit("", "is not a table")
+    fields, types = {field.name: field for field in dataclasses.fields(row_class)}, _types(row_class)
+    for name in values:
+        if name not in fields:
+            raise _Unfit(name, f"is unknown: the fields are {', '.join(fields)}")
+    for name, field in fields.items():
+        if name not in values and field.default is dataclasses.MISSING:
+            raise _Unfit(name, "is missing")
+    least = -1e30 if row_class is schema.Fact else 0.0
+    return row_class(**{name: _value(name, value, types[name], least) for name, value in values.items()})
 
 
-def _value(path: Path, text: str, table: str, number: int, key: str, value: Any, hint: Any) -> Any:
-    """Check a value's type and range against the schema."""
-    if hint is float and type(value) in (int, float):
-        value = float(value)
-        least = -1e30 if table == "fact" else 0.0
-        if not least <= value < 1e30:
-            raise _error(path, text, table, number, key, f"is {value}: write a number of at least 0")
-        return value
-    if hint is int and type(value) is int:
-        if value < 0:
-            raise _error(path, text, table, number, key, f"is {value}: write a number of at least 0")
-        return value
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is str and isinstance(value, datetime.date):
+def _value(name: str, value: Any, wanted: Any, least: float) -> Any:
+    """The value as the schema's type. Raises _Unfit for another type, or a number below `least`."""
+    if isinstance(value, datetime.date):
         value = value.isoformat()
-    if hint is str and isinstance(value, str):
-        if key == "kind" and value not in KINDS:
-            raise _error(path, text, table, number, key, f"is {value!r}: write one of {', '.join(KINDS)}")
-        if key == "date" and not _is_date(value):
-            raise _error(path, text, table, number, key, f"is {value!r}: write a date as YYYY-MM-DD")
-        if key == "released" and not _is_date(value if len(value) != 7 else f"{value}-01"):
-            raise _error(path, text, table, number, key, f"is {value!r}: write YYYY-MM-DD or YYYY-MM")
-        return value
-    if isinstance(value, list) and getattr(hint, "__origin__", None) is tuple:
-        element_type = hint.__args__[0]
-        if all(type(v) is element_type for v in value):
-            return tuple(value)
-    name = getattr(hint, "__name__", str(hint))
-    raise _error(path, text, table, number, key, f"is {value!r}: write a value of type {name}")
+    shown = f"is {value!r}: write"
+    if wanted is float and type(value) is int:
+        value = float(value)
+    elif isinstance(value, list) and all(type(item) is str for item in value):
+        value = tuple(value)
+    if type(value) is not (get_origin(wanted) or wanted):
+        raise _Unfit(name, f"{shown} a value of type {getattr(wanted, '__name__', wanted)}")
+    if type(value) in (int, float) and not least <= value < 1e30:
+        raise _Unfit(name, f"{shown} a number from {least:g} to 1e+30")
+    if name == "kind" and value not in KINDS:
+        raise _Unfit(name, f"{shown} one of {', '.join(KINDS)}")
+    if name == "date" and not _is_date(value):
+        raise _Unfit(name, f"{shown} a date as YYYY-MM-DD")
+    if name == "released" and not _is_date(value) and not _is_date(f"{value}-01"):
+        raise _Unfit(name, f"{shown} YYYY-MM-DD or YYYY-MM")
+    return value
 
 
 def _is_date(value: str) -> bool:
@@ -181,44 +171,15 @@ def _is_date(value: str) -> bool:
     return len(value) == 10
 
 
-def _line(text: str, table: str, number: int, key: str) -> int:
-    """The line of a row's key, or of the row if the key is missing; 1-based."""
-    lines = text.splitlines()
-    heads = [i for i, line in enumerate(lines) if re.match(rf"\s*\[\[?\s*{re.escape(table)}\s*\]", line)]
-    if not heads:
-        return next((i + 1 for i, line in enumerate(lines) if line.lstrip().startswith(table)), 1)
-    start = heads[min(number, len(heads) - 1)]
-    for i in range(start + 1, len(lines)):
-        if lines[i].lstrip().startswith("["):
-            break
-        if key and re.match(rf"\s*{re.escape(key)}\s*=", lines[i]):
-            return i + 1
-    return start + 1
-
-
-def _error(path: Path, text: str, table: str, number: int, key: str, what: str) -> RequestError:
-    return RequestError(f"{path}: line {_line(text, table, number, key)}: {table}.{key} {what}")
-
-
-def _merge(tables: Tables, more: Tables) -> None:
-    for name, rows in more.items():
-        tables.setdefault(name, {}).update(rows)
-
-
-def _checked(tables: Tables, where: str) -> Catalogue:
-    """Check that every row's source and references exist."""
-    for name, rows in tables.items():
-        for row in rows.values():
-            if name != "sources" and row.source not in tables["sources"]:
-                raise RequestError(f"{where}: {name} row {row.id!r}: source {row.source!r} has no [[source]] row")
-            for (table, key), target in REFERENCES.items():
-                if table != name:
-                    continue
-                named = getattr(row, key)
-                for one in named if isinstance(named, tuple) else (named,):
-                    if one and one not in tables.get(target, {}):
-                        raise RequestError(f"{where}: {name} row {row.id!r}: {key} {one!r} has no row in {target}")
-    return Catalogue(**tables)
+def _line(text: str, table: str, number: int = 0, field: str = "") -> int:
+    """The line of a row's field, or of the row if it has no such field; 1-based."""
+    name = re.escape(table)
+    heads = list(re.finditer(rf"^\s*\[\[?\s*{name}\s*\]", text, re.MULTILINE))
+    heads = heads or list(re.finditer(rf"^\s*{name}\b", text, re.MULTILINE))
+    start = heads[min(number, len(heads) - 1)].end() if heads else 0
+    row = re.split(r"^\s*\[", text[start:], maxsplit=1, flags=re.MULTILINE)[0]
+    place = re.search(rf"^\s*{re.escape(field)}\s*=", row, re.MULTILINE) if field else None
+    return text.count("\n", 0, start + (place.end() if place else 0)) + 1
 
 
 def age_days(date: str, today: datetime.date | None = None) -> int:

@@ -1,15 +1,14 @@
 """The schema of the data files: each class is a table, and its fields are the keys.
 
+A field named after a table (`model`, `benchmarks`) contains ids of its rows. Fields without a default are required.
 Units: bytes, bytes per second for bandwidths, operations per second for speeds, watts, US dollars.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
-Kind = Literal["vendor-claimed", "independent", "measured here", "computed"]
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS = ("vendor-claimed", "independent", "measured here", "computed")
 
 #: Reports mark rows older than this.
 STALE_DAYS = 90
