@@ -1,7 +1,4 @@
-"""Config: what the file says about a model, parsed once, frozen, the same from GGUF and Hugging Face.
-
-Owns the config dataclasses of both families; `parse` makes them of a checkpoint.
-"""
+"""Configs: what a file says about its model, frozen, the same from GGUF and Hugging Face. `parse` reads them."""
 
 from __future__ import annotations
 
@@ -11,10 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Rotary:
-    """Rotary position embedding. `dims` of each head are rotated; the rest passes unchanged.
+    """Rotary position embedding: rotates the first `dims` of each head.
 
-    `sections` (Qwen): how many of the dims/2 frequencies follow the time, height and width position,
-    interleaved t h w t h w …; empty: all follow the one text position.
+    `sections` (Qwen): how many of the dims/2 frequencies follow the time, height and width position, interleaved
+    t h w t h w …; empty: all follow the one text position.
     `scaling`: "none"; "yarn" (static, factor over original_context, attention_factor multiplies cos and sin);
     "llama3" (factor, low_frequency_factor, high_frequency_factor, original_context).
     """
@@ -30,45 +27,50 @@ class Rotary:
     beta_fast: float = 32.0
     beta_slow: float = 1.0
     attention_factor: float | None = None
-    #: Divisors of each frequency (GGUF `rope_freqs.weight`), used instead of `scaling` where present.
+    #: Divisors of each frequency (GGUF `rope_freqs.weight`); replace `scaling` if not empty.
     frequency_divisors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Qwen3_5Config:
-    """Qwen 3.5 text model, dense (`num_experts` 0) or mixture of experts."""
+class _TextModel:
+    """The fields that both families have."""
 
     vocab_size: int
     hidden_size: int
     num_hidden_layers: int
-    #: one of "linear_attention", "full_attention" a layer
-    layer_types: tuple[str, ...]
     num_attention_heads: int
     num_key_value_heads: int
     head_dim: int
     rotary: Rotary
     rms_norm_eps: float
+    tie_word_embeddings: bool
+    max_position_embeddings: int
+    #: unusual properties of the file, for people
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qwen3_5Config(_TextModel):
+    """Qwen 3.5 text model, dense (`num_experts` 0) or mixture of experts."""
+
+    #: of each layer: "linear_attention" or "full_attention"
+    layer_types: tuple[str, ...]
     linear_num_key_heads: int
     linear_num_value_heads: int
     linear_key_head_dim: int
     linear_value_head_dim: int
     linear_conv_kernel_dim: int
-    #: dense feed-forward width; 0 in a mixture
+    #: width of a dense feed-forward; 0 in a mixture
     intermediate_size: int = 0
     #: of a mixture; 0 in a dense model
     num_experts: int = 0
     num_experts_per_tok: int = 0
     moe_intermediate_size: int = 0
     shared_expert_intermediate_size: int = 0
-    tie_word_embeddings: bool
-    max_position_embeddings: int
     mtp_num_hidden_layers: int = 0
     #: value head j reads key head j // (values/keys) ("grouped", Hugging Face) or j % keys ("tiled", GGUF)
     value_head_order: Literal["grouped", "tiled"]
-
     family: Literal["qwen3_5"] = "qwen3_5"
-    #: what is unusual about the file, for people
-    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def is_mixture(self) -> bool:
@@ -76,23 +78,15 @@ class Qwen3_5Config:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Llama4Config:
+class Llama4Config(_TextModel):
     """Llama 4 text model: Scout (every layer a mixture), Maverick (every second)."""
 
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    rotary: Rotary
-    rms_norm_eps: float
-    #: a layer: rotary positions or none (NoPE)
+    #: of each layer: rotary positions or none (NoPE)
     rope_layers: tuple[bool, ...]
-    #: a layer: chunk-local attention or global
+    #: of each layer: chunk-local attention or global
     chunked_layers: tuple[bool, ...]
     attention_chunk_size: int
-    #: a layer: mixture of experts or dense
+    #: of each layer: mixture of experts or dense
     moe_layers: tuple[bool, ...]
     use_qk_norm: bool
     attn_temperature_tuning: bool
@@ -104,16 +98,11 @@ class Llama4Config:
     intermediate_size: int
     num_local_experts: int
     num_experts_per_tok: int
-    tie_word_embeddings: bool
-    max_position_embeddings: int
-
     family: Literal["llama4"] = "llama4"
-    #: what is unusual about the file, for people
-    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 Config = Qwen3_5Config | Llama4Config
 
-#: `general.architecture` of GGUF files and `model_type` of config.json that we run
+#: `general.architecture` of GGUF files and `model_type` of config.json that we support
 GGUF_ARCHITECTURES = ("qwen35", "qwen35moe", "llama4")
 MODEL_TYPES = ("qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_5_moe_text", "llama4", "llama4_text")

@@ -11,21 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from shoestring.checkpoint.config.rotary import ROPE_FREQUENCIES
 from shoestring.checkpoint.config.types import Config, Qwen3_5Config
+from shoestring.checkpoint.names import tables
 from shoestring.checkpoint.names.parts import Part, part_of
-from shoestring.checkpoint.names.tables import (
-    FUSED_ROWS,
-    GGUF_EXPERTS,
-    GGUF_FUSED_QKV,
-    HEAD,
-    HUGGING_FACE_EXPERTS,
-    HUGGING_FACE_IGNORED,
-    HUGGING_FACE_PREFIXES,
-    MTP_UNUSED,
-    Fold,
-    Row,
-    layer_rows,
-    model_rows,
-)
+from shoestring.checkpoint.names.tables import Fold, Row
 from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES, Checkpoint, Tensor
 from shoestring.errors import CheckpointError
 
@@ -89,14 +77,14 @@ def bind(config: Config, checkpoint: Checkpoint, shapes: Mapping[str, WeightShap
     """
     binder = _Binder(config, checkpoint, shapes)
     if checkpoint.format == "gguf":
-        prefix, head = "", HEAD.gguf
+        prefix, head = "", tables.HEAD.gguf
     else:
         prefix, head_prefix = _prefixes(config, checkpoint)
-        head = head_prefix + HEAD.hugging_face
-    for row in model_rows(config):
+        head = head_prefix + tables.HEAD.hugging_face
+    for row in tables.model_rows(config):
         binder.row(row.ours, prefix + binder.foreign(row), row.fold)
     if not config.tie_word_embeddings:
-        binder.row(HEAD.ours, head)
+        binder.row(tables.HEAD.ours, head)
     elif head in checkpoint.tensors:
         binder.ignored[head] = "the head is tied to the embedding"
     for layer in range(config.num_hidden_layers):
@@ -109,7 +97,7 @@ def bind(config: Config, checkpoint: Checkpoint, shapes: Mapping[str, WeightShap
 
 def _prefixes(config: Config, checkpoint: Checkpoint) -> tuple[str, str]:
     """Prefixes of the model and of the head: multimodal or text-only, depending on where the embedding is."""
-    candidates = HUGGING_FACE_PREFIXES[config.family]
+    candidates = tables.HUGGING_FACE_PREFIXES[config.family]
     for model_prefix, head_prefix in candidates:
         if model_prefix + "embed_tokens.weight" in checkpoint.tensors:
             return model_prefix, head_prefix
@@ -136,11 +124,11 @@ class _Binder:
         return row.gguf if self.is_gguf else row.hugging_face
 
     def layer(self, layer: int, block: str) -> None:
-        fused = self.is_gguf and block + GGUF_FUSED_QKV in self.checkpoint.tensors
-        rows = layer_rows(self.config, layer)
-        fused_rows = [row for row in rows if row.ours in FUSED_ROWS] if fused else []
+        fused = self.is_gguf and block + tables.GGUF_FUSED_QKV in self.checkpoint.tensors
+        rows = tables.layer_rows(self.config, layer)
+        fused_rows = [row for row in rows if row.ours in tables.FUSED_ROWS] if fused else []
         if fused_rows:
-            self.fused(fused_rows, f"layers.{layer}.", block + GGUF_FUSED_QKV)
+            self.fused(fused_rows, f"layers.{layer}.", block + tables.GGUF_FUSED_QKV)
         for row in rows:
             if row not in fused_rows:
                 self.row(f"layers.{layer}.{row.ours}", block + self.foreign(row), row.fold)
@@ -183,7 +171,7 @@ class _Binder:
 
     def experts(self, ours: str, block: str) -> None:
         """Bind routed experts: a tensor per matrix, or stacks of all experts, perhaps with gate and up in one."""
-        names = GGUF_EXPERTS if self.is_gguf else HUGGING_FACE_EXPERTS[self.config.family]
+        names = tables.GGUF_EXPERTS if self.is_gguf else tables.HUGGING_FACE_EXPERTS[self.config.family]
         if names.single and block + names.single.format("gate", e=0) in self.checkpoint.tensors:
             for expert in range(self.shapes[ours + "gate"].count):
                 for role in ("gate", "up", "down"):
@@ -258,12 +246,12 @@ class _Binder:
 
     def reason_to_ignore(self, name: str) -> str | None:
         if not self.is_gguf:
-            prefixes = HUGGING_FACE_IGNORED[self.config.family]
+            prefixes = tables.HUGGING_FACE_IGNORED[self.config.family]
             return next((reason for start, reason in prefixes.items() if name.startswith(start)), None)
         if isinstance(self.config, Qwen3_5Config):
             layers = self.config.num_hidden_layers
             blocks = range(layers, layers + self.config.mtp_num_hidden_layers)
-            return MTP_UNUSED if _block(name) in blocks else None
+            return tables.MTP_UNUSED if _block(name) in blocks else None
         return "read into the rotary frequencies" if name == ROPE_FREQUENCIES else None
 
     def raise_faults(self) -> None:

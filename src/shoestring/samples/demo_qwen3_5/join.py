@@ -100,30 +100,21 @@ def _shared(source: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
 
 
 def _routed(source: Checkpoint, trained: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
-    for kind, part in enumerate(("gate", "up")):
-        yield OutgoingTensor(
-            f"{block}ffn_{part}_exps.weight",
-            "Q8_0",
-            (EXPERTS, ROUTED, HIDDEN),
-            functools.partial(_gate_or_up, source, trained, block, kind, part),
-        )
-    yield OutgoingTensor(
-        f"{block}ffn_down_exps.weight", "Q8_0", (EXPERTS, HIDDEN, ROUTED), lambda: _down(source, trained, block)
-    )
+    for part, rows, columns in (("gate", ROUTED, HIDDEN), ("up", ROUTED, HIDDEN), ("down", HIDDEN, ROUTED)):
+        chunks = functools.partial(_experts, source, trained, block, part, rows, columns)
+        yield OutgoingTensor(f"{block}ffn_{part}_exps.weight", "Q8_0", (EXPERTS, rows, columns), chunks)
 
 
-def _gate_or_up(source: Checkpoint, trained: Checkpoint, block: str, kind: int, part: str) -> Iterable[Bytes]:
-    base = numbers(source.tensors[f"{block}ffn_{part}.weight"])[SHARED:]
-    inner = numbers(trained.tensors[f"{block}experts.gate_up_in"]).reshape(2, EXPERTS, RANK, HIDDEN)[kind]
-    outer = numbers(trained.tensors[f"{block}experts.gate_up_out"]).reshape(2, EXPERTS, RANK, ROUTED)[kind]
-    for expert in range(EXPERTS):
-        yield to_q8_0(base + product(outer[expert], inner[expert]))
-
-
-def _down(source: Checkpoint, trained: Checkpoint, block: str) -> Iterable[Bytes]:
-    base = numbers(source.tensors[f"{block}ffn_down.weight"])[:, SHARED:]
-    inner = numbers(trained.tensors[f"{block}experts.down_in"]).reshape(EXPERTS, RANK, ROUTED)
-    outer = numbers(trained.tensors[f"{block}experts.down_out"]).reshape(EXPERTS, RANK, HIDDEN)
+def _experts(
+    source: Checkpoint, trained: Checkpoint, block: str, part: str, rows: int, columns: int
+) -> Iterable[Bytes]:
+    """The matrix [rows, columns] of each expert: SmolLM2's last neurons plus the expert's own difference."""
+    neurons = numbers(source.tensors[f"{block}ffn_{part}.weight"])
+    base = neurons[:, SHARED:] if part == "down" else neurons[SHARED:]
+    # Differences of gate and up are stored together: [2, EXPERTS, RANK, …].
+    stored, index = ("down", 0) if part == "down" else ("gate_up", ("gate", "up").index(part))
+    inner = numbers(trained.tensors[f"{block}experts.{stored}_in"]).reshape(-1, EXPERTS, RANK, columns)[index]
+    outer = numbers(trained.tensors[f"{block}experts.{stored}_out"]).reshape(-1, EXPERTS, RANK, rows)[index]
     for expert in range(EXPERTS):
         yield to_q8_0(base + product(outer[expert], inner[expert]))
 
