@@ -1,6 +1,6 @@
-"""Opens whatever a user points at: a GGUF file or part of one, a Hugging Face folder, a folder with one GGUF file.
+"""Open the path that a user gives: a GGUF file or part of one, a Hugging Face folder, a folder with one GGUF file.
 
-Owns the choice of the reader, and the rule of files that change under a running model.
+Also checks whether the files of an open checkpoint have changed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from shoestring.errors import CheckpointError
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Open a checkpoint: tensors mapped, metadata parsed, nothing copied and no model checked yet.
+    """Open a checkpoint: map its tensors and parse its metadata, without checking the model.
 
-    Raises CheckpointError when nothing usable is there, or more than one candidate.
+    Raises CheckpointError if there is no usable file, or more than one candidate.
     """
     path = Path(path)
     if "\0" in str(path):
@@ -30,7 +30,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             return _open_folder(path)
         if not path.exists():
             raise CheckpointError(f"{path} does not exist: give a .gguf file or a folder with safetensors")
-    except RuntimeError as error:  # ~ of nobody
+    except RuntimeError as error:  # ~ of an unknown user
         raise CheckpointError(f"{path} is not a path: {error}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
@@ -48,7 +48,7 @@ def _open_folder(folder: Path) -> Checkpoint:
             )
         return open_safetensors(folder)
     if len(ggufs) > 1:
-        # The vision part of a model lies beside it as a model of its own, of architecture clip.
+        # The vision part of a model is a separate file beside it, with architecture clip.
         ggufs = [p for p in ggufs if open_gguf(p).metadata.get("general.architecture") != "clip"] or ggufs
     if len(ggufs) > 1:
         names = ", ".join(p.name for p in ggufs[:5])
@@ -64,9 +64,9 @@ def _is_later_part(path: Path) -> bool:
 
 
 def check_unchanged(checkpoint: Checkpoint) -> None:
-    """Refuse a checkpoint whose files were rewritten or replaced since it was opened.
+    """Raise CheckpointError if a file of the checkpoint was rewritten or replaced since it was opened.
 
-    A file that was unlinked goes on: the map holds it. Raises CheckpointError.
+    Accepts deleted files: the map keeps their contents.
     """
     for path, before in zip(checkpoint.files, checkpoint.identities, strict=True):
         try:

@@ -1,4 +1,4 @@
-"""Figures of a bound checkpoint: parameters, and bytes by part and type. Counted from the binding, nothing is read."""
+"""Count the parameters of a bound checkpoint, and its bytes by part and type, without reading weights."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from shoestring.checkpoint.names.bind import Binding, Source
 from shoestring.checkpoint.names.parts import Part
 from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint
 
-#: Bytes of an element that is widened at load.
+#: Bytes of an element that loading widens
 _WIDENED_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What `inspect` tells and the planner adds up.
+    """What `inspect` prints and the planner adds up.
 
-    parameters_active: what one token meets: all but the experts that it is not sent to.
-    source_bytes: bytes in the file, by (part, type), scales of FP8 with their matrix.
-    ignored_bytes: bytes of the file's tensors that nothing uses yet.
-    widened_bytes: bytes that FP8 matrices take once they are float32; 0 without any.
+    parameters_active: parameters that one token uses: all except the experts that it is not routed to.
+    source_bytes: bytes in the file, by (part, type); FP8 scales count with their matrix.
+    ignored_bytes: bytes of the file's tensors that we do not use yet.
+    widened_bytes: bytes of all FP8 matrices as float32.
     """
 
     parameters_total: int
@@ -55,7 +55,7 @@ def summarize(config: Config, checkpoint: Checkpoint, binding: Binding) -> Summa
 
 
 def source_bytes(source: Source) -> int:
-    """Bytes of a source in its file, with its scales."""
+    """Bytes of a source in its file, including its scales."""
     kind = TENSOR_TYPES[source.tensor.type]
     own = source.rows * (source.columns // kind.block_size) * kind.block_bytes
     return own + (source.scale.nbytes if source.scale is not None else 0)

@@ -1,7 +1,4 @@
-"""What every checkpoint format is read into: named tensors with a type, a shape and a place in a file.
-
-Owns the nouns `Tensor`, `Checkpoint` and the table of tensor types. Knows no model and no file format.
-"""
+"""The result of reading any checkpoint format: `Checkpoint` and its `Tensor`s, and the table of tensor types."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +12,8 @@ import numpy.typing as npt
 class TensorType:
     """A storage type: `block_size` consecutive elements of a row occupy `block_bytes` bytes.
 
-    packed_bytes: what the blocks of 16 rows occupy in the kernels' form (FORMATS of kernels/weights.h; a test compares
-    the two); 0 for a type that the kernels do not compute with.
+    packed_bytes: bytes of the blocks of 16 rows in the kernels' layout (FORMATS of kernels/weights.h; a test compares
+    the two); 0 for a type that the kernels do not support.
     """
 
     name: str
@@ -25,7 +22,7 @@ class TensorType:
     packed_bytes: int = 0
 
 
-#: Every type that a checkpoint may hold and that we can name. Block formats are those of ggml's `ggml-common.h`.
+#: The types that we read. Block formats are those of ggml's `ggml-common.h`.
 TENSOR_TYPES: dict[str, TensorType] = {
     t.name: t
     for t in (
@@ -43,17 +40,17 @@ TENSOR_TYPES: dict[str, TensorType] = {
     )
 }
 
-#: Those that the kernels compute with, in their order.
+#: The types that the kernels support, in their order
 WEIGHT_TYPES = tuple(name for name, t in TENSOR_TYPES.items() if t.packed_bytes)
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor as a file has it.
+    """One tensor of a file.
 
-    `shape` is outermost first (numpy order): a GGUF tensor with ne = [in, out] has shape (out, in).
-    `data` is a read-only one-dimensional uint8 view of the mapped file, `nbytes` long.
-    `type` is a key of TENSOR_TYPES, or the file's own name for a type that we do not know.
+    `shape`: outermost dimension first (numpy order); a GGUF tensor with ne = [in, out] has shape (out, in).
+    `data`: [nbytes] uint8, a read-only view of the mapped file.
+    `type`: a key of TENSOR_TYPES, or the file's own name of another type.
     """
 
     name: str
@@ -70,12 +67,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint opened for reading; tensors are mapped, nothing is copied.
+    """An open checkpoint with mapped tensors.
 
-    `metadata` is config.json of a Hugging Face folder, or the key-value section of a GGUF file (numbers and
-    arrays as Python's int, float, bool, str and lists of them). `generation_config` is that file of a Hugging
-    Face folder, empty where there is none. `identities` has (device, inode, size, mtime in ns) of each of `files`
-    as they were when it was opened, for `open.check_unchanged`.
+    `metadata`: config.json of a Hugging Face folder, or the key-value section of a GGUF file (as int, float, bool, str
+    and lists of them). `generation_config`: that file of a Hugging Face folder; empty if there is none.
+    `identities`: (device, inode, size, mtime in ns) of each of `files` when it was opened, for `open.check_unchanged`.
     """
 
     path: Path
@@ -88,11 +84,11 @@ class Checkpoint:
 
 
 def is_name(text: str) -> bool:
-    """Whether a foreign name may be used and printed as it is; no model has others."""
+    """Whether a name from a file is safe to use and print; names of real models are."""
     return 0 < len(text) <= 1024 and text.isprintable()
 
 
 def shown(value: object) -> str:
-    """A foreign value for an error message: on one line, harmless to a terminal, not long."""
+    """A value from a file, for an error message: one line, at most 80 characters, no control characters."""
     text = value if isinstance(value, str) and value.isprintable() else repr(value)
     return text if len(text) <= 80 else text[:79] + "…"

@@ -1,1 +1,1 @@
-"""Configs: the dataclasses of both families, and the tables by which they are read and written."""
+"""Configs: the dataclasses of both families, and the tables to read and write them."""

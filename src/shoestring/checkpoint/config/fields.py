@@ -1,7 +1,7 @@
-"""Reads the fields of a foreign config one by one, and refuses those that nothing read.
+"""Read the fields of a foreign config, with checks of type and range, and refuse unknown ones.
 
-Owns types, ranges and the rule of unknown fields: a field that is neither read nor listed as ignored is an error,
-unless it is switched off (null, false, 0, empty) and so cannot change the answer.
+A field that is neither read nor listed as ignored is an error, unless its value (null, false, 0, empty) switches it
+off: then it cannot change the answer.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 from shoestring.checkpoint.tensors import shown
 from shoestring.errors import CheckpointError
 
-#: Keys that change no answer, by the reason: {reason: "key key …"}.
+#: Keys that change no answer: {reason: "key key …"}
 Ignored = Mapping[str, str]
 
-#: Default of a field that must be there.
+#: The default of a required field
 REQUIRED: Any = object()
-#: Beginning of the GGUF keys that are our own: they stand in no architecture's section.
+#: Prefix of our own GGUF keys, which belong to no architecture
 OWN = "shoestring."
 
-#: Bounds of every count in a config: far above any model, far below what could overflow or be allocated in vain.
+#: Limits for counts: far above any model, low enough to prevent overflows and huge allocations
 LARGEST_COUNT = 1 << 31
 MOST_LAYERS = 4096
 MOST_EXPERTS = 1 << 16
@@ -30,7 +30,7 @@ MOST_EXPERTS = 1 << 16
 
 @dataclass
 class Fields:
-    """The fields of one JSON object or GGUF section. `where` is the file; errors put `prefix` before foreign keys."""
+    """The fields of one JSON object or GGUF section. Errors name the file `where` and put `prefix` before keys."""
 
     where: str
     values: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Fields:
         return self.values.get(key) is not None
 
     def raw(self, key: str, default: Any = REQUIRED) -> Any:
-        """The value, unchecked. A null counts as absent."""
+        """The value, unchecked; `default` if it is null or absent."""
         self.read.add(key)
         value = self.values.get(key)
         if value is not None:
@@ -51,11 +51,11 @@ class Fields:
         return default
 
     def name(self, key: str) -> str:
-        """The key as the file has it."""
+        """The key in the file."""
         return key if key.startswith(OWN) else self.prefix + key
 
-    def error(self, key: str, value: Any, wanted: str) -> CheckpointError:
-        return CheckpointError(f"{self.where}: {self.name(key)} is {shown(repr(value))}, {wanted}")
+    def error(self, key: str, value: Any, expected: str) -> CheckpointError:
+        return CheckpointError(f"{self.where}: {self.name(key)} is {shown(repr(value))}, {expected}")
 
     def integer(self, key: str, default: Any = REQUIRED, least: int = 1, most: int = LARGEST_COUNT) -> int:
         value = self.raw(key, default)
@@ -72,7 +72,7 @@ class Fields:
         return float(value)
 
     def boolean(self, key: str, default: Any = REQUIRED) -> bool:
-        """A truth value; 0 and other integers count as false and true, as in the reference."""
+        """A boolean. 0 is false and other integers are true, as in transformers."""
         value = self.raw(key, default)
         if type(value) not in (bool, int):
             raise self.error(key, value, "true or false is needed")
@@ -86,7 +86,7 @@ class Fields:
         return tuple(int(n) for n in value)
 
     def same_for_all_layers(self, key: str) -> int:
-        """A count that a GGUF file may give once or once a layer, where all must be equal."""
+        """A count that a GGUF file gives once, or for each layer; then all must be equal."""
         value = self.raw(key)
         if isinstance(value, list) and value and all(n == value[0] for n in value):
             value = value[0]
@@ -95,7 +95,7 @@ class Fields:
         return value
 
     def expect(self, key: str, *allowed: Any) -> None:
-        """A field that, where present, must have a value that we compute with."""
+        """Check that a field is absent or has one of the values that we support."""
         value = self.raw(key, None)
         if value is not None and value not in allowed:
             raise self.error(key, value, f"only {' or '.join(map(repr, allowed))} is supported")
@@ -107,7 +107,7 @@ class Fields:
         return Fields(self.where, value, f"{self.prefix}{key}.")
 
     def finish(self, *ignored: Ignored) -> None:
-        """Refuse fields that are not read, not listed and not switched off."""
+        """Raise CheckpointError if a field was not read, is not listed and is not switched off."""
         listed = {key for reasons in ignored for keys in reasons.values() for key in keys.split()}
         unknown = [
             key
@@ -121,7 +121,7 @@ class Fields:
             )
 
 
-#: Fields of any config.json that no arithmetic of a text model follows.
+#: Fields of any config.json that do not change a text model's arithmetic
 IGNORED_EVERYWHERE: Ignored = {
     "the class that transformers loads; model_type decides": "architectures",
     "decided the parser": "model_type",
@@ -141,7 +141,7 @@ IGNORED_EVERYWHERE: Ignored = {
 
 
 def check_quantization(fields: Fields) -> str | None:
-    """Accept no quantization, or block FP8 as the vendors publish it; a note for people when there is one."""
+    """Accept no quantization, or FP8 blocks as the vendors publish them. The result is a note for people, or None."""
     if "quantization_config" not in fields:
         return None
     config = fields.section("quantization_config")

@@ -1,11 +1,11 @@
-"""Llama 4's fields: config.json of `llama4[_text]`, metadata of GGUF `llama4` ↔ Llama4Config.
+"""The table of Llama 4's fields: config.json of `llama4[_text]`, metadata of GGUF `llama4` ↔ Llama4Config.
 
-Owns their foreign names, the defaults that the reference has and published files lean on, and what is ignored.
-GGUF lacks keys for some fields, so there are keys of our own, read where present; absent, the published constants:
+Defaults are those of transformers, which published files rely on. GGUF lacks keys for some fields, so we define our
+own. Without them we assume the published constants:
 
     shoestring.llama4.use_qk_norm              bool    true, but false with 128 experts (Maverick)
-    shoestring.llama4.no_rope_layers           [int]   a layer, 1: rotary, 0: none; every fourth has none
-    shoestring.llama4.chunked_layers           [int]   a layer, 1: chunk-local, 0: global; local where rotary
+    shoestring.llama4.no_rope_layers           [int]   per layer, 1: rotary, 0: none; every fourth has none
+    shoestring.llama4.chunked_layers           [int]   per layer, 1: chunk-local, 0: global; local where rotary
     shoestring.llama4.moe_layers               [int]   indices of the mixture layers; by interleave_moe_layer_step
     shoestring.llama4.attention_chunk_size     int     8192
     shoestring.llama4.attn_temperature_tuning  bool    true
@@ -56,7 +56,7 @@ def _pattern(layers: int, interval: int = _NOPE_INTERVAL) -> tuple[bool, ...]:
 
 
 def _read_rope_layers(reading: Reading, key: str, absent: Any) -> tuple[bool, ...]:
-    """The list's name misleads: 1 means rotary positions. An empty list means the default pattern."""
+    """The list's name is misleading: 1 means rotary positions. An empty list means the default pattern."""
     fields, layers = reading.fields, reading.values["num_hidden_layers"]
     if reading.is_gguf and not any(name.startswith(OWN) for name in fields.values):
         reading.notes.append(
@@ -77,7 +77,7 @@ def _write_rope_layers(config: Llama4Config, is_gguf: bool, key: str) -> Mapping
 
 
 def _read_chunked_layers(reading: Reading, key: str, absent: Any) -> tuple[bool, ...]:
-    """A layer attends in chunks exactly where it has rotary positions, unless the file lists its layers."""
+    """Without a list, a layer attends in chunks if it has rotary positions."""
     rope_layers, kinds = reading.values["rope_layers"], (0, 1) if reading.is_gguf else (FULL, CHUNKED)
     if key not in reading.fields:
         reading.fields.read.add(key)
@@ -106,7 +106,7 @@ def _read_moe_layers(reading: Reading, key: str, absent: Any) -> tuple[bool, ...
 
 
 def _write_moe_layers(config: Llama4Config, is_gguf: bool, key: str) -> Mapping[str, Any]:
-    """As a step and, where that does not say it, as a list."""
+    """As a step, and as a list if no step describes the layers."""
     layers = config.moe_layers
     step = layers.index(True) + 1 if any(layers) else len(layers) + 1
     usual = layers == tuple(not dense for dense in _pattern(len(layers), step))
@@ -128,7 +128,7 @@ def _read_chunk_size(reading: Reading, key: str, absent: Any) -> int:
         raise fields.error(key, None, "chunked layers need a number")
     size = fields.integer(key, absent)
     if reading.is_gguf:
-        # llama.cpp writes 0 here for a relative without chunks; a size it does not read.
+        # llama.cpp writes 0 here for a related model without chunks, and reads no size.
         fields.expect("attention.sliding_window", size)
     return size
 
@@ -184,7 +184,7 @@ FAMILY = Family(
     ignored_outer={"images are not read yet": "boi_token_index eoi_token_index image_token_index"},
     ignored_text={
         "which module class a quantizer saw": "for_llm_compressor",
-        "of a multimodal model only the outer field counts, as in the reference": "tie_word_embeddings",
+        "of a multimodal model only the outer field counts, as in transformers": "tie_word_embeddings",
         "no_rope_layers says it per layer": "no_rope_layer_interval",
         "moe_layers says it per layer": "interleave_moe_layer_step",
         "how transformers keeps its cache": "cache_implementation",

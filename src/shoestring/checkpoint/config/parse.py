@@ -1,6 +1,6 @@
-"""A config from a checkpoint's metadata, and metadata from a config, by the family's table.
+"""Parse a checkpoint's metadata to a config, and write a config as metadata, by the family's table.
 
-Every field of a file is read, listed in the table's file as ignored with a reason, or an error.
+Every field of a file is read, or listed as ignored with a reason, or an error.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MULTIPLES = (
 
 
 def parse_config(checkpoint: Checkpoint) -> Config:
-    """The config of a checkpoint of either family, from either format.
+    """The config of a checkpoint, from either format.
 
-    Raises CheckpointError for another family, by name, and for a field that is absent, wrong or unknown.
+    Raises CheckpointError for another family and for a field that is missing, wrong or unknown.
     """
     is_gguf = checkpoint.format == "gguf"
     key, known = ("general.architecture", GGUF_ARCHITECTURES) if is_gguf else ("model_type", MODEL_TYPES)
@@ -59,13 +59,13 @@ def parse_config(checkpoint: Checkpoint) -> Config:
 
 
 def write_config(config: Config, format: Literal["gguf", "safetensors"]) -> dict[str, Any]:
-    """What `parse_config` reads the same config from: GGUF metadata for `write_gguf`, or a text-only config.json.
+    """The inverse of `parse_config`: GGUF metadata for `write_gguf`, or a text-only config.json.
 
-    Only what describes the model: no tokenizer, no types of tensors. GGUF needs two more tensors to say it all:
-    `output.weight` where the head is not tied, and `rope_freqs.weight` where `frequency_divisors` has some.
-    The order of value heads belongs to the format.
+    Describes the model, not its tokenizer or the types of its tensors. GGUF expresses two facts by tensors instead:
+    `output.weight` exists if the head is not tied, `rope_freqs.weight` if `frequency_divisors` returns any.
+    The format decides the order of value heads.
 
-    Raises RequestError for what config.json has no field for.
+    Raises RequestError for a value that config.json has no field for.
     """
     is_gguf = format == "gguf"
     family = qwen3_5.FAMILY if isinstance(config, Qwen3_5Config) else llama4.FAMILY
@@ -74,7 +74,7 @@ def write_config(config: Config, format: Literal["gguf", "safetensors"]) -> dict
     if is_gguf:
         prefix = architecture + "."
         foreign = {prefix + key: value for key, value in fields.items() if not key.startswith(OWN)}
-        # Converters write float32; of our own numbers every bit is kept.
+        # Converters write float32; our own keys keep float64.
         own = {k: np.float64(v) if isinstance(v, float) else v for k, v in fields.items() if k.startswith(OWN)}
         return {"general.architecture": architecture, **foreign, **own}
     constants = {key: allowed[0] for key, allowed in family.constant_text.items()}

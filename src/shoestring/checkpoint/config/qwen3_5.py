@@ -1,6 +1,6 @@
-"""Qwen 3.5's fields: config.json of `qwen3_5[_moe][_text]`, metadata of GGUF `qwen35[moe]` ↔ Qwen3_5Config.
+"""The table of Qwen 3.5's fields: config.json of `qwen3_5[_moe][_text]`, GGUF metadata `qwen35[moe]` ↔ Qwen3_5Config.
 
-Owns their foreign names, the defaults that the reference has and published files lean on, and what is ignored.
+Defaults are those of transformers, which published files rely on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LINEAR, FULL = "linear_attention", "full_attention"
 
 
 def _read_layers(reading: Reading, key: str, absent: Any) -> int:
-    """GGUF counts the layers of multi-token prediction, too."""
+    """GGUF's count includes the layers of multi-token prediction."""
     layers = reading.fields.integer(key, absent, most=MOST_LAYERS)
     if not reading.is_gguf:
         return layers
@@ -46,7 +46,7 @@ def _write_layers(config: Qwen3_5Config, is_gguf: bool, key: str) -> Mapping[str
 
 
 def _read_layer_types(reading: Reading, key: str, absent: Any) -> tuple[str, ...]:
-    """Published files list them; where absent the reference makes every fourth layer (by default) full."""
+    """Published files list them. Without a list, transformers uses full attention in every fourth layer by default."""
     fields, layers, mtp = reading.fields, reading.values["num_hidden_layers"], reading.values["mtp_num_hidden_layers"]
     if key not in fields:
         interval = fields.integer("full_attention_interval", 4)
@@ -63,7 +63,7 @@ def _read_layer_types(reading: Reading, key: str, absent: Any) -> tuple[str, ...
 
 
 def _write_layer_types(config: Qwen3_5Config, is_gguf: bool, key: str) -> Mapping[str, Any]:
-    """GGUF: also as the interval, which is all that older readers know."""
+    """In GGUF also as the interval, the only form that older readers know."""
     if not is_gguf:
         return {key: list(config.layer_types)}
     types = config.layer_types
@@ -72,7 +72,7 @@ def _write_layer_types(config: Qwen3_5Config, is_gguf: bool, key: str) -> Mappin
 
 
 def _read_value_head_dim(reading: Reading, key: str, absent: Any) -> int:
-    """GGUF has the dims of all value heads together."""
+    """GGUF stores the sum over all value heads."""
     dims, heads = reading.fields.integer(key, absent), reading.values["linear_num_value_heads"]
     if reading.is_gguf and dims % heads:
         raise reading.fields.error(key, dims, f"a multiple of the ssm.time_step_rank {heads} is needed")
@@ -83,7 +83,7 @@ def _write_value_head_dim(config: Qwen3_5Config, is_gguf: bool, key: str) -> Map
     return {key: config.linear_value_head_dim * (config.linear_num_value_heads if is_gguf else 1)}
 
 
-#: A fact of the format: no file says it. A converter has to move the heads.
+#: The format decides it, no key: a converter must move the heads.
 HEAD_ORDER = Form(lambda reading, key, absent: "tiled" if reading.is_gguf else "grouped")
 BLOCKS = Form(_read_layers, _write_layers)
 LAYER_TYPES = Form(_read_layer_types, _write_layer_types)
@@ -162,7 +162,7 @@ FAMILY = Family(
     ignored_text={
         "the state is always float32": "mamba_ssm_dtype",
         "multi-token prediction is not used yet": "mtp_use_dedicated_embeddings",
-        "of a multimodal model only the outer field counts, as in the reference": "tie_word_embeddings",
+        "of a multimodal model only the outer field counts, as in transformers": "tie_word_embeddings",
         "layer_types says it per layer": "full_attention_interval",
         "a mixture has no dense layer": "intermediate_size",
     },

@@ -1,7 +1,7 @@
-"""Rotary positions of both families as rows: theta, rotated dims, sections, scaling.
+"""The tables of rotary positions: theta, rotated dims, sections, scaling.
 
-config.json has them in an object of their own, older files partly beside it; GGUF below `rope.`, but llama3 scaling as
-a tensor of divisors.
+config.json has an object for them; older files have some fields beside it. GGUF has keys that begin with `rope.`, and
+a tensor of divisors in place of llama3 scaling.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shoestring.checkpoint.config.table import COUNT, NUMBER, Form, Key, Reading
 from shoestring.checkpoint.config.types import Config, Rotary
 from shoestring.errors import CheckpointError, RequestError
 
-#: The GGUF tensor into which converters fold llama3 scaling: a divisor of each frequency.
+#: The GGUF tensor that stores llama3 scaling as a divisor of each frequency
 ROPE_FREQUENCIES = "rope_freqs.weight"
 
 
@@ -26,7 +26,7 @@ def _read_theta(reading: Reading, key: str, absent: Any) -> float:
 
 
 def _read_dims(reading: Reading, key: str, absent: Any) -> int:
-    """config.json has a share of head_dim, cut to a whole number."""
+    """config.json has a fraction of head_dim; the product is rounded down."""
     fields, head_dim = reading.fields, reading.values["head_dim"]
     if reading.is_gguf:
         return fields.integer(key, most=head_dim)
@@ -40,7 +40,7 @@ def _read_dims(reading: Reading, key: str, absent: Any) -> int:
 def _write_dims(config: Config, is_gguf: bool, key: str) -> Mapping[str, Any]:
     dims, head_dim = config.rotary.dims, config.head_dim
     share = dims / head_dim
-    if int(head_dim * share) < dims:  # readers would cut off a dim that rounding lost
+    if int(head_dim * share) < dims:  # readers round down and would lose a dim
         share = math.nextafter(share, 1)
     return {key: dims if is_gguf else share}
 
@@ -63,7 +63,7 @@ def _read_sections(reading: Reading, key: str, absent: Any) -> tuple[int, ...]:
         raise fields.error(key, list(sections), f"three numbers that add up to {half} are needed")
     else:
         fields.expect("mrope_interleaved", True)
-    return sections[:3] if any(sections[1:]) else ()  # all frequencies follow time: as without sections
+    return sections[:3] if any(sections[1:]) else ()  # only time: the same as no sections
 
 
 def _write_sections(config: Config, is_gguf: bool, key: str) -> Mapping[str, Any]:
@@ -72,7 +72,7 @@ def _write_sections(config: Config, is_gguf: bool, key: str) -> Mapping[str, Any
 
 
 def _scaling(kind: str, in_gguf: bool) -> Form:
-    """None or one other kind. `in_gguf`: GGUF has keys for it."""
+    """No scaling, or `kind`. `in_gguf`: GGUF has keys for it."""
 
     def read(reading: Reading, key: str, absent: Any) -> str:
         fields = reading.fields
@@ -134,7 +134,7 @@ _YARN = (
     Row("factor",             "factor",                           "rope.scaling.factor",                    STRETCH),
     Row("beta_fast",          Key("beta_fast", 32.0),             Key("rope.scaling.yarn_beta_fast", 32.0), NUMBER),
     Row("beta_slow",          Key("beta_slow", 1.0),              Key("rope.scaling.yarn_beta_slow", 1.0),  NUMBER),
-    # The converter writes the reference's attention_factor here, which is the whole factor.
+    # The converter writes transformers' attention_factor here, which is the complete factor.
     Row("attention_factor",   Key("attention_factor", None),      Key("rope.scaling.yarn_attn_factor", None), OPT),
 )
 _LLAMA3 = (
@@ -163,7 +163,7 @@ def _rotary(rows: tuple[Row, ...]) -> Form:
             reading.notes.append(
                 f"YaRN stretches positions {rotary.factor:g} times, which costs quality on short prompts"
             )
-            # YaRN is switched on by adding its fields alone: the context that the file states may be the old one.
+            # Users enable YaRN by adding only its fields, so the file may still state the old context.
             context = max(reading.values["max_position_embeddings"], int(rotary.factor * rotary.original_context))
             reading.values["max_position_embeddings"] = min(context, LARGEST_COUNT)
         if rotary.high_frequency_factor < rotary.low_frequency_factor:
@@ -192,7 +192,7 @@ QWEN_ROTARY, LLAMA_ROTARY = _rotary(_QWEN), _rotary(_LLAMA)
 
 
 def frequency_divisors(rotary: Rotary) -> tuple[float, ...]:
-    """What the tensor `rope_freqs.weight` of a GGUF file has to hold, [dims/2]; empty: the tensor is not needed."""
+    """The values of the GGUF tensor `rope_freqs.weight`, [dims/2]; empty: the file needs no such tensor."""
     if rotary.frequency_divisors or rotary.scaling != "llama3":
         return rotary.frequency_divisors
     divisors = []

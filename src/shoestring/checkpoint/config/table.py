@@ -1,7 +1,6 @@
-"""What a table of config fields is made of: a row a field, a cell a format, and how a value is read and written.
+"""The parts of a table of config fields: a row per field, a cell per format, a form that reads and writes the value.
 
-Owns the nouns and the forms that both families use. The tables are in `qwen3_5`, `llama4` and `rotary`; `parse`
-reads and writes by them.
+The forms that both families use are here. The tables are in `qwen3_5`, `llama4` and `rotary`; `parse` uses them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ class Reading:
     """A checkpoint whose config is being read."""
 
     checkpoint: Checkpoint
-    #: what encloses `fields` in config.json; the same object in GGUF files and text-only folders
+    #: the object around `fields` in config.json; the same as `fields` in GGUF files and text-only folders
     outer: Fields
     fields: Fields
     #: the rows read so far, by our names
@@ -34,10 +33,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Form:
-    """How a value stands in a file.
+    """How a file stores a value.
 
-    read(reading, key, value where absent) → the checked value. write(config, is_gguf, key) → all keys that say it;
-    None: the key and the value, left out of GGUF where a reader assumes that value anyway.
+    read(reading, key, value if absent) → the checked value. write(config, is_gguf, key) → the keys that store it;
+    None: the key with the value itself, omitted from GGUF if readers assume that value.
     """
 
     read: Callable[[Reading, str, Any], Any]
@@ -45,7 +44,7 @@ class Form:
 
 
 class Key(NamedTuple):
-    """A key that may be absent, and what it then means: a value, or a function of the rows read before."""
+    """A key that may be absent. `absent` is the value that it then has, or a function of the rows above."""
 
     name: str
     absent: Any = REQUIRED
@@ -56,7 +55,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One field. A cell that is a plain string is a key that must be there; "": the format has no key for it."""
+    """One field. A plain string is a required key; "": the format has no key for it."""
 
     ours: str
     hugging_face: str | Key
@@ -69,14 +68,14 @@ class Row:
 
 
 def read_rows(rows: tuple[Row, ...], reading: Reading) -> None:
-    """Fill `reading.values`, in the order of the rows. Raises CheckpointError for a value that is absent or wrong."""
+    """Fill `reading.values`, in the order of the rows. Raises CheckpointError for a missing or wrong value."""
     for row in rows:
         cell = row.cell(reading.is_gguf)
         reading.values[row.ours] = row.form.read(reading, cell.name, cell.assumed(reading.values))
 
 
 def write_rows(rows: tuple[Row, ...], values: Mapping[str, Any], config: Config, is_gguf: bool) -> dict[str, Any]:
-    """The keys that say `values`, a part of `config`."""
+    """The keys that store `values`, a part of `config`."""
     keys: dict[str, Any] = {}
     for row in rows:
         cell = row.cell(is_gguf)
@@ -89,20 +88,20 @@ def write_rows(rows: tuple[Row, ...], values: Mapping[str, Any], config: Config,
 
 @dataclass(frozen=True)
 class Family:
-    """The table of a family, and what else its files may contain."""
+    """The table of a family, and what its files may also contain."""
 
     config: Callable[..., Config]
-    #: GGUF architecture, model_type and class in transformers, for the files that we write; mixtures have "moe"
+    #: GGUF architecture, model_type and transformers class of the files that we write; those of mixtures contain "moe"
     names: Callable[[Any], tuple[str, str, str]]
     rows: tuple[Row, ...]
-    #: fields that have one value, or several of one meaning, in every model of the family
+    #: fields with one value (or several of the same meaning) in every model of the family
     constant_text: Mapping[str, tuple[Any, ...]]
     constant_gguf: Mapping[str, tuple[Any, ...]]
-    #: beside IGNORED_EVERYWHERE
+    #: in addition to IGNORED_EVERYWHERE
     ignored_outer: Ignored
     ignored_text: Ignored
     ignored_gguf: Ignored
-    #: more rows of one kind of model
+    #: additional rows of one kind of model
     dense: tuple[Row, ...] = ()
     mixture: tuple[Row, ...] = ()
 
@@ -116,12 +115,12 @@ def count(least: int = 1, most: int = LARGEST_COUNT) -> Form:
 
 
 def _read_per_layer(reading: Reading, key: str, absent: Any) -> int:
-    """GGUF may have the count once a layer, where all must be equal."""
+    """GGUF may list the count for each layer; all must be equal."""
     return reading.fields.same_for_all_layers(key) if reading.is_gguf else reading.fields.integer(key, absent)
 
 
 def _read_vocabulary(reading: Reading, key: str, absent: Any) -> int:
-    """GGUF counts the vocabulary by its list of tokens, padded to the rows of the embedding."""
+    """In GGUF, the length of the list of tokens, which is padded to the rows of the embedding."""
     tokens = reading.checkpoint.metadata.get("tokenizer.ggml.tokens") if reading.is_gguf else None
     if isinstance(tokens, list) and tokens:
         reading.fields.expect(key, len(tokens))
@@ -141,7 +140,7 @@ def _write_head_dim(config: Config, is_gguf: bool, key: str) -> Mapping[str, Any
 
 
 def _read_tied(reading: Reading, key: str, absent: Any) -> bool:
-    """Of a multimodal config.json only the outer field counts, as in the reference. GGUF has a tensor or not."""
+    """In a multimodal config.json only the outer field counts, as in transformers. GGUF has a tensor or not."""
     return "output.weight" not in reading.checkpoint.tensors if reading.is_gguf else reading.outer.boolean(key, absent)
 
 

@@ -1,1 +1,1 @@
-"""File formats: GGUF and safetensors are parsed here, GGUF is written here."""
+"""File formats: read GGUF and safetensors, write GGUF."""

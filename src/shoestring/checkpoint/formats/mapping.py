@@ -1,6 +1,6 @@
-"""Maps a file for reading: its bytes as a numpy view, and its identity (device, inode, size, mtime) at that time.
+"""Map a file for reading: its bytes as a numpy view, and its identity (device, inode, size, mtime) at that time.
 
-Owns opening, mapping and dropping pages, nothing of what is inside. The map stays valid when the file is unlinked.
+The map stays valid after the file is unlinked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from shoestring.errors import CheckpointError
 
-#: Bytes around a page that Linux may map with it: as much of a large folio as there is.
+#: Bytes around a page that Linux may map together with it: the largest folio.
 FAULT_AROUND = 2 << 20
 Identity = tuple[int, int, int, int]
 """Device, inode, size in bytes, time of change in nanoseconds."""
@@ -24,14 +24,14 @@ Identity = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class MappedFile:
-    """`data` [size] uint8, read-only; it keeps the map alive."""
+    """`data`: [size] uint8, read-only; keeps the map alive."""
 
     path: Path
     data: npt.NDArray[np.uint8]
     identity: Identity
 
     def head(self, size: int) -> bytes:
-        """A copy of the first `size` bytes, read and not mapped; shorter where the file is."""
+        """A copy of the first `size` bytes, or of all if the file is shorter. Reads them without the map."""
         size = min(size, len(self.data))
         try:
             with self.path.open("rb") as file:
@@ -43,9 +43,9 @@ class MappedFile:
 
 
 def map_file(path: Path) -> MappedFile:
-    """Map a whole regular file. Raises CheckpointError when it is missing, empty or not readable."""
+    """Map a whole regular file. Raises CheckpointError if it is missing, empty or not readable."""
     try:
-        # Opening a pipe would wait for its writer.
+        # Check first: opening a pipe would wait for its writer.
         if not stat.S_ISREG(path.stat().st_mode):
             raise CheckpointError(f"{path} is not a file")
         with path.open("rb") as file:
@@ -61,7 +61,7 @@ def map_file(path: Path) -> MappedFile:
 
 
 def mapping_of(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
-    """The mapped file that the bytes are a read-only view of, if they are one."""
+    """The map of which the bytes are a read-only view, or None."""
     owner: object = data
     while owner is not None and not isinstance(owner, mmap.mmap):
         owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
@@ -69,10 +69,10 @@ def mapping_of(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
 
 
 def release_pages(data: npt.NDArray[np.uint8], start: int, end: int) -> None:
-    """Advise the kernel to drop the pages of bytes `start` to `end` of a mapped tensor from this process.
+    """Ask the kernel to unmap the pages of bytes `start` to `end` of a mapped tensor from this process.
 
-    Neighbours' pages too, as far as the kernel maps them with one that is read: later reads bring them back from the
-    page cache.
+    Includes the neighbouring pages that the kernel maps together with these. Later reads map them again from the page
+    cache.
     """
     mapping = mapping_of(data)
     if mapping is None or not hasattr(mmap, "MADV_DONTNEED"):

@@ -1,7 +1,7 @@
-"""Reads Hugging Face folders: config.json, safetensors with or without an index, headers parsed, tensors mapped.
+"""Read Hugging Face folders: config.json, and safetensors with or without an index; parse headers, map tensors.
 
-Owns the byte layout of safetensors (https://github.com/huggingface/safetensors, "Format") and every check of it
-against the file's size; the `safetensors` package hides the offsets that mapping needs. Knows no model.
+Implements the byte layout of safetensors (https://github.com/huggingface/safetensors, "Format") and checks every size
+against the file's. The `safetensors` package hides the offsets that mapping needs.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ Bytes = npt.NDArray[np.uint8]
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
-#: Bytes an element of the types that the format defines; the sub-byte ones are named and not sized here.
+#: Bytes per element of the format's types, except those smaller than a byte
 _ELEMENT_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
 
-#: The format's own bound, and bounds for the small files beside it.
+#: The format's own limit, and our limits for the small files beside it
 _LARGEST_HEADER = 100_000_000
 _LARGEST_JSON = 100_000_000
 _MOST_DIMENSIONS = 8
 
 
 def has_safetensors(folder: Path) -> bool:
-    """Whether a folder holds a Hugging Face checkpoint, whole or not."""
+    """Whether a folder contains a Hugging Face checkpoint, complete or not."""
     return (folder / INDEX).exists() or any(folder.glob("*.safetensors"))
 
 
 def open_safetensors(folder: Path) -> Checkpoint:
     """Open a folder with config.json and safetensors.
 
-    Raises CheckpointError for anything that the format forbids, a missing file, an index that disagrees.
+    Raises CheckpointError if a file violates the format or is missing, or if the index does not match the files.
     """
     config_path = folder / "config.json"
     if not config_path.exists():
@@ -84,7 +84,7 @@ def open_safetensors(folder: Path) -> Checkpoint:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a small file beside the weights; CheckpointError for anything else."""
+    """Read a JSON object from a small file. Raises CheckpointError for anything else."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -115,7 +115,7 @@ def _parse_json(what: str, data: bytes) -> dict[str, Any]:
 
 
 def _weight_map(folder: Path) -> dict[str, str] | None:
-    """Which file holds which tensor, as the index says; None where there is no index."""
+    """The index: tensor name → file name; None if there is no index."""
     path = folder / INDEX
     if not path.exists():
         return None
@@ -125,7 +125,7 @@ def _weight_map(folder: Path) -> dict[str, str] | None:
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{path}: weight_map is missing or empty: download it again")
     for name, file in weight_map.items():
-        # A name is a file of this folder; anything else would let an index reach into other folders.
+        # Allow only files of this folder: an index must not reach into others.
         plain = isinstance(file, str) and file.endswith(".safetensors") and not set(file) & set("/\\\0")
         if not plain:
             raise CheckpointError(f"{path}: weight_map puts {shown(name)} into {shown(file)}, which is not a file name")
