@@ -1,1 +1,1 @@
-"""Text: tokenizers and chat templates of a checkpoint."""
+"""The tokenizer and the chat template of a checkpoint."""

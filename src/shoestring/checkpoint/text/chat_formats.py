@@ -1,15 +1,19 @@
-"""The families' documented chat formats, for a checkpoint that carries no template of its own.
+"""The families' documented chat formats, for checkpoints without a template.
 
-Written from the formats' descriptions, in the same language as the checkpoints' templates, so that one path renders
-both and what a user wrote is marked in both.
+They are Jinja templates too, so one path renders both kinds and marks user text in both.
 """
 
-QWEN3_5 = r"""
+_TEXT = r"""
 {%- macro text(content) -%}
     {%- if content is string %}{{ content }}
     {%- elif content is iterable %}{% for part in content %}{{ part.text }}{% endfor %}
     {%- endif %}
 {%- endmacro -%}
+"""
+
+QWEN3_5 = (
+    _TEXT
+    + r"""
 {%- set first = text(messages[0].content) | trim if messages and messages[0].role == 'system' else '' -%}
 {%- if tools -%}
     {{- '<|im_start|>system\n# Tools\n\nThese functions can be called:\n\n<tools>' }}
@@ -60,13 +64,11 @@ QWEN3_5 = r"""
     {{- '<|im_start|>assistant\n' ~ ('<think>\n\n</think>\n\n' if enable_thinking is false else '<think>\n') }}
 {%- endif -%}
 """
+)
 
-LLAMA4 = r"""
-{%- macro text(content) -%}
-    {%- if content is string %}{{ content }}
-    {%- elif content is iterable %}{% for part in content %}{{ part.text }}{% endfor %}
-    {%- endif %}
-{%- endmacro -%}
+LLAMA4 = (
+    _TEXT
+    + r"""
 {%- macro turn(role, content) -%}
     {{- '<|header_start|>' ~ role ~ '<|header_end|>\n\n' ~ content ~ '<|eot|>' }}
 {%- endmacro -%}
@@ -101,6 +103,7 @@ LLAMA4 = r"""
 {%- endfor -%}
 {%- if add_generation_prompt %}{{ '<|header_start|>assistant<|header_end|>\n\n' }}{% endif -%}
 """
+)
 
-#: by `Config.family`
+#: By `Config.family`
 FORMATS = {"qwen3_5": QWEN3_5, "llama4": LLAMA4}

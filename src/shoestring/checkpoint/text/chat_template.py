@@ -1,8 +1,8 @@
-"""Chat templates: messages to the ids of a prompt.
+"""Chat templates: convert messages to the ids of a prompt.
 
-Renders the checkpoint's own Jinja template in jinja2's sandbox, with what Hugging Face templates expect to find
-there, or the family's format where a checkpoint has none. What users supplied is marked (see marks), so that only
-the template's own text becomes added tokens.
+Renders the checkpoint's own Jinja template, or the family's format if it has none, in jinja2's sandbox with the
+functions that Hugging Face templates expect. Marks all user text (see `marks`), so that only the template's own text
+becomes added tokens.
 """
 
 import json
@@ -31,17 +31,17 @@ from shoestring.errors import RequestError, TokenizerError
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "ipython", "function")
 
-#: What one rendering may spend: characters joined, steps of range(), sizes of numbers.
+#: Limits of one rendering: characters joined in total, and steps of range() or the size of any number
 _BUDGET = 256 * 2**20
 _MAX_RANGE = 1_000_000
-#: Filters and methods whose numbers are sizes.
+#: Filters and methods with arguments that are sizes
 _SIZED = ("do_center", "do_indent", "do_batch", "do_slice", "center", "ljust", "rjust", "zfill", "expandtabs")
 _spent: ContextVar[list[int] | None] = ContextVar("spent", default=None)
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A prompt. `inside_thinking`: it ends within a thinking block that the answer goes on."""
+    """A prompt. `inside_thinking`: it ends in a thinking block, which the answer continues."""
 
     text: str
     token_ids: tuple[int, ...]
@@ -51,11 +51,11 @@ class Rendered:
 class ChatTemplate:
     """A compiled template bound to a tokenizer.
 
-    source: where the template was found, or that it is the family's documented format.
+    source: where the template comes from, for messages.
     """
 
     def __init__(self, templates: Mapping[str, str], tokenizer: Tokenizer, source: str) -> None:
-        """templates: Jinja text by name, "default" and perhaps "tool_use". Raises TokenizerError if one is invalid."""
+        """templates: Jinja text by name: "default", optionally "tool_use". Raises TokenizerError if one is invalid."""
         self.templates, self.tokenizer, self.source = dict(templates), tokenizer, source
         if "default" not in self.templates:
             raise TokenizerError(f"{source}: no template is named 'default'")
@@ -63,11 +63,10 @@ class ChatTemplate:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, tokenizer: Tokenizer, family: str) -> "ChatTemplate":
-        """The checkpoint's template, else the documented format of `family` ("qwen3_5", "llama4")."""
+        """The checkpoint's template, or the documented format of `family` ("qwen3_5", "llama4")."""
         if checkpoint.format == "gguf":
             return cls.from_gguf(checkpoint.metadata, tokenizer, family, checkpoint.path.name)
-        folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
-        return cls.from_folder(folder, tokenizer, family)
+        return cls.from_folder(checkpoint.path, tokenizer, family)
 
     @classmethod
     def from_gguf(cls, metadata: Mapping[str, Any], tokenizer: Tokenizer, family: str, file: str) -> "ChatTemplate":
@@ -119,8 +118,8 @@ class ChatTemplate:
     ) -> Rendered:
         """The prompt for `messages` ({"role", "content", …}, OpenAI's shape).
 
-        enable_thinking None leaves the choice to the template. kwargs reach the template as they are named.
-        Raises RequestError for messages that cannot be rendered, TokenizerError for a template that fails.
+        enable_thinking: None: the template decides. kwargs: variables of the template.
+        Raises RequestError for invalid messages or those that the template rejects, TokenizerError if it fails.
         """
         values = {"messages": checked_messages(messages), "tools": list(tools) if tools else None, **kwargs}
         marks, compiled = self.marks, self._compiled
@@ -128,7 +127,7 @@ class ChatTemplate:
             written = json.dumps(values, ensure_ascii=False, default=str)
         except (ValueError, RecursionError) as error:
             raise RequestError(f"messages or tools are not valid JSON: {one_line(error)}") from None
-        if marks.present_in(written):  # by chance or on purpose: draw others, for this rendering alone
+        if marks.present_in(written):  # by chance or on purpose: use other marks for this rendering
             marks, compiled = self._compile(written)
         marked = {key: marks.mark(value) for key, value in values.items()}
         if enable_thinking is not None:
@@ -136,25 +135,21 @@ class ChatTemplate:
         template = compiled["tool_use" if tools and "tool_use" in compiled else "default"]
         token = _spent.set([0])
         try:
-            text = str.__str__(
-                template.render(
-                    {**self.tokenizer.template_tokens, **marked, "add_generation_prompt": add_generation_prompt}
-                )
-            )
+            marked |= {"add_generation_prompt": add_generation_prompt}
+            text = str.__str__(template.render(self.tokenizer.template_tokens | marked))
         except RequestError as error:
             raise RequestError(f"{self.source}: the chat template rejects the messages: {error}") from None
-        except Exception as error:  # a template can raise whatever Python can
-            what = (
-                "does something that is not allowed" if isinstance(error, SecurityError) else "fails on these messages"
-            )
-            raise TokenizerError(f"{self.source}: the chat template {what}: {one_line(error)}") from None
+        except Exception as error:  # a template can raise any exception
+            is_forbidden = isinstance(error, SecurityError)
+            problem = "does something that is not allowed" if is_forbidden else "fails on these messages"
+            raise TokenizerError(f"{self.source}: the chat template {problem}: {one_line(error)}") from None
         finally:
             _spent.reset(token)
         ids = tuple(self.tokenizer.encode_marked(text, marks.to_plain))
         return Rendered(marks.plain(text), ids, self._inside_thinking(text, ids))
 
     def _inside_thinking(self, text: str, ids: Iterable[int]) -> bool:
-        """By tokens; in a vocabulary that has none for thinking, by the text of them that the template wrote."""
+        """By the thinking tokens; in a vocabulary without them, by the tags that the template wrote as text."""
         if self.tokenizer.thinking is None:
             return text.rfind(THINKING_TEXTS[0]) > text.rfind(THINKING_TEXTS[1])
         inside = False
@@ -172,13 +167,13 @@ class ChatTemplate:
             except jinja2.TemplateSyntaxError as error:
                 where = f"{self.source}: the chat template is invalid at line {error.lineno}"
                 raise TokenizerError(f"{where}: {one_line(error)}") from None
-            except Exception as error:  # Python's own limits: nesting, recursion
+            except Exception as error:  # Python's limits of nesting and recursion
                 raise TokenizerError(f"{self.source}: the chat template is invalid: {one_line(error)}") from None
         return marks, compiled
 
 
 def checked_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Messages as templates expect them: known roles, text contents, tool-call arguments as objects."""
+    """Check messages and convert them as templates expect: contents as text, arguments of tool calls as objects."""
     if not messages:
         raise RequestError("there are no messages: give at least one with the role 'user'")
     checked = []
@@ -203,7 +198,7 @@ def checked_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, An
 
 
 def _with_object(call: Any, where: str) -> dict[str, Any]:
-    """A tool call whose arguments are an object: OpenAI's clients send them as JSON text."""
+    """A tool call with its arguments parsed: OpenAI's clients send them as JSON text."""
     if not isinstance(call, Mapping):
         raise RequestError(f"{where} has a tool call that is not an object")
     if isinstance(call.get("function"), Mapping):
@@ -237,7 +232,7 @@ def _bounded(arguments: Iterable[Any]) -> None:
 
 
 def _narrow(format: Any) -> None:
-    """Refuses a format whose fields are wide, or as wide as its arguments say."""
+    """Refuse a format string with a large field width, or a width taken from an argument."""
     if isinstance(format, str) and re.search(r"[%:{][^%{}]*(\d{6}|\*|\{)", format):
         raise SecurityError("it asks for a very wide field")
 
@@ -245,7 +240,7 @@ def _narrow(format: Any) -> None:
 def _range(*arguments: int) -> range:
     steps = range(*arguments)
     _bounded((len(steps),))
-    _spend(len(steps) * (_BUDGET // _MAX_RANGE))  # in all, over every loop, _MAX_RANGE steps
+    _spend(len(steps) * (_BUDGET // _MAX_RANGE))  # at most _MAX_RANGE steps over all loops
     return steps
 
 
@@ -253,14 +248,10 @@ def _raise_exception(message: str) -> None:
     raise RequestError(one_line(Exception(message)))
 
 
-def _strftime_now(format: str) -> str:
-    return datetime.now().strftime(format)
-
-
 class _Generation(Extension):
-    """Hugging Face's `{% generation %}` block, which marks text for training: its body, here."""
+    """Hugging Face's `{% generation %}` block, which marks text for training; here it renders its body."""
 
-    tags = {"generation"}  # noqa: RUF012, the shape that jinja2 documents
+    tags = {"generation"}  # noqa: RUF012, as jinja2 documents
 
     def parse(self, parser: Any) -> list[nodes.Node]:
         next(parser.stream)
@@ -270,7 +261,7 @@ class _Generation(Extension):
 
 class _Generator(CodeGenerator):
     def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:
-        """`a ~ b` through the environment's concat, so that marks and the budget see it."""
+        """Compile `a ~ b` to the environment's concat, which handles marks and the budget."""
         self.write("concat(map(str, (")
         for part in node.nodes:
             self.visit(part, frame)
@@ -279,7 +270,7 @@ class _Generator(CodeGenerator):
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """The sandbox of templates: every string that an operation makes is wrapped, so that its marks go on working."""
+    """The templates' sandbox: wraps every new string, so that its marks keep working."""
 
     code_generator_class = _Generator
     intercepted_binops = frozenset(("+", "*", "**", "%"))
@@ -292,15 +283,20 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.filters = {name: self._wrapping(function) for name, function in self.filters.items()}
         for name in ("e", "escape", "forceescape"):
             self.filters[name] = lambda value: markupsafe.escape(self.marks.plain(value))
-        self.globals.update(range=_range, raise_exception=_raise_exception, strftime_now=_strftime_now)
+        self.globals.update(range=_range, raise_exception=_raise_exception)
+        self.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
 
     def _concat(self, parts: Iterable[str]) -> str:
-        text = "".join(parts)
-        _spend(len(text))
-        return self.marks.wrap(text)  # type: ignore[no-any-return]
+        return self._wrapped("".join(parts))  # type: ignore[no-any-return]
+
+    def _wrapped(self, result: Any) -> Any:
+        """Count a string against the budget and wrap it."""
+        if isinstance(result, str):
+            _spend(len(result))
+        return self.marks.wrap(result)
 
     def _wrapping(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)  # copies what jinja2 reads of pass_context and its like
+        @wraps(function)  # copies the attributes of pass_context and similar decorators
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             if function.__name__ in _SIZED:
                 _bounded((*args, *kwargs.values()))
@@ -316,10 +312,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             _bounded((*args, *kwargs.values()))
         elif name in ("format", "format_map"):
             _narrow(getattr(obj, "__self__", ""))
-        result = super().call(context, obj, *args, **kwargs)
-        if isinstance(result, str):
-            _spend(len(result))
-        return self.marks.wrap(result)
+        return self._wrapped(super().call(context, obj, *args, **kwargs))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "*":
@@ -332,10 +325,7 @@ class _Environment(ImmutableSandboxedEnvironment):
                 raise SecurityError(f"it asks for a power of {right}")
         elif operator == "%":
             _narrow(left)
-        result = super().call_binop(context, operator, left, right)
-        if isinstance(result, str):
-            _spend(len(result))
-        return self.marks.wrap(result)
+        return self._wrapped(super().call_binop(context, operator, left, right))
 
     def _tojson(
         self,
@@ -345,9 +335,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         separators: tuple[str, str] | None = None,
         sort_keys: bool = False,
     ) -> str:
-        """json.dumps, as Hugging Face has it: nothing escaped for HTML, which jinja2's own would do."""
+        """json.dumps like Hugging Face's, without the HTML escapes of jinja2's own filter."""
         text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys)
         if not ensure_ascii:
             return text
-        kept = self.marks.to_plain
-        return "".join(c if c.isascii() or ord(c) in kept else json.dumps(c)[1:-1] for c in text)
+        marks = self.marks.to_plain
+        return "".join(c if c.isascii() or ord(c) in marks else json.dumps(c)[1:-1] for c in text)

@@ -1,8 +1,8 @@
-"""Tokenizer: text to ids and back, the same from tokenizer.json and from GGUF metadata.
+"""Convert text to ids and back, with a tokenizer from tokenizer.json or GGUF metadata.
 
-Owns byte-level BPE as both families use it, on the `tokenizers` library. The library's own matching of added
-tokens is not used: it would turn a user's `<think>` into a token. Text goes through an encoder that has no added
-tokens; only `encode_marked` looks for them, and only in what a chat template wrote itself.
+Both families use byte-level BPE; the `tokenizers` library implements it. We do not use the library's matching of added
+tokens, which would turn a user's `<think>` into a token: our encoder has none, and `encode_marked` finds them only in
+text that the chat template wrote.
 """
 
 import codecs
@@ -27,11 +27,11 @@ _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _WHITESPACE = (r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+")
 
-#: Qwen 3.5: combining marks count as letters, digits stand alone.
+#: Qwen 3.5: combining marks count as letters, each digit is a word.
 _QWEN35_WORDS = "|".join(
     (_CONTRACTIONS, r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+", r"\p{N}", r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*", *_WHITESPACE)
 )
-#: Llama 4 (o200k): a word begins anew at an upper-case letter, digits go in threes.
+#: Llama 4 (o200k): an upper-case letter begins a new word, up to three digits form one.
 _LLAMA4_WORDS = "|".join(
     (
         rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTIONS}?",
@@ -42,9 +42,9 @@ _LLAMA4_WORDS = "|".join(
     )
 )
 
-#: What ends an answer in the published vocabularies, whatever single eos a file names.
+#: Tokens that end an answer in the published vocabularies, in addition to the eos that a file names
 _END_TOKENS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eom|>", "<|eot|>")
-#: what opens and closes thinking, a token or, where the vocabulary has none, text
+#: Tags that open and close thinking; text if the vocabulary has no such tokens
 THINKING_TEXTS = ("<think>", "</think>")
 _THINKING = (THINKING_TEXTS, ("<|reasoning_thinking_start|>", "<|reasoning_thinking_end|>"))
 
@@ -61,7 +61,7 @@ _BYTE_OF = {character: byte for byte, character in enumerate(byte_characters())}
 
 @dataclass(frozen=True)
 class AddedToken:
-    """A token outside the BPE vocabulary. `special`: left out of decoded text on request."""
+    """A token outside the BPE vocabulary. `special`: `decode` can skip it."""
 
     id: int
     text: str
@@ -73,11 +73,11 @@ class AddedToken:
 class Tokenizer:
     """Byte-level BPE. Build it with `from_folder` or `from_gguf`.
 
-    vocab_size: ids from here on have no text and are never sampled (a model's logits may be wider).
-    added: added tokens by text; added_ids: theirs, which plain text never becomes.
-    bos_id, pad_id: or None. eos_ids: every id that ends an answer.
-    add_bos: whether a raw prompt begins with bos_id (chat templates write theirs themselves).
-    template_tokens: texts that chat templates know by name ("bos_token", "eos_token", …).
+    vocab_size: larger ids have no text and are never sampled (a model may have more logits).
+    added: added tokens by text; added_ids: their ids, which plain text is never encoded to.
+    bos_id, pad_id: None if there is none. eos_ids: all ids that end an answer.
+    add_bos: whether a raw prompt begins with bos_id (chat templates write their own).
+    template_tokens: texts of tokens by the names that chat templates use ("bos_token", "eos_token", …).
     thinking: ids of the tokens that open and close a thinking block, or None.
     """
 
@@ -113,13 +113,13 @@ class Tokenizer:
     # ---- text to ids
 
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
-        """Ids of `text`. What looks like an added token stays text, unless `allow_special`. No bos is put in front."""
+        """Ids of `text`, without bos. Text that looks like an added token stays text, unless `allow_special`."""
         return self.encode_marked(text) if allow_special else self._encode_plain(text)
 
     def encode_marked(self, text: str, marks: Mapping[int, str] | None = None) -> list[int]:
-        """Ids of a rendered template: added tokens are found in it, except across a marked character.
+        """Ids of a rendered template: finds its added tokens, except those with a marked character.
 
-        marks: code point of a mark → the character that it stands for (see chat_template), put back after the
+        marks: code point of a mark → the character that it replaces (see `marks`); they are replaced back after the
         search. Text between two added tokens is encoded in one piece, so marks never move a token boundary.
         """
         ids: list[int] = []
@@ -135,7 +135,7 @@ class Tokenizer:
             return []
         try:
             ids: list[int] = self._encoder.encode(text, add_special_tokens=False).ids
-        except TypeError:  # the library's word for a str that has no UTF-8: a surrogate alone
+        except TypeError:  # raised for a lone surrogate, which has no UTF-8
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
             ids = self._encoder.encode(text, add_special_tokens=False).ids
         return ids
@@ -154,8 +154,8 @@ class Tokenizer:
             for match in self._added_pattern.finditer(text):
                 if match.start() > start:
                     yield text[start : match.start()]
-                found = match.group()
-                yield (self.added.get(found) or self.added[found.strip()]).id
+                token = match.group()
+                yield (self.added.get(token) or self.added[token.strip()]).id
                 start = match.end()
         if start < len(text):
             yield text[start:]
@@ -163,7 +163,7 @@ class Tokenizer:
     # ---- ids to text
 
     def token_bytes(self, id: int) -> bytes:
-        """The bytes that one id adds to a text; empty for an id without text."""
+        """The bytes of one id; empty for an id without text."""
         added = self._added_by_id.get(id)
         if added is not None:
             return added.text.encode()
@@ -172,11 +172,11 @@ class Tokenizer:
             return b""
         try:
             return bytes([_BYTE_OF[character] for character in token])
-        except KeyError:  # a token that is not written in byte characters stands for itself
+        except KeyError:  # not in byte characters: the token is its own text
             return token.encode()
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
-        """Text of `ids`; bytes that are no UTF-8 become U+FFFD. skip_special leaves special tokens out."""
+        """Text of `ids`, with U+FFFD for invalid UTF-8. skip_special: omit special tokens."""
         return self._bytes(ids, skip_special).decode("utf-8", "replace")
 
     def _bytes(self, ids: Iterable[int], skip_special: bool) -> bytes:
@@ -190,14 +190,14 @@ class Tokenizer:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Tokenizer":
-        """Of a checkpoint of either format. Raises TokenizerError."""
+        """The tokenizer of a checkpoint of either format. Raises TokenizerError."""
         if checkpoint.format == "gguf":
             return cls.from_gguf(checkpoint.metadata, checkpoint.path.name)
-        return cls.from_folder(checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent)
+        return cls.from_folder(checkpoint.path)
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Tokenizer":
-        """From tokenizer.json of a Hugging Face folder, with the special ids of the JSON files beside it."""
+        """Read tokenizer.json of a Hugging Face folder, and the special ids in the JSON files beside it."""
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise TokenizerError(f"{folder} has no tokenizer.json: download it from the model's repository")
@@ -244,7 +244,7 @@ class Tokenizer:
 
     @classmethod
     def from_gguf(cls, metadata: Mapping[str, Any], file: str = "GGUF file") -> "Tokenizer":
-        """From the `tokenizer.ggml.*` keys of a GGUF file. `file` names it in errors."""
+        """Read the `tokenizer.ggml.*` keys of a GGUF file. `file`: its name, for errors."""
 
         def fail(what: str) -> TokenizerError:
             return TokenizerError(f"{file}: {what}")
@@ -274,9 +274,9 @@ class Tokenizer:
         if any(len(pair) != 2 for pair in pairs):
             raise fail("tokenizer.ggml.merges has an entry that is not two tokens separated by a space")
         try:
-            # Llama 4's vendor tokenizer takes a word that is a token whole before it looks at merges.
+            # Llama 4's own tokenizer does not split a word that is a token.
             model = models.BPE(vocab=vocab, merges=pairs, ignore_merges=pre in ("llama4", "gpt-4o"))
-        except Exception as error:  # as above
+        except Exception as error:  # the library raises no narrower type
             raise fail(f"its tokens and merges do not match: {one_line(error)}") from None
 
         def special(key: str) -> int | None:
@@ -296,15 +296,15 @@ class Tokenizer:
             bos=ids["bos"],
             eos={id for id in (ids["eos"], special("eot"), special("eom")) if id is not None},
             pad=ids["pad"],
-            # Llama 4 raw prompts begin with bos; converters of its first months wrote no key for that.
+            # Llama 4's raw prompts begin with bos; early converters wrote no key for that.
             add_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", pre == "llama4")),
             template_tokens={f"{name}_token": tokens[id] for name, id in ids.items() if id is not None},
         )
 
 
 class StreamDecoder:
-    """Decodes ids as they come. A character whose bytes are not all there waits; what `push` and `finish`
-    return, joined, equals `decode` of all ids at once."""
+    """Decodes ids one by one and holds back incomplete characters. The results of `push` and `finish`, joined, equal
+    `decode` of all ids."""
 
     def __init__(self, tokenizer: Tokenizer, skip_special: bool = False) -> None:
         self._tokenizer, self._skip_special = tokenizer, skip_special
@@ -312,14 +312,14 @@ class StreamDecoder:
 
     @property
     def waits(self) -> bool:
-        """A character is not whole yet."""
+        """Whether it holds back an incomplete character."""
         return bool(self._utf8.getstate()[0])
 
     def push(self, *ids: int) -> str:
         return self._utf8.decode(self._tokenizer._bytes(ids, self._skip_special))
 
     def finish(self) -> str:
-        """What still waits, as U+FFFD; the decoder can be used again."""
+        """The incomplete character, if any, as U+FFFD. Resets the decoder."""
         rest = self._utf8.decode(b"", final=True)
         self._utf8.reset()
         return rest
@@ -330,7 +330,7 @@ def one_line(error: BaseException) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when the file does not exist."""
+    """The object in a JSON file; empty if the file does not exist."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -343,7 +343,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _encoder(model: models.Model, normalizer: Any, pre_tokenizer: Any) -> tokenizers.Tokenizer:
-    """An encoder without added tokens around a model that may be shared."""
+    """An encoder without added tokens, for a model that may be shared."""
     encoder = tokenizers.Tokenizer(model)
     if normalizer is not None:
         encoder.normalizer = normalizer
@@ -352,7 +352,7 @@ def _encoder(model: models.Model, normalizer: Any, pre_tokenizer: Any) -> tokeni
 
 
 def _pre_tokenizer(pre: Any, fail: Any) -> tuple[Any, Any]:
-    """Normaliser and pre-tokenizer that a GGUF file names by `tokenizer.ggml.pre`."""
+    """The normalizer and pre-tokenizer that GGUF's `tokenizer.ggml.pre` names."""
 
     def words(pattern: str) -> Any:
         split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
