@@ -1,11 +1,14 @@
 """The result of reading any checkpoint format: `Checkpoint` and its `Tensor`s, and the table of tensor types."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from shoestring.errors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,16 @@ class Checkpoint:
     files: tuple[Path, ...]
     identities: tuple[tuple[int, int, int, int], ...] = ()
     generation_config: dict[str, Any] = field(default_factory=dict)
+
+
+def by_name(tensors: Iterable[Tensor]) -> dict[str, Tensor]:
+    """The tensors of all files of a checkpoint. Raises CheckpointError if two have the same name."""
+    result: dict[str, Tensor] = {}
+    for tensor in tensors:
+        other = result.setdefault(tensor.name, tensor)
+        if other is not tensor:
+            raise CheckpointError(f"{tensor.file}: tensor {tensor.name} is also in {other.file}: download both again")
+    return result
 
 
 def is_name(text: str) -> bool:

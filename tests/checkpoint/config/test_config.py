@@ -173,7 +173,7 @@ def test_tiny_recurrent_layers_in_gguf():
     metadata = gguf_metadata(tiny("qwen-dense"))
     config = parsed(metadata | {"qwen35.attention.recurrent_layers": [False, True, True, False]}, "gguf")
     assert config.layer_types == ("full_attention", "linear_attention", "linear_attention", "full_attention")
-    with pytest.raises(CheckpointError, match=r"qwen35\.attention\.recurrent_layers is \[1\], one of each of 4"):
+    with pytest.raises(CheckpointError, match=r"qwen35\.attention\.recurrent_layers is \[1\], 4 of 0 or 1 are needed"):
         parsed(metadata | {"qwen35.attention.recurrent_layers": [True]}, "gguf")
 
 

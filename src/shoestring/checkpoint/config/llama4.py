@@ -35,6 +35,7 @@ from shoestring.checkpoint.config.table import (
     Key,
     Reading,
     Row,
+    read_choices,
 )
 from shoestring.checkpoint.config.types import Llama4Config
 
@@ -78,17 +79,11 @@ def _write_rope_layers(config: Llama4Config, is_gguf: bool, key: str) -> Mapping
 
 def _read_chunked_layers(reading: Reading, key: str, absent: Any) -> tuple[bool, ...]:
     """Without a list, a layer attends in chunks if it has rotary positions."""
-    rope_layers, kinds = reading.values["rope_layers"], (0, 1) if reading.is_gguf else (FULL, CHUNKED)
+    rope_layers: tuple[bool, ...] = reading.values["rope_layers"]
     if key not in reading.fields:
         reading.fields.read.add(key)
-        return tuple(rope_layers)
-    listed = reading.fields.integers(key, most=1) if reading.is_gguf else reading.fields.raw(key)
-    if not isinstance(listed, list | tuple) or len(listed) != len(rope_layers) or any(n not in kinds for n in listed):
-        layers = f"one of each of {len(rope_layers)} layers is" if reading.is_gguf else (
-            f"{len(rope_layers)} of {CHUNKED!r} or {FULL!r} are"
-        )  # fmt: skip
-        raise reading.fields.error(key, list(listed) if reading.is_gguf else listed, f"{layers} needed")
-    return tuple(n == kinds[1] for n in listed)
+        return rope_layers
+    return read_choices(reading, key, len(rope_layers), (FULL, CHUNKED))
 
 
 def _write_chunked_layers(config: Llama4Config, is_gguf: bool, key: str) -> Mapping[str, Any]:

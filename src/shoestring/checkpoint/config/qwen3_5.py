@@ -24,6 +24,7 @@ from shoestring.checkpoint.config.table import (
     Reading,
     Row,
     count,
+    read_choices,
 )
 from shoestring.checkpoint.config.types import Qwen3_5Config
 
@@ -51,15 +52,10 @@ def _read_layer_types(reading: Reading, key: str, absent: Any) -> tuple[str, ...
     if key not in fields:
         interval = fields.integer("full_attention_interval", 4)
         return tuple(FULL if (n + 1) % interval == 0 else LINEAR for n in range(layers))
-    if reading.is_gguf:
-        recurrent = fields.integers(key, most=1)
-        if len(recurrent) != layers + mtp or any(recurrent[layers:]):
-            raise fields.error(key, list(recurrent), f"one of each of {layers + mtp} layers is needed")
-        return tuple(LINEAR if r else FULL for r in recurrent[:layers])
-    types = fields.raw(key)
-    if not isinstance(types, list) or len(types) != layers or any(t not in (LINEAR, FULL) for t in types):
-        raise fields.error(key, types, f"{layers} of {LINEAR!r} or {FULL!r} are needed")
-    return tuple(types)
+    is_linear = read_choices(reading, key, layers + mtp if reading.is_gguf else layers, (FULL, LINEAR))
+    if any(is_linear[layers:]):
+        raise fields.error(key, list(is_linear), f"0 for the last {mtp} layers, of multi-token prediction, is needed")
+    return tuple(LINEAR if linear else FULL for linear in is_linear[:layers])
 
 
 def _write_layer_types(config: Qwen3_5Config, is_gguf: bool, key: str) -> Mapping[str, Any]:

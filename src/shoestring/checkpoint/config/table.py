@@ -119,6 +119,15 @@ def _read_per_layer(reading: Reading, key: str, absent: Any) -> int:
     return reading.fields.same_for_all_layers(key) if reading.is_gguf else reading.fields.integer(key, absent)
 
 
+def read_choices(reading: Reading, key: str, layers: int, names: tuple[str, str]) -> tuple[bool, ...]:
+    """One of two kinds for each layer: 0 or 1 in GGUF, one of `names` in config.json. True: the second kind."""
+    fields, kinds = reading.fields, (0, 1) if reading.is_gguf else names
+    listed = list(fields.integers(key, most=1)) if reading.is_gguf else fields.raw(key)
+    if not isinstance(listed, list) or len(listed) != layers or any(kind not in kinds for kind in listed):
+        raise fields.error(key, listed, f"{layers} of {kinds[0]!r} or {kinds[1]!r} are needed")
+    return tuple(kind == kinds[1] for kind in listed)
+
+
 def _read_vocabulary(reading: Reading, key: str, absent: Any) -> int:
     """In GGUF, the length of the list of tokens, which is padded to the rows of the embedding."""
     tokens = reading.checkpoint.metadata.get("tokenizer.ggml.tokens") if reading.is_gguf else None

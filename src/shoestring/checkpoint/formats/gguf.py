@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.checkpoint.formats.mapping import MappedFile, map_file
-from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor, is_name, shown
+from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor, by_name, is_name, shown
 from shoestring.errors import CheckpointError
 
 Bytes = npt.NDArray[np.uint8]
@@ -70,18 +70,10 @@ def open_gguf(path: Path) -> Checkpoint:
             f"{path} is one part of {shown(shards[0].metadata['split.count'])} but is not named …-00001-of-000NN.gguf: "
             "restore the original names of all parts"
         )
-    tensors: dict[str, Tensor] = {}
-    for shard in shards:
-        for name, tensor in shard.tensors.items():
-            if name in tensors:
-                raise CheckpointError(
-                    f"{tensor.file}: tensor {name} is also in {tensors[name].file}: download both again"
-                )
-            tensors[name] = tensor
     return Checkpoint(
         path=path,
         format="gguf",
-        tensors=tensors,
+        tensors=by_name(tensor for shard in shards for tensor in shard.tensors.values()),
         metadata=shards[0].metadata,
         files=tuple(paths),
         identities=tuple(shard.file.identity for shard in shards),

@@ -147,38 +147,30 @@ def _typed(key: str, value: Any) -> bytes:
         return struct.pack("<I", gguf.STRING) + _string(value)
     if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
         return struct.pack("<IIQ", gguf.ARRAY, gguf.STRING, len(value)) + b"".join(map(_string, value))
-    if isinstance(value, list | tuple):
-        value = np.asarray(value, dtype=_list_dtype(value))
-    if isinstance(value, np.ndarray):
-        return struct.pack("<IIQ", gguf.ARRAY, _type_number(key, value.dtype), value.size) + _little(value)
-    if isinstance(value, bool):
-        scalar: np.generic = np.bool_(value)
-    elif isinstance(value, int):
-        scalar = np.uint32(value) if 0 <= value < 1 << 32 else np.int64(value)
-    elif type(value) is float:  # but not numpy.float64, a subclass
-        scalar = np.float32(value)
-    else:
-        scalar = value
-    if not isinstance(scalar, np.generic):
-        raise CheckpointError(f"metadata {key} is a {type(value).__name__}, which GGUF has no type for")
-    return struct.pack("<I", _type_number(key, scalar.dtype)) + _little(np.asarray(scalar))
-
-
-def _list_dtype(items: Sequence[Any]) -> type[np.generic]:
-    if all(isinstance(item, bool) for item in items):
-        return np.bool_
-    return np.int32 if all(isinstance(item, int) for item in items) else np.float32
-
-
-def _type_number(key: str, dtype: np.dtype[Any]) -> int:
+    dtype = np.dtype(_dtype(key, value))
     number = _SCALARS.get(dtype.str[1:])
     if number is None:
         raise CheckpointError(f"metadata {key} has dtype {dtype}, which GGUF has no type for")
-    return number
+    array = np.asarray(value, dtype.newbyteorder("<"))
+    if isinstance(value, list | tuple | np.ndarray):
+        return struct.pack("<IIQ", gguf.ARRAY, number, array.size) + array.tobytes()
+    return struct.pack("<I", number) + array.tobytes()
 
 
-def _little(array: npt.NDArray[Any]) -> bytes:
-    return array.astype(array.dtype.newbyteorder("<")).tobytes()
+def _dtype(key: str, value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype
+    if isinstance(value, list | tuple):
+        if all(isinstance(item, bool) for item in value):
+            return np.bool_
+        return np.int32 if all(isinstance(item, int) for item in value) else np.float32
+    if isinstance(value, bool):
+        return np.bool_
+    if isinstance(value, int):
+        return np.uint32 if 0 <= value < 1 << 32 else np.int64
+    if isinstance(value, float):
+        return np.float32
+    raise CheckpointError(f"metadata {key} is a {type(value).__name__}, which GGUF has no type for")
 
 
 def _string(text: str) -> bytes:

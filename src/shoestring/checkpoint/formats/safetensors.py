@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.checkpoint.formats.mapping import MappedFile, map_file
-from shoestring.checkpoint.tensors import Checkpoint, Tensor, is_name, shown
+from shoestring.checkpoint.tensors import Checkpoint, Tensor, by_name, is_name, shown
 from shoestring.errors import CheckpointError
 
 Bytes = npt.NDArray[np.uint8]
@@ -64,12 +64,7 @@ def open_safetensors(folder: Path) -> Checkpoint:
                 "download the rest"
             )
     files = [map_file(path) for path in paths]
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        for tensor in _tensors(file):
-            if tensor.name in tensors:
-                raise CheckpointError(f"{file.path}: tensor {tensor.name} is also in {tensors[tensor.name].file}")
-            tensors[tensor.name] = tensor
+    tensors = by_name(tensor for file in files for tensor in _tensors(file))
     if weight_map is not None:
         _check_index(folder / INDEX, weight_map, tensors)
     return Checkpoint(

@@ -10,23 +10,18 @@ Part = Literal[
 ]  # fmt: skip
 PARTS: tuple[Part, ...] = get_args(Part)
 
+#: Pieces of our names that decide the part
+_PARTS_BY_PIECE: dict[str, Part] = {
+    "embedding": "embeddings", "head": "embeddings", "delta": "delta_net", "attention": "attention",
+    "mlp": "feed_forward", "shared": "shared_experts", "experts": "routed_experts", "router": "router",
+    "shared_gate": "router",
+}  # fmt: skip
+
 
 def part_of(name: str) -> Part:
     """The part of a weight of the text model. The head counts as embeddings, a mixer's norms as the mixer."""
-    pieces = name.split(".")
-    if pieces[0] in ("embedding", "head"):
-        return "embeddings"
-    if "delta" in pieces:
-        return "delta_net"
-    if "attention" in pieces:
-        return "attention"
-    if "mlp" in pieces:
-        return "feed_forward"
-    if "shared" in pieces:
-        return "shared_experts"
-    if "experts" in pieces:
-        return "routed_experts"
-    if pieces[-1] in ("router", "shared_gate"):
-        return "router"
-    assert pieces[-1].endswith("norm"), name
+    for piece in name.split("."):
+        if piece in _PARTS_BY_PIECE:
+            return _PARTS_BY_PIECE[piece]
+    assert name.endswith("norm"), name
     return "norms"
