@@ -71,11 +71,8 @@ def source_path() -> Path:
 def convert(source: Checkpoint, path: Path, progress: Progress | None = None) -> None:
     """Write the mixture of experts that computes the same as `source`, the original SmolLM2 file."""
     smollm.check(source)
-    outgoing: list[OutgoingTensor] = []
-    for tensor in source.tensors.values():
-        if ".ffn_" in tensor.name and ".ffn_norm" not in tensor.name:
-            continue
-        outgoing.append(smollm.copied(tensor))
+    unchanged = (t for t in source.tensors.values() if ".ffn_" not in t.name or ".ffn_norm" in t.name)
+    outgoing = [smollm.copied(tensor) for tensor in unchanged]
     for layer in range(LAYERS):
         outgoing += _mixture(source, layer)
     name = "SmolLM2-135M-Instruct as a Llama 4 mixture of experts"
@@ -137,10 +134,9 @@ def expert_order(layer: int, expert: int) -> npt.NDArray[np.int64]:
     return (_STRIDES[expert] * np.arange(groups) + layer) % groups
 
 
-def router_rows(layer: int, hidden: int, seed: int | None = None) -> npt.NDArray[np.float32]:
-    """Rows a, −a, b, −b of entries ±20,000, [4, hidden]: exact in float32, and a function of the seed alone."""
-    seed = _ROUTER_SEEDS[layer] if seed is None else seed
-    bits = np.random.Philox(key=seed, counter=layer).random_raw(2 * hidden) & np.uint64(1)
+def router_rows(layer: int, hidden: int) -> npt.NDArray[np.float32]:
+    """Rows a, −a, b, −b of entries ±20,000, [4, hidden]: exact in float32, and a function of the layer's seed alone."""
+    bits = np.random.Philox(key=_ROUTER_SEEDS[layer], counter=layer).random_raw(2 * hidden) & np.uint64(1)
     a, b = np.where(bits.reshape(2, hidden) == 1, _ROUTER_SCALE, -_ROUTER_SCALE).astype(np.float32)
     return np.stack([a, -a, b, -b])
 

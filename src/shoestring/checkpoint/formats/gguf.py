@@ -6,6 +6,7 @@ the file's. Parses the header from a copy, not from the map: reading a map kills
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable
@@ -204,10 +205,7 @@ def _tensor_info(cursor: _Cursor, index: int) -> _Info:
             f"{path}: tensor {name} has {num_dimensions} dimensions: 1 to {_MOST_DIMENSIONS} are valid"
         )
     sizes = tuple(cursor.unsigned("Q") for _ in range(num_dimensions))
-    elements = 1
-    for size in sizes:
-        elements *= size
-    if elements == 0 or elements > _LARGEST_SIZE:
+    if not 0 < math.prod(sizes) <= _LARGEST_SIZE:
         raise CheckpointError(f"{path}: tensor {name} has sizes {sizes}, which are not valid")
     number, offset = cursor.unsigned("I"), cursor.unsigned("Q")
     return _Info(name, sizes, GGML_TYPE_NAMES.get(number, f"GGML_TYPE_{number}"), offset)
@@ -247,10 +245,7 @@ def _place(path: Path, data: Bytes, metadata: dict[str, Any], infos: list[_Info]
 def _size(where: str, info: _Info, block_size: int, block_bytes: int) -> int:
     if info.sizes[0] % block_size:
         raise CheckpointError(f"{where} has rows of {info.sizes[0]}, not whole {info.type} blocks of {block_size}")
-    size = info.sizes[0] // block_size * block_bytes
-    for outer in info.sizes[1:]:
-        size *= outer
-    return size
+    return info.sizes[0] // block_size * block_bytes * math.prod(info.sizes[1:])
 
 
 class _Cursor:

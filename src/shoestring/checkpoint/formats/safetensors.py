@@ -7,6 +7,7 @@ against the file's. The `safetensors` package hides the offsets that mapping nee
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from pathlib import Path
@@ -195,9 +196,7 @@ def _tensor(path: Path, name: str, entry: Any, data: Bytes, data_start: int) -> 
         )
     element_bytes = _ELEMENT_BYTES.get(dtype)
     if element_bytes is not None:
-        size = element_bytes
-        for n in shape:
-            size *= n
+        size = element_bytes * math.prod(shape)
         if size != end - begin:
             raise CheckpointError(
                 f"{where} of {shown(dtype)} {tuple(shape)} needs {size} bytes, its range has {end - begin}"
