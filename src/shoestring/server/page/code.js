@@ -1,22 +1,22 @@
-// A listing: its language, a copy button, coloured lines. Grows by lines; what looks the same stays.
+// A listing: its language, a copy button, coloured lines. It grows line by line; nodes that stay equal are kept.
 import { copyButton, el } from "./dom.js";
 import { highlight, languageOf } from "./highlight.js";
 
-/** While a listing grows, no more lines than these are coloured anew together, and longer ones not at all. */
+/** While a listing grows, at most this many lines are coloured again at once, and longer lines not at all. */
 const TOGETHER = 60;
 const LONG = 1000;
 
 /**
- * `update(lines, complete)` draws the lines so far; the last one may still grow unless `complete`. Lines given
- * before must be the same again.
+ * `update(lines, complete)` draws the lines so far; unless `complete`, the last one may still grow. Earlier lines must
+ * stay the same from call to call.
  */
 export function listing(info) {
   const language = languageOf(info);
   const body = el("code");
   const name = language || "text";
-  const drawn = []; // of every line its nodes, and what they show
   let lines = [];
   let first = 0; // the line from which colours may still change
+  let above = 0; // nodes of the lines before it
 
   const node = el(
     "figure",
@@ -25,18 +25,12 @@ export function listing(info) {
     el("pre", { tabIndex: 0, role: "group", "aria-label": `Code, ${name}` }, body),
   );
 
-  function draw(from, coloured) {
-    const shown = coloured.map((pieces) => JSON.stringify(pieces));
+  function draw(coloured) {
+    const nodes = coloured.flatMap((pieces, index) => [...(first + index > 0 ? [["", "\n"]] : []), ...pieces].map(nodeOf));
     let same = 0;
-    while (same < shown.length && drawn[from + same]?.shown === shown[same]) same += 1;
-    for (const line of drawn.splice(from + same)) for (const piece of line.nodes) piece.remove();
-    const fresh = document.createDocumentFragment();
-    for (let at = same; at < shown.length; at += 1) {
-      const nodes = nodesOf(coloured[at], drawn.length > 0);
-      drawn.push({ nodes, shown: shown[at] });
-      fresh.append(...nodes);
-    }
-    body.append(fresh);
+    while (same < nodes.length && body.childNodes[above + same]?.isEqualNode(nodes[same])) same += 1;
+    while (body.childNodes.length > above + same) body.lastChild.remove();
+    body.append(...nodes.slice(same));
   }
 
   return {
@@ -46,24 +40,22 @@ export function listing(info) {
       lines = now;
       const last = lines.length - 1; // this one grows
       if (complete || last < 0) {
-        draw(0, highlight(lines, language).lines);
+        first = above = 0;
+        draw(highlight(lines, language).lines);
         return;
       }
-      const above = highlight([...lines.slice(first, last), ""], language);
-      above.lines.pop();
-      if (last > first && (above.atTop || last - first > TOGETHER)) {
-        draw(first, above.lines.splice(0));
+      const settled = highlight([...lines.slice(first, last), ""], language);
+      settled.lines.pop();
+      if (last > first && (settled.atTop || last - first > TOGETHER)) {
+        draw(settled.lines.splice(0));
         first = last;
+        above = body.childNodes.length;
       }
-      draw(first, lines[last].length > LONG ? [...above.lines, [["", lines[last]]]] : highlight(lines.slice(first), language).lines);
+      draw(lines[last].length > LONG ? [...settled.lines, [["", lines[last]]]] : highlight(lines.slice(first), language).lines);
     },
   };
 }
 
-function nodesOf(pieces, below) {
-  const nodes = pieces.map(([kind, text]) =>
-    kind ? el("span", { class: `code-${kind}`, textContent: text }) : document.createTextNode(text),
-  );
-  if (below) nodes.unshift(document.createTextNode("\n"));
-  return nodes;
+function nodeOf([kind, text]) {
+  return kind ? el("span", { class: `code-${kind}`, textContent: text }) : document.createTextNode(text);
 }

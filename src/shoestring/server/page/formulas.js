@@ -6,7 +6,7 @@ import { purified } from "./purify.js";
 import "./vendor/katex.min.js";
 
 /** What a display begins and ends with. */
-export const DISPLAYS = { "\\[": "\\]", $$: "$$" };
+const DISPLAYS = { "\\[": "\\]", $$: "$$" };
 const PAIRS = { "\\(": "\\)", ...DISPLAYS };
 const LONGEST = 4000;
 // $5 and $10 are prices: a dollar closes only behind a character that is no space and before one that no word has.
@@ -81,6 +81,7 @@ function blockRule(state, start, end, silent) {
     if (at < 0) continue;
     const source = lines.join("\n").trim();
     if (text.slice(at + 2).trim() || !source.slice(2, -2).trim()) break;
+    noteOpen(state, start, line + 1);
     if (!silent) {
       state.line = line + 1;
       push(state, "formula_block", source, 2, true).map = [start, state.line];
@@ -88,7 +89,13 @@ function blockRule(state, start, end, silent) {
     return true;
   }
   state.env.inVain[close] = { line, indent: state.blkIndent };
+  noteOpen(state, start, line);
   return false;
+}
+
+// A display that reaches the end of the text: further text may close it, or make it text again.
+function noteOpen({ bMarks, env }, start, end) {
+  if (end === bMarks.length - 1) env.openDisplay = Math.min(start, env.openDisplay ?? start);
 }
 
 const SETTINGS = {

@@ -25,9 +25,10 @@ markdown.normalizeLinkText = (text) => text;
 markdown.validateLink = (address) => address !== "";
 markdown.use(lineBreaks).use(looseEmphasis).use(barsInCode).use(formulas);
 
-/** The tokens of a text. */
+/** `{tokens, openDisplay}` of a text. openDisplay: the first line of a display formula that may still change. */
 export function parse(text) {
-  return markdown.parse(text, {});
+  const env = {};
+  return { tokens: markdown.parse(text, env), openDisplay: env.openDisplay ?? Infinity };
 }
 
 // The one tag of HTML that models write inside tables.
