@@ -1,6 +1,6 @@
-"""The engine's thread: the only one that touches the model. Takes tickets and cancels, steps, hands out what comes.
+"""The engine's thread, the only one that uses the model: takes tickets and cancellations, runs steps, sends results.
 
-A step that fails ends the requests that it ran, with an error of their own; the thread lives on.
+If a step fails, its requests end with an error, and the thread continues.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 
 from shoestring.engine.request import Counts, Delivery
 from shoestring.runtime.answers import Answers, Delta, Finished
@@ -43,15 +44,22 @@ class EngineThread:
         self._inbox.put(lambda: self._take(ticket))
 
     def cancel(self, ticket: Ticket) -> None:
-        """Its client has gone: it is out of the engine before the next step."""
+        """Remove the request of a client that has disconnected, before the next step."""
         self._inbox.put(lambda: self._cancel(ticket))
 
-    def ask(self, tell: Callable[[Counts], None]) -> None:
-        """`tell` gets the engine's sums, in the engine's thread."""
-        self._inbox.put(lambda: tell(self._engine.counts()))
+    def counts(self) -> Future[Counts]:
+        """The engine's counts after the current step."""
+        counts: Future[Counts] = Future()
+
+        def count() -> None:
+            if counts.set_running_or_notify_cancel():
+                counts.set_result(self._engine.counts())
+
+        self._inbox.put(count)
+        return counts
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
-        """End the thread; what still runs is ended with an error."""
+        """Stop the thread; running requests end with an error."""
         self._inbox.put(None)
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
@@ -63,15 +71,18 @@ class EngineThread:
             try:
                 self._engine.step()
             except Exception as error:
-                self._failed(error)
+                self._fail(error)
             self.steps += 1
             self._dispatch()
-        self._refuse_rest()
+        while not self._inbox.empty():  # requests that arrived after `stop`
+            command = self._inbox.get()
+            if command is not None:
+                command()
         for ticket in self._tickets():
             self._end(ticket, shutting_down())
 
     def _read_inbox(self) -> bool:
-        """Do what was asked; wait for it when there is nothing else to do. False: stop."""
+        """Run all commands; wait for one if the engine is idle. Returns False to stop."""
         while True:
             try:
                 command = self._inbox.get(block=self._engine.idle)
@@ -81,23 +92,16 @@ class EngineThread:
                 return False
             command()
 
-    def _refuse_rest(self) -> None:
-        """Those that came after the end was asked for."""
-        while not self._inbox.empty():
-            command = self._inbox.get()
-            if command is not None:
-                command()
-
     def _take(self, ticket: Ticket) -> None:
         if ticket.over:
             return
         try:
             ticket.answers = self._model.submit(ticket.prompt, ticket.options, ticket.form)
-            self._owners |= dict.fromkeys(ticket.answers.numbers, ticket)
-            ticket.accept()
         except Exception as error:
-            ticket.accept(from_exception(error))
-            self._end(ticket, None)
+            self._end(ticket, from_exception(error))
+        else:
+            self._owners |= dict.fromkeys(ticket.answers.numbers, ticket)
+            ticket.send([None])
 
     def _tickets(self) -> Iterable[Ticket]:
         return dict.fromkeys(self._owners.values())
@@ -109,49 +113,42 @@ class EngineThread:
 
     def _end(self, ticket: Ticket, end: End) -> None:
         ticket.over = True
-        ticket.accept(end)
         if ticket.answers is not None:
             ticket.answers.close()
         self._owners = {number: owner for number, owner in self._owners.items() if owner is not ticket}
         ticket.send([end])
 
-    def _failed(self, error: Exception) -> None:
-        """End the requests that the failed step has dropped; where it dropped none, all of them."""
-        told = self._told(error)
+    def _fail(self, error: Exception) -> None:
+        """End the requests that the failed step has dropped; all of them if it dropped none."""
         tickets = list(self._tickets())
         for ticket in [t for t in tickets if t.answers and t.answers.is_lost()] or tickets:
-            self._end(ticket, told)
-
-    def _told(self, error: Exception) -> ApiError:
-        """What a client learns of a failure that it did not cause."""
-        told = from_exception(error)
-        return told if told.status >= 500 else ApiError(500, told.message, "step_failed")
+            self._end(ticket, _server_error(error))
 
     def _dispatch(self) -> None:
         now = time.perf_counter()
-        news: dict[Ticket, list[Delivery]] = {}
+        deliveries: dict[Ticket, list[Delivery]] = {}
         for delivery in self._engine.collect():
             if delivery.number in self._owners:
-                news.setdefault(self._owners[delivery.number], []).append(delivery)
+                deliveries.setdefault(self._owners[delivery.number], []).append(delivery)
         for ticket in self._tickets():
             answers = ticket.answers
             assert answers is not None
             items: list[StreamItem | End] = self._progress(ticket, answers, now)
             try:
-                for delivery in news.get(ticket, ()):
-                    found = answers.take(delivery)
-                    self._record(ticket, found, now)
-                    items += found
+                for delivery in deliveries.get(ticket, ()):
+                    more = answers.take(delivery)
+                    self._record(ticket, more, now)
+                    items += more
             except Exception as error:
                 ticket.send(items)
-                self._end(ticket, self._told(error))
+                self._end(ticket, _server_error(error))
                 continue
             ticket.send(items)
             if not answers.numbers:
                 self._end(ticket, None)
 
     def _progress(self, ticket: Ticket, answers: Answers, now: float) -> list[StreamItem | End]:
-        """That a request has begun, and how much of its prompt is computed."""
+        """Items for the start of a request and the progress of its prompt."""
         status = self._engine.status(answers.numbers[0])
         items: list[StreamItem | End] = []
         if status.state == "waiting":
@@ -168,7 +165,7 @@ class EngineThread:
         return items
 
     def _record(self, ticket: Ticket, items: Iterable[StreamItem], now: float) -> None:
-        """Times, tokens and ends, for the log and the metrics."""
+        """Record times, tokens and finish reasons, for the log and the metrics."""
         record = ticket.record
         for item in items:
             match item:
@@ -181,3 +178,9 @@ class EngineThread:
                     ticket.latest[choice] = now
                 case Finished(_, reason):
                     record.finish = f"{record.finish}+{reason}" if record.finish else reason
+
+
+def _server_error(error: Exception) -> ApiError:
+    """The error of a request that did not cause it."""
+    api_error = from_exception(error)
+    return api_error if api_error.status >= 500 else ApiError(500, api_error.message, "step_failed")

@@ -6,7 +6,6 @@ errors after a stream has started.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -89,7 +88,3 @@ def error_body(path: str, error: ApiError) -> dict[str, Any]:
         return {"error": error.message}
     kind = _TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
-
-
-def error_json(path: str, error: ApiError) -> str:
-    return json.dumps(error_body(path, error), ensure_ascii=False)

@@ -1,7 +1,7 @@
-"""Service: what the endpoints call. Turns requests into tickets for the engine's thread, and its news into streams.
+"""Service: what the endpoints call. It turns requests into tickets for the engine's thread, and results into streams.
 
-Everything that can be refused is refused by the awaited call, before a byte of the response is sent. A stream that
-is closed cancels its request.
+The awaited call refuses everything that can be refused, before the response begins. A stream that is closed cancels its
+request.
 """
 
 from __future__ import annotations
@@ -19,14 +19,7 @@ from shoestring.errors import ShoestringError
 from shoestring.runtime.model import Model
 from shoestring.runtime.prompt import Prompt
 from shoestring.server.engine_thread import EngineThread
-from shoestring.server.errors import (
-    bad_request,
-    busy,
-    context_exceeded,
-    from_exception,
-    model_not_found,
-    shutting_down,
-)
+from shoestring.server.errors import bad_request, busy, context_exceeded, from_exception, model_not_found, shutting_down
 from shoestring.server.facts import ServedModel, served_model
 from shoestring.server.http import record
 from shoestring.server.limits import Limits
@@ -34,11 +27,14 @@ from shoestring.server.request import ChatRequest, CompletionRequest, Generation
 from shoestring.server.ticket import Ticket
 from shoestring.server.tools import check_tools
 
+#: How long `counts` waits for the end of a step.
+_COUNTS_SECONDS = 5.0
+
 
 class Service:
-    """One model, its engine's thread, and the requests that are in it. `start` it before use, `close` it after.
+    """One model, its engine's thread, and the requests in it. `start` it before use, `close` it after.
 
-    queue: most requests that wait beside those that run. info: what is told of the model.
+    queue: maximum waiting requests. info: facts about the model for clients.
     """
 
     def __init__(
@@ -47,14 +43,14 @@ class Service:
         self.model = model
         self.info = info or served_model(model, "scripted")
         self.limits = limits or Limits()
-        #: most requests that wait
         self.queue = queue
+        #: new requests are refused
+        self.closing = False
         self._engine = EngineThread(model)
         self._preparing = ThreadPoolExecutor(4, thread_name_prefix="prepare")
         self._tickets: set[Ticket] = set()
-        #: requests that are being prepared; they count as waiting
+        #: number of requests in preparation; they count as waiting
         self._prepared = 0
-        self._closing = False
         self._durations: deque[float] = deque(maxlen=16)
 
     def start(self) -> None:
@@ -62,18 +58,18 @@ class Service:
         if importlib.util.find_spec("llguidance") is not None:
             from shoestring.output.masks import vocabulary_of
 
-            # Takes seconds for a large vocabulary, which the first request with a schema need not wait for.
+            # A large vocabulary takes seconds: load it before the first request with a schema.
             self._preparing.submit(vocabulary_of, self.model.tokenizer)
 
     def close(self) -> None:
-        """End the thread; what still runs ends with an error."""
-        self._closing = True
+        """Stop the thread; running requests end with an error."""
+        self.closing = True
         self._engine.stop()
         self._preparing.shutdown(wait=False, cancel_futures=True)
 
     def refuse_new(self) -> None:
-        """From now on requests are refused with 503; those that run go on."""
-        self._closing = True
+        """Refuse new requests with 503; running requests continue."""
+        self.closing = True
 
     @property
     def busy(self) -> bool:
@@ -81,16 +77,12 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether new requests are taken."""
-        return self._engine.alive and not self._closing
-
-    @property
-    def closing(self) -> bool:
-        return self._closing
+        """Whether the service accepts new requests."""
+        return self._engine.alive and not self.closing
 
     @property
     def waiting(self) -> int:
-        """Requests that no step has touched yet."""
+        """Number of requests that no step has computed yet."""
         return self._prepared + sum(not ticket.started for ticket in self._tickets)
 
     @property
@@ -98,27 +90,16 @@ class Service:
         return sum(ticket.started for ticket in self._tickets)
 
     async def counts(self) -> Counts | None:
-        """The engine's sums, told between two steps; None when it has ended."""
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[Counts] = loop.create_future()
+        """The engine's counts between two steps; None if its thread has ended or a step takes too long."""
         if not self._engine.alive:
             return None
-
-        def take(counts: Counts) -> None:
-            if not told.done():
-                told.set_result(counts)
-
-        def tell(counts: Counts) -> None:
-            loop.call_soon_threadsafe(take, counts)
-
-        self._engine.ask(tell)
         try:
-            return await asyncio.wait_for(told, 5.0)
+            return await asyncio.wait_for(asyncio.wrap_future(self._engine.counts()), _COUNTS_SECONDS)
         except (asyncio.TimeoutError, TimeoutError):
             return None
 
     def check_model(self, name: str | None) -> None:
-        """Raises ApiError (404) for a model that is not served here."""
+        """Raise ApiError (404) if this server does not serve the model."""
         if not self.info.answers_to(name):
             raise model_not_found(str(name), self.info.id)
 
@@ -129,24 +110,22 @@ class Service:
         self._check_options(request.options)
         if len(request.messages) > self.limits.messages:
             raise bad_request(
-                f"{len(request.messages)} messages, at most {self.limits.messages} are taken", param="messages"
+                f"{len(request.messages)} messages are too many: the limit is {self.limits.messages}", param="messages"
             )
         check_tools(request, self.limits)
         return await self._submit(request)
 
     async def complete(self, request: CompletionRequest) -> Stream:
-        """Go on from a raw prompt. Raises ApiError."""
+        """Continue a raw prompt. Raises ApiError."""
         self._check_options(request.options)
         return await self._submit(request)
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """Tokens of the prompt that `chat` would make. Raises ApiError."""
-        check_tools(request, self.limits)
-        prompt = await self._prepare(self.model.prompt_of, request)
-        return len(prompt.tokens)
+        """Number of tokens in the prompt of `chat`. Raises ApiError."""
+        return len((await self.render(request)).tokens)
 
     async def render(self, request: ChatRequest) -> Prompt:
-        """The prompt that `chat` would make. Raises ApiError."""
+        """The prompt of `chat`. Raises ApiError."""
         check_tools(request, self.limits)
         prompt: Prompt = await self._prepare(self.model.prompt_of, request)
         return prompt
@@ -159,21 +138,20 @@ class Service:
             raise bad_request(f"max_tokens is {options.max_tokens}: choose at least 1", param="max_tokens")
         if len(options.stop) > limits.stop_strings:
             raise bad_request(
-                f"{len(options.stop)} stop strings, at most {limits.stop_strings} are taken", param="stop"
+                f"{len(options.stop)} stop strings are too many: the limit is {limits.stop_strings}", param="stop"
             )
         if any(not stop or len(stop) > limits.stop_characters for stop in options.stop):
-            raise bad_request(f"a stop string has 1 to {limits.stop_characters} characters", param="stop")
+            raise bad_request(f"a stop string must have 1 to {limits.stop_characters} characters", param="stop")
 
     async def _submit(self, request: ChatRequest | CompletionRequest) -> Stream:
-        if self._closing:
+        if self.closing:
             raise shutting_down()
         if self.waiting >= self.queue:
             raise busy(self._retry_after())
         self._prepared += 1
-        loop = asyncio.get_running_loop()
         try:
-            ticket = await self._prepare(self._ticket, request, record.current(), loop, loop.create_future())
-            if self._closing or not self._engine.alive:
+            ticket = await self._prepare(self._ticket, request, record.current(), asyncio.get_running_loop())
+            if not self.ready:
                 raise shutting_down()
             self._tickets.add(ticket)
         finally:
@@ -181,31 +159,29 @@ class Service:
         stream = Stream(ticket, self._release)
         self._engine.submit(ticket)
         try:
-            await ticket.accepted
+            refusal = await ticket.items.get()
+            if isinstance(refusal, Exception):
+                raise refusal
         except BaseException:
             await stream.aclose()
             raise
         return stream
 
     async def _prepare(self, function: Any, *arguments: Any) -> Any:
-        """Templates and tokenizers take their time, so they run beside the event loop."""
+        """Run a function beside the event loop: templates and tokenizers take time."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._preparing, function, *arguments)
         except ShoestringError as error:
             raise from_exception(error) from error
 
     def _ticket(
-        self,
-        request: ChatRequest | CompletionRequest,
-        kept: record.Record,
-        loop: asyncio.AbstractEventLoop,
-        accepted: asyncio.Future[None],
+        self, request: ChatRequest | CompletionRequest, entry: record.Record, loop: asyncio.AbstractEventLoop
     ) -> Ticket:
         prompt, form = self.model.prompt_of(request), self.model.form_of(request)
         self._check_length(len(prompt.tokens), request.options.max_tokens)
-        kept.generates = True
-        kept.prompt_tokens += len(prompt.tokens)
-        return Ticket(prompt, request.options, form, kept, loop, accepted)
+        entry.generates = True
+        entry.prompt_tokens += len(prompt.tokens)
+        return Ticket(prompt, request.options, form, entry, loop)
 
     def _check_length(self, tokens: int, max_tokens: int | None) -> None:
         context = self.model.context
@@ -216,7 +192,7 @@ class Service:
             )
 
     def _retry_after(self) -> int:
-        """Seconds until a place may be free: what recent requests took, shared among those that run."""
+        """Estimated seconds until the queue has space: the duration of recent requests, divided by the running ones."""
         mean = sum(self._durations) / len(self._durations) if self._durations else 2.0
         return int(min(60.0, max(1.0, mean * self.waiting / max(1, self.running))))
 
@@ -227,7 +203,7 @@ class Service:
 
 
 class Stream:
-    """The items of one request. `aclose` cancels what is not over; a stream must be read to its end or closed."""
+    """The items of one request. Read it to the end, or close it: `aclose` cancels what has not ended."""
 
     def __init__(self, ticket: Ticket, release: Callable[[Ticket], None]) -> None:
         self._ticket = ticket
@@ -252,6 +228,6 @@ class Stream:
             self._release(self._ticket)
 
     def __del__(self) -> None:
-        # The last resort, for a response that was given up before it began to read.
+        # For a response that was dropped before it began to read.
         if self._open:
             self._release(self._ticket)

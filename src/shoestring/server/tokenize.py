@@ -88,8 +88,7 @@ class RenderedPrompt(BaseModel):
 @router.post("/tokenize", response_model=Tokens, response_model_exclude_none=True)
 async def tokenize(body: TokenizeBody, request: Request) -> Tokens:
     """Tokenize a text or a conversation."""
-    served = service(request)
-    served.check_model(body.model)
+    served = service(request, body.model)
     if sum(value is not None for value in (body.content, body.prompt, body.messages)) != 1:
         raise bad_request("give exactly one of content, prompt and messages")
     ids = await (rendered(served, body) if body.messages is not None else asyncio.to_thread(text_ids, served, body))
@@ -105,8 +104,7 @@ async def tokenize(body: TokenizeBody, request: Request) -> Tokens:
 @router.post("/detokenize")
 async def detokenize(body: DetokenizeBody, request: Request) -> Text:
     """Decode ids; bytes that are not UTF-8 become U+FFFD."""
-    served = service(request)
-    served.check_model(body.model)
+    served = service(request, body.model)
     most = served.model.tokenizer.vocab_size
     for id in body.tokens:
         if not 0 <= id < most:
@@ -118,8 +116,7 @@ async def detokenize(body: DetokenizeBody, request: Request) -> Text:
 @router.post("/apply-template")
 async def apply_template(body: TemplateBody, request: Request) -> RenderedPrompt:
     """Render a conversation to its prompt."""
-    served = service(request)
-    served.check_model(body.model)
+    served = service(request, body.model)
     ids = await rendered(served, body)
     return RenderedPrompt(prompt=served.model.tokenizer.decode(ids), tokens=ids)
 

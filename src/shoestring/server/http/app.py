@@ -8,17 +8,18 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 import shoestring
 from shoestring.errors import ShoestringError
 from shoestring.server import tokenize
 from shoestring.server.anthropic import messages
-from shoestring.server.errors import ApiError, error_body, from_exception
-from shoestring.server.http import health, metrics, record
+from shoestring.server.errors import ApiError, from_exception
+from shoestring.server.http import health, metrics
 from shoestring.server.http.auth import AccessControl
 from shoestring.server.http.body_limits import BodyLimits
+from shoestring.server.http.error_responses import error_response
 from shoestring.server.http.exposure import all_keys
 from shoestring.server.http.log import Observe, Observer
 from shoestring.server.http.metrics import Metrics
@@ -45,7 +46,7 @@ def create_app(service: Service, settings: Settings | None = None, log: Observer
     settings = settings or Settings()
     # FastAPI's documentation pages load scripts from other sites, so only openapi.json is served.
     app = FastAPI(title="Shoestring", version=shoestring.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service, app.state.settings, app.state.metrics = service, settings, Metrics()
+    app.state.service, app.state.metrics = service, Metrics()
     for routes in ROUTES:
         app.include_router(routes.router)
     _handle_errors(app)
@@ -60,8 +61,7 @@ def create_app(service: Service, settings: Settings | None = None, log: Observer
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     async def refused(request: Request, error: ApiError) -> Response:
-        record.current().failure = error.message
-        return JSONResponse(error_body(request.url.path, error), error.status, headers=dict(error.headers))
+        return error_response(request.url.path, error)
 
     @app.exception_handler(ShoestringError)
     async def ours(request: Request, error: ShoestringError) -> Response:

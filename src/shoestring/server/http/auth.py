@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shoestring.server.errors import ApiError
-from shoestring.server.http.error_responses import send_error
+from shoestring.server.http.error_responses import error_response
 from shoestring.server.http.exposure import is_loopback
 from shoestring.server.http.settings import Settings
 
@@ -39,7 +39,7 @@ class AccessControl:
         if scope["type"] == "http":
             refusal = self._refusal(scope)
             if refusal is not None:
-                await send_error(scope, send, refusal)
+                await error_response(scope["path"], refusal, close=True)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

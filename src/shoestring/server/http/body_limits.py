@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shoestring.server.errors import ApiError
-from shoestring.server.http.error_responses import send_error
+from shoestring.server.http.error_responses import error_response
 from shoestring.server.limits import Limits
 
 #: Programs mean JSON whatever type they send (curl -d sends a form's). Pages must send this type, which a page of
@@ -31,7 +31,8 @@ class BodyLimits:
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._limits.body_bytes:
-            await send_error(scope, send, ApiError(413, self._too_large(), "body_too_large"))
+            error = ApiError(413, self._too_large(), "body_too_large")
+            await error_response(scope["path"], error, close=True)(scope, receive, send)
             return
         if headers.get("origin") is None and scope["method"] == "POST":
             scope["headers"] = [*(h for h in scope["headers"] if h[0] != b"content-type"), _JSON]

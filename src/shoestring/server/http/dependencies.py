@@ -1,4 +1,4 @@
-"""Access to the application's service and settings for endpoints."""
+"""Access to the application's service, for endpoints."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from typing import cast
 
 from fastapi import Request
 
-from shoestring.server.http.settings import Settings
 from shoestring.server.service import Service
 
 
-def service(request: Request) -> Service:
-    return cast(Service, request.app.state.service)
-
-
-def settings(request: Request) -> Settings:
-    return cast(Settings, request.app.state.settings)
+def service(request: Request, model: str | None = None) -> Service:
+    """The service. Raises ApiError (404) if it does not serve `model`."""
+    served = cast(Service, request.app.state.service)
+    served.check_model(model)
+    return served
 
 
 def client(request: Request) -> str:

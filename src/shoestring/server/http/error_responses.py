@@ -1,18 +1,15 @@
-"""Error responses sent by middleware, before routing."""
+"""Error responses, for endpoints and for middleware."""
 
 from __future__ import annotations
 
-from starlette.types import Scope, Send
+from starlette.responses import JSONResponse
 
-from shoestring.server.errors import ApiError, error_json
+from shoestring.server.errors import ApiError, error_body
 from shoestring.server.http import record
 
 
-async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
-    """Send a complete error response, and close the connection, because the body was not read."""
+def error_response(path: str, error: ApiError, *, close: bool = False) -> JSONResponse:
+    """An error in the shape of the path's API. close: close the connection, because the body was not read."""
     record.current().failure = error.message
-    body = error_json(scope["path"], error).encode("utf-8", "replace")
-    headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in {**headers, **error.headers}.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+    headers = {**error.headers, **({"connection": "close"} if close else {})}
+    return JSONResponse(error_body(path, error), error.status, headers)

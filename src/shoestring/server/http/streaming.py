@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from shoestring.server.errors import ApiError, error_json, from_exception
+from shoestring.server.errors import error_body, from_exception
 from shoestring.server.http import record
 from shoestring.server.limits import Limits
 
@@ -32,28 +31,28 @@ class ClientGoneError(Exception):
     """The client has disconnected."""
 
 
-def event(data: Any, name: str | None = None) -> str:
+def event(data: Any) -> str:
     """A server-sent event; `data` becomes JSON, text stays unchanged."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {name}\ndata: {text}\n\n" if name else f"data: {text}\n\n"
+    return f"data: {text}\n\n"
 
 
 class EventStream(Response):
-    """Sends what `chunks` yields. Closes the iterator if the client disconnects or does not read for too long.
+    """Sends what `chunks` yields. Closes the generator if the client disconnects or does not read for too long.
 
-    source: what `chunks` reads from; closed, too. keep_alive: text to send while there is nothing to send; None: none.
-    on_error: formats an error in the middle of the stream; default: a `data:` event in the shape of the path's API.
+    source: what `chunks` reads from; closed, too. write: formats chunks that are not text, and errors in the middle of
+    the stream. keep_alive: text to send while there is nothing to send; "": none.
     """
 
     def __init__(
         self,
-        chunks: AsyncIterator[str],
+        chunks: AsyncGenerator[Any, None],
         *,
-        source: Closable | None = None,
+        source: Closable,
+        write: Callable[[Any], str] = event,
         media_type: str = "text/event-stream",
-        keep_alive: str | None = KEEP_ALIVE,
-        on_error: Callable[[ApiError], str] | None = None,
-        limits: Limits | None = None,
+        keep_alive: str = KEEP_ALIVE,
+        limits: Limits,
     ) -> None:
         self.status_code = 200
         self.media_type = media_type
@@ -62,75 +61,62 @@ class EventStream(Response):
         self.raw_headers = [header for header in self.raw_headers if header[0] != b"content-length"]
         self._chunks = chunks
         self._source = source
+        self._write = write
         self._keep_alive = keep_alive
-        self._on_error = on_error
-        self._limits = limits or Limits()
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(_disconnect(receive))
-        pending: asyncio.Future[str | None] | None = None
         try:
-            await self._send(send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await unless_gone(receive, self._send_all(scope["path"], send), source=self._source)
+        except (ClientGoneError, OSError):
+            record.current().failure = record.current().failure or "the client disconnected"
+
+    async def _send_all(self, path: str, send: Send) -> None:
+        await self._send(send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        following: asyncio.Future[Any] = asyncio.ensure_future(_next(self._chunks))
+        try:
             while True:
-                pending = pending or asyncio.ensure_future(_next(self._chunks))
-                both: set[asyncio.Future[Any]] = {pending, gone}
-                await asyncio.wait(
-                    both,
-                    timeout=self._limits.keep_alive_seconds,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if gone.done():
-                    raise ClientGoneError
-                if not pending.done():
-                    if self._keep_alive is not None:
-                        await self._say(send, self._keep_alive)
+                await asyncio.wait({following}, timeout=self._limits.keep_alive_seconds)
+                if not following.done():
+                    await self._say(send, self._keep_alive)
                     continue
-                finished, pending = pending, None
                 try:
-                    chunk = finished.result()
-                except Exception as error:
-                    await self._say(send, self._error_text(scope["path"], error))
+                    chunk = following.result()
+                except Exception as exception:
+                    error = from_exception(exception)
+                    record.current().failure = error.message
+                    await self._say(send, error_body(path, error))
                     break
                 if chunk is None:
                     break
                 await self._say(send, chunk)
+                following = asyncio.ensure_future(_next(self._chunks))
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
-        except (ClientGoneError, OSError):
-            record.current().failure = record.current().failure or "the client disconnected"
         finally:
-            gone.cancel()
-            if pending is not None:
-                pending.cancel()
-                await asyncio.wait({pending})
-            for closable in (self._chunks, self._source):
-                close = getattr(closable, "aclose", None)
-                if close is not None:
-                    await close()
+            following.cancel()
+            await asyncio.wait({following})
+            await self._chunks.aclose()
 
-    def _error_text(self, path: str, error: Exception) -> str:
-        api_error = from_exception(error)
-        record.current().failure = api_error.message
-        if self._on_error is not None:
-            return self._on_error(api_error)
-        return (
-            event(error_json(path, api_error))
-            if self.media_type == "text/event-stream"
-            else error_json(path, api_error) + "\n"
-        )
-
-    async def _say(self, send: Send, text: str) -> None:
-        await self._send(send, {"type": "http.response.body", "body": text.encode(), "more_body": True})
+    async def _say(self, send: Send, chunk: Any) -> None:
+        text = chunk if isinstance(chunk, str) else self._write(chunk)
+        if text:
+            await self._send(send, {"type": "http.response.body", "body": text.encode(), "more_body": True})
 
     async def _send(self, send: Send, message: Message) -> None:
         """Send a message. A client that does not read for too long counts as disconnected."""
+        sending = asyncio.ensure_future(send(message))
         try:
-            await asyncio.wait_for(send(message), self._limits.write_seconds)
-        except (asyncio.TimeoutError, TimeoutError):
-            record.current().failure = f"the client did not read for {self._limits.write_seconds:.0f} s"
-            raise ClientGoneError from None
+            # Not asyncio.wait_for: before Python 3.12 it may swallow a cancellation.
+            await asyncio.wait({sending}, timeout=self._limits.write_seconds)
+            if not sending.done():
+                record.current().failure = f"the client did not read for {self._limits.write_seconds:.0f} s"
+                raise ClientGoneError
+            sending.result()
+        finally:
+            sending.cancel()
 
 
-async def _next(chunks: AsyncIterator[str]) -> str | None:
+async def _next(chunks: AsyncGenerator[Any, None]) -> Any:
     """The next chunk; None at the end, because a future cannot hold StopAsyncIteration."""
     return await anext(chunks, None)
 
@@ -140,13 +126,13 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T], *, source: Closable | None = None) -> T:
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T], *, source: Closable) -> T:
     """The result of `work`. If the client disconnects first, cancels it and raises ClientGoneError.
 
     source: what `work` reads from; always closed.
     """
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnect(request.receive))
+    gone = asyncio.ensure_future(_disconnect(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -155,8 +141,6 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T], *, source:
         raise ClientGoneError
     finally:
         gone.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-        if source is not None:
-            await source.aclose()
+        task.cancel()
+        await asyncio.wait({task})
+        await source.aclose()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 
@@ -31,19 +31,46 @@ _NDJSON = "application/x-ndjson"
 @router.post("/api/chat", response_model=api.ChatLine, response_model_exclude_none=True)
 async def chat(body: api.ChatBody, request: Request) -> Any:
     """Answer a conversation, as a stream of JSON lines unless `stream` is false."""
-    lines = _lines(body, request, "chat")
-    if not body.messages:
-        return lines.done(_load_reason(body))
-    return await _answer(body, request, lines, chat_request(body, client(request)))
+    return await _answer(body, request, "chat", chat_request(body, client(request)) if body.messages else None)
 
 
 @router.post("/api/generate", response_model=api.GenerateLine, response_model_exclude_none=True)
 async def generate(body: api.GenerateBody, request: Request) -> Any:
     """Answer one prompt, or continue it with `raw`; as a stream of JSON lines unless `stream` is false."""
-    lines = _lines(body, request, "generate")
-    if not body.prompt:
-        return lines.done(_load_reason(body))
-    return await _answer(body, request, lines, generate_request(body, client(request)))
+    return await _answer(body, request, "generate", generate_request(body, client(request)) if body.prompt else None)
+
+
+async def _answer(
+    body: api.Question,
+    request: Request,
+    kind: Literal["chat", "generate"],
+    prompt: ChatRequest | CompletionRequest | None,
+) -> Any:
+    """The answer to `prompt`. None: an empty request, with which clients load and unload models; ours stays loaded."""
+    served = service(request, body.model)
+    token_bytes = served.model.tokenizer.token_bytes if body.logprobs or body.top_logprobs else None
+    lines = Lines(body.model, kind, token_bytes)
+    if prompt is None:
+        return lines.done("unload" if body.keep_alive in (0, "0", "0s") else "load")
+    stream = await (served.chat(prompt) if isinstance(prompt, ChatRequest) else served.complete(prompt))
+    chunks = _lines(stream, lines)
+    if body.stream is not False:
+        return EventStream(chunks, source=stream, write=_text, media_type=_NDJSON, keep_alive="", limits=served.limits)
+    return await unless_gone(request.receive, _whole(chunks), source=stream)
+
+
+async def _lines(stream: Stream, lines: Lines) -> AsyncGenerator[Line, None]:
+    async for item in stream:
+        for line in lines.take(item):
+            yield line
+
+
+async def _whole(lines: AsyncGenerator[Line, None]) -> Line:
+    return whole([line async for line in lines])
+
+
+def _text(line: Line) -> str:
+    return json.dumps(line, ensure_ascii=False) + "\n"
 
 
 @router.get("/api/tags")
@@ -69,9 +96,7 @@ async def show(body: api.ShowBody, request: Request) -> api.Shown:
     name = body.model or body.name
     if not name:
         raise bad_request("model is missing", param="model")
-    served = service(request)
-    served.check_model(name)
-    info = served.info
+    info = service(request, name).info
     facts: dict[str, Any] = {
         "general.architecture": info.family,
         "general.basename": info.id,
@@ -94,42 +119,6 @@ async def show(body: api.ShowBody, request: Request) -> api.Shown:
 async def version() -> api.Version:
     """The version of the API and of Shoestring."""
     return api.Version(version=API_VERSION, shoestring=shoestring.__version__)
-
-
-def _lines(body: api.Question, request: Request, kind: Any) -> Lines:
-    served = service(request)
-    served.check_model(body.model)
-    return Lines(body.model, kind, served.model.tokenizer if body.logprobs or body.top_logprobs else None)
-
-
-def _load_reason(body: api.Question) -> str:
-    """The reason to report for an empty request, with which clients load and unload models. Ours stays loaded."""
-    return "unload" if body.keep_alive in (0, "0", "0s") else "load"
-
-
-async def _answer(
-    body: api.Question, request: Request, lines: Lines, chat_or_completion: ChatRequest | CompletionRequest
-) -> Any:
-    served = service(request)
-    stream = await (
-        served.chat(chat_or_completion)
-        if isinstance(chat_or_completion, ChatRequest)
-        else served.complete(chat_or_completion)
-    )
-    if body.stream is False:
-        return await unless_gone(request, _whole(stream, lines), source=stream)
-    texts = _texts(stream, lines)
-    return EventStream(texts, source=stream, keep_alive=None, media_type=_NDJSON, limits=served.limits)
-
-
-async def _texts(stream: Stream, lines: Lines) -> AsyncIterator[str]:
-    async for item in stream:
-        for line in lines.take(item):
-            yield json.dumps(line, ensure_ascii=False) + "\n"
-
-
-async def _whole(stream: Stream, lines: Lines) -> Line:
-    return whole([line async for item in stream for line in lines.take(item)])
 
 
 def _details(info: ServedModel) -> api.Details:

@@ -6,27 +6,14 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from shoestring.engine.request import FinishReason
 from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Content, Thinking, ToolCall, ToolCallArguments, ToolCallEnd
+from shoestring.server.answers import TokenBytes, logprob_entry, stop_or_length
 from shoestring.server.request import Delta, Finished, Started, StreamItem, Usage
 
-_DONE_REASONS: Mapping[FinishReason, str] = {
-    "stop": "stop",
-    "length": "length",
-    "context": "length",
-    "tool_calls": "stop",
-}
-
 Line = dict[str, Any]
-
-
-class TokenTexts(Protocol):
-    """What log-probabilities need from a tokenizer."""
-
-    def token_bytes(self, id: int) -> bytes: ...
 
 
 class Lines:
@@ -36,18 +23,18 @@ class Lines:
         self,
         model: str,
         kind: Literal["chat", "generate"],
-        tokens: TokenTexts | None = None,
+        token_bytes: TokenBytes | None = None,
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._model = model
         self._kind = kind
-        self._tokens = tokens
+        self._token_bytes = token_bytes
         self._clock = clock
-        self._asked = self._started = self._first = clock()
+        self._arrived = self._started = self._first = clock()
         self._ended: int | None = None
         self._answering = False
         self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
-        self._reason = "stop"
+        self._reason: Literal["stop", "length"] = "stop"
 
     def take(self, item: StreamItem) -> list[Line]:
         """Convert an item of the service to lines, perhaps none."""
@@ -58,7 +45,7 @@ class Lines:
                 return self._delta(item)
             case Finished():
                 self._ended = self._clock()
-                self._reason = _DONE_REASONS[item.reason]
+                self._reason = stop_or_length(item.reason)
             case Usage():
                 return [self._last(item)]
         return []
@@ -80,7 +67,7 @@ class Lines:
                     self._calls[event.index][1].append(event.text)
                 case ToolCallEnd():
                     messages.append({"tool_calls": [self._call(event.index)]})
-        logprobs = [self._logprob(token) for token in delta.tokens if token.logprob is not None and self._tokens]
+        logprobs = [self._logprob(token) for token in delta.tokens if token.logprob is not None and self._token_bytes]
         if logprobs and not messages:
             messages = [{}]
         lines = [self.line(message) for message in messages]
@@ -94,13 +81,9 @@ class Lines:
         return {"id": call.id, "function": {"index": index, "name": call.name, "arguments": arguments}}
 
     def _logprob(self, token: Sampled) -> dict[str, Any]:
-        top = [self._token(id, logprob) for id, logprob in token.top]
-        return {**self._token(token.id, token.logprob), **({"top_logprobs": top} if top else {})}
-
-    def _token(self, id: int, logprob: float | None) -> dict[str, Any]:
-        assert self._tokens is not None
-        data = self._tokens.token_bytes(id)
-        return {"token": data.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(data)}
+        assert self._token_bytes is not None
+        entry = logprob_entry(token, self._token_bytes)
+        return {name: value for name, value in entry.items() if value or name != "top_logprobs"}
 
     def line(self, message: Mapping[str, Any], **more: Any) -> Line:
         """One line that adds `message` (content, thinking, tool_calls) to the answer."""
@@ -124,8 +107,8 @@ class Lines:
             {},
             done=True,
             done_reason=self._reason,
-            total_duration=ended - self._asked,
-            load_duration=self._started - self._asked,
+            total_duration=ended - self._arrived,
+            load_duration=self._started - self._arrived,
             prompt_eval_count=usage.prompt_tokens,
             prompt_eval_duration=first - self._started,
             eval_count=usage.completion_tokens,

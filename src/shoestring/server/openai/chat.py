@@ -14,7 +14,7 @@ from shoestring.server.http import dependencies
 from shoestring.server.http.streaming import EventStream, unless_gone
 from shoestring.server.openai.chat_requests import chat_request
 from shoestring.server.openai.chat_types import ChatBody, ChatCompletion
-from shoestring.server.openai.chat_wire import Chunks, Logprobs, completion
+from shoestring.server.openai.chat_wire import Chunks, Logprobs, completion, streamed
 from shoestring.server.service import Service
 
 router = APIRouter(tags=["openai"])
@@ -23,29 +23,25 @@ router = APIRouter(tags=["openai"])
 @router.post("/v1/chat/completions", response_model=None, responses={200: {"model": ChatCompletion}})
 async def chat_completions(body: ChatBody, request: Request) -> Response:
     """Answer a conversation; with `stream`, as server-sent events."""
-    service = dependencies.service(request)
-    service.check_model(body.model)
+    service = dependencies.service(request, body.model)
     stream = await service.chat(chat_request(body, dependencies.client(request)))
-    answers = 1 if body.n is None else body.n
-    logprobs = partial(logprobs_reader, service) if body.logprobs else None
     head: dict[str, Any] = {
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "object": "chat.completion.chunk" if body.stream else "chat.completion",
         "created": int(time.time()),
         "model": service.info.id,
     }
-    if not body.stream:
-        answer = completion(stream, head, answers, logprobs)
-        return JSONResponse(await unless_gone(request, answer, source=stream))
     options = body.stream_options
     chunks = Chunks(
         head,
-        answers,
-        include_usage=bool(options and options.include_usage),
-        include_progress=bool(options and options.include_progress),
-        logprobs=logprobs,
+        answers=1 if body.n is None else body.n,
+        include_usage=not body.stream or bool(options and options.include_usage),
+        include_progress=bool(body.stream and options and options.include_progress),
+        logprobs=partial(logprobs_reader, service) if body.logprobs else None,
     )
-    return EventStream(chunks.texts(stream), source=stream, limits=service.limits)
+    if body.stream:
+        return EventStream(streamed(stream, chunks), source=stream, limits=service.limits)
+    return JSONResponse(await unless_gone(request.receive, completion(stream, chunks), source=stream))
 
 
 def logprobs_reader(service: Service) -> Logprobs:

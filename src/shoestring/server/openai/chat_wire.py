@@ -1,30 +1,18 @@
-"""Convert the service's items to OpenAI's chunks, or to one completion, built from the same pieces."""
+"""Convert the service's items to OpenAI's chunks, and chunks to one completion."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments
+from shoestring.server.answers import TokenBytes, logprob_entry, stop_or_length
 from shoestring.server.http.streaming import event
 from shoestring.server.request import Delta, Finished, Progress, Started, StreamItem, Usage
 
-#: Ours → OpenAI's.
-FINISH_REASONS = {"stop": "stop", "length": "length", "context": "length", "tool_calls": "tool_calls"}
-
-TokenBytes = Callable[[int], bytes]
-
-
-def usage_body(usage: Usage) -> dict[str, Any]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": usage.thinking_tokens},
-    }
+Chunk = dict[str, Any]
 
 
 @dataclass
@@ -47,7 +35,7 @@ class Logprobs:
         if not text:
             return []
         tokens = [token for token in tokens if token.id not in self.hidden and token.logprob is not None]
-        return [self._entry(token) for token in tokens[self._trimmed(tokens, text) :]]
+        return [logprob_entry(token, self.token_bytes) for token in tokens[self._trimmed(tokens, text) :]]
 
     def _trimmed(self, tokens: list[Sampled], text: bytes) -> int:
         """Number of leading tokens that are not part of the text: white space between thinking and content."""
@@ -56,14 +44,6 @@ class Logprobs:
         while number < len(tokens) and b"".join(texts[number + 1 :]).endswith(text):
             number += 1
         return number
-
-    def _entry(self, token: Sampled) -> dict[str, Any]:
-        top = [self._token(id, logprob) for id, logprob in token.top]
-        return {**self._token(token.id, token.logprob or 0.0), "top_logprobs": top}
-
-    def _token(self, id: int, logprob: float) -> dict[str, Any]:
-        data = self.token_bytes(id)
-        return {"token": data.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(data)}
 
 
 def delta_of(event: Event) -> dict[str, Any]:
@@ -84,7 +64,7 @@ def delta_of(event: Event) -> dict[str, Any]:
 
 @dataclass
 class Chunks:
-    """A streamed answer. head: fields of every chunk; logprobs: makes one reader per choice, None: not requested."""
+    """The chunks of a request's answers. head: fields of every chunk; logprobs: makes one reader per answer."""
 
     head: dict[str, Any]
     answers: int
@@ -92,95 +72,85 @@ class Chunks:
     include_progress: bool
     logprobs: Callable[[], Logprobs] | None
 
-    async def texts(self, stream: AsyncIterator[StreamItem]) -> AsyncIterator[str]:
-        """The server-sent events, with [DONE] at the end."""
-        readers = [self.logprobs() for _ in range(self.answers)] if self.logprobs else []
-        started: Started | None = None
-        async for item in stream:
-            match item:
-                case Started():
-                    started = item
-                    first = {"role": "assistant", "content": ""}
-                    yield "".join(self._choice(choice, first) for choice in range(self.answers))
-                case Progress(computed, total):
-                    yield self._progress(computed, total, started)
-                case Delta(choice, events, _):
-                    entries = readers[choice].push(item) if readers else None
-                    deltas = [delta for delta in map(delta_of, events) if delta]
-                    for number, delta in enumerate(deltas):
-                        last = number == len(deltas) - 1
-                        yield self._choice(choice, delta, entries if last else None)
-                case Finished(choice, reason):
-                    yield self._choice(choice, {}, None, FINISH_REASONS[reason])
-                case Usage() if self.include_usage:
-                    yield event({**self.head, "choices": [], "usage": usage_body(item)})
-        yield event("[DONE]")
+    def __post_init__(self) -> None:
+        self._readers = [self.logprobs() for _ in range(self.answers)] if self.logprobs else []
+        self._cached_tokens = 0
 
-    def _choice(
-        self, choice: int, delta: dict[str, Any], entries: list[dict[str, Any]] | None = None, reason: str | None = None
-    ) -> str:
-        logprobs = {"content": entries, "refusal": None} if entries else None
-        entry = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        return event({**self.head, "choices": [entry], **({"usage": None} if self.include_usage else {})})
-
-    def _progress(self, computed: int, total: int, started: Started | None) -> str:
-        comment = f": prefill {computed}/{total}\n\n"
-        if not self.include_progress:
-            return comment
-        cached = started.cached_tokens if started else 0
-        prefill = {"computed": computed, "prompt_tokens": total, "cached_tokens": cached}
-        return comment + event({**self.head, "choices": [], "prefill": prefill})
-
-
-@dataclass
-class _Message:
-    """One choice of an answer that is not streamed."""
-
-    thinking: str = ""
-    content: str = ""
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    reason: str = "stop"
-
-    def take(self, events: tuple[Event, ...]) -> None:
-        for one in events:
-            match one:
-                case Thinking(text):
-                    self.thinking += text
-                case Content(text):
-                    self.content += text
-                case ToolCall(_, id, name):
-                    self.calls.append({"id": id, "type": "function", "function": {"name": name, "arguments": ""}})
-                case ToolCallArguments(index, text):
-                    self.calls[index]["function"]["arguments"] += text
-
-    def choice(self, index: int, with_logprobs: bool) -> dict[str, Any]:
-        content = None if self.calls and not self.content else self.content
-        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
-        if self.thinking:
-            message |= {"reasoning_content": self.thinking, "reasoning": self.thinking}
-        if self.calls:
-            message["tool_calls"] = self.calls
-        logprobs = {"content": self.entries, "refusal": None} if with_logprobs else None
-        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": self.reason}
-
-
-async def completion(
-    stream: AsyncIterator[StreamItem], head: dict[str, Any], answers: int, logprobs: Callable[[], Logprobs] | None
-) -> dict[str, Any]:
-    """The complete answer: OpenAI's chat.completion."""
-    messages = [_Message() for _ in range(answers)]
-    readers = [logprobs() for _ in range(answers)] if logprobs else []
-    usage: dict[str, Any] = {}
-    async for item in stream:
+    def take(self, item: StreamItem) -> list[Chunk]:
+        """Convert an item of the service to chunks, perhaps none."""
         match item:
+            case Started():
+                self._cached_tokens = item.cached_tokens
+                return [self._chunk(choice, {"role": "assistant", "content": ""}) for choice in range(self.answers)]
+            case Progress(computed, total) if self.include_progress:
+                prefill = {"computed": computed, "prompt_tokens": total, "cached_tokens": self._cached_tokens}
+                return [{**self.head, "choices": [], "prefill": prefill}]
             case Delta(choice, events, _):
-                messages[choice].take(events)
-                if readers:
-                    messages[choice].entries += readers[choice].push(item)
+                entries = self._readers[choice].push(item) if self._readers else []
+                chunks = [self._chunk(choice, delta) for delta in map(delta_of, events) if delta]
+                if entries:
+                    chunks[-1]["choices"][0]["logprobs"] = {"content": entries, "refusal": None}
+                return chunks
             case Finished(choice, reason):
-                messages[choice].reason = FINISH_REASONS[reason]
-            case Usage():
-                usage = usage_body(item)
-    choices = [message.choice(index, bool(readers)) for index, message in enumerate(messages)]
-    return {**head, "choices": choices, "usage": usage}
+                return [self._chunk(choice, {}, "tool_calls" if reason == "tool_calls" else stop_or_length(reason))]
+            case Usage() if self.include_usage:
+                return [{**self.head, "choices": [], "usage": _usage(item)}]
+        return []
+
+    def _chunk(self, choice: int, delta: dict[str, Any], reason: str | None = None) -> Chunk:
+        entry = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return {**self.head, "choices": [entry], **({"usage": None} if self.include_usage else {})}
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.thinking_tokens},
+    }
+
+
+async def streamed(stream: AsyncIterator[StreamItem], chunks: Chunks) -> AsyncGenerator[Chunk | str, None]:
+    """The chunks, with comments that report progress, and [DONE] at the end."""
+    async for item in stream:
+        if isinstance(item, Progress):
+            yield f": prefill {item.computed}/{item.prompt_tokens}\n\n"
+        for chunk in chunks.take(item):
+            yield chunk
+    yield event("[DONE]")
+
+
+async def completion(stream: AsyncIterator[StreamItem], chunks: Chunks) -> dict[str, Any]:
+    """The complete answers, from their chunks: OpenAI's chat.completion."""
+    whole: dict[str, Any] = {**chunks.head, "choices": [{} for _ in range(chunks.answers)]}
+    async for item in stream:
+        for chunk in chunks.take(item):
+            whole["usage"] = chunk.get("usage")
+            for piece in chunk["choices"]:
+                _add(whole["choices"][piece["index"]], piece, chunks.logprobs is not None)
+    for choice in whole["choices"]:
+        if "tool_calls" in choice["message"]:
+            choice["message"]["content"] = choice["message"]["content"] or None
+    return whole
+
+
+def _add(choice: dict[str, Any], piece: dict[str, Any], has_logprobs: bool) -> None:
+    """Add a piece of an answer to its choice."""
+    if not choice:
+        choice |= {**piece, "message": {"role": "assistant", "content": "", "refusal": None}}
+        choice["logprobs"] = {"content": [], "refusal": None} if has_logprobs else None
+        del choice["delta"]
+    message, delta = choice["message"], piece["delta"]
+    for name in ("content", "reasoning_content", "reasoning"):
+        if name in delta:
+            message[name] = message.get(name, "") + delta[name]
+    for call in delta.get("tool_calls", ()):
+        if "id" in call:
+            message.setdefault("tool_calls", []).append({key: call[key] for key in ("id", "type", "function")})
+        else:
+            message["tool_calls"][call["index"]]["function"]["arguments"] += call["function"]["arguments"]
+    if piece["logprobs"]:
+        choice["logprobs"]["content"] += piece["logprobs"]["content"]
+    choice["finish_reason"] = piece["finish_reason"]

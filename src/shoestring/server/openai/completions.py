@@ -1,10 +1,10 @@
-"""OpenAI's older completions API: raw prompts, texts or token ids, one or many, are continued."""
+"""OpenAI's older completions API: continue one or many raw prompts, given as texts or token ids."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -23,15 +23,14 @@ router = APIRouter(tags=["openai"])
 
 #: OpenAI's own default of max_tokens.
 DEFAULT_TOKENS = 16
-#: prompts of one request that are in the service at once; the others follow
+#: Maximum prompts of one request in the service at once; the others follow.
 _AT_ONCE = 8
 
 
 @router.post("/v1/completions", response_model=api.Completion)
 async def create_completion(body: api.CompletionBody, request: Request) -> Any:
     """Continue one or several prompts; with `stream`, as server-sent events that end with [DONE]."""
-    served = service(request)
-    served.check_model(body.model)
+    served = service(request, body.model)
     requests = completion_requests(body, client(request))
     tokenizer = served.model.tokenizer
     chunks = Chunks(
@@ -39,28 +38,28 @@ async def create_completion(body: api.CompletionBody, request: Request) -> Any:
         served.info.id,
         requests[0].options.n,
         echoes=[_text(one.prompt, served) for one in requests] if body.echo and body.logprobs is None else None,
-        tokens=tokenizer if body.logprobs is not None else None,
+        token_bytes=tokenizer.token_bytes if body.logprobs is not None else None,
         added=int(isinstance(requests[0].prompt, str) and tokenizer.add_bos and tokenizer.bos_id is not None),
     )
     first = await _open(served, requests[:_AT_ONCE])
     together = Together(served, first, requests[_AT_ONCE:])
     if body.stream:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-        return EventStream(_texts(together, chunks, usage), source=together, limits=served.limits)
-    return await unless_gone(request, _whole(together, chunks), source=together)
+        return EventStream(_streamed(together, chunks, usage), source=together, limits=served.limits)
+    return await unless_gone(request.receive, _whole(together, chunks), source=together)
 
 
 def completion_requests(body: api.CompletionBody, client: str = "") -> list[CompletionRequest]:
-    """One request a prompt. Raises ApiError."""
+    """One request for each prompt. Raises ApiError."""
     if body.best_of not in (None, 1, body.n):
         raise bad_request("best_of is not supported: ask for n answers and choose among them", param="best_of")
     if body.max_tokens == 0 and not body.echo:
         raise bad_request("max_tokens is 0: choose at least 1, or echo the prompt", param="max_tokens")
-    given = sampling(body)
+    fields = sampling(body)
     if body.logprobs is not None:
-        given["logprobs"] = body.logprobs
+        fields["logprobs"] = body.logprobs
     options = GenerationOptions(
-        sampling=given,
+        sampling=fields,
         max_tokens=DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens,
         stop=stop_texts(body),
         n=1 if body.n is None else body.n,
@@ -69,23 +68,21 @@ def completion_requests(body: api.CompletionBody, client: str = "") -> list[Comp
         prompt_logprobs=bool(body.echo) and (body.logprobs is not None or body.max_tokens == 0),
         client=client,
     )
-    prompts = [prompt if isinstance(prompt, str) else tuple(prompt) for prompt in _prompts(body.prompt)]
-    return [CompletionRequest(prompt, options) for prompt in prompts]
-
-
-def _prompts(prompt: Any) -> list[Any]:
-    return [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
+    prompts: list[Any] = (
+        [body.prompt] if isinstance(body.prompt, str) or isinstance(body.prompt[0], int) else body.prompt
+    )
+    return [CompletionRequest(prompt if isinstance(prompt, str) else tuple(prompt), options) for prompt in prompts]
 
 
 def _text(prompt: str | tuple[int, ...], served: Service) -> str:
-    """The prompt as it is echoed; half of a surrogate pair, which has no UTF-8, as U+FFFD."""
+    """The prompt's echo. Half of a surrogate pair, which UTF-8 cannot encode, becomes U+FFFD."""
     if not isinstance(prompt, str):
         return served.model.tokenizer.decode(prompt)
     return prompt.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 async def _open(served: Service, requests: Sequence[CompletionRequest]) -> list[Stream]:
-    """All or none, so that an error comes before the answer begins."""
+    """Open all streams or none, so that an error comes before the answer begins."""
     opened: list[Stream] = []
     try:
         for request in requests:
@@ -98,7 +95,7 @@ async def _open(served: Service, requests: Sequence[CompletionRequest]) -> list[
 
 
 class Together:
-    """Items of several streams as they come, with the number of their prompt; as one ends, the next is opened."""
+    """Merges several streams: yields their items with the number of the prompt; opens the next stream when one ends."""
 
     def __init__(self, served: Service, first: Sequence[Stream], further: Sequence[CompletionRequest]) -> None:
         self._served = served
@@ -120,7 +117,7 @@ class Together:
                 yield item
 
     async def _lane(self, number: int) -> None:
-        """Pass on one stream after the other, then None, or the error that ended one."""
+        """Forward one stream after the other, then None, or the error that ended one."""
         try:
             while True:
                 async for item in self._open[number]:
@@ -136,7 +133,7 @@ class Together:
             await self._news.put(error)
 
     async def aclose(self) -> None:
-        """Cancel whatever is not over."""
+        """Cancel the streams that have not ended."""
         for lane in self._lanes:
             lane.cancel()
         if self._lanes:
@@ -145,21 +142,21 @@ class Together:
             await stream.aclose()
 
 
-async def _texts(together: Together, chunks: Chunks, usage: bool) -> AsyncIterator[str]:
+async def _streamed(together: Together, chunks: Chunks, usage: bool) -> AsyncGenerator[Chunk | str, None]:
     for chunk in chunks.begin():
-        yield event(chunk)
+        yield chunk
     async for prompt, item in together.items():
         if isinstance(item, Progress):
             yield f": prefill {item.computed}/{item.prompt_tokens}\n\n"
         for chunk in chunks.take(prompt, item):
-            yield event(chunk)
+            yield chunk
     if usage:
-        yield event(chunks.usage_chunk())
+        yield chunks.usage_chunk()
     yield event("[DONE]")
 
 
 async def _whole(together: Together, chunks: Chunks) -> dict[str, Any]:
-    found: list[Chunk] = chunks.begin()
+    pieces: list[Chunk] = chunks.begin()
     async for prompt, item in together.items():
-        found += chunks.take(prompt, item)
-    return chunks.whole(found)
+        pieces += chunks.take(prompt, item)
+    return chunks.whole(pieces)

@@ -1,4 +1,4 @@
-// The page as a whole: which conversation is shown, what runs, what keys do. Everything else is in its module.
+// The page as a whole: the current conversation, the running answers, the keys. Everything else has its own module.
 import { isAlive, keepKey, listModels } from "./api.js";
 import { announce, el, icon, iconButton, number } from "./dom.js";
 import { settingsPanel } from "./settings.js";
@@ -9,24 +9,26 @@ import { emptyAnswer, pendingCall, runTurn } from "./turn.js";
 
 const $ = (id) => document.getElementById(id);
 const narrow = matchMedia("(max-width: 760px)");
+const darkSystem = matchMedia("(prefers-color-scheme: dark)");
 const STARTERS = [
   "Explain recursion in three sentences.",
   "Write a Python function that reverses the words of a line, with a test.",
   "Compare tea and coffee in a small table.",
 ];
+const KEYS = [["Enter", "send"], ["↑", "edit the last"], ["Esc", "stop"], ["Ctrl K", "new chat"]];
 
 const settings = keptSettings();
-const running = new Map(); // id of a conversation → what stops it
+const running = new Map(); // id of a conversation → the AbortController of its answer
 let conversations = [];
 let current = null;
 let models = [];
-let trouble = ""; // why the models are not known
+let trouble = ""; // why no model is known
 
 const thread = threadView({
   retry,
   edit,
   running: (conversation) => running.has(conversation?.id),
-  contextLength: () => model()?.context_length ?? model()?.max_model_len,
+  contextLength,
 });
 const side = sidebar({ open: openConversation, rename, remove });
 const panel = settingsPanel(settings, (text) => {
@@ -36,10 +38,14 @@ const panel = settingsPanel(settings, (text) => {
   if (current.messages.length) store(current);
 });
 
-// --- what is shown ---------------------------------------------------------------------------------------------------
+// --- drawing ---------------------------------------------------------------------------------------------------------
 
 function model() {
   return models.find((one) => one.id === settings.model) ?? models[0];
+}
+
+function contextLength() {
+  return model()?.context_length ?? model()?.max_model_len;
 }
 
 function showAll() {
@@ -56,11 +62,12 @@ function showComposer() {
   const busy = running.has(current.id);
   const pending = busy ? null : pendingCall(current);
   const words = $("words");
-  $("send").replaceChildren(icon(busy ? "stop" : "send"));
-  $("send").setAttribute("aria-label", busy ? "Stop" : "Send");
-  $("send").title = busy ? "Stop (Esc)" : "Send (Enter)";
-  $("send").disabled = !busy && !words.value.trim();
-  $("send").classList.toggle("stops", busy);
+  const button = $("send");
+  button.replaceChildren(icon(busy ? "stop" : "send"));
+  button.setAttribute("aria-label", busy ? "Stop" : "Send");
+  button.title = busy ? "Stop (Esc)" : "Send (Enter)";
+  button.disabled = !busy && !words.value.trim();
+  button.classList.toggle("stops", busy);
   words.placeholder = pending ? `Result of ${pending.call.name}${pending.of > 1 ? ` (${pending.number} of ${pending.of})` : ""}` : "Write a message";
   $("words-label").textContent = pending ? `Result of ${pending.call.name}` : "Message";
   words.style.height = "auto";
@@ -70,7 +77,7 @@ function showComposer() {
 
 function showFullness() {
   const last = current.messages.findLast((message) => message.measures?.prompt);
-  const length = model()?.context_length ?? model()?.max_model_len;
+  const length = contextLength();
   $("fullness").hidden = !last || !length;
   if (!last || !length) return;
   const used = last.measures.prompt + (last.measures.tokens ?? 0);
@@ -83,17 +90,10 @@ function showFullness() {
 }
 
 function showModels() {
-  const place = $("model-place");
-  if (models.length > 1) {
-    const pick = el(
-      "select",
-      { "aria-label": "Model", onchange: () => choose(pick.value) },
-      ...models.map((one) => el("option", { value: one.id, textContent: one.id, selected: one === model() })),
-    );
-    place.replaceChildren(pick);
-  } else {
-    place.replaceChildren(el("span", { class: "model", textContent: model()?.id ?? "" }));
-  }
+  const options = models.map((one) => el("option", { value: one.id, textContent: one.id, selected: one === model() }));
+  const select = el("select", { "aria-label": "Model", onchange: () => choose(select.value) }, ...options);
+  const name = el("span", { class: "model", textContent: model()?.id ?? "" });
+  $("model-place").replaceChildren(models.length > 1 ? select : name);
 }
 
 function choose(id) {
@@ -105,7 +105,7 @@ function choose(id) {
 function showEmpty() {
   const one = model();
   const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-  const length = one?.context_length ?? one?.max_model_len;
+  const length = contextLength();
   const facts = [
     one?.description,
     length ? `Remembers ${number(length)} tokens of a conversation.` : "",
@@ -120,12 +120,8 @@ function showEmpty() {
     ...(one ? facts.filter(Boolean).map((fact) => el("p", { textContent: fact })) : []),
     trouble && !one ? el("button", { type: "button", class: "button", onclick: loadModels }, icon("retry"), "Try again") : "",
     one ? el("div", { class: "starters" }, ...starters) : "",
-    el("p", { class: "dim keys" }, ...keys([["Enter", "send"], ["↑", "edit the last"], ["Esc", "stop"], ["Ctrl K", "new chat"]])),
+    el("p", { class: "dim keys" }, ...KEYS.flatMap(([key, does]) => [el("kbd", { textContent: key }), ` ${does} `])),
   );
-}
-
-function keys(pairs) {
-  return pairs.flatMap(([key, does]) => [el("kbd", { textContent: key }), ` ${does} `]);
 }
 
 async function loadModels() {
@@ -211,7 +207,7 @@ function send(text) {
   answerNow(current);
 }
 
-/** The last answer, again; results that its tool calls were given go with it. */
+/** Runs the last answer again, without the results that its tool calls got. */
 function retry(conversation) {
   if (running.has(conversation.id)) return;
   conversation.messages.splice(conversation.messages.findLastIndex((message) => message.role === "assistant"));
@@ -237,10 +233,10 @@ async function answerNow(conversation) {
   showAll();
   thread.toEnd();
   announce("The model is answering.");
-  let kept = performance.now();
+  let saved = performance.now();
   const changed = () => {
-    if (performance.now() - kept > 2000) {
-      kept = performance.now();
+    if (performance.now() - saved > 2000) {
+      saved = performance.now();
       store(conversation);
     }
     thread.update();
@@ -264,31 +260,27 @@ async function answerNow(conversation) {
 
 let asking = null;
 
-/** Asks for an API key, once however many want one. Whether there is one to try. */
+/** Asks for an API key; several callers share one dialog. Resolves to whether there is a key to try. */
 function askKey() {
   asking ??= new Promise((resolve) => {
     const dialog = $("key");
-    const tried = keepKey("");
-    $("key-why").textContent = `${tried ? "The server did not accept this key." : "This server answers only with a key."} It is kept until you close this tab.`;
+    const hadKey = keepKey("");
+    $("key-why").textContent = `${hadKey ? "The server did not accept this key." : "This server answers only with a key."} It is kept until you close this tab.`;
     $("key-field").value = "";
     dialog.returnValue = "";
     dialog.showModal();
-    dialog.addEventListener(
-      "close",
-      () => {
-        const key = dialog.returnValue === "use" ? $("key-field").value.trim() : "";
-        keepKey(key);
-        asking = null;
-        resolve(Boolean(key));
-        if (key && !models.length) loadModels();
-      },
-      { once: true },
-    );
+    dialog.onclose = () => {
+      const key = dialog.returnValue === "use" ? $("key-field").value.trim() : "";
+      keepKey(key);
+      asking = null;
+      resolve(Boolean(key));
+      if (key && !models.length) loadModels();
+    };
   });
   return asking;
 }
 
-// --- what the hand does ----------------------------------------------------------------------------------------------
+// --- controls --------------------------------------------------------------------------------------------------------
 
 function openSide() {
   document.body.classList.add("side-open");
@@ -301,22 +293,23 @@ function closeSide() {
   $("side").inert = narrow.matches;
 }
 
+function isDark() {
+  return (document.documentElement.dataset.theme ?? (darkSystem.matches ? "dark" : "light")) === "dark";
+}
+
 function nextTheme() {
-  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  const theme = dark === "dark" ? "light" : "dark";
+  const theme = isDark() ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
   try {
     localStorage.setItem("shoestring.theme", theme);
   } catch {
-    // It holds until the tab closes.
+    // The theme lasts until the tab closes.
   }
   showTheme();
 }
 
 function showTheme() {
-  const dark = document.documentElement.dataset.theme === "dark" ||
-    (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
-  $("theme").replaceChildren(icon(dark ? "sun" : "moon"));
+  $("theme").replaceChildren(icon(isDark() ? "sun" : "moon"));
 }
 
 async function save() {
@@ -325,11 +318,11 @@ async function save() {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
-async function takeIn(file) {
+async function importFile(file) {
   try {
     const count = await imported(await file.text());
-    const kept = (one) => conversations.find((other) => other.id === one.id && running.has(one.id)) ?? one;
-    conversations = (await allConversations()).map(kept);
+    const live = (one) => conversations.find((other) => other.id === one.id && running.has(one.id)) ?? one;
+    conversations = (await allConversations()).map(live);
     current = conversations.find((one) => one.id === current.id) ?? current;
     showAll();
     toast(`Took in ${count} conversation${count === 1 ? "" : "s"}.`);
@@ -350,10 +343,10 @@ function wire() {
   $("scrim").addEventListener("click", closeSide);
   $("export").addEventListener("click", save);
   $("import").addEventListener("click", () => $("file").click());
-  $("file").addEventListener("change", () => $("file").files[0] && takeIn($("file").files[0]).then(() => ($("file").value = "")));
+  $("file").addEventListener("change", () => $("file").files[0] && importFile($("file").files[0]).then(() => ($("file").value = "")));
   $("key-not").addEventListener("click", () => $("key").close(""));
   narrow.addEventListener("change", closeSide);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
+  darkSystem.addEventListener("change", showTheme);
   words.addEventListener("input", showComposer);
   $("composer").addEventListener("submit", (event) => {
     event.preventDefault();
