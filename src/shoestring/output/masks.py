@@ -159,19 +159,21 @@ def mask_without(tokenizer: Vocabulary, ids: Sequence[int]) -> Mask:
     return mask & ~mask_of(tokenizer, ids)
 
 
-def bounded_json(value: Any, what: str, most_bytes: int = 256 * 1024, most_deep: int = 64) -> str:
-    """A schema as JSON text. Raises RequestError if it is too large, too deep, or not JSON."""
+def bounded_json(value: Any, what: str, max_length: int = 256 * 1024, max_depth: int = 64) -> str:
+    """A schema as JSON text. Raises RequestError if it is too long (in characters), too deep, or not JSON."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise RequestError(f"{what} is nested too deeply: the limit is {max_depth} levels") from None
+    except (TypeError, ValueError) as error:
         raise RequestError(f"{what} is not valid JSON: {' '.join(str(error).split())[:200]}") from None
-    if len(text) > most_bytes:
-        raise RequestError(f"{what} has {len(text)} characters: the limit is {most_bytes}")
+    if len(text) > max_length:
+        raise RequestError(f"{what} has {len(text)} characters: the limit is {max_length}")
     deep = deepest = 0
     for character in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
         deep += (character in "[{") - (character in "]}")
         deepest = max(deepest, deep)
-    if deepest > most_deep:
-        raise RequestError(f"{what} is nested {deepest} levels deep: the limit is {most_deep}")
+    if deepest > max_depth:
+        raise RequestError(f"{what} is nested {deepest} levels deep: the limit is {max_depth}")
     return text

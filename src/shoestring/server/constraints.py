@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -28,7 +27,7 @@ class ResponseFormat(Body):
 class StructuredOutputs(Body):
     """vLLM's field, plus the grammars that it has no name for. Clients set one of them."""
 
-    refused: ClassVar[Mapping[str, str]] = {
+    refused: ClassVar = {
         "structural_tag": "use tools or json",
         "whitespace_pattern": "whitespace follows the schema",
         "disable_any_whitespace": "whitespace follows the schema",
@@ -46,12 +45,17 @@ class StructuredOutputs(Body):
     gbnf: str | None = None
 
 
-#: vLLM's older fields, for `refused`.
-GUIDED = {f"guided_{form}": f"use structured_outputs: {{{form}}}" for form in ("json", "regex", "choice", "grammar")}
+#: vLLM's fields that neither of OpenAI's two APIs supports here, for `refused`.
+UNSUPPORTED = {
+    "min_tokens": "use ignore_eos with max_tokens, or a grammar",
+    "stop_token_ids": "use stop",
+    "use_beam_search": "answers are sampled",
+    **{f"guided_{form}": f"use structured_outputs: {{{form}}}" for form in ("json", "regex", "choice", "grammar")},
+}
 
 
 class ConstraintFields(Body):
-    """Base of bodies whose `refused` includes GUIDED."""
+    """Base of bodies whose `refused` includes UNSUPPORTED."""
 
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None

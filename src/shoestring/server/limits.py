@@ -12,7 +12,7 @@ class Limits:
     body_bytes: int = 32 << 20
     messages: int = 4096
     tools: int = 512
-    schema_bytes: int = 256 << 10
+    schema_characters: int = 256 << 10
     schema_depth: int = 64
     #: answers to one prompt
     answers: int = 16

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from shoestring.errors import RequestError
+from shoestring.output.masks import bounded_json
 from shoestring.server.errors import bad_request
 from shoestring.server.limits import Limits
 from shoestring.server.request import ChatRequest
@@ -35,7 +36,7 @@ def check_tools(request: ChatRequest, limits: Limits) -> None:
         if name in names:
             raise bad_request(f"{where}: two tools are named {name!r}: rename one", param=where)
         names.add(name)
-        check_schema(function.get("parameters"), f"{where}.function.parameters", limits)
+        _check_parameters(function.get("parameters"), f"{where}.function.parameters", limits)
     choice = request.tool_choice
     if choice.name is not None and choice.name not in names:
         raise bad_request(f"tool_choice names {choice.name!r}, which is not among the tools", param="tool_choice")
@@ -43,31 +44,15 @@ def check_tools(request: ChatRequest, limits: Limits) -> None:
         raise bad_request("tool_choice requires a call but there are no tools: send some", param="tool_choice")
 
 
-def check_schema(schema: Any, where: str, limits: Limits, *, of_object: bool = True) -> None:
-    """Check that a JSON schema is within the limits; None means no schema. Raises ApiError."""
+def _check_parameters(schema: Any, where: str, limits: Limits) -> None:
+    """Check a function's parameters, a JSON schema of an object within the limits; None: there are none."""
     if schema is None:
         return
     if not isinstance(schema, Mapping):
         raise bad_request(f"{where} is not a JSON schema: send an object", param=where)
-    if of_object and schema.get("type", "object") != "object":
+    if schema.get("type", "object") != "object":
         raise bad_request(f"{where}: the type of a function's parameters must be 'object'", param=where)
-    if depth(schema) > limits.schema_depth:
-        raise bad_request(f"{where} is nested too deeply: the limit is {limits.schema_depth} levels", param=where)
-    size = len(json.dumps(schema))
-    if size > limits.schema_bytes:
-        raise bad_request(f"{where} has {size} bytes: the limit is {limits.schema_bytes}", param=where)
-
-
-def depth(value: Any) -> int:
-    """Levels of nested objects and lists. Not recursive, because the depth may be hostile."""
-    deepest, level = 0, [value]
-    while level:
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, Mapping):
-                below += item.values()
-            elif isinstance(item, list | tuple):
-                below += item
-        deepest += 1
-        level = below
-    return deepest
+    try:
+        bounded_json(schema, where, limits.schema_characters, limits.schema_depth)
+    except RequestError as error:
+        raise bad_request(str(error), param=where) from None

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.registry import Collector
 
 from shoestring.engine.request import Counts
 from shoestring.models.layout import Demand
 from shoestring.server.http import dependencies
 from shoestring.server.http.record import Record
+from shoestring.server.service import Service
 
 router = APIRouter(tags=["server"])
 
 _FIRST_TOKEN = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _GAPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5)
 _WHOLE = (0.1, 0.5, 1, 5, 15, 60, 300, 1800)
+
+#: What the engine counts.
+_POOLS = {
+    "global_pages": "Pages of keys and values of layers that attend to the whole past.",
+    "chunk_pages": "Pages of chunk-local layers.",
+    "slots": "Slots of recurrent state.",
+}
 
 
 class Metrics:
@@ -56,36 +60,25 @@ class Metrics:
             self._gaps.observe(gap)
 
 
-class _State(Collector):
+def _gauges(service: Service, counts: Counts | None) -> CollectorRegistry:
     """Gauges of the current moment."""
+    registry = CollectorRegistry()
 
-    def __init__(self, running: int, waiting: int, queue: int, counts: Counts | None) -> None:
-        self._gauges = {
-            "requests_running": ("Requests that the engine is processing.", running),
-            "requests_waiting": ("Requests that wait to be admitted.", waiting),
-            "queue_limit": ("Maximum waiting requests; more get 429.", queue),
-        }
-        self._counts = counts
+    def gauge(name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"shoestring_{name}", text, labels, registry=registry)
 
-    def collect(self) -> Iterable[Metric]:
-        for name, (text, value) in self._gauges.items():
-            yield GaugeMetricFamily(f"shoestring_{name}", text, value=value)
-        counts = self._counts
-        if counts is None:
-            return
-        for kind, text in (
-            ("global_pages", "Pages of keys and values of layers that attend to the whole past."),
-            ("chunk_pages", "Pages of chunk-local layers."),
-            ("slots", "Slots of recurrent state."),
-        ):
-            family = GaugeMetricFamily(f"shoestring_{kind}", text, labels=["state"])
-            states: dict[str, Demand] = {"used": counts.used, "cached": counts.cached, "free": counts.free}
-            for state, demand in states.items():
-                family.add_metric([state], getattr(demand, kind))
-            yield family
-        yield GaugeMetricFamily(
-            "shoestring_cache_bytes", "Size of the prefix cache in bytes.", value=counts.cached_bytes
-        )
+    gauge("requests_running", "Requests that the engine is processing.").set(service.running)
+    gauge("requests_waiting", "Requests that wait to be admitted.").set(service.waiting)
+    gauge("queue_limit", "Maximum waiting requests; more get 429.").set(service.queue)
+    if counts is None:
+        return registry
+    states: dict[str, Demand] = {"used": counts.used, "cached": counts.cached, "free": counts.free}
+    for kind, text in _POOLS.items():
+        pool = gauge(kind, text, "state")
+        for state, demand in states.items():
+            pool.labels(state).set(getattr(demand, kind))
+    gauge("cache_bytes", "Size of the prefix cache in bytes.").set(counts.cached_bytes)
+    return registry
 
 
 @router.get("/metrics", response_class=Response)
@@ -93,7 +86,5 @@ async def metrics(request: Request) -> Response:
     """Counters, histograms and gauges in Prometheus' text format."""
     service = dependencies.service(request)
     counters: Metrics = request.app.state.metrics
-    now = CollectorRegistry()
-    now.register(_State(service.running, service.waiting, service.queue, await service.counts()))
-    text = generate_latest(counters.registry) + generate_latest(now)
+    text = generate_latest(counters.registry) + generate_latest(_gauges(service, await service.counts()))
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -128,7 +128,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if text == "" or other or not variable.startswith(PREFIX):
             continue
         name = _known(variable.removeprefix(PREFIX).lower(), variable, PREFIX)
-        values[name] = _checked(name, _from_text(name, text, variable), variable)
+        values[name] = _checked(name, _from_text(name, text), variable)
     return values
 
 
@@ -165,22 +165,22 @@ def _flag(name: str) -> str:
     return "--" + SINGULAR.get(name, name).replace("_", "-")
 
 
-def _from_text(name: str, text: str, where: str) -> Any:
+def _from_text(name: str, text: str) -> Any:
+    """The value that a variable's text means; the text itself if it does not fit the setting."""
     kind = get_type_hints(Settings)[name]
     if kind == tuple[str, ...]:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if kind is bool:
-        if text.lower() in ("1", "true", "yes", "on"):
-            return True
-        if text.lower() in ("0", "false", "no", "off"):
-            return False
-        raise RequestError(f"{where} is {text!r}: choose true or false")
-    if name in SIZES or kind in (str, str | None) or kind == Literal["f16", "f32"]:
-        return text
-    try:
-        return float(text) if kind is float else int(text)
-    except ValueError:
-        raise RequestError(f"{where} is {text!r}: give a number") from None
+        return _SWITCHES.get(text.lower(), text)
+    if kind in (int, int | None, float) and name not in SIZES:
+        try:
+            return float(text) if kind is float else int(text)
+        except ValueError:
+            return text
+    return text
+
+
+_SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
@@ -188,24 +188,21 @@ def _checked(name: str, value: Any, where: str) -> Any:
     kind = get_type_hints(Settings)[name]
     if name in SIZES:
         return size(value, where)
-    if kind == Literal["f16", "f32"]:
-        if value not in ("f16", "f32"):
-            raise RequestError(f"{where} is {value!r}: choose f16 or f32")
-        return value
     if kind == tuple[str, ...]:
-        values = (value,) if isinstance(value, str) else value
-        if not isinstance(values, tuple) or not all(isinstance(item, str) and item for item in values):
-            raise RequestError(f"{where}: give a string or a list of strings")
-        return values
-    if kind is bool:
-        fits, word = isinstance(value, bool), "true or false"
+        value = (value,) if isinstance(value, str) else value
+        fits = isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
+        expected = "a string or a list of strings"
+    elif kind == Literal["f16", "f32"]:
+        fits, expected = value in ("f16", "f32"), "f16 or f32"
+    elif kind is bool:
+        fits, expected = isinstance(value, bool), "true or false"
     elif kind in (str, str | None):
-        fits, word = isinstance(value, str), "a string"
+        fits, expected = isinstance(value, str), "a string"
     else:
         numbers = int | float if kind is float else int
-        fits, word = isinstance(value, numbers) and not isinstance(value, bool), "a number"
+        fits, expected = isinstance(value, numbers) and not isinstance(value, bool), "a number"
     if not fits:
-        raise RequestError(f"{where} is {value!r}: give {word}")
+        raise RequestError(f"{where} is {value!r}: give {expected}")
     return value
 
 

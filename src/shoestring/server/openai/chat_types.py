@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from shoestring.server.constraints import GUIDED, ConstraintFields
+from shoestring.server.constraints import UNSUPPORTED, ConstraintFields
 from shoestring.server.http.fields import Body, Loose
 from shoestring.server.openai.sampling_fields import SamplingFields
 
@@ -35,7 +34,7 @@ class Message(Body):
     """A message of the conversation. Fields that other servers add are accepted without effect."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    refused: ClassVar[Mapping[str, str]] = {
+    refused: ClassVar = {
         "audio": "only text is supported",
         "function_call": "send tool_calls",
         "prefix": "the client cannot start the answer",
@@ -61,9 +60,7 @@ class StreamOptions(Loose):
 class Reasoning(Body):
     """OpenRouter's field."""
 
-    refused: ClassVar[Mapping[str, str]] = {
-        "exclude": "thinking is sent in a field of its own, which a client may ignore"
-    }
+    refused: ClassVar = {"exclude": "thinking is sent in a field of its own, which a client may ignore"}
 
     effort: str | None = None
     max_tokens: int | None = None
@@ -74,17 +71,14 @@ class Reasoning(Body):
 class ChatBody(SamplingFields, ConstraintFields):
     """A request for a chat completion."""
 
-    refused: ClassVar[Mapping[str, str]] = {
+    refused: ClassVar = {
         "functions": "send tools",
         "function_call": "send tool_choice",
         "audio": "only text is supported",
         "web_search_options": "there is no web search: give the model a tool",
         "verbosity": "ask for it in the system message",
-        "min_tokens": "use ignore_eos with max_tokens, or a grammar",
-        "stop_token_ids": "use stop",
         "best_of": "use n",
-        "use_beam_search": "answers are sampled",
-        **GUIDED,
+        **UNSUPPORTED,
         "add_generation_prompt": "it is always added",
         "continue_final_message": "the client cannot start the answer",
         "chat_template": "the checkpoint's template is always used",
@@ -172,11 +166,14 @@ class CompletionDetails(Loose):
     reasoning_tokens: int
 
 
-class UsageBody(Loose):
+class CompletionUsage(Loose):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptDetails
+
+
+class ChatUsage(CompletionUsage):
     completion_tokens_details: CompletionDetails
 
 
@@ -188,4 +185,4 @@ class ChatCompletion(Loose):
     created: int
     model: str
     choices: list[Choice]
-    usage: UsageBody
+    usage: ChatUsage

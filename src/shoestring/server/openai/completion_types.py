@@ -1,17 +1,16 @@
-"""OpenAI's older completions API as types."""
+"""Types of OpenAI's older completions API."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from shoestring.server.constraints import GUIDED, ConstraintFields
-from shoestring.server.openai.chat_types import StreamOptions
+from shoestring.server.constraints import UNSUPPORTED, ConstraintFields
+from shoestring.server.openai.chat_types import CompletionUsage, StreamOptions
 from shoestring.server.openai.sampling_fields import SamplingFields
 
-#: prompts of one request
+#: Maximum prompts of one request.
 MOST_PROMPTS = 256
 
 
@@ -35,26 +34,20 @@ Prompt = Annotated[
 class CompletionBody(SamplingFields, ConstraintFields):
     """POST /v1/completions."""
 
-    refused: ClassVar[Mapping[str, str]] = {
-        "prompt_logprobs": "use echo with logprobs",
-        "use_beam_search": "answers are sampled",
-        "min_tokens": "use ignore_eos with max_tokens, or a grammar",
-        "stop_token_ids": "use stop",
-        **GUIDED,
-    }
+    refused: ClassVar = {"prompt_logprobs": "use echo with logprobs", **UNSUPPORTED}
 
     model: str | None = None
     prompt: Prompt
-    #: as OpenAI's, 16 where it is absent
+    #: default: 16, as in OpenAI's API
     max_tokens: int | None = None
     echo: bool | None = None
     logprobs: int | None = Field(default=None, ge=0)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    # accepted where they change nothing
+    # accepted only with values that change nothing
     suffix: Literal[""] | None = None
     best_of: int | None = None
-    # without effect on an answer
+    # accepted, no effect on the answer
     user: str | None = None
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
@@ -67,15 +60,15 @@ class CompletionBody(SamplingFields, ConstraintFields):
 
 
 class Logprobs(BaseModel):
-    """Of the tokens of one choice. A token that is no UTF-8 by itself is written bytes:\\x…
+    """Log-probabilities of one choice's tokens; None for a prompt's first token.
 
-    A prompt's first token has none. top_logprobs: of the likeliest tokens, and of the token itself.
+    A token that is not UTF-8 by itself has the text bytes:\\x… top_logprobs: the likeliest tokens and the token itself.
     """
 
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float] | None]
-    #: characters of the text in front of each token
+    #: number of characters before each token
     text_offset: list[int]
 
 
@@ -84,17 +77,6 @@ class Choice(BaseModel):
     text: str
     logprobs: Logprobs | None
     finish_reason: Literal["stop", "length"] | None
-
-
-class PromptDetails(BaseModel):
-    cached_tokens: int
-
-
-class CompletionUsage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptDetails
 
 
 class Completion(BaseModel):

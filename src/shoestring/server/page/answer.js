@@ -1,18 +1,17 @@
-// One answer on the page: thinking folded, text, tool calls, what went wrong, and how fast it was.
-// Draws what its record says; draws again only what is new.
+// One answer on the page: folded thinking, text, tool calls, errors and speed. Draws only what is new in its record.
 import { copyButton, duration, el, icon, iconButton, number } from "./dom.js";
 import { listing } from "./code.js";
 import { markdownInto } from "./markdown.js";
 import { speed } from "./turn.js";
 
 const ENDS = {
-  "": "Broken off: the page was closed meanwhile.",
+  "": "Interrupted: the page was closed.",
   stopped: "Stopped by you.",
   length: "Ended at its limit of tokens.",
   content_filter: "Ended by the server.",
 };
 
-/** `{node, update(), setLast(flag)}` for an answer's record. `retry` runs it again. */
+/** The view of an answer's record: `{node, update(), setLast(flag)}`. `retry` runs the answer again. */
 export function answerView(answer, { retry, contextLength }) {
   const text = el("div", { class: "text" });
   const thoughts = el("div", { class: "text" });
@@ -41,26 +40,17 @@ export function answerView(answer, { retry, contextLength }) {
     bar,
     foot,
   );
-  const written = markdownInto(text);
-  const thought = markdownInto(thoughts);
+  const drawText = growing(text, answer, "content");
+  const drawThoughts = growing(thoughts, answer, "reasoning");
   const callViews = [];
-  let shown = 0;
-  let thoughtShown = 0;
   let ended = false;
-
-  function drawThoughts() {
-    if (thoughtShown < answer.reasoning.length) thought.push(answer.reasoning.slice(thoughtShown));
-    thoughtShown = answer.reasoning.length;
-    if (!answer.live) thought.end();
-  }
 
   function update() {
     if (ended) return;
     const live = answer.live;
     node.classList.toggle("live", Boolean(live));
     node.setAttribute("aria-busy", String(Boolean(live)));
-    if (answer.content.length > shown) written.push(answer.content.slice(shown));
-    shown = answer.content.length;
+    drawText();
     thinking.hidden = !answer.reasoning.trim();
     thoughtFor.textContent = thinkingTime(answer);
     thinking.classList.toggle("live", live?.phase === "thinking");
@@ -76,8 +66,6 @@ export function answerView(answer, { retry, contextLength }) {
     actions.hidden = Boolean(live);
     if (live) return;
     ended = true;
-    written.end();
-    if (thinking.open) drawThoughts();
     if (answer.error) {
       const retryButton = el("button", { type: "button", class: "button", onclick: retry }, icon("retry"), "Try again");
       trouble.replaceChildren(el("p", { textContent: answer.error }), retryButton);
@@ -94,6 +82,17 @@ export function answerView(answer, { retry, contextLength }) {
       const button = trouble.querySelector("button");
       if (button) button.hidden = !last;
     },
+  };
+}
+
+// Draws the rest of one of the answer's texts; settles it once the answer has ended.
+function growing(container, answer, name) {
+  const view = markdownInto(container);
+  let shown = 0;
+  return () => {
+    if (answer[name].length > shown) view.push(answer[name].slice(shown));
+    shown = answer[name].length;
+    if (!answer.live) view.end();
   };
 }
 
@@ -115,8 +114,8 @@ function during(answer) {
     const waited = performance.now() - live.sent;
     return waited < 1500 ? "Waiting for the first word" : `Waiting for the first word, ${duration(waited)}`;
   }
-  const now = speed(answer);
-  return now ? perSecond(now) : "";
+  const current = speed(answer);
+  return current ? perSecond(current) : "";
 }
 
 function perSecond(speed) {
@@ -140,26 +139,25 @@ function afterwards({ measures, finish }, contextLength) {
 function callView() {
   const name = el("strong");
   const state = el("span", { class: "dim" });
-  const holder = el("div");
-  const node = el("details", { class: "call", open: true }, el("summary", {}, icon("tool"), name, state), holder);
+  const view = listing("json");
   let drawn = null;
+  const node = el("details", { class: "call", open: true }, el("summary", {}, icon("tool"), name, state), view.node);
   return {
     node,
     update(call, over) {
       name.textContent = call.name;
-      if (drawn === `${over}${call.arguments}`) return;
-      drawn = `${over}${call.arguments}`;
-      const [shape, whole] = pretty(call.arguments);
-      state.textContent = over && !whole ? "broken off" : "tool call";
-      const view = listing("json");
-      view.update(shape.split("\n"), true);
-      holder.replaceChildren(view.node);
+      const key = `${over}${call.arguments}`;
+      if (key === drawn) return;
+      drawn = key;
+      const [text, whole] = indented(call.arguments);
+      state.textContent = over && !whole ? "incomplete" : "tool call";
+      view.update(text.split("\n"), true);
     },
   };
 }
 
-// The arguments laid out, and whether they are whole.
-function pretty(json) {
+// The arguments, indented if they are complete, and whether they are.
+function indented(json) {
   try {
     return [JSON.stringify(JSON.parse(json || "{}"), null, 2), true];
   } catch {

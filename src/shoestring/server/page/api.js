@@ -1,8 +1,8 @@
-// The server, as the page sees it: three endpoints, server-sent events, errors as one sentence.
+// The server's API: three endpoints, server-sent events, errors as one sentence.
 
 const KEY = "shoestring.key";
 
-/** What went wrong. kind: gone, key, busy, context, broken, refused. The message is for people. */
+/** A failed request. kind: gone, key, busy, context, broken or refused. The message is for people. */
 export class ApiError extends Error {
   constructor(kind, message, { retryAfter = 0, detail = "" } = {}) {
     super(message);
@@ -12,7 +12,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Keeps the key until the tab closes; "" forgets it. Whether there was one before. */
+/** Stores the key until the tab closes; "" deletes it. Returns whether there was one. */
 export function keepKey(key) {
   const before = sessionStorage.getItem(KEY) !== null;
   if (key) sessionStorage.setItem(KEY, key);
@@ -27,7 +27,7 @@ export async function listModels() {
   return Array.isArray(data) ? data : [];
 }
 
-/** Whether the server is there at all. */
+/** Whether the server answers. */
 export async function isAlive() {
   try {
     return (await fetch("health", { cache: "no-store" })).ok;
@@ -36,7 +36,7 @@ export async function isAlive() {
   }
 }
 
-/** A chat completion, streamed: {chunk} as parsed, or {comment}. Ends with [DONE]; anything else is an ApiError. */
+/** The parsed chunks of a streamed chat completion. Throws an ApiError unless it ends with [DONE]. */
 export async function* streamChat(body, signal) {
   const answer = await request("v1/chat/completions", {
     method: "POST",
@@ -44,20 +44,13 @@ export async function* streamChat(body, signal) {
     body: JSON.stringify(body),
     signal,
   });
-  let over = false;
-  for await (const { data, comment } of events(answer.body, signal)) {
-    if (comment !== undefined) {
-      yield { comment };
-    } else if (data === "[DONE]") {
-      over = true;
-      break;
-    } else {
-      const chunk = parsed(data);
-      if (chunk.error) throw refused(answer.status, chunk.error, 0);
-      yield { chunk };
-    }
+  for await (const data of events(answer.body, signal)) {
+    if (data === "[DONE]") return;
+    const chunk = parsed(data);
+    if (chunk.error) throw refused(answer.status, chunk.error, 0);
+    yield chunk;
   }
-  if (!over) throw new ApiError("broken", "The connection ended before the answer did. What arrived is kept.");
+  throw new ApiError("broken", "The connection ended before the answer did. What arrived is kept.");
 }
 
 function parsed(data) {
@@ -85,7 +78,7 @@ async function request(path, options = {}) {
   try {
     error = (await answer.json()).error ?? {};
   } catch {
-    // Something in between answered; its status has to do.
+    // A proxy answered, without JSON: only its status says what is wrong.
   }
   throw refused(answer.status, error, wait);
 }
@@ -105,7 +98,7 @@ function refused(status, error, wait) {
   return new ApiError("refused", detail || `The server refused the request (${status}).`);
 }
 
-// Server-sent events of a body: {data} or {comment}. Lines may be cut anywhere, by any of the three line ends.
+// The data of a body's server-sent events. Pieces may split lines anywhere; lines have any of the three line ends.
 async function* events(body, signal) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -124,10 +117,8 @@ async function* events(body, signal) {
       rest = lines.pop();
       for (const line of lines) {
         if (line === "") {
-          if (data.length) yield { data: data.join("\n") };
+          if (data.length) yield data.join("\n");
           data = [];
-        } else if (line[0] === ":") {
-          yield { comment: line.slice(1).trim() };
         } else if (line.startsWith("data:")) {
           data.push(line.slice(line[5] === " " ? 6 : 5));
         }

@@ -1,9 +1,9 @@
-// Small makers of document nodes. Text only ever becomes a text node.
+// Functions that make document nodes. Text only ever becomes a text node.
 
-/** An element. `given`: properties; `on…` are listeners, `aria-…`, `data-…` and `role` attributes. */
-export function el(tag, given = {}, ...children) {
+/** An element. `properties`: names with `on…` are listeners; names with a hyphen, `role` and `for` are attributes. */
+export function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(given)) {
+  for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === null) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (name === "class") node.className = value;
@@ -33,7 +33,7 @@ const STROKES = {
   tool: "M12.5 3.5a4 4 0 0 0-4.6 5.4L3.5 13.3l3.2 3.2 4.4-4.4a4 4 0 0 0 5.4-4.6L14 10l-2.6-1.4L10 6z",
 };
 
-/** A drawing of that name, hidden from screen readers. */
+/** The icon of this name, hidden from screen readers. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 20 20");
@@ -45,12 +45,12 @@ export function icon(name) {
   return svg;
 }
 
-/** A button with a drawing and a name for those who do not see it. */
+/** A button with an icon, and a label for screen readers. */
 export function iconButton(name, label, press, more = "") {
   return el("button", { type: "button", class: `quiet ${more}`, title: label, "aria-label": label, onclick: press }, icon(name));
 }
 
-/** Copies text; the button shows for a moment that it did. */
+/** A button that copies text, and shows the result for a moment. */
 export function copyButton(label, text) {
   const button = iconButton("copy", label, async () => {
     const copied = await copy(text());
@@ -70,7 +70,7 @@ async function copy(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Without HTTPS, on another machine of the house, browsers have no clipboard object.
+    // Browsers have no clipboard object on pages that come from another machine without HTTPS.
     const area = el("textarea", { value: text, class: "unseen" });
     document.body.append(area);
     area.select();
@@ -85,18 +85,13 @@ export function announce(text) {
   document.getElementById("status").textContent = text;
 }
 
-const counting = new Intl.NumberFormat("en");
+/** A number with separators: 12,345. */
+export const { format: number } = new Intl.NumberFormat("en");
 
-/** 12,345 */
-export function number(value) {
-  return counting.format(value);
-}
-
-/** Milliseconds in words: 0.4 s, 12 s, 3 min 5 s. */
+/** Milliseconds as 0.4 s, 12 s, 3 min 5 s. */
 export function duration(milliseconds) {
   const seconds = milliseconds / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  if (seconds < 60) return `${Math.round(seconds)} s`;
   const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return seconds < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }

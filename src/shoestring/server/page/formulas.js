@@ -1,15 +1,15 @@
-// Formulas: \( \) and $ $ inside a line, \[ \] and $$ $$ on their own. KaTeX makes MathML of them, which the browser
-// draws. What KaTeX does not understand stays text. A formula holds no backtick, so that code never is one, and no
-// blank line, so that an opening mark without its partner changes nothing below it.
+// Formulas: \( \) and $ $ inside a line, \[ \] and $$ $$ as blocks. KaTeX turns them into MathML, which the browser
+// draws. What KaTeX does not understand stays text. A formula contains no backtick, so that code is never a formula, and
+// no blank line, so that an opening mark without a closing one changes nothing below it.
 import { el } from "./dom.js";
 import { purified } from "./purify.js";
 import "./vendor/katex.min.js";
 
-/** What a display begins and ends with. */
+// The marks of displays.
 const DISPLAYS = { "\\[": "\\]", $$: "$$" };
 const PAIRS = { "\\(": "\\)", ...DISPLAYS };
 const LONGEST = 4000;
-// $5 and $10 are prices: a dollar closes only behind a character that is no space and before one that no word has.
+// $5 and $10 are prices: a closing dollar follows a character other than a space, and no letter or digit follows it.
 const DOLLARS = /\$(?=[^\s$])([^$\n`]{0,300}?[^\s$\\`])\$(?![\p{L}\p{N}$])/uy;
 
 /** Adds formulas to markdown-it, as tokens "formula" and "formula_block". */
@@ -39,8 +39,8 @@ function push(state, type, source, marks, display) {
   return token;
 }
 
-// Behind the mark that closes the formula at `state.pos`, or -1. Where looking for it ended in vain is remembered:
-// a text full of opening marks is read once.
+// The position after the mark that closes the formula at `state.pos`, or -1. `inVain` remembers where a search failed, so
+// that a text full of opening marks is read once.
 function closing(state, close) {
   state.inVain ??= {};
   const from = state.pos + 2;
@@ -57,10 +57,10 @@ function closingDollar(src, pos) {
   DOLLARS.lastIndex = pos;
   const hit = DOLLARS.exec(src);
   if (!hit) return -1;
-  // With spaces inside it is one only if it looks like one: signs of TeX, or no number first and no words.
+  // Text with spaces is a formula if it has TeX's characters, or has no words and does not begin with a number.
   const [whole, inner] = hit;
-  const looks = /[\\^_{=]/.test(inner) || !/\s/.test(inner) || !/^\d|\p{L}{3}/u.test(inner);
-  return looks ? pos + whole.length : -1;
+  const isFormula = /[\\^_{=]/.test(inner) || !/\s/.test(inner) || !/^\d|\p{L}{3}/u.test(inner);
+  return isFormula ? pos + whole.length : -1;
 }
 
 function blockRule(state, start, end, silent) {
@@ -109,7 +109,7 @@ const SETTINGS = {
 };
 const drawn = new Map();
 
-/** The element of such a token. */
+/** The element of a formula's token. */
 export function formula({ content, info, meta: { display } }) {
   const key = `${display} ${content}`;
   if (drawn.size > 500) drawn.clear();
@@ -130,7 +130,7 @@ function draw(tex, source, display) {
   return node;
 }
 
-// The page's policy refuses style attributes; KaTeX sets them for a few ornaments.
+// Remove style attributes, which the page's policy refuses; KaTeX sets a few.
 function withoutStyles(tree) {
   if (tree.attributes) delete tree.attributes.style;
   tree.children?.forEach(withoutStyles);

@@ -1,4 +1,4 @@
-// Colours of code: highlight.js finds the words of the language, and its tree of tokens becomes lines of pieces.
+// Colours of code: highlight.js finds the language's words; its tree of tokens becomes lines of pieces.
 import hljs from "./vendor/highlight.min.js";
 import dart from "./vendor/dart.min.js";
 import dockerfile from "./vendor/dockerfile.min.js";
@@ -16,7 +16,7 @@ hljs.registerAliases(["groovy"], { languageName: "java" });
 hljs.registerAliases(["vue"], { languageName: "xml" });
 hljs.registerAliases(["patch"], { languageName: "diff" });
 
-// The page has five colours; what has none of its own takes that of what is around it.
+// highlight.js's scopes by the page's five colours. Other scopes have the colour of the scope around them.
 const KINDS = {
   comment: "comment quote doctag",
   text: "string regexp char code addition link",
@@ -26,7 +26,7 @@ const KINDS = {
   "": "subst",
 };
 const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, scopes]) => scopes.split(" ").map((scope) => [scope, kind])));
-/** Longer texts stay plain, as do those that are nested too deep. */
+/** Longer texts stay plain, and so do texts that are nested too deep. */
 const LONGEST = 200_000;
 
 /** The language's name as people write it, "" if there is none. */
@@ -35,8 +35,8 @@ export function languageOf(info) {
 }
 
 /**
- * The lines as lists of pieces [kind, text], kind "" being plain, and whether the language is at its top level again
- * at the end: what follows may then be coloured apart from it.
+ * `lines`: each line as pieces [kind, text]; kind "" is plain. `atTop`: whether the text ends at the language's top level,
+ * so that what follows can be coloured on its own.
  */
 export function highlight(lines, language) {
   const text = lines.join("\n");

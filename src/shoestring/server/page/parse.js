@@ -1,11 +1,11 @@
-// The reader of markdown: markdown-it, set up for what models write. It answers with tokens, never with markup.
+// Parse markdown with markdown-it, set up for what models write. The result is tokens, never markup.
 import "./vendor/markdown-it.umd.min.js";
 import { formulas } from "./formulas.js";
 
 const SPACE = /\s/;
 const WORD = /[\p{L}\p{N}]/u;
 
-/** The address if it may be linked, else "". */
+/** The address if links to it are allowed, else "". */
 function safeAddress(raw) {
   try {
     const url = new URL(raw);
@@ -16,8 +16,8 @@ function safeAddress(raw) {
 }
 
 const markdown = globalThis.markdownit({ html: false, breaks: true, linkify: true, maxNesting: 24 });
-// References would let a later line change an earlier block. Indented code and underlined headings are, in an
-// answer, nearly always badly indented text and a rule below a paragraph.
+// With references, a later line could change an earlier block. What looks like indented code or an underlined heading is,
+// in an answer, nearly always badly indented text or a rule below a paragraph.
 markdown.disable(["code", "lheading", "reference"]);
 markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 markdown.normalizeLink = (raw) => safeAddress(raw.replaceAll("\0", "|"));
@@ -31,7 +31,7 @@ export function parse(text) {
   return { tokens: markdown.parse(text, env), openDisplay: env.openDisplay ?? Infinity };
 }
 
-// The one tag of HTML that models write inside tables.
+// <br>, the only HTML tag that models write inside tables.
 function lineBreaks(md) {
   const tag = /<br ?\/?>/iy;
   md.inline.ruler.before("autolink", "br", (state, silent) => {
@@ -44,7 +44,7 @@ function lineBreaks(md) {
   });
 }
 
-// CommonMark asks for spaces around **“quoted”**, which Chinese and Japanese do not write.
+// CommonMark requires spaces around **“quoted”**, which Chinese and Japanese text does not have.
 function looseEmphasis(md) {
   md.inline.State.prototype.scanDelims = function (start, insideWords) {
     let end = start;
@@ -59,8 +59,8 @@ function looseEmphasis(md) {
   };
 }
 
-// A table's cell may contain `a|b`: bars inside code are hidden from the rule that splits cells. The parser has
-// replaced every NUL of the text before, so that NUL can stand for such a bar.
+// A table's cell may contain `a|b`: hide bars inside code from the rule that splits cells. NUL stands for such a bar,
+// because markdown-it has already replaced every NUL of the text.
 function barsInCode(md) {
   md.core.ruler.after("normalize", "hide_bars", (state) => {
     if (state.src.includes("|") && state.src.includes("`")) state.src = state.src.split("\n").map(hideBars).join("\n");

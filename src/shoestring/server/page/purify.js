@@ -1,4 +1,4 @@
-// DOMPurify over nodes in place: the elements and attributes that an answer may have, no others.
+// DOMPurify, which checks nodes in place: an answer may have these elements and attributes, no others.
 import "./vendor/purify.min.js";
 
 const TAGS = "p h3 h4 h5 h6 ul ol li blockquote hr div table thead tbody tr th td span a em strong del code br";
@@ -22,7 +22,7 @@ globalThis.DOMPurify.setConfig({
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
 });
 
-/** The same element, without anything that it may not hold. One call for many nodes: a call costs more than a node. */
+/** The same element without what is not allowed. Pass many nodes at once: a call costs more than a node. */
 export function purified(node) {
   return globalThis.DOMPurify.sanitize(node);
 }

@@ -1,37 +1,34 @@
-"""The chat page: fixed files of the package at `/` and `/page/…`, never cached without asking, under a strict policy.
+"""Serve the chat page: the package's files at `/` and `/page/…`, under a strict content-security policy.
 
-Plain JavaScript modules and vendored libraries, no build step, nothing from another host. Text from a model reaches
-the document only as nodes, never as markup: the policy makes the browser refuse anything else.
+The page is plain JavaScript modules and vendored libraries: no build step, nothing from another host. A model's text
+becomes document nodes, never markup; the policy makes the browser refuse anything else. Browsers ask for changes
+before they use a cached file.
 """
 
 from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
 router = APIRouter(include_in_schema=False)
 
-#: What is served, and as what. Nothing else in the folder can be reached.
+#: Content types by suffix. Nothing else in the folder can be reached.
+_SUFFIXES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_FOLDER = Path(__file__).parent
+#: What is served, and as what.
 TYPES = {
-    "index.html": "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "text.css": "text/css; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-    **dict.fromkeys(
-        (
-            "answer.js", "api.js", "code.js", "dom.js", "formulas.js", "highlight.js", "main.js", "markdown.js",
-            "nodes.js", "parse.js", "purify.js", "settings.js", "sidebar.js", "store.js", "theme.js", "thread.js",
-            "turn.js",
-            "vendor/dart.min.js", "vendor/dockerfile.min.js", "vendor/elixir.min.js", "vendor/haskell.min.js",
-            "vendor/highlight.min.js", "vendor/julia.min.js", "vendor/katex.min.js", "vendor/markdown-it.umd.min.js",
-            "vendor/powershell.min.js", "vendor/purify.min.js", "vendor/scala.min.js",
-        ),
-        "text/javascript; charset=utf-8",
-    ),
-}  # fmt: skip
+    path.relative_to(_FOLDER).as_posix(): _SUFFIXES[path.suffix]
+    for path in _FOLDER.rglob("*")
+    if path.suffix in _SUFFIXES
+}
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -72,5 +69,5 @@ def _answer(name: str, request: Request) -> Response:
 
 @cache
 def _content(name: str) -> tuple[bytes, str]:
-    body = (files(__package__) / name).read_bytes()
+    body = (_FOLDER / name).read_bytes()
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -1,42 +1,34 @@
-// The list of conversations: open, rename, delete with a way back, to a file and from one.
+// The list of conversations, and the toast at the foot of the page.
 import { announce, el, iconButton } from "./dom.js";
 
 const DAY = 24 * 60 * 60 * 1000;
 
-/** `{show(conversations, currentId, runningIds)}` over #list. `act`: open, rename, remove. */
+/** The list in #list: `{show(conversations, currentId, running)}`. `act`: what its buttons do: open, rename, remove. */
 export function sidebar(act) {
   const list = document.getElementById("list");
-  let renaming = false; // the list stands still meanwhile
+  let renaming = false; // the list is not drawn meanwhile
 
   function row(conversation, current, running) {
+    const title = conversation.title || "New chat";
     const open = el(
       "button",
       { type: "button", class: "open", onclick: () => act.open(conversation), "aria-current": current ? "page" : undefined },
-      el("span", { class: "title", textContent: conversation.title || "New chat" }),
+      el("span", { class: "title", textContent: title }),
       running ? el("span", { class: "pulse", role: "img", "aria-label": "being answered" }) : null,
     );
-    const item = el("li", { class: current ? "current" : "", "data-id": conversation.id }, open);
-    const title = conversation.title || "New chat";
-    item.append(
-      el(
-        "div",
-        { class: "actions" },
-        iconButton("edit", `Rename “${title}”`, () => rename(item, conversation)),
-        iconButton("trash", `Delete “${title}”`, () => act.remove(conversation)),
-      ),
-    );
+    const edit = iconButton("edit", `Rename “${title}”`, () => rename(item, conversation));
+    const trash = iconButton("trash", `Delete “${title}”`, () => act.remove(conversation));
+    const actions = el("div", { class: "actions" }, edit, trash);
+    const item = el("li", { class: current ? "current" : "", "data-id": conversation.id }, open, actions);
     return item;
   }
 
   function rename(item, conversation) {
     const field = el("input", { value: conversation.title, maxLength: 200, "aria-label": "Title of the conversation" });
-    let over = false;
     const finish = (save) => {
-      if (over) return;
-      over = true;
+      if (!renaming) return;
       renaming = false;
-      if (save && field.value.trim()) act.rename(conversation, field.value.trim());
-      else act.rename(conversation, conversation.title);
+      act.rename(conversation, (save && field.value.trim()) || conversation.title);
     };
     field.addEventListener("keydown", (event) => {
       if (event.key === "Enter") finish(true);
@@ -50,28 +42,19 @@ export function sidebar(act) {
   }
 
   return {
-    show(conversations, currentId, runningIds) {
+    show(conversations, currentId, running) {
       if (renaming) return;
-      const hand = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.id : null;
+      const focused = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.id : null;
       const groups = new Map();
-      for (const conversation of conversations) {
-        const day = dayOf(conversation.changed);
-        if (!groups.has(day)) groups.set(day, []);
-        groups.get(day).push(conversation);
+      for (const one of conversations) {
+        const day = dayOf(one.changed);
+        if (!groups.has(day)) groups.set(day, el("ul"));
+        groups.get(day).append(row(one, one.id === currentId, running.has(one.id)));
       }
-      list.replaceChildren(
-        ...[...groups].map(([day, members]) =>
-          el(
-            "section",
-            {},
-            el("h2", { textContent: day }),
-            el("ul", {}, ...members.map((one) => row(one, one.id === currentId, runningIds.has(one.id)))),
-          ),
-        ),
-      );
-      if (!conversations.length) list.append(el("p", { class: "dim", textContent: "Your chats will stand here. They stay in this browser." }));
-      const held = hand && [...list.querySelectorAll("li")].find((item) => item.dataset.id === hand);
-      if (hand) (held?.querySelector(".open") ?? document.getElementById("new")).focus();
+      list.replaceChildren(...[...groups].map(([day, rows]) => el("section", {}, el("h2", { textContent: day }), rows)));
+      if (!conversations.length) list.append(el("p", { class: "dim", textContent: "Your chats will appear here. They stay in this browser." }));
+      const item = focused && [...list.querySelectorAll("li")].find(({ dataset }) => dataset.id === focused);
+      if (focused) (item?.querySelector(".open") ?? document.getElementById("new")).focus();
     },
   };
 }
@@ -84,7 +67,7 @@ function dayOf(time) {
 
 let fading = 0;
 
-/** A line at the foot of the page for some seconds, with one thing to press. */
+/** Shows a line at the foot of the page for some seconds, with a button if there is a `label`. */
 export function toast(text, label, press) {
   const holder = document.getElementById("toast");
   const hide = () => (holder.hidden = true);

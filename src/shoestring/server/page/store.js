@@ -1,5 +1,5 @@
-// What the browser keeps: conversations in IndexedDB, settings in localStorage. Where it keeps nothing (a private
-// window, say), memory does until the tab closes. What comes back from a file is checked field by field.
+// Storage in the browser: conversations in IndexedDB, settings in localStorage. If the browser stores nothing (a private
+// window, for example), conversations stay in memory until the tab closes. Stored and imported data is checked by field.
 
 const NAME = "shoestring";
 const SETTINGS = "shoestring.settings";
@@ -7,18 +7,12 @@ const memory = new Map();
 let database = null;
 
 function open() {
-  database ??= new Promise((resolve) => {
-    let asked;
-    try {
-      asked = indexedDB.open(NAME, 1);
-    } catch {
-      resolve(null);
-      return;
-    }
-    asked.onupgradeneeded = () => asked.result.createObjectStore("conversations", { keyPath: "id" });
-    asked.onsuccess = () => resolve(asked.result);
-    asked.onerror = () => resolve(null);
-  });
+  database ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open(NAME, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("conversations", { keyPath: "id" });
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = reject;
+  }).catch(() => null);
   return database;
 }
 
@@ -27,20 +21,19 @@ async function inStore(mode, work) {
   if (!opened) return undefined;
   return new Promise((resolve, reject) => {
     const transaction = opened.transaction("conversations", mode);
-    const asked = work(transaction.objectStore("conversations"));
-    transaction.oncomplete = () => resolve(asked.result);
-    transaction.onerror = () => reject(transaction.error);
-    transaction.onabort = () => reject(transaction.error);
+    const request = work(transaction.objectStore("conversations"));
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onerror = transaction.onabort = () => reject(transaction.error);
   });
 }
 
 /** All conversations, the last changed first. */
 export async function allConversations() {
-  const kept = (await inStore("readonly", (store) => store.getAll())) ?? [...memory.values()];
-  return kept.map(checkedConversation).filter(Boolean).sort((one, other) => other.changed - one.changed);
+  const stored = (await inStore("readonly", (store) => store.getAll())) ?? [...memory.values()];
+  return stored.map(checkedConversation).filter(Boolean).sort((one, other) => other.changed - one.changed);
 }
 
-/** Keeps a conversation as it is now. */
+/** Stores a copy of a conversation. */
 export async function keep(conversation) {
   memory.set(conversation.id, conversation);
   await inStore("readwrite", (store) => store.put(JSON.parse(JSON.stringify(conversation))));
@@ -56,7 +49,7 @@ export function newConversation(system) {
   return { id: newId(), title: "", system, created: now, changed: now, messages: [] };
 }
 
-// randomUUID is missing where the page comes by plain HTTP from another machine.
+// crypto.randomUUID is missing if the page comes over plain HTTP from another machine.
 function newId() {
   return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -64,7 +57,7 @@ function newId() {
 const text = (value) => (typeof value === "string" ? value : "");
 const time = (value) => (Number.isFinite(value) ? value : Date.now());
 
-// The fields that we know, of the types that we know; null if it is no conversation.
+// The known fields with valid types; null if this is not a conversation.
 function checkedConversation(raw) {
   if (typeof raw !== "object" || raw === null || !Array.isArray(raw.messages) || !text(raw.id)) return null;
   return {
@@ -98,12 +91,15 @@ function checkedMessage(raw) {
   };
 }
 
-/** All conversations as the text of a file. */
+/** All conversations as the text of an export file. */
 export async function exported() {
   return JSON.stringify({ format: "shoestring-conversations", version: 1, conversations: await allConversations() }, null, 1);
 }
 
-/** Takes in what `exported` wrote; conversations of the same id are replaced. How many; throws a sentence. */
+/**
+ * Imports an export file; its conversations replace those of the same id. Returns their number. Throws an Error with a
+ * message for people.
+ */
 export async function imported(content) {
   let file;
   try {
@@ -119,11 +115,10 @@ export async function imported(content) {
   return good.length;
 }
 
-/** The settings that were kept, an empty object at first. */
+/** The stored settings; an empty object at first. */
 export function keptSettings() {
   try {
-    const kept = JSON.parse(localStorage.getItem(SETTINGS) ?? "{}");
-    return typeof kept === "object" && kept !== null ? kept : {};
+    return Object(JSON.parse(localStorage.getItem(SETTINGS)));
   } catch {
     return {};
   }
@@ -133,6 +128,6 @@ export function keepSettings(settings) {
   try {
     localStorage.setItem(SETTINGS, JSON.stringify(settings));
   } catch {
-    // They hold until the tab closes.
+    // They last until the tab closes.
   }
 }

@@ -1,7 +1,7 @@
-// Before anything is drawn: the colours that were chosen. A plain script, so that it runs before the body.
+// Set the chosen colours before anything is drawn. A plain script, so that it runs before the body.
 try {
   const chosen = localStorage.getItem("shoestring.theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 } catch {
-  // A browser that keeps nothing: the system's colours.
+  // The browser stores nothing: use the system's colours.
 }

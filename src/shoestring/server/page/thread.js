@@ -1,8 +1,8 @@
-// The messages of one conversation, one below the other, and staying at the end while an answer grows.
+// The messages of one conversation. While an answer grows, the view stays at its end.
 import { answerView } from "./answer.js";
 import { copyButton, el, iconButton } from "./dom.js";
 
-/** `{show, update, editLast, toEnd}` over the elements #scroll, #thread and #latest. `act`: what buttons do. */
+/** The thread in #scroll, #thread and #latest: `{show, update, editLast, markLast, toEnd}`. `act`: what buttons do. */
 export function threadView(act) {
   const scroll = document.getElementById("scroll");
   const thread = document.getElementById("thread");
@@ -10,7 +10,7 @@ export function threadView(act) {
   let conversation = null;
   let views = new Map();
   let atEnd = true;
-  let asked = false;
+  let requested = false; // an animation frame
 
   scroll.addEventListener("scroll", () => {
     atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
@@ -30,9 +30,7 @@ export function threadView(act) {
     conversation = shown;
     const old = views;
     views = new Map();
-    for (const message of shown.messages) {
-      views.set(message, old.get(message) ?? viewOf(message));
-    }
+    for (const message of shown.messages) views.set(message, old.get(message) ?? viewOf(message));
     const nodes = [...views.values()].map((view) => view.node);
     for (const child of [...thread.children]) if (!nodes.includes(child)) child.remove();
     nodes.forEach((node, place) => thread.children[place] === node || thread.insertBefore(node, thread.children[place] ?? null));
@@ -105,21 +103,21 @@ export function threadView(act) {
   }
 
   function draw() {
-    asked = false;
-    const pinned = atEnd;
-    for (const [message, view] of views) if (message.role === "assistant") view.update();
-    if (pinned) toEnd();
+    requested = false;
+    const wasAtEnd = atEnd;
+    for (const view of views.values()) view.update?.();
+    if (wasAtEnd) toEnd();
   }
 
   return {
     show,
     toEnd,
     markLast,
-    /** Draws what is new, once a frame; at once when the page is hidden, where no frames come. */
+    /** Draws what is new, once per frame; at once if the page is hidden, where no frames come. */
     update() {
       if (document.hidden) draw();
-      else if (!asked) requestAnimationFrame(draw);
-      asked = !document.hidden;
+      else if (!requested) requestAnimationFrame(draw);
+      requested = !document.hidden;
     },
     /** Opens the last message of the user for editing, if there is one. */
     editLast() {

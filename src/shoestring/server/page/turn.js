@@ -1,16 +1,16 @@
-// One turn: what is asked of the server, and the answer filled in as it arrives. Knows no document.
+// One turn: build the request, and fill in the answer as it arrives. Does not touch the document.
 import { ApiError, streamChat } from "./api.js";
 
 const MOST_TRIES = 5;
 
-/** An answer before its first word. */
+/** A new answer. */
 export function emptyAnswer(model) {
   return { role: "assistant", content: "", reasoning: "", tool_calls: [], model, finish: "", error: "", measures: {} };
 }
 
 /**
- * Fills `answer`, the last message of `conversation`. `changed()` after each piece of news; `answer.live` says what
- * goes on: {phase: "waiting" | "reading" | "busy" | "thinking" | "answering", …}, absent once it is over.
+ * Fills `answer`, the last message of `conversation`, and calls `changed()` after each change. `answer.live` is the
+ * current state: {phase: "waiting" | "reading" | "busy" | "thinking" | "answering", …}; absent after the end.
  * `askKey()` resolves to whether there is a new key to try.
  */
 export async function runTurn({ conversation, answer, settings, signal, changed, askKey }) {
@@ -43,8 +43,8 @@ export async function runTurn({ conversation, answer, settings, signal, changed,
 function requestOf(conversation, answer, settings) {
   const messages = conversation.system.trim() ? [{ role: "system", content: conversation.system }] : [];
   for (const message of conversation.messages) {
-    const failed = message.role === "assistant" && !message.content && !whole(message.tool_calls).length;
-    if (message !== answer && !failed) messages.push(sent(message));
+    const isEmpty = message.role === "assistant" && !message.content && !complete(message.tool_calls).length;
+    if (message !== answer && !isEmpty) messages.push(sent(message));
   }
   const body = { model: answer.model, messages, stream: true, stream_options: { include_usage: true, include_progress: true } };
   for (const name of ["temperature", "top_p", "top_k", "min_p", "presence_penalty", "seed"]) {
@@ -60,8 +60,8 @@ function requestOf(conversation, answer, settings) {
   return body;
 }
 
-// Calls that were not broken off: an API refuses arguments that are no JSON.
-function whole(calls) {
+// The complete calls: an API refuses arguments that are not JSON.
+function complete(calls) {
   return calls.filter((call) => {
     try {
       return Boolean(call.name) && typeof JSON.parse(call.arguments || "{}") === "object";
@@ -73,34 +73,27 @@ function whole(calls) {
 
 function sent(message) {
   if (message.role !== "assistant") return message;
-  const plain = { role: "assistant", content: message.content };
-  if (message.reasoning) plain.reasoning_content = message.reasoning;
-  const calls = whole(message.tool_calls);
+  const source = { role: "assistant", content: message.content };
+  if (message.reasoning) source.reasoning_content = message.reasoning;
+  const calls = complete(message.tool_calls);
   if (calls.length) {
-    plain.tool_calls = calls.map((call) => ({
-      id: call.id,
+    source.tool_calls = calls.map(({ id, name, arguments: json }) => ({
+      id,
       type: "function",
-      function: { name: call.name, arguments: call.arguments || "{}" },
+      function: { name, arguments: json || "{}" },
     }));
   }
-  return plain;
+  return source;
 }
 
 async function receive(body, answer, signal, changed) {
   const live = { phase: "waiting", sent: performance.now(), pieces: 0 };
   answer.live = live;
   changed();
-  for await (const { chunk, comment } of streamChat(body, signal)) {
-    if (comment !== undefined) readComment(comment, live);
-    else readChunk(chunk, answer, live);
+  for await (const chunk of streamChat(body, signal)) {
+    readChunk(chunk, answer, live);
     changed();
   }
-}
-
-// Progress of the prompt, as a comment: prefill 3072/8214
-function readComment(comment, live) {
-  const hit = /^(?:prefill|progress)\D*(\d+)\D+(\d+)/.exec(comment);
-  if (hit) progress(live, { computed: Number(hit[1]), prompt_tokens: Number(hit[2]) });
 }
 
 function progress(live, { computed, prompt_tokens: prompt, cached_tokens: cached }) {
@@ -150,19 +143,19 @@ function readUsage(usage, answer) {
   measures.cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
 }
 
-/** The first call of the last answer that has no result yet; null if none waits for one. */
+/** The first call of the last answer without a result; null if there is none. */
 export function pendingCall(conversation) {
   const { messages } = conversation;
   let at = messages.length - 1;
   while (at >= 0 && messages[at].role === "tool") at -= 1;
   const answer = messages[at];
   if (answer?.role !== "assistant" || answer.live || answer.error) return null;
-  const calls = whole(answer.tool_calls);
+  const calls = complete(answer.tool_calls);
   const number = messages.length - 1 - at;
   return calls[number] ? { call: calls[number], number: number + 1, of: calls.length } : null;
 }
 
-/** Tokens a second so far: exact once the usage is known, else by the pieces that came. */
+/** Tokens per second so far: exact once the usage is known, else estimated from the number of pieces. */
 export function speed(answer) {
   const { live, measures } = answer;
   if (!live) return measures.perSecond ?? 0;
