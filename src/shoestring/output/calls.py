@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from shoestring.output.arguments import Arguments
 from shoestring.output.events import Event, ToolCall, ToolCallArguments, ToolCallEnd
@@ -80,10 +81,7 @@ class Calls:
             while not self.full and (yield from self._one(opener, self.begun == before)):
                 pass
             if self.full and self.begun > before:  # the last allowed call: its closing mark still belongs to it
-                after = self._reader.at
-                yield from self._reader.skip()
-                if not (yield from self._reader.any_of(self._syntax.closers)):
-                    self._reader.at = after
+                yield from self._reader.after_space(self._syntax.closers)
         except (EndedError, _MalformedError):
             cut = self._reader.ended and not self.mend
             if self._arguments is not None and not cut:
@@ -186,12 +184,9 @@ class Calls:
             yield from reader.any_of((_END_FUNCTION,))
         else:
             yield from self._parameters(arguments)
-            if self._opener:  # its closing mark belongs to the call
-                after = reader.at
-                yield from reader.skip()
-                here = reader.at
-                closed = yield from reader.any_of(self._syntax.closers)
-                reader.at = here if closed else after
+            if self._opener:  # the space before its closing mark belongs to the call
+                closer = yield from reader.after_space(self._syntax.closers)
+                reader.at -= len(closer or "")
         self._end()
         return True
 
@@ -199,7 +194,7 @@ class Calls:
         reader = self._reader
         while True:
             reader.drop()
-            here = yield from reader.skip()
+            yield from reader.skip()
             start = reader.at
             tag = yield from reader.any_of((_PARAMETER, _END_FUNCTION, *self._syntax.closers))
             if tag == _END_FUNCTION:
@@ -208,9 +203,7 @@ class Calls:
                 reader.at = start
                 return
             if tag is None:
-                if here == "":
-                    yield from reader.wait()  # raises
-                raise _MalformedError
+                yield from self._fail()
             key = yield from reader.match(_TAG_NAME, _MOST_NAME)
             if not (yield from reader.any_of((">",))):
                 reader.at = start
@@ -225,21 +218,15 @@ class Calls:
         reader, plain = self._reader, self._syntax.plain
         halts = {"\n", "<", *(mark[0] for mark in self._syntax.closers)}
         while True:
-            run = reader.at
-            while run < len(reader.text) and reader.text[run] not in halts:
-                run += 1
-            if run > reader.at:
-                arguments.text(plain(reader.text[reader.at : run]))
-                reader.at = run
+            text = reader.run(halts)
+            if text:
+                arguments.text(plain(text))
             reader.drop()
-            here = yield from reader.peek()
-            if here == "":
-                yield from reader.wait()  # raises
-            elif (yield from self._closes()):
+            here = yield from reader.need()
+            if (yield from self._closes()):
                 return
-            else:
-                arguments.text(plain(here))
-                reader.at += 1
+            arguments.text(plain(here))
+            reader.at += 1
 
     def _closes(self) -> Parse[bool]:
         """Whether a value ends here; if so, the reader is after its closing tag.
@@ -351,17 +338,16 @@ class Calls:
         while (here := (yield from reader.skip(SPACE + ","))) != "}":
             key = (yield from self._quoted(here)) if here in ('"', "'") else (yield from reader.match(_KEY, _MOST_NAME))
             if (yield from reader.skip()) != ":":
-                if not key:
-                    yield from self._gap()
-                    continue
-                raise _MalformedError
+                if key:
+                    raise _MalformedError
+                yield from self._fail()
             reader.at += 1
             yield from self._value(arguments, key, ",}")
         reader.at += 1
 
-    def _gap(self) -> Parse[None]:
-        if (yield from self._reader.peek()) == "":
-            yield from self._reader.wait()  # raises
+    def _fail(self) -> Parse[NoReturn]:
+        """Raise EndedError at the end of the text, else _MalformedError."""
+        yield from self._reader.need()
         raise _MalformedError
 
     def _value(self, arguments: Arguments, key: str, ends: str) -> Parse[None]:
@@ -383,10 +369,9 @@ class Calls:
                 raise
             arguments.literal(plain(literal))
         reader.drop()
-        if (here := (yield from reader.skip())) not in ends:
+        yield from reader.skip()
+        if (yield from reader.need()) not in ends:
             raise _MalformedError
-        if here == "":
-            yield from reader.wait()  # raises
 
     # ---- [NAME(KEY=VALUE), …]
 
@@ -421,7 +406,7 @@ class Calls:
                 reader.at = start
                 names = list(self._tools[name].parameters.get("properties") or ())
                 if here == "" or place >= len(names):
-                    yield from self._gap()
+                    yield from self._fail()
                 key = names[place]
             place += 1
             yield from self._value(arguments, key, ",)")

@@ -15,7 +15,7 @@ from typing import Any
 from shoestring.errors import RequestError
 from shoestring.output.masks import LINE, bounded_json, lark
 from shoestring.output.request import Constraint
-from shoestring.output.schema import Tool, resolved
+from shoestring.output.schema import Tool, json_string, resolved
 from shoestring.output.syntax import Syntax
 
 _MOST_TEXT = 64 * 1024
@@ -46,7 +46,7 @@ def _text_rules() -> str:
     rules = [
         f"{name}: /{line}/" for name, line in zip(names, (line.replace("/", r"\/") for line in lines), strict=True)
     ]
-    return "\n".join([f'text: (line? "\\n")* {_literal(_CLOSE + chr(10))}', f"line: {' | '.join(names)}", *rules])
+    return "\n".join([f'text: (line? "\\n")* {json_string(_CLOSE + chr(10))}', f"line: {' | '.join(names)}", *rules])
 
 
 # ---- the content
@@ -64,7 +64,7 @@ def content_grammars(constraint: Constraint) -> list[dict[str, Any]]:
             schema = json.loads(bounded_json(value, "the JSON schema"))
             return [{"json_schema": {**schema, "x-guidance": _READABLE}}]
         case "choice":
-            return [{"lark_grammar": "start: " + " | ".join(map(_literal, _choices(value)))}]
+            return [{"lark_grammar": "start: " + " | ".join(map(json_string, _choices(value)))}]
     text = _text(value, {"regex": "the pattern", "lark": "the grammar", "gbnf": "the grammar"}[kind])
     if kind == "regex":
         from llguidance import LLMatcher
@@ -128,15 +128,14 @@ def calls_rules(syntax: Syntax, tools: Mapping[str, Tool], many: bool) -> str:
     if syntax.family == "qwen3_5":
         rules += [f'call: {_mark(syntax, syntax.call)} "\\n" tool {_mark(syntax, syntax.end_call)}', _text_rules()]
         for name, tool in zip(names, tools.values(), strict=True):
-            rules.append(f"{name}: {_literal(f'<function={tool.name}>')} {name}_rest")
+            rules.append(f"{name}: {json_string(f'<function={tool.name}>')} {name}_rest")
             rules += _xml_rest(f"{name}_rest", tool)
     else:
         rules.append("call: tool")
         for name, tool in zip(names, tools.values(), strict=True):
             head = {"name": {"const": tool.name}, "parameters": _arguments_schema(tool)}
             whole = {"type": "object", "properties": head, "required": list(head), "additionalProperties": False}
-            definitions = {key: tool.parameters[key] for key in ("$defs", "definitions") if key in tool.parameters}
-            rules.append(f"{name}: {_json({**whole, **definitions})}")
+            rules.append(f"{name}: {_json(_with_definitions(whole, tool))}")
     return "\n".join(rules)
 
 
@@ -160,7 +159,7 @@ def _xml_rest(name: str, tool: Tool) -> list[str]:
     rules, parts = [], []
     for number, (key, value) in enumerate(properties.items()):
         rule = f"{name}_{number}"
-        rules.append(f"{rule}: {_literal(f'<parameter={key}>' + chr(10))} {_xml_value(tool, key, value)}")
+        rules.append(f"{rule}: {json_string(f'<parameter={key}>' + chr(10))} {_xml_value(tool, key, value)}")
         parts.append(rule if key in required else f"{rule}?")
     if not properties and schema.get("additionalProperties", True) is not False and "properties" not in schema:
         rules.append(f'{name}_any: "<parameter=" /[^<>\\n]{{1,64}}/ ">\\n" text')
@@ -169,13 +168,13 @@ def _xml_rest(name: str, tool: Tool) -> list[str]:
 
 
 def _xml_value(tool: Tool, key: str, schema: Any) -> str:
-    end = _literal("\n</parameter>\n")
+    end = json_string("\n</parameter>\n")
     kinds = tool.kinds(key)
     if kinds and "string" not in kinds:
         return f"{_json(_with_definitions(schema, tool))} {end}"
     literals = _enumerated(schema, tool)
     if literals:
-        return f"({' | '.join(map(_literal, literals))}) {end}"
+        return f"({' | '.join(map(json_string, literals))}) {end}"
     return "text"
 
 
@@ -194,7 +193,7 @@ def _python_rest(name: str, tool: Tool) -> list[str]:
     last = len(properties)
     rules = [f'{name}: "(" {name}_first0 ")"', f'{name}_first{last}: ""', f'{name}_more{last}: ""']
     for number, (key, value) in enumerate(properties.items()):
-        rules.append(f"{name}_{number}: {_literal(key + '=')} {_json(_with_definitions(value, tool))}")
+        rules.append(f"{name}_{number}: {json_string(key + '=')} {_json(_with_definitions(value, tool))}")
         for state, comma in (("first", ""), ("more", '", " ')):
             skip = "" if key in required else f" | {name}_{state}{number + 1}"
             rules.append(f"{name}_{state}{number}: {comma}{name}_{number} {name}_more{number + 1}{skip}")
@@ -231,10 +230,6 @@ def _json(schema: Any) -> str:
     return f"%json {bounded_json(schema, 'the schema of a tool')}"
 
 
-def _literal(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _mark(syntax: Syntax, mark: str) -> str:
     id = syntax.id_of(mark)
-    return _literal(mark) if id is None else f"<[{id}]>"
+    return json_string(mark) if id is None else f"<[{id}]>"

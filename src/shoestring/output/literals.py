@@ -1,4 +1,4 @@
-"""Parse JSON and Python values while they stream in: strings piece by piece, unescaped; other values whole."""
+"""Parse JSON and Python values as they arrive: strings piece by piece, unescaped; other values whole."""
 
 from __future__ import annotations
 
@@ -21,17 +21,12 @@ def read_string(reader: Reader, quote: str, emit: Callable[[str], None]) -> Pars
     Unescapes JSON's and Python's escapes and leaves others unchanged; a raw line break is a line break.
     """
     while True:
-        run = reader.at
-        while run < len(reader.text) and reader.text[run] not in (quote[0], "\\"):
-            run += 1
-        if run > reader.at:
-            emit(reader.text[reader.at : run])
-            reader.at = run
+        text = reader.run((quote[0], "\\"))
+        if text:
+            emit(text)
             reader.drop()
-        here = yield from reader.peek()
-        if here == "":
-            yield from reader.wait()  # raises
-        elif here == "\\":
+        here = yield from reader.need()
+        if here == "\\":
             emit((yield from _escape(reader)))
             reader.drop()
         elif (yield from reader.any_of((quote,))):
@@ -77,9 +72,7 @@ def read_literal(reader: Reader, ends: str) -> Parse[str]:
     """Parse any other value, up to but without one of the characters `ends` outside brackets and strings."""
     start, stack, quote = reader.at, "", ""
     while True:
-        here = yield from reader.peek()
-        if here == "":
-            yield from reader.wait()  # raises
+        here = yield from reader.need()
         if quote:
             if here == "\\":
                 reader.at += 1

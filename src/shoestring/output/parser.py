@@ -96,16 +96,13 @@ class Parser:
             reader = self._reader
             reader.drop()
             halts = self._thinking_halts if self.thinking else self._content_halts
-            run = 0
-            while run < len(reader.text) and reader.text[run] not in halts:
-                run += 1
-            self._say(reader.text[:run])
-            reader.at = run
+            text = reader.run(halts)
+            self._say(text)
             reader.drop()
             here = yield from reader.peek()
             if here == "" or self.stopped:
                 return
-            if run == 0 and not (yield from self._turn(here)):
+            if text == "" and not (yield from self._turn(here)):
                 reader.drop()
                 self._say(reader.text[0])
                 reader.at = 1

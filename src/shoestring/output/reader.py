@@ -1,13 +1,13 @@
-"""Reader: streamed text for parsers that are written as if all of it were there.
+"""Reader: streamed text for parsers, which read it as if it were complete.
 
-A parser is a generator: it yields when it needs more text, and is resumed when more has arrived. So it gives the same
-result however the text was split.
+A parser is a generator: it yields when it needs more text, and resumes when more has arrived. So its result does not
+depend on how the text was split.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -46,6 +46,13 @@ class Reader:
             raise EndedError
         yield
 
+    def run(self, halts: Collection[str]) -> str:
+        """Consume the text that is here, up to the first of the characters `halts`; perhaps none."""
+        start = self.at
+        while self.at < len(self.text) and self.text[self.at] not in halts:
+            self.at += 1
+        return self.text[start : self.at]
+
     def starts(self, literal: str) -> bool | None:
         """Whether the text here starts with `literal`; None: not known until more text arrives."""
         here = self.text[self.at : self.at + len(literal)]
@@ -63,13 +70,27 @@ class Reader:
                 return literal
         return None
 
-    def peek(self) -> Parse[str]:
-        """The next character; "" at the end."""
+    def after_space(self, literals: tuple[str, ...]) -> Parse[str | None]:
+        """`any_of` after white space. Consumes nothing if there is none."""
+        start = self.at
+        yield from self.skip()
+        literal = yield from self.any_of(literals)
+        if literal is None:
+            self.at = start
+        return literal
+
+    def need(self) -> Parse[str]:
+        """The next character. Raises EndedError at the end."""
         while self.at == len(self.text):
-            if self.ended:
-                return ""
             yield from self.wait()
         return self.text[self.at]
+
+    def peek(self) -> Parse[str]:
+        """The next character; "" at the end."""
+        try:
+            return (yield from self.need())
+        except EndedError:
+            return ""
 
     def skip(self, characters: str = SPACE) -> Parse[str]:
         """Skip any of `characters`. Returns the next character; "" at the end."""
@@ -80,14 +101,14 @@ class Reader:
     def match(self, pattern: re.Pattern[str], most: int) -> Parse[str]:
         """Consume the longest text here, up to `most` characters, of which every prefix matches `pattern`."""
         end = self.at
-        while True:
-            if end == len(self.text):
-                if self.ended:
+        while end - self.at < most:
+            if end < len(self.text):
+                if not pattern.fullmatch(self.text, self.at, end + 1):
                     break
-                yield from self.wait()
-                continue
-            if end - self.at >= most or not pattern.fullmatch(self.text, self.at, end + 1):
+                end += 1
+            elif self.ended:
                 break
-            end += 1
+            else:
+                yield from self.wait()
         matched, self.at = self.text[self.at : end], end
         return matched

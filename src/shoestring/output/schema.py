@@ -34,7 +34,7 @@ class Tool:
         """JSON types that a parameter may have ("integer" and "number" differ); empty: any type, or unknown."""
         properties = resolved(self.parameters).get("properties")
         schema = properties.get(parameter) if isinstance(properties, Mapping) else None
-        return kinds_of(schema, self.parameters)
+        return _kinds(schema, self.parameters, [0])
 
 
 def read_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, Tool]:
@@ -54,12 +54,8 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, Tool]:
     return by_name
 
 
-def kinds_of(schema: Any, root: Mapping[str, Any]) -> Kinds:
-    """The JSON types that a schema allows; empty: any."""
-    return _kinds(schema, root, [0])
-
-
 def _kinds(schema: Any, root: Mapping[str, Any], steps: list[int]) -> Kinds:
+    """The JSON types that a schema allows; empty: any. steps: number of calls so far, for hostile schemas."""
     steps[0] += 1
     if not isinstance(schema, Mapping) or steps[0] > _MOST_STEPS:
         return frozenset()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from shoestring.server.errors import ApiError, bad_request
+from shoestring.server.errors import bad_request
 from shoestring.server.http.fields import Body, Loose
 from shoestring.server.request import Constraint
 
@@ -94,24 +94,19 @@ def _structured_outputs(fields: StructuredOutputs | None) -> Constraint | None:
     if fields.grammar is not None:
         constraints.append(Constraint("gbnf" if "::=" in fields.grammar else "lark", fields.grammar))
     for kind in ("regex", "lark", "gbnf"):
-        text = getattr(fields, kind)
-        if text is not None:
-            constraints.append(Constraint(kind, text))
+        if getattr(fields, kind) is not None:
+            constraints.append(Constraint(kind, getattr(fields, kind)))
     if len(constraints) > 1:
         raise bad_request("structured_outputs has several constraints: send one", param="structured_outputs")
     return constraints[0] if constraints else None
 
 
 def _schema(source: dict[str, Any] | str) -> dict[str, Any]:
-    if isinstance(source, dict):
-        return source
-    error: ApiError = bad_request(
-        "structured_outputs.json is not a JSON schema: send an object", param="structured_outputs.json"
-    )
     try:
-        schema = json.loads(source)
+        schema = json.loads(source) if isinstance(source, str) else source
     except (ValueError, RecursionError):
-        raise error from None
+        schema = None
     if not isinstance(schema, dict):
-        raise error
+        where = "structured_outputs.json"
+        raise bad_request(f"{where} is not a JSON schema: send an object", param=where)
     return schema

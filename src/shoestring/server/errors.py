@@ -17,11 +17,7 @@ log = logging.getLogger("shoestring.server")
 
 #: OpenAI's `type` of an error by status.
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-_ANTHROPIC_TYPES = {
-    **_TYPES,
-    413: "request_too_large",
-    503: "overloaded_error",
-}
+_ANTHROPIC_TYPES = {**_TYPES, 413: "request_too_large", 503: "overloaded_error"}
 
 
 @dataclass

@@ -26,7 +26,6 @@ EFFORT_BUDGETS: Mapping[Effort, int | None] = {
 
 #: Variables of chat templates that switch thinking: Qwen's, and the name in other families.
 _SWITCHES = ("enable_thinking", "thinking")
-_BUDGETS = ("thinking_budget",)
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,9 @@ def thinking_wish(
     for name in _SWITCHES:
         if name in rest:
             switches[f"chat_template_kwargs.{name}"] = _bool(rest.pop(name), f"chat_template_kwargs.{name}")
-    for name in _BUDGETS:
-        if name in rest:
-            inner = _count(rest.pop(name), f"chat_template_kwargs.{name}")
-            budget = inner if budget is None else budget
+    if "thinking_budget" in rest:
+        inner = _count(rest.pop("thinking_budget"), "chat_template_kwargs.thinking_budget")
+        budget = inner if budget is None else budget
     if "reasoning_effort" in rest:
         inner_effort = rest.pop("reasoning_effort")
         effort = inner_effort if effort is None else effort

@@ -141,9 +141,8 @@ def text_ids(served: Service, body: TokenizeBody) -> list[int]:
     text = body.content if body.content is not None else body.prompt
     assert text is not None
     ids = tokenizer.encode(text, allow_special=body.parse_special)
-    add_bos = body.add_special_tokens if body.add_special_tokens is not None else body.add_special
-    if add_bos is None:
-        add_bos = body.prompt is not None
+    wishes = (body.add_special_tokens, body.add_special, body.prompt is not None)
+    add_bos = next(wish for wish in wishes if wish is not None)
     if add_bos and tokenizer.add_bos and tokenizer.bos_id is not None:
         ids = [tokenizer.bos_id, *ids]
     return ids

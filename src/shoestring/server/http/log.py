@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,15 +44,10 @@ class Observe:
         finally:
             CURRENT.reset(token)
             entry.ended = time.perf_counter()
-            entry.endpoint = endpoint_of(scope)
+            # The route's path, so that path parameters do not multiply endpoints.
+            entry.endpoint = str(getattr(scope.get("route"), "path", "unknown"))
             for observer in self._observers:
                 observer(entry)
-
-
-def endpoint_of(scope: Scope) -> str:
-    """The path of the route, so that path parameters do not multiply endpoints; "unknown" without a route."""
-    route: Any = scope.get("route")
-    return str(getattr(route, "path", "unknown"))
 
 
 class RequestLog:
@@ -60,16 +55,12 @@ class RequestLog:
 
     def __init__(self, *, as_json: bool, write: Callable[[str], None] | None = None) -> None:
         self._line = json_line if as_json else text_line
-        self._write = write or _to_stderr
+        self._write = write or partial(print, file=sys.stderr, flush=True)
 
     def __call__(self, entry: Record) -> None:
         if entry.status < 400 and not entry.failure and entry.endpoint.startswith(_QUIET):
             return
         self._write(self._line(entry))
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def text_line(entry: Record) -> str:
@@ -100,18 +91,14 @@ def json_line(entry: Record) -> str:
         "status": entry.status or 499,
         "prompt_tokens": entry.prompt_tokens,
         "cached_tokens": entry.cached_tokens,
-        "first_token_seconds": _rounded(entry.first_token_seconds),
+        "first_token_seconds": entry.first_token_seconds,
         "output_tokens": entry.output_tokens,
-        "tokens_per_second": _rounded(entry.tokens_per_second),
+        "tokens_per_second": entry.tokens_per_second,
         "finish_reason": entry.finish or None,
-        "total_seconds": _rounded(entry.total_seconds),
+        "total_seconds": entry.total_seconds,
         "failure": entry.failure or None,
     }
-    return json.dumps(facts)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return json.dumps({name: round(fact, 4) if isinstance(fact, float) else fact for name, fact in facts.items()})
 
 
 def quiet_libraries() -> None:

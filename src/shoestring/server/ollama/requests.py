@@ -9,16 +9,8 @@ from shoestring.server.ollama import types as api
 from shoestring.server.request import ChatRequest, CompletionRequest, Constraint, GenerationOptions
 from shoestring.server.thinking import ThinkingWish, thinking_wish
 
-#: Ollama's names for fields of Sampling.
-_SAMPLING = {
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "repeat_penalty": "repetition_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-}
+#: Fields that are passed on unchanged.
+_PLAIN = ("temperature", "top_k", "top_p", "min_p", "presence_penalty", "frequency_penalty")
 
 
 def chat_request(body: api.ChatBody, client: str = "") -> ChatRequest:
@@ -59,11 +51,10 @@ def thinking(think: bool | str | None) -> ThinkingWish:
 def options(body: api.Question, client: str) -> GenerationOptions:
     """The generation options. Raises ApiError for options whose sampling differs from ours."""
     fields = body.options or api.Options()
-    values = fields.model_dump()
-    sampling = {ours: values[theirs] for theirs, ours in _SAMPLING.items() if values[theirs] is not None}
-    if fields.repeat_last_n == 0:
-        sampling.pop("repetition_penalty", None)
-    elif (fields.repeat_last_n or -1) > 0 and fields.repeat_penalty not in (None, 1.0):
+    sampling = {name: getattr(fields, name) for name in _PLAIN if getattr(fields, name) is not None}
+    if fields.repeat_last_n != 0 and fields.repeat_penalty is not None:
+        sampling["repetition_penalty"] = fields.repeat_penalty
+    if (fields.repeat_last_n or -1) > 0 and fields.repeat_penalty not in (None, 1.0):
         raise bad_request(
             "options.repeat_last_n cannot be combined with repeat_penalty, which counts all tokens: send -1 or 0",
             param="options",

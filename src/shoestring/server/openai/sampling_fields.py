@@ -16,14 +16,7 @@ StopTexts = Annotated[
 ]
 
 #: Fields that are passed on unchanged.
-_PLAIN = (
-    "temperature",
-    "top_p",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-)
+_PLAIN = ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
 
 
 class SamplingFields(Body):
