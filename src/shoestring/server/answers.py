@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from shoestring.engine.request import FinishReason
-from shoestring.engine.sampler import Sampled
+from shoestring.ops.sampling import Sampled
 
 TokenBytes = Callable[[int], bytes]
 
