@@ -51,7 +51,7 @@ def test_every_file_on_disk_is_read() -> None:
 @pytest.mark.parametrize("row", CATALOGUE.models.values(), ids=lambda row: row.id)
 def test_the_engine_can_run_every_config(row) -> None:  # type: ignore[no-untyped-def]
     candidate = from_row(row)
-    assert candidate.family == row.family
+    assert candidate.config.family == row.family
     assert candidate.text.total <= candidate.total
     for entry in row.quantized:
         assert entry.split()[0] in TYPES
