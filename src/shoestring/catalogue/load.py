@@ -141,17 +141,17 @@ def _row(row_class: type, values: Any) -> Any:
     return row_class(**{name: _value(name, value, types[name], least) for name, value in values.items()})
 
 
-def _value(name: str, value: Any, wanted: Any, least: float) -> Any:
+def _value(name: str, value: Any, declared: Any, least: float) -> Any:
     """The value as the schema's type. Raises _Unfit for another type, or a number below `least`."""
     if isinstance(value, datetime.date):
         value = value.isoformat()
     shown = f"is {value!r}: write"
-    if wanted is float and type(value) is int:
+    if declared is float and type(value) is int:
         value = float(value)
     elif isinstance(value, list) and all(type(item) is str for item in value):
         value = tuple(value)
-    if type(value) is not (get_origin(wanted) or wanted):
-        raise _Unfit(name, f"{shown} a value of type {getattr(wanted, '__name__', wanted)}")
+    if type(value) is not (get_origin(declared) or declared):
+        raise _Unfit(name, f"{shown} a value of type {getattr(declared, '__name__', declared)}")
     if type(value) in (int, float) and not least <= value < 1e30:
         raise _Unfit(name, f"{shown} a number from {least:g} to 1e+30")
     if name == "kind" and value not in KINDS:

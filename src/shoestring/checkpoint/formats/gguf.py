@@ -127,10 +127,10 @@ def _check_split(paths: list[Path], shards: list[_Shard]) -> None:
                     "download it again, or restore its original name"
                 )
     total = shards[0].metadata.get("split.tensors.count")
-    found = sum(len(shard.tensors) for shard in shards)
-    if total != found:
+    count = sum(len(shard.tensors) for shard in shards)
+    if total != count:
         raise CheckpointError(
-            f"{paths[0]}: metadata split.tensors.count is {shown(total)}, but its parts contain {found} tensors"
+            f"{paths[0]}: metadata split.tensors.count is {shown(total)}, but its parts contain {count} tensors"
         )
 
 

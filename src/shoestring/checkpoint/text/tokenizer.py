@@ -50,7 +50,7 @@ _THINKING = (THINKING_TEXTS, ("<|reasoning_thinking_start|>", "<|reasoning_think
 
 
 def byte_characters() -> tuple[str, ...]:
-    """The printable character that stands for each byte in a byte-level vocabulary (GPT-2's table)."""
+    """The printable character for each byte in a byte-level vocabulary (GPT-2's table)."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     spare = iter(range(0x100, 0x200))
     return tuple(chr(byte if byte in printable else next(spare)) for byte in range(256))
@@ -303,7 +303,7 @@ class Tokenizer:
 
 
 class StreamDecoder:
-    """Decodes ids one by one and holds back incomplete characters. The results of `push` and `finish`, joined, equal
+    """Decodes ids one by one and buffers incomplete characters. The results of `push` and `finish`, joined, equal
     `decode` of all ids."""
 
     def __init__(self, tokenizer: Tokenizer, skip_special: bool = False) -> None:
@@ -312,7 +312,7 @@ class StreamDecoder:
 
     @property
     def waits(self) -> bool:
-        """Whether it holds back an incomplete character."""
+        """Whether an incomplete character is buffered."""
         return bool(self._utf8.getstate()[0])
 
     def push(self, *ids: int) -> str:
