@@ -6,16 +6,14 @@ import dataclasses
 import importlib.util
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shoestring.errors import RequestError
 from shoestring.output.grammars import answer_grammar, calls_rules, content_grammars, rest_of_call
+from shoestring.output.masks import Mask, Matcher, compile_grammar, mask_without
 from shoestring.output.request import Constraint, ToolChoice
 from shoestring.output.schema import Tool, read_tools
 from shoestring.output.syntax import Syntax, Vocabulary, syntax_of
-
-if TYPE_CHECKING:
-    from shoestring.output.masks import Mask, Matcher
 
 _MOST_TOOLS = 1024
 _AUTO = ToolChoice()
@@ -100,8 +98,6 @@ def _with_masks(form: Form, tools: Mapping[str, Tool], choice: ToolChoice, const
         raise RequestError('a schema, a grammar or a forced call needs llguidance: pip install "shoestring[server]"')
     openers = [id for mark in form.syntax.openers if (id := form.syntax.id_of(mark)) is not None]
     if tools and not form.tools and openers:
-        from shoestring.output.masks import mask_without
-
         form = dataclasses.replace(form, banned=mask_without(form.tokenizer, openers))
     if must_call or constraint is not None:
         form = dataclasses.replace(form, answer=_answer(form, choice, None if must_call else constraint))
@@ -112,8 +108,6 @@ def _with_masks(form: Form, tools: Mapping[str, Tool], choice: ToolChoice, const
 
 def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None) -> Matcher:
     """The matcher of the answer. A required call allows no content."""
-    from shoestring.output.masks import compile_grammar
-
     content = None if constraint is None else content_grammars(constraint)
     what = "tools" if constraint is None else _NAMES[constraint.kind]
     if not form.tools:
@@ -142,8 +136,6 @@ def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None) -> Ma
 
 
 def _strict(form: Form) -> dict[tuple[str, str], Matcher]:
-    from shoestring.output.masks import compile_grammar
-
     kinds = ("xml",) if form.syntax.call else ("json", "python")
     return {
         (name, kind): compile_grammar(form.tokenizer, rest_of_call(form.syntax, tool, kind), f"the strict tool {name}")

@@ -15,16 +15,13 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from shoestring.engine.request import FinishReason
 from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Event
 from shoestring.output.form import Form
+from shoestring.output.masks import Mask, Matcher, mask_of
 from shoestring.output.parser import Parser
-
-if TYPE_CHECKING:
-    from shoestring.output.masks import Mask, Matcher
 
 #: The text that closes thinking when its budget is spent.
 CLOSING = "\n\nThe time for thinking is over. I answer now, with what I have.\n"
@@ -92,10 +89,10 @@ class OutputMachine:
         if self._matcher is not None and not self._matcher.over:
             return self._matcher.mask()
         if self._matcher is not None or (calls.complete == form.most_calls and not calls.drafting):
-            return self._only(form.hidden_ids or form.tokenizer.eos_ids)
+            return mask_of(form.tokenizer, form.hidden_ids or form.tokenizer.eos_ids)
         if self._parser.thinking and form.thinking_budget == 0 and self._thought == 0:
             end = form.syntax.id_of(form.syntax.end_think)
-            return form.banned if end is None else self._only(frozenset((end,)))
+            return form.banned if end is None else mask_of(form.tokenizer, (end,))
         return form.banned
 
     def accept(self, token: int) -> Sequence[int]:
@@ -119,11 +116,6 @@ class OutputMachine:
         """Parse forced tokens when the next one is sampled: until then the answer may end within them."""
         while self._forced:
             self._ready.append(self._advance(self._forced.popleft()))
-
-    def _only(self, ids: frozenset[int]) -> Mask:
-        from shoestring.output.masks import mask_of
-
-        return mask_of(self._form.tokenizer, ids)
 
     def _advance(self, token: int) -> tuple[Event, ...]:
         """Parse a token and advance the current grammar; a strict tool's grammar starts and ends with its call."""

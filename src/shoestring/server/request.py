@@ -1,4 +1,4 @@
-"""What the service takes and gives back. Endpoints translate an API's fields to these, and these to an API's fields."""
+"""The service's requests and result items. Endpoints translate an API's fields to requests, and items to an answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shoestring.runtime.request import GenerationOptions as GenerationOptions
 
 @dataclass(frozen=True)
 class Started:
-    """The request is admitted and its prompt begins to be computed."""
+    """The engine has admitted the request and starts to compute its prompt."""
 
     prompt_tokens: int
     cached_tokens: int
@@ -26,11 +26,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """`computed` of the prompt's tokens are done, the cached ones included. At most one a step."""
+    """The number of computed prompt tokens, including cached ones. At most one item per step."""
 
     computed: int
     prompt_tokens: int
 
 
-#: In this order: Started, Progress…, then what the answers bring, Usage last.
+#: In this order: Started, any Progress, then the items of the answers; Usage is last.
 StreamItem = Started | Progress | AnswerItem

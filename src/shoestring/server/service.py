@@ -16,6 +16,7 @@ from typing import Any
 
 from shoestring.engine.request import Counts
 from shoestring.errors import ShoestringError
+from shoestring.output.masks import vocabulary_of
 from shoestring.runtime.model import Model
 from shoestring.runtime.prompt import Prompt
 from shoestring.server.engine_thread import EngineThread
@@ -56,8 +57,6 @@ class Service:
     def start(self) -> None:
         self._engine.start()
         if importlib.util.find_spec("llguidance") is not None:
-            from shoestring.output.masks import vocabulary_of
-
             # A large vocabulary takes seconds: load it before the first request with a schema.
             self._preparing.submit(vocabulary_of, self.model.tokenizer)
 

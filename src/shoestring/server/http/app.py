@@ -59,17 +59,15 @@ def create_app(service: Service, settings: Settings | None = None, log: Observer
 
 
 def _handle_errors(app: FastAPI) -> None:
-    @app.exception_handler(ApiError)
-    async def refused(request: Request, error: ApiError) -> Response:
-        return error_response(request.url.path, error)
+    async def failed(request: Request, error: Exception) -> Response:
+        return error_response(request.url.path, from_exception(error))
 
-    @app.exception_handler(ShoestringError)
-    async def ours(request: Request, error: ShoestringError) -> Response:
-        return await refused(request, from_exception(error))
+    for kind in (ApiError, ShoestringError, Exception):
+        app.add_exception_handler(kind, failed)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return await refused(request, validation_error(error.errors()))
+        return await failed(request, validation_error(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -78,17 +76,12 @@ def _handle_errors(app: FastAPI) -> None:
             message = f"there is no endpoint {request.url.path}"
         elif error.status_code == 405:
             message = f"{request.url.path} does not support {request.method}"
-        api_error = ApiError(error.status_code, message, "not_found" if error.status_code == 404 else "invalid_request")
-        api_error.headers = dict(error.headers or {})
-        return await refused(request, api_error)
+        code = "not_found" if error.status_code == 404 else "invalid_request"
+        return await failed(request, ApiError(error.status_code, message, code, headers=error.headers or {}))
 
     @app.exception_handler(ClientGoneError)
     async def gone(request: Request, error: ClientGoneError) -> Response:
         return Response(status_code=499)
-
-    @app.exception_handler(Exception)
-    async def bug(request: Request, error: Exception) -> Response:
-        return await refused(request, from_exception(error))
 
 
 def validation_error(errors: Any) -> ApiError:

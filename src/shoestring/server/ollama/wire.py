@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 from shoestring.ops.sampling import Sampled
-from shoestring.output.events import Content, Thinking, ToolCall, ToolCallArguments, ToolCallEnd
+from shoestring.output.pieces import Call, Pieces
 from shoestring.server.answers import TokenBytes, logprob_entry, stop_or_length
 from shoestring.server.request import Delta, Finished, Started, StreamItem, Usage
 
@@ -33,7 +33,8 @@ class Lines:
         self._arrived = self._started = self._first = clock()
         self._ended: int | None = None
         self._answering = False
-        self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
+        self._pieces = Pieces(0)
+        self._calls = 0
         self._reason: Literal["stop", "length"] = "stop"
 
     def take(self, item: StreamItem) -> list[Line]:
@@ -55,18 +56,10 @@ class Lines:
             self._answering = True
             self._first = self._clock()
         messages: list[dict[str, Any]] = []
-        for event in delta.events:
-            match event:
-                case Content(text=text) if text:
-                    messages.append({"content": text})
-                case Thinking(text=text) if text:
-                    messages.append({"thinking": text})
-                case ToolCall():
-                    self._calls[event.index] = (event, [])
-                case ToolCallArguments():
-                    self._calls[event.index][1].append(event.text)
-                case ToolCallEnd():
-                    messages.append({"tool_calls": [self._call(event.index)]})
+        for piece in self._pieces.take(delta.events, delta.tokens):
+            if piece.text:
+                messages.append({"thinking" if piece.thinking else "content": piece.text})
+            messages += [{"tool_calls": [self._call(call)]} for call in piece.calls]
         logprobs = [self._logprob(token) for token in delta.tokens if token.logprob is not None and self._token_bytes]
         if logprobs and not messages:
             messages = [{}]
@@ -75,9 +68,9 @@ class Lines:
             lines[0]["logprobs"] = logprobs
         return lines
 
-    def _call(self, index: int) -> dict[str, Any]:
-        call, texts = self._calls.pop(index)
-        arguments = json.loads("".join(texts) or "{}")
+    def _call(self, call: Call) -> dict[str, Any]:
+        index, self._calls = self._calls, self._calls + 1
+        arguments = json.loads(call.arguments or "{}")
         return {"id": call.id, "function": {"index": index, "name": call.name, "arguments": arguments}}
 
     def _logprob(self, token: Sampled) -> dict[str, Any]:

@@ -13,7 +13,7 @@ export class ApiError extends Error {
 }
 
 /** Stores the key until the tab closes; "" deletes it. Returns whether there was one. */
-export function keepKey(key) {
+export function storeKey(key) {
   const before = sessionStorage.getItem(KEY) !== null;
   if (key) sessionStorage.setItem(KEY, key);
   else sessionStorage.removeItem(KEY);

@@ -26,7 +26,8 @@ export function listing(info) {
   );
 
   function draw(coloured) {
-    const nodes = coloured.flatMap((pieces, index) => [...(first + index > 0 ? [["", "\n"]] : []), ...pieces].map(nodeOf));
+    const lineBreak = ["", "\n"];
+    const nodes = coloured.flatMap((pieces, at) => [...(first + at > 0 ? [lineBreak] : []), ...pieces].map(nodeOf));
     let same = 0;
     while (same < nodes.length && body.childNodes[above + same]?.isEqualNode(nodes[same])) same += 1;
     while (body.childNodes.length > above + same) body.lastChild.remove();

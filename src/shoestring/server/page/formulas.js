@@ -1,6 +1,6 @@
 // Formulas: \( \) and $ $ inside a line, \[ \] and $$ $$ as blocks. KaTeX turns them into MathML, which the browser
-// draws. What KaTeX does not understand stays text. A formula contains no backtick, so that code is never a formula, and
-// no blank line, so that an opening mark without a closing one changes nothing below it.
+// draws. What KaTeX does not understand stays text. A formula contains no backtick, so that code is never a formula,
+// and no blank line, so that an opening mark without a closing one changes nothing below it.
 import { el } from "./dom.js";
 import { purified } from "./purify.js";
 import "./vendor/katex.min.js";
@@ -39,8 +39,8 @@ function push(state, type, source, marks, display) {
   return token;
 }
 
-// The position after the mark that closes the formula at `state.pos`, or -1. `inVain` remembers where a search failed, so
-// that a text full of opening marks is read once.
+// The position after the mark that closes the formula at `state.pos`, or -1. `inVain` remembers where a search failed,
+// so that a text full of opening marks is read once.
 function closing(state, close) {
   state.inVain ??= {};
   const from = state.pos + 2;

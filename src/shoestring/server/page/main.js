@@ -1,9 +1,9 @@
 // The page as a whole: the current conversation, the running answers, the keys. Everything else has its own module.
-import { isAlive, keepKey, listModels } from "./api.js";
+import { isAlive, listModels, storeKey } from "./api.js";
 import { announce, el, icon, iconButton, number } from "./dom.js";
 import { settingsPanel } from "./settings.js";
 import { sidebar, toast } from "./sidebar.js";
-import { allConversations, exported, forget, imported, keep, keepSettings, keptSettings, newConversation } from "./store.js";
+import * as storage from "./store.js";
 import { threadView } from "./thread.js";
 import { emptyAnswer, pendingCall, runTurn } from "./turn.js";
 
@@ -17,7 +17,7 @@ const STARTERS = [
 ];
 const KEYS = [["Enter", "send"], ["↑", "edit the last"], ["Esc", "stop"], ["Ctrl K", "new chat"]];
 
-const settings = keptSettings();
+const settings = storage.loadSettings();
 const running = new Map(); // id of a conversation → the AbortController of its answer
 let conversations = [];
 let current = null;
@@ -34,7 +34,7 @@ const side = sidebar({ open: openConversation, rename, remove });
 const panel = settingsPanel(settings, (text) => {
   current.system = text;
   settings.system = text;
-  keepSettings(settings);
+  storage.saveSettings(settings);
   if (current.messages.length) store(current);
 });
 
@@ -98,7 +98,7 @@ function showModels() {
 
 function choose(id) {
   settings.model = id;
-  keepSettings(settings);
+  storage.saveSettings(settings);
   showAll();
 }
 
@@ -149,7 +149,7 @@ function waitForServer() {
 async function store(conversation) {
   if (!conversations.includes(conversation)) conversations.unshift(conversation);
   try {
-    await keep(conversation);
+    await storage.saveConversation(conversation);
   } catch {
     toast("The browser could not keep this chat: its storage may be full.");
   }
@@ -164,7 +164,7 @@ function openConversation(conversation) {
 }
 
 function startNew() {
-  openConversation(current && !current.messages.length ? current : newConversation(settings.system ?? ""));
+  openConversation(current && !current.messages.length ? current : storage.newConversation(settings.system ?? ""));
   $("words").focus();
 }
 
@@ -177,7 +177,7 @@ function rename(conversation, title) {
 function remove(conversation) {
   running.get(conversation.id)?.abort();
   conversations = conversations.filter((one) => one !== conversation);
-  forget(conversation.id);
+  storage.deleteConversation(conversation.id);
   if (current === conversation) startNew();
   else showAll();
   toast(`Deleted “${conversation.title || "New chat"}”.`, "Undo", async () => {
@@ -264,14 +264,14 @@ let asking = null;
 function askKey() {
   asking ??= new Promise((resolve) => {
     const dialog = $("key");
-    const hadKey = keepKey("");
+    const hadKey = storeKey("");
     $("key-why").textContent = `${hadKey ? "The server did not accept this key." : "This server answers only with a key."} It is kept until you close this tab.`;
     $("key-field").value = "";
     dialog.returnValue = "";
     dialog.showModal();
     dialog.onclose = () => {
       const key = dialog.returnValue === "use" ? $("key-field").value.trim() : "";
-      keepKey(key);
+      storeKey(key);
       asking = null;
       resolve(Boolean(key));
       if (key && !models.length) loadModels();
@@ -312,17 +312,17 @@ function showTheme() {
   $("theme").replaceChildren(icon(isDark() ? "sun" : "moon"));
 }
 
-async function save() {
-  const address = URL.createObjectURL(new Blob([await exported()], { type: "application/json" }));
+async function exportFile() {
+  const address = URL.createObjectURL(new Blob([await storage.exported()], { type: "application/json" }));
   el("a", { href: address, download: `shoestring-${new Date().toISOString().slice(0, 10)}.json` }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
 async function importFile(file) {
   try {
-    const count = await imported(await file.text());
+    const count = await storage.imported(await file.text());
     const live = (one) => conversations.find((other) => other.id === one.id && running.has(one.id)) ?? one;
-    conversations = (await allConversations()).map(live);
+    conversations = (await storage.allConversations()).map(live);
     current = conversations.find((one) => one.id === current.id) ?? current;
     showAll();
     toast(`Took in ${count} conversation${count === 1 ? "" : "s"}.`);
@@ -341,7 +341,7 @@ function wire() {
   $("new").addEventListener("click", startNew);
   $("latest").append(icon("down"), "Latest");
   $("scrim").addEventListener("click", closeSide);
-  $("export").addEventListener("click", save);
+  $("export").addEventListener("click", exportFile);
   $("import").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", () => $("file").files[0] && importFile($("file").files[0]).then(() => ($("file").value = "")));
   $("key-not").addEventListener("click", () => $("key").close(""));
@@ -377,8 +377,8 @@ function wire() {
   closeSide();
 }
 
-conversations = await allConversations();
-current = conversations.find((one) => one.id === location.hash.slice(1)) ?? newConversation(settings.system ?? "");
+conversations = await storage.allConversations();
+current = conversations.find((one) => one.id === location.hash.slice(1)) ?? storage.newConversation(settings.system ?? "");
 wire();
 showAll();
 if (!narrow.matches) $("words").focus();

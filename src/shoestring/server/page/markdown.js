@@ -14,13 +14,13 @@ export function markdownInto(container) {
   function draw(atEnd) {
     const all = partial ? [...lines, partial] : lines;
     const { tokens, openDisplay } = parse(all.join("\n"));
-    const found = blocks(tokens);
-    const settled = atEnd ? found.length : countSettled(found, lines, openDisplay);
-    const views = found.map((block, index) => blockView(block.tokens, all, index === 0 ? open[0] : null, !atEnd));
+    const blocks = blocksOf(tokens);
+    const settled = atEnd ? blocks.length : countSettled(blocks, lines, openDisplay);
+    const views = blocks.map((block, index) => blockView(block.tokens, all, index === 0 ? open[0] : null, !atEnd));
     for (const { node } of open) if (node !== views[0]?.node) node.remove();
     for (const { node } of views) if (node.parentNode !== container) container.append(node);
     open = views.slice(settled);
-    lines = lines.slice(found[settled]?.begin ?? lines.length);
+    lines = lines.slice(blocks[settled]?.begin ?? lines.length);
   }
 
   return {
@@ -38,20 +38,20 @@ export function markdownInto(container) {
 }
 
 // The tokens of each block, and the block's lines.
-function blocks(tokens) {
-  const found = [];
+function blocksOf(tokens) {
+  const blocks = [];
   let from = 0;
   tokens.forEach((token, at) => {
     if (token.level > 0 || token.nesting > 0) return;
     const [begin, end] = tokens[from].map;
-    found.push({ tokens: tokens.slice(from, at + 1), begin, end });
+    blocks.push({ tokens: tokens.slice(from, at + 1), begin, end });
     from = at + 1;
   });
-  return found;
+  return blocks;
 }
 
 // The number of blocks that no further line can change.
-function countSettled(found, lines, openDisplay) {
+function countSettled(blocks, lines, openDisplay) {
   const isOpen = ({ tokens, begin, end }, index) => {
     if (tokens[0].type === "fence") return !isClosed(tokens[0]) || end > lines.length;
     let after = end; // a list reaches to the block behind it
@@ -60,9 +60,9 @@ function countSettled(found, lines, openDisplay) {
     const gap = after < lines.length && BLANK.test(lines[after]);
     if (gap && !tokens[0].type.endsWith("list_open")) return false;
     // Two lines are needed to recognize a table, and with it the end of the block above.
-    const next = found[index + 1];
+    const next = blocks[index + 1];
     return !next || next.begin + (gap ? 1 : 2) > lines.length;
   };
-  const first = found.findIndex(isOpen);
-  return first < 0 ? found.length : first;
+  const first = blocks.findIndex(isOpen);
+  return first < 0 ? blocks.length : first;
 }

@@ -17,7 +17,9 @@ export function blockView(tokens, lines, live, grows) {
   const { type, map, attrs } = tokens[0];
   if (type === "fence") return listingView(tokens[0], live, grows && !isClosed(tokens[0]));
   const isTable = type === "table_open";
-  const isPart = (one) => (isTable ? one.type === "tr_open" && one.map[0] > map[0] : one.type === "list_item_open" && one.level === 1);
+  // A list grows by items, a table by the rows below its head.
+  const isPart = (one) =>
+    isTable ? one.type === "tr_open" && one.map[0] > map[0] : one.type === "list_item_open" && one.level === 1;
   const starts = tokens.flatMap((token, at) => (isPart(token) ? [at] : []));
   const keys = starts.map((at) => lines.slice(...tokens[at].map).join("\n"));
   // What else the look of the parts depends on.

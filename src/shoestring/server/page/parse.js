@@ -16,8 +16,8 @@ function safeAddress(raw) {
 }
 
 const markdown = globalThis.markdownit({ html: false, breaks: true, linkify: true, maxNesting: 24 });
-// With references, a later line could change an earlier block. What looks like indented code or an underlined heading is,
-// in an answer, nearly always badly indented text or a rule below a paragraph.
+// With references, a later line could change an earlier block. What looks like indented code or an underlined heading
+// is, in an answer, nearly always badly indented text or a rule below a paragraph.
 markdown.disable(["code", "lheading", "reference"]);
 markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 markdown.normalizeLink = (raw) => safeAddress(raw.replaceAll("\0", "|"));

@@ -1,6 +1,6 @@
 // The settings panel: system prompt, thinking, sampling, tools. An empty field means the model's own value.
 import { el, iconButton } from "./dom.js";
-import { keepSettings } from "./store.js";
+import { saveSettings } from "./store.js";
 
 const NUMBERS = [
   { name: "temperature", label: "Temperature", low: 0, high: 2, hint: "0 is the likeliest word every time" },
@@ -18,7 +18,7 @@ const THINKING = [
 /** The panel in the dialog #settings: `{open(conversation, model)}`. `systemChanged(text)` stores the system prompt. */
 export function settingsPanel(settings, systemChanged) {
   const dialog = document.getElementById("settings");
-  const save = () => keepSettings(settings);
+  const save = () => saveSettings(settings);
   const system = el("textarea", { id: "set-system", rows: 5, placeholder: "None", oninput: () => systemChanged(system.value) });
   const thinking = el(
     "select",

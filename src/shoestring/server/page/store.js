@@ -34,12 +34,12 @@ export async function allConversations() {
 }
 
 /** Stores a copy of a conversation. */
-export async function keep(conversation) {
+export async function saveConversation(conversation) {
   memory.set(conversation.id, conversation);
   await inStore("readwrite", (store) => store.put(JSON.parse(JSON.stringify(conversation))));
 }
 
-export async function forget(id) {
+export async function deleteConversation(id) {
   memory.delete(id);
   await inStore("readwrite", (store) => store.delete(id));
 }
@@ -111,12 +111,12 @@ export async function imported(content) {
     throw new Error("This file holds no conversations of this page.");
   }
   const good = file.conversations.map(checkedConversation).filter(Boolean);
-  for (const conversation of good) await keep(conversation);
+  for (const conversation of good) await saveConversation(conversation);
   return good.length;
 }
 
 /** The stored settings; an empty object at first. */
-export function keptSettings() {
+export function loadSettings() {
   try {
     return Object(JSON.parse(localStorage.getItem(SETTINGS)));
   } catch {
@@ -124,7 +124,7 @@ export function keptSettings() {
   }
 }
 
-export function keepSettings(settings) {
+export function saveSettings(settings) {
   try {
     localStorage.setItem(SETTINGS, JSON.stringify(settings));
   } catch {
