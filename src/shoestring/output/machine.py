@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from shoestring.engine.request import FinishReason
 from shoestring.ops.sampling import Sampled
@@ -29,14 +29,10 @@ CLOSING = "\n\nThe time for thinking is over. I answer now, with what I have.\n"
 _MOST_BYTES = 4
 
 
-def _call_id() -> str:
-    return "call_" + secrets.token_hex(12)
-
-
 class OutputMachine:
     """One answer. The push that ends it sets finish_reason and stop_sequence."""
 
-    def __init__(self, form: Form, *, inside_thinking: bool = False, new_id: Callable[[], str] = _call_id) -> None:
+    def __init__(self, form: Form, *, inside_thinking: bool = False) -> None:
         self._form = form
         self._decoder = form.tokenizer.stream_decoder(skip_special=form.chat)
         self._parser = Parser(
@@ -46,7 +42,7 @@ class OutputMachine:
             stops=form.stops,
             trim=form.chat,
             most_calls=form.most_calls,
-            new_id=new_id,
+            new_id=lambda: "call_" + secrets.token_hex(12),
         )
         #: events of tokens that `accept` has parsed and `push` has not returned yet
         self._ready: deque[tuple[Event, ...]] = deque()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from time import perf_counter_ns
 from typing import Any, Literal
 
 from shoestring.ops.sampling import Sampled
@@ -17,20 +17,14 @@ Line = dict[str, Any]
 
 
 class Lines:
-    """The lines of one answer. kind: /api/chat or /api/generate. clock: in ns, for the durations."""
+    """The lines of one answer. kind: which endpoint. token_bytes: None if the request wants no log-probabilities."""
 
-    def __init__(
-        self,
-        model: str,
-        kind: Literal["chat", "generate"],
-        token_bytes: TokenBytes | None = None,
-        clock: Callable[[], int] = time.perf_counter_ns,
-    ) -> None:
+    def __init__(self, model: str, kind: Literal["chat", "generate"], token_bytes: TokenBytes | None) -> None:
         self._model = model
         self._kind = kind
         self._token_bytes = token_bytes
-        self._clock = clock
-        self._arrived = self._started = self._first = clock()
+        #: times in ns
+        self._arrived = self._started = self._first = perf_counter_ns()
         self._ended: int | None = None
         self._answering = False
         self._pieces = Pieces(0)
@@ -41,11 +35,11 @@ class Lines:
         """Convert an item of the service to lines, perhaps none."""
         match item:
             case Started():
-                self._started = self._first = self._clock()
+                self._started = self._first = perf_counter_ns()
             case Delta():
                 return self._delta(item)
             case Finished():
-                self._ended = self._clock()
+                self._ended = perf_counter_ns()
                 self._reason = stop_or_length(item.reason)
             case Usage():
                 return [self._last(item)]
@@ -54,7 +48,7 @@ class Lines:
     def _delta(self, delta: Delta) -> list[Line]:
         if not self._answering:
             self._answering = True
-            self._first = self._clock()
+            self._first = perf_counter_ns()
         messages: list[dict[str, Any]] = []
         for piece in self._pieces.take(delta.events, delta.tokens):
             if piece.text:
@@ -94,7 +88,7 @@ class Lines:
         return self.line({}, done=True, done_reason=reason)
 
     def _last(self, usage: Usage) -> Line:
-        ended = self._ended or self._clock()
+        ended = self._ended or perf_counter_ns()
         first = self._first if self._answering else ended
         return self.line(
             {},
