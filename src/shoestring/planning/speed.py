@@ -95,7 +95,7 @@ def estimate(
     """
     if placed.fit == "no":
         return Speed(None, None, None, None, "does not run", ())
-    step, lines = _decode_seconds(n, placed, machine, n.users, own)
+    step, lines = _decode_seconds(n, placed, machine, own)
     prefill, prefill_line = _prefill_rate(n, placed, machine, own)
     label = "estimated"
     decode = 1 / step if step else None
@@ -123,7 +123,9 @@ def _touched(n: Need, tokens: int) -> float:
 
 def read_bytes(n: Need, tokens: int) -> dict[str, float]:
     """Bytes that a step of `tokens` sequences reads: weights that every token uses, routed experts, state."""
-    looked_up = _looked_up(n)
+    # If the head is a separate matrix, a step reads only one row of the embedding per token.
+    separate_head = any(shape.role == "head" for shape in n.candidate.shapes)
+    looked_up = n.sizes.of("embeddings") // 2 if separate_head else 0
     attended = sum(
         min(n.context, s.chunk_size or n.context) * s.bytes_per_token(n.kv_type)
         for s in n.layout.layers
@@ -136,17 +138,10 @@ def read_bytes(n: Need, tokens: int) -> dict[str, float]:
     }
 
 
-def _looked_up(n: Need) -> int:
-    """Bytes of the embedding if the head is a separate matrix: a step reads only one row per token."""
-    roles = {s.role: s for s in n.candidate.shapes if s.part == "embeddings"}
-    return n.sizes.of("embeddings") // 2 if "head" in roles else 0
-
-
-def _decode_seconds(
-    n: Need, placed: Placement, machine: Hardware, tokens: int, own: bool
-) -> tuple[float | None, list[str]]:
-    read = read_bytes(n, tokens)
-    operations = tokens * flops_per_token(n.candidate.config, n.context)
+def _decode_seconds(n: Need, placed: Placement, machine: Hardware, own: bool) -> tuple[float | None, list[str]]:
+    """Seconds of a step with one token per user; None: no estimate. And how they are computed, one line per part."""
+    read = read_bytes(n, n.users)
+    operations = n.users * flops_per_token(n.candidate.config, n.context)
     active = max(1.0, read["weights"] + read["routed_experts"])
     total, lines = 0.0, []
     for p in _places(n, placed, machine, own):
@@ -168,11 +163,11 @@ def _decode_seconds(
         if count:
             total += count * each
             lines.append(f"{place_name}: {count} kernels × {1e6 * each:.3g} µs = {1e3 * count * each:.2f} ms")
-    exchanges = placed.gpu_layers * exchange_seconds(n, placed, machine, tokens)
+    exchanges = placed.gpu_layers * exchange_seconds(n, placed, machine, n.users)
     if exchanges:
         total += exchanges
         lines.append(f"GPU: {placed.gpu_layers} layers exchange between the GPUs in {1e3 * exchanges:.2f} ms")
-    lines.append(f"decode: {tokens} tokens ÷ {1e3 * total:.2f} ms = {tokens / total:.1f} tokens/s")
+    lines.append(f"decode: {n.users} tokens ÷ {1e3 * total:.2f} ms = {n.users / total:.1f} tokens/s")
     return total, lines
 
 

@@ -53,27 +53,27 @@ def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = 
             findings.append(checked(name, check, effective.settings))
     if json:
         report = {
-            "checks": [asdict(one) for one in findings],
+            "checks": [asdict(finding) for finding in findings],
             "settings": None if effective is None else in_effect(effective),
         }
         typer.echo(json_module.dumps(report))
     else:
         show(findings, effective)
-    if any(one.state == "failed" for one in findings):
+    if any(finding.state == "failed" for finding in findings):
         raise typer.Exit(1)
 
 
 def show(findings: list[Finding], effective: Resolved | None) -> None:
     """Print the findings and settings as text."""
-    for one in findings:
-        typer.echo(f"{_MARKS[one.state]}  {one.name:10}{one.text}")
-        if one.mend is not None:
-            typer.echo(f"{'':19}→ {one.mend}")
+    for finding in findings:
+        typer.echo(f"{_MARKS[finding.state]}  {finding.name:10}{finding.text}")
+        if finding.mend is not None:
+            typer.echo(f"{'':19}→ {finding.mend}")
     if effective is not None:
         typer.echo("\nsettings" + (f" (file {effective.file})" if effective.file else ""))
         for name, setting in in_effect(effective).items():
             typer.echo(f"  {name:18}{_shown(name, setting['value']):28}{setting['source']}")
-    missing = sum(one.state == "failed" for one in findings)
+    missing = sum(finding.state == "failed" for finding in findings)
     typer.echo(f"\n{missing} of these must be fixed before `shoestring serve` can start" if missing else "\nready")
 
 

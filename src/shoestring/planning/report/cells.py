@@ -48,7 +48,6 @@ def places(a: Assessment) -> dict[str, dict[str, int]]:
     """Bytes in memory by place and part. A model that does not run has one place, ""."""
     by_place = {"GPU": a.placement.gpu, "RAM": a.placement.ram, "disk": a.placement.disk}
     if a.placement.fit == "no":
-        by_place = {
-            "": {**{str(part): count for part, count in a.need.sizes.by_part}, "sequences": a.need.sequences_bytes}
-        }
+        needed = {str(part): count for part, count in a.need.sizes.by_part}
+        by_place = {"": needed | {"sequences": a.need.sequences_bytes}}
     return {place: {part: count for part, count in sizes.items() if part != "mtp"} for place, sizes in by_place.items()}
