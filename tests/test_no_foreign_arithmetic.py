@@ -15,7 +15,7 @@ ON_THE_WAY = sorted(
     [
         *(PACKAGE / "models").glob("*.py"),
         *(PACKAGE / "ops").glob("*.py"),
-        *(PACKAGE / "engine" / f"{name}.py" for name in ("engine", "batch", "runner", "draw", "sampler")),
+        *(PACKAGE / "engine" / f"{name}.py" for name in ("engine", "batch", "runner", "draw")),
     ]
 )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from shoestring.ops.extension import Bytes, Float32, Int32
@@ -41,8 +39,11 @@ class Workspace:
 
     def _allocate(self, shape: tuple[int, ...]) -> int:
         """The first byte in the current block of an array with items of 4 bytes."""
+        nbytes = 4
+        for length in shape:
+            nbytes *= length
         begin = self._used
-        end = begin + (4 * math.prod(shape) + 63 & -64)
+        end = begin + (nbytes + 63 & -64)
         if end > self._block.nbytes:
             self._next_block(end - begin)
             begin, end = 0, end - begin
