@@ -33,6 +33,8 @@ def client() -> Iterator[httpx.Client]:
 def test_every_file_is_served_as_what_it_is(client: httpx.Client) -> None:
     files = {path.relative_to(FOLDER).as_posix(): path for path in FILES + VENDORED}
     assert set(files) == set(routes.TYPES)
+    assert {"index.html", "style.css", "icon.svg", "main.js", "vendor/purify.min.js"} <= set(files)
+    assert not any(name.endswith((".py", ".md", ".txt")) for name in routes.TYPES)
     for name, path in files.items():
         answer = client.get(f"/page/{name}")
         assert answer.status_code == 200
