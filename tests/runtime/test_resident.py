@@ -144,6 +144,8 @@ def test_a_process_takes_what_was_announced(family: str, tmp_path: Path) -> None
     measured = json.loads(run.stdout)
     assert measured["tokens"] == announced["context"] == 2048
     weights, grown = announced["weight_bytes"], measured["after"] - measured["before"]
+    figures = (weights, grown, measured["peak"], announced["total_bytes"])
+    print("{}: weights {} MiB, growth {}, peak {}, announced {}".format(family, *(bytes_ // MIB for bytes_ in figures)))
     assert weights > 300 * MIB
     assert abs(grown - weights) <= 0.03 * weights + 120e6
     assert measured["peak"] <= 1.03 * announced["total_bytes"]

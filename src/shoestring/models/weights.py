@@ -30,14 +30,14 @@ def load_weights(
     config: Config, binding: Binding, progress: Progress | None = None
 ) -> tuple[KernelWeights, ResidentExperts]:
     """Pack all sources of `binding`, one after another: each uses all threads of the kernels."""
-    is_vector = {name: not shape.is_matrix for name, shape in wanted_shapes(config).items()}
+    vector_sources = vector_names(config)
     matrices: dict[str, Matrix] = {}
     vectors: dict[str, ops.Float32] = {}
     # In file order, so that the disk reads ahead.
     sources = sorted(binding.sources.items(), key=file_position)
     total, done = sum(stored_bytes(source) for _, source in sources), 0
     for name, source in sources:
-        if is_vector.get(name):  # experts are matrices, and have no shapes of their own
+        if name in vector_sources:
             vectors[name] = load_float32(source)
         else:
             matrices[name] = load_matrix(source)
@@ -60,9 +60,14 @@ def load_weights(
     return weights, ResidentExperts(tables)
 
 
+def vector_names(config: Config) -> frozenset[str]:
+    """Our names of the weights that load as float32 vectors; all others, experts included, are matrices."""
+    return frozenset(name for name, shape in wanted_shapes(config).items() if not shape.is_matrix)
+
+
 def loaded_bytes(config: Config, binding: Binding) -> Counter[Part]:
     """Bytes of the loaded weights by part: packed matrices, float32 vectors."""
-    vectors = {name for name, shape in wanted_shapes(config).items() if not shape.is_matrix}
+    vectors = vector_names(config)
     total: Counter[Part] = Counter()
     for name, source in binding.sources.items():
         rows, columns = source.rows, source.columns
