@@ -6,7 +6,6 @@ only the model_type in a folder's config.json.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,12 +17,17 @@ import platformdirs
 
 from shoestring.checkpoint.config.types import GGUF_ARCHITECTURES, MODEL_TYPES
 from shoestring.checkpoint.formats.gguf import read_architecture
+from shoestring.checkpoint.formats.json_file import read_json
+from shoestring.errors import CheckpointError, RequestError
+from shoestring.files import read_text
 
 Store = Literal["Hugging Face", "llama.cpp", "LM Studio", "Ollama"]
 
 #: GGUF architecture or model_type → family
 FAMILIES = {name: "llama4" if name.startswith("llama4") else "qwen3_5" for name in (*GGUF_ARCHITECTURES, *MODEL_TYPES)}
 
+#: Bytes of a file that contains one path
+_LARGEST_POINTER = 1 << 16
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 
 
@@ -98,8 +102,8 @@ def _llama_cpp() -> Iterator[Found]:
 
 def _lm_studio() -> Iterator[Found]:
     homes = [Path.home() / ".lmstudio", Path.home() / ".cache" / "lm-studio"]
-    with suppress(OSError, ValueError):
-        homes.insert(0, Path((Path.home() / ".lmstudio-home-pointer").read_text(encoding="utf-8").strip()))
+    with suppress(OSError, ValueError, RequestError):
+        homes.insert(0, Path(read_text(Path.home() / ".lmstudio-home-pointer", _LARGEST_POINTER).strip()))
     seen = set()
     for home in homes:
         models = home / "models"
@@ -118,11 +122,11 @@ def _ollama() -> Iterator[Found]:
         manifests = root / "manifests"
         for manifest in _files(manifests, ""):
             try:
-                layers = json.loads(manifest.read_text(encoding="utf-8"))["layers"]
+                layers = read_json(manifest)["layers"]
                 digests = [str(layer["digest"]) for layer in layers if layer["mediaType"] == _OLLAMA_MODEL]
                 blobs = [root / "blobs" / digest.replace(":", "-", 1) for digest in digests if "/" not in digest]
                 size = sum(blob.stat().st_size for blob in blobs)
-            except (OSError, ValueError, TypeError, KeyError):
+            except (OSError, ValueError, TypeError, KeyError, CheckpointError):
                 continue
             family = FAMILIES.get(read_architecture(blobs[0]) or "") if blobs else None
             if family:
@@ -148,9 +152,9 @@ def _folder(folder: Path, name: str, store: Store) -> Iterator[Found]:
     from shoestring.hub import complete_folder
 
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
         family = FAMILIES.get(str(config["model_type"])) if "quantization" not in config else None  # MLX's format
-    except (OSError, ValueError, TypeError, KeyError):
+    except (KeyError, CheckpointError):
         return
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.is_file())
     if family and size and complete_folder(folder):

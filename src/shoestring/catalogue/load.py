@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from shoestring.catalogue import schema
 from shoestring.catalogue.schema import KINDS, Catalogue
 from shoestring.errors import RequestError
+from shoestring.files import read_input_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -86,16 +87,16 @@ def _references(row: Any) -> Iterator[tuple[str, str, str]]:
             yield plural, table, id
 
 
+#: Bytes of a TOML file
+LARGEST_TOML = 4 << 20
+
+
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     """The values and the text of a TOML file. Raises RequestError with the line of a syntax error."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise RequestError(f"cannot read {path}: {reason}") from error
+    text = read_input_text(path, LARGEST_TOML)
     try:
         return tomllib.loads(text), text
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RequestError(f"{path} is not valid TOML: {error}") from error
 
 

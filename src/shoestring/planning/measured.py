@@ -14,12 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shoestring import bounded_json
 from shoestring.catalogue.schema import Catalogue, Model
-from shoestring.errors import RequestError
+from shoestring.errors import RequestError, ShoestringError
+from shoestring.files import read_input, write_whole
 from shoestring.planning.candidates.candidates import resolve_row
 from shoestring.planning.candidates.formats import ALIASES, TYPES
 from shoestring.planning.hardware.detect import processor, total_bytes
 from shoestring.planning.memory import AS_STORED, Need, Placement
+
+#: Bytes of a file of measurements
+LARGEST_FILE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,9 @@ def remember(facts: Mapping[str, Any], path: Path) -> Path | None:
     target = folder() / f"{name}.json"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".part")
-        partial.write_text(json.dumps(saved, indent=1), encoding="utf-8")
-        partial.replace(target)
-    except OSError:
+        with write_whole(target, begins=b"{") as file:
+            file.write(json.dumps(saved, indent=1).encode("utf-8", "replace"))
+    except (OSError, ShoestringError):
         return None
     return target
 
@@ -91,13 +95,11 @@ def recall(catalogue: Catalogue) -> tuple[Measured, ...]:
 def read_measured(path: Path, catalogue: Catalogue) -> Measured:
     """Speeds from a file of `shoestring bench --json` or of `remember`. Raises RequestError for anything else."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = bounded_json.loads(read_input(path, LARGEST_FILE))
         decode, prefill = float(facts["decode_tokens_per_second"]), float(facts["prefill_tokens_per_second"])
         name, where = str(facts["model"]), str(facts.get("path", ""))
         bench_type, date = str(facts.get("type") or ""), str(facts.get("date", ""))
-    except OSError as error:
-        raise RequestError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise RequestError(f"{path} is not output of `shoestring bench --json`: {error}") from error
     if not (decode > 0 and prefill > 0):
         raise RequestError(f"{path}: decode_tokens_per_second and prefill_tokens_per_second must be above 0")

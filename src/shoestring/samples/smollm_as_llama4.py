@@ -52,15 +52,16 @@ def demo_path() -> Path:
 def ensure_demo(progress: Progress | None = None) -> Path:
     """The converted model's file, written by the first call. Calls `progress(bytes written, bytes in all)`.
 
-    Raises CheckpointError if the package with the weights is missing or another one, CapacityError if the disk is
-    full.
+    Waits for another process that writes it. Raises CheckpointError if the package with the weights is missing or
+    another one, CapacityError if the disk is full.
     """
-    path = demo_path()
-    if not path.exists():
+
+    def write(path: Path) -> None:
         from shoestring.checkpoint.formats.gguf import open_gguf
 
         convert(open_gguf(source_path()), path, progress)
-    return path
+
+    return smollm.write_once(demo_path(), write)
 
 
 def source_path() -> Path:

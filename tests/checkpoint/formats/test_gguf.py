@@ -280,7 +280,7 @@ def test_a_changed_file_is_refused(tmp_path, how):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "m.gguf")
-    with pytest.raises(CheckpointError, match="is not a file"):
+    with pytest.raises(CheckpointError, match="is a pipe, not a file"):
         open_checkpoint(tmp_path / "m.gguf")
 
 

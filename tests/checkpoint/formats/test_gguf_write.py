@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gguf
 import numpy as np
 import pytest
 
-from shoestring.checkpoint.formats import gguf_write
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
 from shoestring.errors import CapacityError, CheckpointError, ShoestringError
 
@@ -76,7 +77,7 @@ def test_progress_ends_at_the_files_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_fault_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path, fault: BaseException) -> None:
     path = tmp_path / "m.gguf"
-    path.write_bytes(b"the old one")
+    path.write_bytes(b"GGUF, the old one")
 
     def failing() -> Iterator[bytes]:
         yield bytes(16)
@@ -85,11 +86,11 @@ def test_a_fault_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Pa
     with pytest.raises(CapacityError if isinstance(fault, OSError) else KeyboardInterrupt):
         write_gguf(path, {}, [OutgoingTensor("t", "F32", (2, 8), failing)])
     assert os.listdir(tmp_path) == ["m.gguf"]
-    assert path.read_bytes() == b"the old one"
+    assert path.read_bytes() == b"GGUF, the old one"
 
 
 def test_too_little_room_is_known_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gguf_write.shutil, "disk_usage", lambda _: gguf_write.shutil._ntuple_diskusage(9, 9, 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=9, used=9, free=1))
     with pytest.raises(CapacityError, match=r"free \d+ more bytes on its disk"):
         write_gguf(tmp_path / "m.gguf", {}, [tensor("t", "F32", (64, 64))[0]])
     assert os.listdir(tmp_path) == []

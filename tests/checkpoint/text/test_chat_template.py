@@ -387,7 +387,7 @@ def test_where_a_folder_keeps_its_template(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_text("jinja é")
     assert load().templates == {"default": "jinja é"}
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
-    with pytest.raises(TokenizerError, match=r"chat_template\.jinja cannot be read"):
+    with pytest.raises(TokenizerError, match=r"chat_template\.jinja is not UTF-8 text"):
         load()
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from shoestring.checkpoint.formats.mapping import MappedFile, map_file
 from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint, Tensor, by_name, is_name, shown
 from shoestring.errors import CheckpointError
+from shoestring.files import open_regular
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -84,7 +85,7 @@ def open_gguf(path: Path) -> Checkpoint:
 def read_architecture(path: Path) -> str | None:
     """`general.architecture` of a GGUF file, which is among its first keys; None if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, CheckpointError) as file:
             cursor = _Cursor(path, file.read(_ARCHITECTURE_READ))
         if cursor.take(len(MAGIC)) != MAGIC:
             return None

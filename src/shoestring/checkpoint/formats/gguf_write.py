@@ -1,27 +1,20 @@
-"""Write GGUF v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): metadata, then the tensors as a stream.
-
-Writes atomically: to a temporary file beside the destination, which takes the final name once it is complete.
-"""
+"""Write GGUF v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): metadata, then the tensors as a stream."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import shutil
 import struct
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shoestring.checkpoint.formats import gguf
 from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES
-from shoestring.errors import CapacityError, CheckpointError, ShoestringError
+from shoestring.errors import CheckpointError, RequestError
+from shoestring.files import reason, write_whole
 
 Progress = Callable[[int, int], None]
 """Called with (bytes written, bytes in total)."""
@@ -51,19 +44,23 @@ class OutgoingTensor:
 def write_gguf(
     path: Path, metadata: Mapping[str, Any], tensors: Sequence[OutgoingTensor], progress: Progress | None = None
 ) -> None:
-    """Write `path` completely or not at all; an existing file stays until then.
+    """Write `path` completely or not at all; an existing GGUF file stays until then, and no other file is replaced.
 
     Metadata values: str, bool, numpy scalars and arrays (the file gets their dtype), lists of str. A Python int becomes
     uint32 (int64 if it does not fit), a float becomes float32, a list of ints int32, other lists of numbers float32.
 
-    Raises CapacityError if the disk is full, ShoestringError if the folder is not writable, CheckpointError for a type
-    that GGUF does not have.
+    Raises CapacityError if the disk is full, RequestError if `path` is another file or its folder is not writable,
+    CheckpointError for a type that GGUF does not have.
     """
     for tensor in tensors:
         _check(path, tensor)
     header = _header(metadata, tensors)
     total = len(header) + sum(_padded(t.nbytes) for t in tensors)
-    with _temporary_beside(path, total) as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"cannot write {path} ({reason(error)}): choose a writable folder") from None
+    with write_whole(path, begins=gguf.MAGIC, size=total) as file:
         file.write(header)
         done = len(header)
         for tensor in tensors:
@@ -78,42 +75,6 @@ def write_gguf(
             done += _padded(written)
     if progress is not None:
         progress(total, total)
-
-
-@contextlib.contextmanager
-def _temporary_beside(path: Path, total: int) -> Iterator[BinaryIO]:
-    """A temporary file beside `path`: renamed to `path` if the block succeeds, deleted if it fails."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        check_disk(path, total)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise _explained(path, error) from error
-    try:
-        with os.fdopen(descriptor, "wb", buffering=1 << 20) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except OSError as error:
-        raise _explained(path, error) from error
-    finally:
-        # Still there after a failure or Ctrl-C; renamed after success.
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-
-
-def check_disk(path: Path, total: int) -> None:
-    """Raise CapacityError if the disk of `path` has less than `total` bytes free."""
-    missing = total - shutil.disk_usage(path.parent).free
-    if missing > 0:
-        raise CapacityError(f"{path} needs {total} bytes: free {missing} more bytes on its disk, then try again")
-
-
-def _explained(path: Path, error: OSError) -> ShoestringError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CapacityError(f"cannot write {path}: its disk is full: free some space, then try again")
-    return ShoestringError(f"cannot write {path} ({error.strerror}): choose a writable folder")
 
 
 def _check(path: Path, tensor: OutgoingTensor) -> None:

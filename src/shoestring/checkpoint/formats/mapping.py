@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.errors import CheckpointError
+from shoestring.files import open_regular
 
 #: Bytes around a page that Linux may map together with it: the largest folio.
 FAULT_AROUND = 2 << 20
@@ -32,23 +32,19 @@ class MappedFile:
 
     def head(self, size: int) -> bytes:
         """A copy of the first `size` bytes, or of all if the file is shorter. Reads them without the map."""
-        size = min(size, len(self.data))
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path, CheckpointError) as file:
                 if identity(os.fstat(file.fileno())) != self.identity:
                     raise CheckpointError(f"{self.path} changed while it was being opened: load it again")
-                return file.read(size)
+                return file.read(min(size, len(self.data)))
         except OSError as error:
-            raise CheckpointError(f"{self.path} cannot be read ({error.strerror})") from error
+            raise CheckpointError(f"{self.path} cannot be read ({error.strerror})") from None
 
 
 def map_file(path: Path) -> MappedFile:
     """Map a whole regular file. Raises CheckpointError if it is missing, empty or not readable."""
     try:
-        # Check first: opening a pipe would wait for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError(f"{path} is not a file")
-        with path.open("rb") as file:
+        with open_regular(path, CheckpointError) as file:
             status = os.fstat(file.fileno())
             if status.st_size == 0:
                 raise CheckpointError(f"{path} is empty: download it again")

@@ -6,9 +6,7 @@ against the file's. The `safetensors` package hides the offsets that mapping nee
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shoestring.checkpoint.formats.json_file import parse_json, read_json
 from shoestring.checkpoint.formats.mapping import MappedFile, map_file
 from shoestring.checkpoint.tensors import Checkpoint, Tensor, by_name, is_name, shown
 from shoestring.errors import CheckpointError
@@ -31,9 +30,8 @@ _ELEMENT_BYTES = {
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
 
-#: The format's own limit, and our limits for the small files beside it
+#: The format's own limit
 _LARGEST_HEADER = 100_000_000
-_LARGEST_JSON = 100_000_000
 _MOST_DIMENSIONS = 8
 
 
@@ -51,8 +49,7 @@ def open_safetensors(folder: Path) -> Checkpoint:
     if not config_path.exists():
         raise CheckpointError(f"{folder} has no config.json: download the whole repository")
     metadata = read_json(config_path)
-    generation_path = folder / "generation_config.json"
-    generation = read_json(generation_path) if generation_path.exists() else {}
+    generation = read_json(folder / "generation_config.json", optional=True)
     weight_map = _weight_map(folder)
     if weight_map is None:
         paths = [_only_file(folder)]
@@ -77,37 +74,6 @@ def open_safetensors(folder: Path) -> Checkpoint:
         identities=tuple(file.identity for file in files),
         generation_config=generation,
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a small file. Raises CheckpointError for anything else."""
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > _LARGEST_JSON:
-                raise CheckpointError(f"{path} has {size} bytes, more than {_LARGEST_JSON}: no checkpoint needs that")
-            data = file.read(size)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    return _parse_json(str(path), data)
-
-
-def _parse_json(what: str, data: bytes) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise ValueError(f"{shown(twice)} appears twice")
-        return table
-
-    try:
-        table = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{what} is not valid JSON ({error}): download it again") from None
-    if not isinstance(table, dict):
-        raise CheckpointError(f"{what} is not a JSON object: download it again")
-    return table
 
 
 def _weight_map(folder: Path) -> dict[str, str] | None:
@@ -160,7 +126,7 @@ def _tensors(file: MappedFile) -> list[Tensor]:
         raise CheckpointError(
             f"{path} claims a header of {length} bytes, the file has {size}: it is truncated or not safetensors"
         )
-    header = _parse_json(f"{path}: its header", file.head(8 + length)[8:])
+    header = parse_json(f"{path}: its header", file.head(8 + length)[8:])
     header.pop("__metadata__", None)
     data = file.data[8 + length :]
     tensors = [_tensor(path, name, entry, data, 8 + length) for name, entry in header.items()]

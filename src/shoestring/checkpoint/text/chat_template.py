@@ -8,6 +8,7 @@ becomes added tokens.
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,12 +24,16 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from shoestring.checkpoint.formats.json_file import read_json
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.checkpoint.text.chat_formats import FORMATS
 from shoestring.checkpoint.text.marks import Marks
-from shoestring.checkpoint.text.tokenizer import THINKING_TEXTS, Tokenizer, one_line, read_json
+from shoestring.checkpoint.text.tokenizer import THINKING_TEXTS, Tokenizer, one_line
 from shoestring.errors import RequestError, TokenizerError
+from shoestring.files import read_text
 
+#: Bytes of chat_template.jinja; published ones have at most 20 kB.
+LARGEST_TEMPLATE = 16 << 20
 ROLES = ("system", "developer", "user", "assistant", "tool", "ipython", "function")
 
 #: Limits of one rendering: characters joined in total, and steps of range() or the size of any number
@@ -83,14 +88,11 @@ class ChatTemplate:
     @classmethod
     def from_folder(cls, folder: Path, tokenizer: Tokenizer, family: str) -> "ChatTemplate":
         alone = folder / "chat_template.jinja"
-        if alone.is_file():
-            try:
-                return cls({"default": alone.read_text(encoding="utf-8")}, tokenizer, str(alone))
-            except (OSError, UnicodeDecodeError) as error:
-                raise TokenizerError(f"{alone} cannot be read: {one_line(error)}") from None
+        with suppress(FileNotFoundError):
+            return cls({"default": read_text(alone, LARGEST_TEMPLATE, TokenizerError)}, tokenizer, alone.name)
         for name in ("chat_template.json", "tokenizer_config.json"):
-            value = read_json(folder / name).get("chat_template")
-            where = f"{folder / name} (chat_template)"
+            value = read_json(folder / name, TokenizerError, optional=True).get("chat_template")
+            where = f"{name} (chat_template)"
             if isinstance(value, str):
                 return cls({"default": value}, tokenizer, where)
             if isinstance(value, list) and value:

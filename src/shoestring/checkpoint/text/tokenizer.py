@@ -17,6 +17,7 @@ from typing import Any
 import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers
 
+from shoestring.checkpoint.formats.json_file import read_json
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import TokenizerError
 
@@ -213,7 +214,7 @@ class Tokenizer:
             for id, token in whole.get_added_tokens_decoder().items()
         ]
         id_of = {token.text: token.id for token in added}
-        settings = read_json(folder / "tokenizer_config.json")
+        settings = read_json(folder / "tokenizer_config.json", TokenizerError, optional=True)
 
         def content(value: Any) -> Any:
             return value.get("content") if isinstance(value, dict) else value
@@ -226,7 +227,7 @@ class Tokenizer:
 
         eos: set[int] = set()
         for name in ("generation_config.json", "config.json"):
-            value = read_json(folder / name).get("eos_token_id")
+            value = read_json(folder / name, TokenizerError, optional=True).get("eos_token_id")
             eos.update(id for id in (value if isinstance(value, list) else [value]) if type(id) is int)
         bos = named("bos_token")
         starts_with_bos = bos is not None and whole.encode("").ids[:1] == [bos]
@@ -327,19 +328,6 @@ class StreamDecoder:
 
 def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty if the file does not exist."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise TokenizerError(f"{path} cannot be read as JSON: {one_line(error)}") from None
-    if not isinstance(value, dict):
-        raise TokenizerError(f"{path} is not a JSON object")
-    return value
 
 
 def _encoder(model: models.Model, normalizer: Any, pre_tokenizer: Any) -> tokenizers.Tokenizer:

@@ -19,6 +19,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.shared import option, spread
 from shoestring.errors import RequestError
+from shoestring.files import write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,12 +173,7 @@ def _show(render: Callable[[Console], None]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the report atomically."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RequestError(f"{path} cannot be written: {error.strerror}") from error
+    """Write the report atomically. Replaces only an HTML page. Raises RequestError."""
+    with write_whole(path, begins=b"<!doctype html>") as file:
+        file.write(text.encode("utf-8", "replace"))
     typer.echo(f"wrote {path} ({len(text.encode()):,} bytes)")

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,12 @@ from typing import Any, Protocol
 
 import typer
 
+from shoestring import bounded_json
 from shoestring.errors import RequestError, ShoestringError
+from shoestring.files import read_bytes, write_whole
+
+#: Bytes of a saved conversation
+LARGEST_CONVERSATION = 64 << 20
 
 COMMANDS = """/help          this list
 /clear         start a new conversation
@@ -179,21 +183,9 @@ def interrupts(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def save(file: Path, messages: list[dict[str, Any]]) -> None:
-    """Write a conversation to a file, atomically."""
-    if file.is_dir():
-        raise RequestError(f"{file} is a folder: give a file name")
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    except OSError as error:  # the error names the temporary file
-        raise OSError(error.errno, error.strerror, str(file)) from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            json.dump(messages, out, ensure_ascii=False, indent=1)
-        os.replace(name, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+    """Write a conversation to a file, atomically. Replaces only a saved conversation. Raises RequestError."""
+    with write_whole(file, begins=b"[") as out:
+        out.write(json.dumps(messages, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -201,7 +193,9 @@ def read(file: Path) -> list[dict[str, Any]]:
     from shoestring.checkpoint.text.chat_template import checked_messages
 
     try:
-        messages = json.loads(file.read_text(encoding="utf-8"))
+        messages = bounded_json.loads(read_bytes(file, LARGEST_CONVERSATION))
+    except FileNotFoundError:
+        raise RequestError(f"{file} cannot be read (No such file or directory)") from None
     except (ValueError, RecursionError) as error:
         raise RequestError(f"{file} is not a saved conversation ({error})") from None
     if not isinstance(messages, list):

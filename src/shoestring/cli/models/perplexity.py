@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,10 @@ from shoestring.cli import options
 from shoestring.cli.find import load_model
 from shoestring.cli.progress import Progress
 from shoestring.errors import RequestError
+from shoestring.files import read_input_text
+
+#: Bytes; WikiText-2, the usual text, has 1.3 MB.
+LARGEST_TEXT = 64 << 20
 
 HELP = """Compute the perplexity of a text with llama.cpp's definition, so that figures are comparable.
 
@@ -28,7 +31,7 @@ def perplexity(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    text = read_text(file)
+    text = read_input_text(file, LARGEST_TEXT)
     if context < 4:
         raise RequestError(f"--context is {context}: perplexity needs windows of at least 4 tokens")
     loaded = load_model(model, loading=options.Loading(context, threads, kv_type))
@@ -50,12 +53,3 @@ def perplexity(
         f"perplexity {result.perplexity:.4f} ± {result.standard_error:.4f} "
         f"({result.tokens_scored} tokens scored in {result.windows} windows of {context})"
     )
-
-
-def read_text(file: Path) -> str:
-    """Read the text of a file or stdin. Raises OSError or RequestError that names the file."""
-    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{file} is not UTF-8 text (byte {error.start}): convert it to UTF-8 first") from None

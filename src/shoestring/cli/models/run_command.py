@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,9 +14,13 @@ from shoestring.cli import options
 from shoestring.cli.find import find, load_model
 from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
+from shoestring.files import read_input_text
 
 if TYPE_CHECKING:
     from shoestring.output.pieces import Piece
+
+#: Bytes
+LARGEST_PROMPT = 64 << 20
 
 HELP = """Complete PROMPT and stream the text. With --chat or --system, answer it as a chat message.
 
@@ -80,10 +85,7 @@ def read_prompt(prompt: str | None) -> str:
         return prompt
     if sys.stdin is None or sys.stdin.isatty():
         raise RequestError("there is no prompt: give it after MODEL or on stdin")
-    try:
-        text = sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RequestError(f"stdin is not UTF-8 text (byte {error.start}): convert it to UTF-8 first") from None
+    text = read_input_text(Path("-"), LARGEST_PROMPT)
     if not text:
         raise RequestError("stdin is empty: send a prompt")
     return text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shoestring.checkpoint.formats.gguf_write import Progress
 from shoestring.errors import CheckpointError
-from shoestring.samples.smollm import cached_path, source_path
+from shoestring.samples.smollm import cached_path, source_path, write_once
 
 DEMO_NAME = "demo-qwen3.5"
 
@@ -31,11 +31,11 @@ def demo_path() -> Path:
 def ensure_demo(progress: Progress | None = None) -> Path:
     """The joined model's file, written by the first call. Calls `progress(bytes written, bytes in all)`.
 
-    Raises CheckpointError if the package with the frozen weights is missing or another one, or if this installation
-    has no trained weights, CapacityError if the disk is full.
+    Waits for another process that writes it. Raises CheckpointError if the package with the frozen weights is missing
+    or another one, or if this installation has no trained weights, CapacityError if the disk is full.
     """
-    path = demo_path()
-    if not path.exists():
+
+    def write(path: Path) -> None:
         if not trained_path().exists():
             raise CheckpointError(
                 f"{DEMO_NAME} has no trained weights in this installation: use demo-llama4, or make them with "
@@ -45,4 +45,5 @@ def ensure_demo(progress: Progress | None = None) -> Path:
         from shoestring.samples.demo_qwen3_5.join import join
 
         join(open_gguf(source_path(DEMO_NAME)), open_gguf(trained_path()), path, progress)
-    return path
+
+    return write_once(demo_path(), write)

@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from safetensors import SafetensorError, TensorSpec, serialize_file
 
 from shoestring.checkpoint.config.parse import parse_config, write_config
 from shoestring.checkpoint.config.types import Qwen3_5Config
-from shoestring.checkpoint.formats.gguf_write import Progress, check_disk
+from shoestring.checkpoint.formats.gguf_write import Progress
 from shoestring.checkpoint.names.tables import layer_rows
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError, ShoestringError
+from shoestring.files import check_space, check_writable, reason, write_whole
 from shoestring.samples.demo_qwen3_5.blocks import Bytes, Float32
 from shoestring.samples.demo_qwen3_5.join import numbers
 
+_FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
 _SPECIAL_TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
 
 
@@ -38,11 +41,28 @@ def export(model: Checkpoint, folder: Path, progress: Progress | None = None) ->
         raise CheckpointError(f"{model.path} is no Qwen 3.5 mixture: only demo-qwen3.5 is exported")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(f"{folder} exists and is not an empty folder: choose another")
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_safetensors(folder / "model.safetensors", model, config, progress)
-    _write_json(folder / "config.json", {**write_config(config, "safetensors"), "dtype": "float32", **_SPECIAL_TOKENS})
-    shutil.copymode(folder / "config.json", folder / "model.safetensors")  # the library makes it private
-    _write_tokenizer(folder, model)
+    existed = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_safetensors(folder / "model.safetensors", model, config, progress)
+        values = {**write_config(config, "safetensors"), "dtype": "float32", **_SPECIAL_TOKENS}
+        _write_json(folder / "config.json", values)
+        shutil.copymode(folder / "config.json", folder / "model.safetensors")  # the library makes it private
+        _write_tokenizer(folder, model)
+    except BaseException as error:
+        _remove(folder, existed)
+        if isinstance(error, OSError):
+            raise RequestError(f"cannot write {folder} ({reason(error)}): choose a writable folder") from None
+        raise
+
+
+def _remove(folder: Path, existed: bool) -> None:
+    """Remove what a failed export wrote into a folder that was empty or new."""
+    with suppress(OSError):
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
+        if not existed:
+            folder.rmdir()
 
 
 def _arrays(model: Checkpoint, c: Qwen3_5Config) -> Iterator[tuple[str, Float32]]:
@@ -80,10 +100,10 @@ def to_bf16(values: Float32) -> Bytes:
 
 
 def _write_safetensors(path: Path, model: Checkpoint, c: Qwen3_5Config, progress: Progress | None) -> None:
-    """Write atomically: the library writes a temporary file and renames it."""
+    """Write atomically: the library writes a temporary file and renames it, over anything that has the name."""
     floats = sum(math.prod(t.shape) for t in model.tensors.values() if len(t.shape) == 1 or "conv1d" in t.name)
     total = 2 * floats + 2 * sum(math.prod(t.shape) for t in model.tensors.values())
-    check_disk(path, total)
+    check_space(path, total)
     tensors, data, done = {}, [], 0  # `data` owns the bytes that `tensors` points to
     for name, values in _arrays(model, c):
         # A matrix or a stack of them, but not a convolution [channels, 1, taps].
@@ -95,10 +115,11 @@ def _write_safetensors(path: Path, model: Checkpoint, c: Qwen3_5Config, progress
         done += size
         if progress is not None:
             progress(done, total)
+    check_writable(path)
     try:
         serialize_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:
-        check_disk(path, total)
+        check_space(path, total)
         raise ShoestringError(f"{path} cannot be written ({error}): choose a folder that is writable") from error
 
 
@@ -117,7 +138,7 @@ def _write_tokenizer(folder: Path, model: Checkpoint) -> None:
     )
     built.decoder = decoders.ByteLevel()
     built.add_special_tokens([tokenizers.AddedToken(token, special=True, normalized=False) for token in special])
-    built.save(str(folder / "tokenizer.json"))
+    _write_text(folder / "tokenizer.json", built.to_str(pretty=True))
     _write_json(
         folder / "tokenizer_config.json",
         {
@@ -136,4 +157,9 @@ def _write_tokenizer(folder: Path, model: Checkpoint) -> None:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    with write_whole(path) as file:
+        file.write(text.encode("utf-8"))

@@ -14,7 +14,7 @@ from typing import Any
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config, Llama4Config
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, Progress, write_gguf
-from shoestring.checkpoint.formats.safetensors import read_json
+from shoestring.checkpoint.formats.json_file import read_json
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.samples.synthetic import fill

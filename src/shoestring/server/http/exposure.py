@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shoestring.errors import RequestError
-from shoestring.server.http.settings import Settings
+from shoestring.files import read_input_text
+from shoestring.server.http.settings import LARGEST_FILE, Settings
 
 
 def is_loopback(host: str) -> bool:
@@ -26,9 +27,9 @@ def all_keys(settings: Settings) -> tuple[str, ...]:
         return settings.api_keys
     path = Path(settings.api_key_file).expanduser()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"--api-key-file {path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+        lines = read_input_text(path, LARGEST_FILE).splitlines()
+    except RequestError as error:
+        raise RequestError(f"--api-key-file: {error}") from None
     keys = tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
     if not keys:
         raise RequestError(f"--api-key-file {path} has no key: write one per line")

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from shoestring.errors import RequestError
+from shoestring.files import read_input_text
 from shoestring.server.limits import Limits
 
 PREFIX = "SHOESTRING_"
+#: Bytes of a settings file, and of a file of keys
+LARGEST_FILE = 1 << 20
 #: Variables of this prefix that are not settings: the kernels' variant, the settings file, and what tests read.
 OTHER_VARIABLES = frozenset({f"{PREFIX}ISA", f"{PREFIX}CONFIG"})
 TEST_PREFIX = f"{PREFIX}TEST_"
@@ -139,10 +142,8 @@ def from_file(path: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RequestError(f"--config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read_input_text(path, LARGEST_FILE))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RequestError(f"{path} is not valid TOML: {error}") from None
     values: dict[str, Any] = {}
     for key, value in table.items():
