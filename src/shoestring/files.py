@@ -172,7 +172,7 @@ def write_whole(path: Path, *, begins: bytes = b"", size: int = 0) -> Iterator[B
             check_writable(path, begins=begins)  # again: a long conversion leaves time for a change
             os.replace(part, path)
     except OSError as problem:
-        raise _cannot_write(path, problem) from None
+        raise cannot_write(path, problem) from None
     finally:
         # Still there after a failure or Ctrl-C; renamed after success.
         if part is not None:
@@ -190,7 +190,7 @@ def check_writable(path: Path, *, begins: bytes = b"") -> int | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as problem:
-        raise _cannot_write(path, problem) from None
+        raise cannot_write(path, problem) from None
     if not stat.S_ISREG(mode):
         raise RequestError(f"{path} is {_kind(mode)}: give the name of a file, or a new name")
     if not os.access(path, os.W_OK) or not mode & 0o222:
@@ -217,7 +217,9 @@ def locked(path: Path) -> Iterator[None]:
     The lock is a file beside `path`, which the last one removes. Where the file system has no locks, nothing waits.
     """
     lock = path.with_name(f".{path.name[:_NAME_CHARACTERS]}.lock")
-    descriptor = _open_locked(lock)
+    descriptor = None
+    with contextlib.suppress(OSError):
+        descriptor = open_locked(lock)
     try:
         yield
     finally:
@@ -238,24 +240,29 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def _open_locked(lock: Path) -> int | None:
-    while fcntl is not None:
+def open_locked(path: Path) -> int:
+    """Open a regular file for reading and writing, created if it is missing; wait until no other descriptor locks it.
+
+    Raises OSError. Where the file system has no locks, does not wait.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _same_file(lock, descriptor):
-                return descriptor  # else: the one before removed it while we waited
-        except OSError:
-            os.close(descriptor)
-            return None
-        except BaseException:  # Ctrl-C while waiting
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is not a file", str(path))
+            _wait_for_lock(descriptor)
+            if _same_file(path, descriptor):
+                return descriptor  # else: the one before renamed or removed it while we waited
+        except BaseException:  # Ctrl-C while waiting, too
             os.close(descriptor)
             raise
         os.close(descriptor)
-    return None
+
+
+def _wait_for_lock(descriptor: int) -> None:
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _create_part(path: Path) -> tuple[Path, int]:
@@ -265,9 +272,7 @@ def _create_part(path: Path) -> tuple[Path, int]:
         part = path.with_name(f".{path.name[:_NAME_CHARACTERS]}.{secrets.token_hex(8)}.part")
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
-            if fcntl is not None:
-                with contextlib.suppress(OSError):  # a file system without locks
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _wait_for_lock(descriptor)
             if _same_file(part, descriptor):
                 return part, descriptor  # else: another writer removed it before it was locked
         except BaseException:
@@ -277,9 +282,7 @@ def _create_part(path: Path) -> tuple[Path, int]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the temporary files of `path` whose writers have ended: nobody holds their lock."""
-    if fcntl is None:
-        return
+    """Remove the temporary files of `path` whose writers have ended, which leaves them unlocked."""
     name = re.compile(rf"\.{re.escape(path.name[:_NAME_CHARACTERS])}\.[0-9a-f]{{16}}\.part")
     try:
         entries = os.listdir(path.parent)
@@ -288,14 +291,21 @@ def _remove_stale(path: Path) -> None:
     for entry in entries:
         if name.fullmatch(entry) is None:
             continue
-        with contextlib.suppress(OSError):
-            descriptor = os.open(path.with_name(entry), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(path.with_name(entry))
-            finally:
-                os.close(descriptor)
+        remove_unlocked(path.with_name(entry))
+
+
+def remove_unlocked(path: Path) -> None:
+    """Remove a regular file unless an open descriptor has its lock. Does nothing where no locks exist."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+        finally:
+            os.close(descriptor)
 
 
 def _same_file(path: Path, descriptor: int) -> bool:
@@ -317,7 +327,8 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "no regular file")
 
 
-def _cannot_write(path: Path, problem: Exception) -> ShoestringError:
+def cannot_write(path: Path, problem: Exception) -> ShoestringError:
+    """The error for a file that could not be written: CapacityError for a full disk, else RequestError."""
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
         return CapacityError(f"cannot write {path}: its disk is full: free some space, then try again")
     return RequestError(f"cannot write {path} ({reason(problem)}): choose a writable folder")

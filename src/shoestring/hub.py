@@ -1,20 +1,25 @@
 """pull: download a checkpoint from the Hugging Face Hub into its standard cache, only the needed files.
 
-huggingface_hub handles the Hub's protocol, the layout of the cache, and HF_ENDPOINT, HF_HUB_CACHE and HF_TOKEN. This
-module chooses the files, checks the disk space, resumes downloads of earlier processes and explains errors in one line.
+huggingface_hub handles the Hub's protocol, HF_ENDPOINT, HF_HUB_CACHE and HF_TOKEN. This module chooses the files, checks
+the disk space, resumes downloads of earlier processes, verifies every file before the cache has it, and explains errors
+in one line. It trusts no path and no contents that the Hub sends.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from shoestring.errors import CapacityError, RequestError, ShoestringError
+from shoestring.checkpoint.formats.json_file import read_json
+from shoestring.errors import CapacityError, CheckpointError, RequestError, ShoestringError
+from shoestring.files import check_writable, open_locked, read_text, remove_unlocked, write_whole
+from shoestring.printable import shortened
 
 #: organisation/repository, followed by a colon and a quantization if the repository has several GGUF files
 NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<quant>[\w.-]+))?")
@@ -25,8 +30,8 @@ _TEXTS = re.compile(
     r"|model\.safetensors\.index)\.json|chat_template\.jinja"
 )
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
-#: Downloads of files from this size on can be resumed by another process.
-_RESUMED_BYTES = 16 * 2**20
+#: SHA-256, or git's SHA-1
+_IDENTITY = re.compile("[0-9a-f]{64}|[0-9a-f]{40}")
 _PARTIAL = ".shoestring.incomplete"
 #: Disk space to leave free after the download.
 _SPARE_BYTES = 64 * 2**20
@@ -38,10 +43,12 @@ class HubError(ShoestringError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository; `size` is in bytes."""
+    """A file of a repository; `size` is in bytes, 0 if unknown."""
 
     path: str
     size: int
+    #: SHA-256 of a large file, git's blob id of a small one; "" if the Hub's list has none
+    identity: str = ""
 
 
 def split_name(name: str) -> tuple[str, str | None]:
@@ -63,19 +70,25 @@ def pull(repo: str, quant: str | None = None, revision: str | None = None) -> Pa
     """
     repo, named = split_name(repo)
     quant = quant or named
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, constants
 
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-        remote = [RemoteFile(file.rfilename, file.size or 0) for file in info.siblings or []]
+        remote = [
+            RemoteFile(f.rfilename, f.size or 0, (f.lfs.sha256 if f.lfs else f.blob_id) or "")
+            for f in info.siblings or []
+        ]
         files = choose(remote, repo, quant)
-        check_space(repo, files, info.sha)
+        commit = _checked_commit(repo, info.sha)
+        for path in (*(file.path for file in files), revision or "main"):
+            _check_path(repo, path)
+        check_space(repo, files, commit)
+        cache = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
         for file in files:
-            if file.size >= _RESUMED_BYTES:
-                _fetch(repo, file, info.sha)
-        folder = Path(
-            snapshot_download(repo, revision=revision, allow_patterns=[_literal(file.path) for file in files])
-        )
+            _fetch(repo, file, commit, cache)
+        _name_revision(cache, revision or "main", commit)
+        _remove_stale(cache / "blobs", remote)
+        folder = cache / "snapshots" / commit
     except ShoestringError:
         raise
     except Exception as error:
@@ -146,57 +159,134 @@ def check_space(repo: str, files: list[RemoteFile], revision: str | None) -> Non
         )
 
 
-def _fetch(repo: str, file: RemoteFile, revision: str | None) -> None:
-    """Download one file into the cache's blobs, and resume the download of an earlier process.
+def _checked_commit(repo: str, commit: object) -> str:
+    if not isinstance(commit, str) or not re.fullmatch("[0-9a-f]{40}", commit):
+        raise HubError(
+            f"the Hub's revision of {repo} is {shortened(repr(commit), 100)}, which is no commit: pull nothing from it"
+        )
+    return commit
 
-    huggingface_hub resumes only within a process: it discards the partial download of an earlier one.
+
+def _check_path(repo: str, path: str) -> None:
+    """Raise HubError unless a name from the Hub stays inside the folder that it is joined to, on any system."""
+    parts = path.split("/")
+    if not path.isprintable() or any(part in ("", ".", "..") for part in parts) or set(path) & set("\\:"):
+        raise HubError(
+            f"{repo} names {shortened(repr(path), 100)}, which is no path inside a folder: pull nothing from it"
+        )
+
+
+def _fetch(repo: str, file: RemoteFile, commit: str, cache: Path) -> None:
+    """Download one file into the cache, verify it, then name it. Resumes the download of an earlier process.
+
+    huggingface_hub would resume only within a process, name a blob after any ETag ("../…" included), and verify nothing.
     """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.file_download import _create_symlink, http_get
+    from huggingface_hub.utils import build_hf_headers
 
-    if isinstance(try_to_load_from_cache(repo, file.path, revision=revision), str):
+    if isinstance(try_to_load_from_cache(repo, file.path, revision=commit), str):
         return
-    url = hf_hub_url(repo, file.path, revision=revision)
+    url = hf_hub_url(repo, file.path, revision=commit)
     remote = get_hf_file_metadata(url)
-    if remote.etag is None or not re.fullmatch(r"[\w.-]+", remote.etag):
-        return  # no identity to resume by: huggingface_hub downloads it
-    blobs = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
-    blobs.mkdir(parents=True, exist_ok=True)
-    blob, partial = blobs / remote.etag, blobs / (remote.etag + _PARTIAL)
+    identity = file.identity or remote.etag or ""
+    if not _IDENTITY.fullmatch(identity):
+        raise HubError(
+            f"{repo} gives {file.path} no SHA-256 and no git blob id, so that it cannot be verified: use another HF_ENDPOINT"
+        )
+    size = file.size or remote.size or 0
     headers = build_hf_headers()
     if urlsplit(remote.location).netloc != urlsplit(url).netloc:
         headers.pop("authorization", None)
-    with WeakFileLock(partial.with_suffix(".lock")):
+    blob, partial = cache / "blobs" / identity, cache / "blobs" / (identity + _PARTIAL)
+    pointer = cache / "snapshots" / commit / file.path
+    for folder in (blob.parent, pointer.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not pointer.is_symlink():
+        check_writable(pointer)
+    with os.fdopen(open_locked(partial), "r+b") as out:  # waits for another process that downloads it
+        check_writable(blob)
         if blob.exists():
-            return
-        partial_size = partial.stat().st_size if partial.exists() else 0
-        if partial_size > file.size:
             partial.unlink()
-            partial_size = 0
-        if partial_size < file.size:
-            with partial.open("ab") as out:
+        else:
+            receiver = _Receiver(out, identity, size)
+            if receiver.tell() < size:
+                name, start = file.path, receiver.tell()
                 http_get(
                     remote.location,
-                    out,
-                    resume_size=partial_size,
+                    receiver,
+                    resume_size=start,
                     headers=headers,
-                    expected_size=file.size,
-                    displayed_filename=file.path,
-                )
-        if partial_size and len(remote.etag) == 64 and _sha256(partial) != remote.etag:
-            partial.unlink()
-            raise HubError(f"{repo}: the download of {file.path} was damaged and has been removed: pull again")
-        partial.replace(blob)
-    partial.with_suffix(".lock").unlink(missing_ok=True)
+                    expected_size=size,
+                    displayed_filename=name,
+                )  # type: ignore[arg-type]
+            out.flush()
+            if receiver.hexdigest() != identity:
+                partial.unlink()
+                raise HubError(f"{repo}: the download of {file.path} was damaged and has been removed: pull again")
+            os.fsync(out.fileno())
+            partial.replace(blob)
+    _create_symlink(str(blob), str(pointer), new_blob=True)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
+class _Receiver:
+    """A file of a known size that computes the identity of what is written, beginning with what it has already."""
+
+    def __init__(self, file: BinaryIO, identity: str, size: int) -> None:
+        self._file, self._identity, self._size = file, identity, size
+        self._digest = self._new_digest()
         while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
+            self._digest.update(block)
+        if file.tell() > size:
+            self.seek(0)
+            self.truncate()
+
+    def _new_digest(self) -> Any:
+        if len(self._identity) == 64:
+            return hashlib.sha256()
+        return hashlib.sha1(b"blob %d\0" % self._size, usedforsecurity=False)
+
+    def write(self, data: bytes) -> int:
+        if self._file.tell() + len(data) > self._size:
+            raise HubError(f"the Hub sends more than the {self._size:,} bytes that it announced: pull nothing from it")
+        self._digest.update(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, position: int) -> None:
+        """Only to the beginning, before `truncate`: where a server does not resume, all is sent again."""
+        if position:
+            raise HubError("the download cannot go on inside a file: pull again")
+        self._file.seek(0)
+
+    def truncate(self) -> None:
+        self._file.truncate()
+        self._digest = self._new_digest()
+
+    def hexdigest(self) -> str:
+        return str(self._digest.hexdigest())
+
+
+def _name_revision(cache: Path, revision: str, commit: str) -> None:
+    """Record which commit a branch or tag means."""
+    if revision == commit:
+        return
+    name = cache / "refs" / revision
+    name.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(name) as file:
+        file.write(commit.encode("ascii"))
+
+
+def _remove_stale(blobs: Path, remote: list[RemoteFile]) -> None:
+    """Remove partial downloads of files that the repository has no more, unless another process downloads them."""
+    identities = {file.identity for file in remote}
+    if "" in identities:
+        return
+    for partial in blobs.glob(f"*{_PARTIAL}"):
+        if partial.name.removesuffix(_PARTIAL) not in identities:
+            remove_unlocked(partial)
 
 
 def explain(repo: str, revision: str | None, error: Exception) -> ShoestringError:
@@ -213,17 +303,12 @@ def explain(repo: str, revision: str | None, error: Exception) -> ShoestringErro
         return CapacityError(
             f"the disk filled up during the download of {repo}: free some space and pull again to resume"
         )
-    text = " ".join(str(error).split())[:200] or type(error).__name__
+    text = shortened(" ".join(str(error).split()), 200) or type(error).__name__
     if isinstance(error, errors.OfflineModeIsEnabled | ConnectionError | TimeoutError | errors.LocalEntryNotFoundError):
         return HubError(f"cannot reach {constants.ENDPOINT} for {repo}: {text}")
     if type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")):
         return HubError(f"cannot reach {constants.ENDPOINT} for {repo}: {text}")
     return HubError(f"cannot download {repo} from {constants.ENDPOINT}: {text}")
-
-
-def _literal(path: str) -> str:
-    """An fnmatch pattern that matches only this path."""
-    return re.sub(r"([*?[])", r"[\1]", path)
 
 
 def cached(repo: str, quant: str | None = None) -> Path | None:
@@ -262,8 +347,8 @@ def snapshots(folder: Path) -> list[Path]:
     except OSError:
         return []
     try:
-        main = (folder / "refs" / "main").read_text().strip()
-    except OSError:
+        main = read_text(folder / "refs" / "main", 1 << 10).strip()
+    except (OSError, RequestError):
         main = ""
     return sorted(snapshots, key=lambda path: path.name != main)
 
@@ -278,7 +363,7 @@ def complete_folder(folder: Path) -> bool:
     """Whether a folder has its config and every shard in its index."""
     index = folder / "model.safetensors.index.json"
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()
+        names = set(read_json(index)["weight_map"].values()) if index.exists() else set()
         return (folder / "config.json").is_file() and all((folder / name).is_file() for name in names)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, CheckpointError):
         return False

@@ -48,7 +48,7 @@ WRONG = [
     ("bench m --repetitions 0", "--repetitions is 0"),
     ("bench --synthetic nowhere.json", "nowhere.json cannot be read"),
     ("perplexity m", "--file"),
-    ("perplexity m --file nowhere.txt", "nowhere.txt: No such file"),
+    ("perplexity m --file nowhere.txt", "nowhere.txt cannot be read (No such file"),
     ("pull not-a-name", "not-a-name"),
 ]
 

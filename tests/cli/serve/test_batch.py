@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from commands import PYTHON
 
 from shoestring.cli import find
 from shoestring.cli.app import run
-from shoestring.cli.serve.batch import read_lines, repair_output
-from shoestring.errors import RequestError
+from shoestring.cli.serve import batch_files
+from shoestring.cli.serve.batch_files import open_output, read_lines
+from shoestring.errors import CapacityError, RequestError
 from shoestring.testing import scripted_model
 
 
@@ -43,6 +50,11 @@ def texts(path: Path) -> dict[str, str]:
     return {id: a["response"]["body"]["choices"][0]["message"]["content"] for id, a in answers(path).items()}
 
 
+def repair_output(target: Path, ids: set[str]) -> set[str]:
+    with open_output(target, Path("no such file")) as descriptor:
+        return batch_files.repair_output(descriptor, target, ids)
+
+
 def test_every_request_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "in", *(request(str(n), f"no {n}") for n in range(7)))
     target = tmp_path / "out"
@@ -68,7 +80,7 @@ def test_it_resumes_after_a_cut_at_any_byte(tmp_path: Path) -> None:
     ends = [i + 1 for i, byte in enumerate(whole) if byte == 10]
     for cut in range(len(whole) + 1):
         target.write_bytes(whole[:cut])
-        done = repair_output(target)
+        done = repair_output(target, {"é", "b"})
         assert len(done) == sum(end <= cut for end in ends)
         assert target.read_bytes() == whole[: max([0, *(end for end in ends if end <= cut)])]
     for cut in (ends[0] - 1, ends[0], ends[0] + 5):
@@ -105,7 +117,7 @@ def test_it_resumes_after_a_kill(tmp_path: Path) -> None:
             assert time.monotonic() < until
             time.sleep(0.005)
         child.kill()
-    before = len(repair_output(target))
+    before = len(repair_output(target, {str(n) for n in range(12)}))
     assert 2 <= before < 12
     assert run(["batch", str(source), str(target)]) == 0
     assert texts(target) == {str(n): f"You said: no {n}" for n in range(12)}
@@ -160,3 +172,138 @@ def test_an_unreachable_server_leaves_requests_open(tmp_path: Path, capsys: pyte
     assert run(["batch", str(source), str(target), "--url", "http://127.0.0.1:1"]) == 2
     assert "cannot reach http://127.0.0.1:1" in capsys.readouterr().err
     assert target.read_bytes() == b""
+
+
+# --- files that the user owns --------------------------------------------------------------------------------------
+
+OURS = '{"id": "batch_req_1", "custom_id": "a", "response": {}, "error": null}\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "half a note without an end",
+        "\n\nhalf a note",
+        OURS.replace('"a"', '"of another batch"') + '{"id": "batch_req_2", "cust',
+        OURS.replace('"a"', '"of another batch"'),
+        OURS + '{"custom_id": "a", "body": {}}\nhalf',
+        OURS.replace('"a"', "7"),
+        "[" * 1000 + "\n",
+    ],
+)
+def test_an_output_with_other_contents_is_refused(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out"
+    target.write_text(text)
+    assert run(["batch", str(write(tmp_path / "in", request("a"))), str(target)]) == 2
+    assert "choose another OUT file" in capsys.readouterr().err
+    assert target.read_text() == text
+
+
+@pytest.mark.parametrize("how", ["itself", "symbolic link", "hard link", "stdin"])
+def test_the_input_is_never_the_output(tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "in", request("a"), request("b"))
+    source.write_bytes(source.read_bytes()[:-1])  # an incomplete last line
+    before = source.read_bytes()
+    target = source if how in ("itself", "stdin") else tmp_path / "out"
+    if how == "symbolic link":
+        target.symlink_to(source)
+    elif how == "hard link":
+        target.hardlink_to(source)
+    if how == "stdin":
+        with source.open("rb") as file:
+            command = [*PYTHON, "batch", "-", str(target)]
+            result = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+        code, err = result.returncode, result.stderr
+    else:
+        code = run(["batch", str(source), str(target)])
+        err = capsys.readouterr().err
+    assert code == 2
+    assert "is IN and OUT" in err
+    assert source.read_bytes() == before
+
+
+def test_the_input_may_be_a_pipe(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", request("a", "one"))
+    for name in ("-", "/dev/stdin", f"<(cat {source})"):
+        target = tmp_path / f"out{len(name)}"
+        code = CHILD.replace("time.sleep(0.01)", "0")
+        line = f"cat {source} | {sys.executable} -c '{code}' {name} {target}"
+        subprocess.run(["bash", "-c", line], check=True)
+        assert texts(target) == {"a": "You said: one"}
+
+
+def test_a_pipe_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_files, "LARGEST_INPUT", 1 << 20)
+    reading, writing = os.pipe()
+
+    def write_forever() -> None:
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb") as file:
+            while True:
+                file.write(b"x" * 4096)
+
+    thread = threading.Thread(target=write_forever)
+    thread.start()
+    try:
+        with pytest.raises(RequestError, match="more than 1,048,576 bytes"):
+            read_lines(Path(f"/dev/fd/{reading}"))
+    finally:
+        os.close(reading)
+        thread.join()
+
+
+def test_two_batches_do_not_share_an_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = write(tmp_path / "in", request("a")), tmp_path / "out"
+    with open_output(target, source):
+        assert run(["batch", str(source), str(target)]) == 2
+        assert "another batch writes to" in capsys.readouterr().err
+    assert run(["batch", str(source), str(target)]) == 0
+
+
+def test_surrogates_in_ids_and_bodies(tmp_path: Path) -> None:
+    id = "\ud800x"
+    source, target = write(tmp_path / "in", request(id, "a\udfff")), tmp_path / "out"
+    assert run(["batch", str(source), str(target)]) in (0, 2)  # an answer or a refusal, of this request
+    before = target.read_bytes()
+    assert set(answers(target)) == {id}
+    assert run(["batch", str(source), str(target)]) == 0
+    assert target.read_bytes() == before
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text('{"custom_id": "a", "body": {"temperature": NaN}}')
+    with pytest.raises(RequestError, match="line 1 is not valid JSON .NaN"):
+        read_lines(tmp_path / "in")
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data[:-10])
+
+    target = tmp_path / "out"
+    target.write_text(OURS)
+    with open_output(target, tmp_path / "in") as descriptor:
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(CapacityError, match="disk is full"):
+            batch_files.append(descriptor, target, {"custom_id": "b"})
+    assert target.read_text() == OURS
+
+
+@pytest.mark.parametrize("content", [b"<html>hello\x1b[2J", b"", b"[1]", b"[" * 100_000, b'"text"'])
+def test_a_200_without_an_object_is_a_failed_line(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
+    there = httpx.AsyncClient(base_url="http://there/v1/", transport=transport)
+    monkeypatch.setattr("shoestring.client.async_client", lambda url, key: there)
+    target = tmp_path / "out"
+    assert run(["batch", str(write(tmp_path / "in", request("a"))), str(target), "--url", "http://there"]) == 2
+    assert "1 of 1 requests failed" in capsys.readouterr().err
+    response = answers(target)["a"]["response"]
+    assert response["status_code"] == 502
+    assert "answered 200 without valid JSON" in response["body"]["error"]["message"]

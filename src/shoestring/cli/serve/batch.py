@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shoestring import bounded_json
 from shoestring.cli import options
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.progress import Progress
+from shoestring.cli.serve.batch_files import LARGEST_ANSWER, Line, append, open_output, read_lines, repair_output
 from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
+from shoestring.printable import shortened
 
 if TYPE_CHECKING:
     import httpx
@@ -34,16 +35,6 @@ exit code is 2 if a request failed; OUT has the reason."""
 URLS = ("/v1/chat/completions", "/v1/completions")
 #: Attempts for a busy server, and the wait between them if it sends no Retry-After.
 _ATTEMPTS, _WAIT_SECONDS = 6, 2.0
-
-
-@dataclass(frozen=True)
-class Line:
-    """One request. body: JSON to send to `url`."""
-
-    custom_id: str
-    method: str
-    url: str
-    body: dict[str, Any]
 
 
 @spread
@@ -74,116 +65,53 @@ def batch(
     if server.url is None:
         need_server_packages("batch without --url")
     lines = read_lines(source)
-    done = repair_output(target)
-    open_lines = [line for line in lines if line.custom_id not in done]
-    if not open_lines:
-        typer.echo(f"all {len(lines)} requests are already answered", err=True)
-        return
+    with open_output(target, source) as output:
+        done = repair_output(output, target, {line.custom_id for line in lines})
+        open_lines = [line for line in lines if line.custom_id not in done]
+        if not open_lines:
+            typer.echo(f"all {len(lines)} requests are already answered", err=True)
+            return
 
-    def client() -> Any:
-        if server.url is not None:
-            from shoestring.client import async_client
+        def client() -> Any:
+            if server.url is not None:
+                from shoestring.client import async_client
 
-            return async_client(server.url, server.api_key())
-        return _own_client(model, loading, parallel)
+                return async_client(server.url, server.api_key())
+            return _own_client(model, loading, parallel)
 
-    failed = asyncio.run(_answer_all(client, open_lines, target, parallel))
+        def save(answer: dict[str, Any]) -> None:
+            append(output, target, answer)
+
+        failed = asyncio.run(_answer_all(client, open_lines, save, parallel))
     typer.echo(f"{len(open_lines)} requests answered, {len(lines) - len(open_lines)} skipped", err=True)
     if failed:
         raise RequestError(f"{failed} of {len(open_lines)} requests failed: {target} has the reasons")
 
 
-def read_lines(source: Path) -> list[Line]:
-    """The requests of a file. Raises RequestError that names an invalid line."""
-    lines: list[Line] = []
-    seen: set[str] = set()
-    for number, text in _texts(source):
-        where = f"{source}, line {number}"
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise RequestError(f"{where} is not valid JSON ({error})") from None
-        if not isinstance(value, dict):
-            raise RequestError(f"{where} is not an object with custom_id, method, url and body")
-        id, body = value.get("custom_id"), value.get("body")
-        if not isinstance(id, str) or not id:
-            raise RequestError(f"{where} has no custom_id: give each line a unique string")
-        if id in seen:
-            raise RequestError(f"{where} repeats the custom_id {id!r} of an earlier line: give each line a unique one")
-        if not isinstance(body, dict):
-            raise RequestError(f"{where} has no body: add the request as a JSON object")
-        seen.add(id)
-        lines.append(Line(id, str(value.get("method", "POST")), str(value.get("url")), body))
-    if not lines:
-        raise RequestError(f"{source} has no requests")
-    return lines
-
-
-def _texts(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{path} is not UTF-8 text (byte {error.start})") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, line
-
-
-def repair_output(target: Path) -> set[str]:
-    """The custom_ids that are already answered. Removes an incomplete last line, which is then answered again."""
-    if not target.exists():
-        return set()
-    data = target.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    done = set()
-    for number, line in enumerate(whole.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            done.add(json.loads(line)["custom_id"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise RequestError(f"{target}, line {number} is not a batch answer: choose another OUT file") from None
-    if len(whole) < len(data):
-        os.truncate(target, len(whole))
-    return done
-
-
-async def _answer_all(client: Any, lines: list[Line], target: Path, parallel: int) -> int:
-    """Answer all lines; return how many failed. `target` gets the answers in the order in which they finish."""
+async def _answer_all(client: Any, lines: list[Line], save: Callable[[dict[str, Any]], None], parallel: int) -> int:
+    """Answer all lines; return how many failed. Saves the answers in the order in which they finish."""
     waiting = iter(lines)
     failed = finished = 0
-    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        async with client() as http:
-            with Progress("answering", "lines") as progress:
+    async with client() as http:
+        with Progress("answering", "lines") as progress:
 
-                async def lane() -> None:
-                    nonlocal failed, finished
-                    for line in waiting:
-                        answer = await answer_line(http, line)
-                        append(descriptor, answer)
-                        failed += answer["response"]["status_code"] != 200
-                        finished += 1
-                        progress(finished, len(lines))
+            async def lane() -> None:
+                nonlocal failed, finished
+                for line in waiting:
+                    answer = await answer_line(http, line)
+                    save(answer)
+                    failed += answer["response"]["status_code"] != 200
+                    finished += 1
+                    progress(finished, len(lines))
 
-                lanes = [asyncio.create_task(lane()) for _ in range(min(parallel, len(lines)))]
-                try:
-                    await asyncio.gather(*lanes)
-                finally:
-                    for task in lanes:
-                        task.cancel()
-                    await asyncio.wait(lanes)
-    finally:
-        os.close(descriptor)
+            lanes = [asyncio.create_task(lane()) for _ in range(min(parallel, len(lines)))]
+            try:
+                await asyncio.gather(*lanes)
+            finally:
+                for task in lanes:
+                    task.cancel()
+                await asyncio.wait(lanes)
     return failed
-
-
-def append(descriptor: int, answer: dict[str, Any]) -> None:
-    """Append a line and sync it to disk before the next one."""
-    data = (json.dumps(answer, ensure_ascii=False) + "\n").encode("utf-8", "replace")
-    while data:
-        data = data[os.write(descriptor, data) :]
-    os.fsync(descriptor)
 
 
 async def answer_line(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
@@ -199,19 +127,37 @@ async def answer_line(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
         )
     for left in range(_ATTEMPTS, 0, -1):
         try:
-            response = await http.post(
-                line.url.removeprefix("/v1/") if http.base_url.path.endswith("/v1/") else line.url, json=line.body
-            )
+            response, data = await _post(http, line)
         except httpx.HTTPError as error:
             raise RequestError(f"cannot reach {http.base_url} ({type(error).__name__}: {error})") from None
         if response.status_code not in (429, 503) or left == 1:
             break
         await asyncio.sleep(_wait(response.headers.get("retry-after")))
+    status = response.status_code
     try:
-        body = response.json()
-    except ValueError:
-        body = {"error": {"message": response.text[:200], "type": "server_error", "param": None, "code": None}}
-    return _output_line(line, response.status_code, body)
+        body = bounded_json.loads(data)
+        if status == 200 and not isinstance(body, dict):
+            raise ValueError("it is not a JSON object")
+    except (ValueError, RecursionError) as error:
+        text = shortened(data[:1000].decode("utf-8", "replace"), 200)
+        message = f"the server answered {status} without valid JSON ({error}): {text}"
+        body = {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
+        status = 502 if status == 200 else status
+    return _output_line(line, status, body)
+
+
+async def _post(http: httpx.AsyncClient, line: Line) -> tuple[httpx.Response, bytes]:
+    """Send a request; return the response and its body, or as much as an answer may have."""
+    url = line.url.removeprefix("/v1/") if http.base_url.path.endswith("/v1/") else line.url
+    # In ASCII: a lone surrogate has no UTF-8.
+    content, headers = json.dumps(line.body).encode("ascii"), {"content-type": "application/json"}
+    data = bytearray()
+    async with http.stream("POST", url, content=content, headers=headers) as response:
+        async for block in response.aiter_bytes():
+            data += block
+            if len(data) > LARGEST_ANSWER:
+                break
+    return response, bytes(data[:LARGEST_ANSWER])
 
 
 def _refusal(line: Line) -> str | None:
