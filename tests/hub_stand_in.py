@@ -12,6 +12,10 @@ from urllib.parse import unquote, urlsplit
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
+def git_blob_id(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
 class StandIn:
     """Repositories by name, each a dict of file → bytes. What was asked for stands in `requests`."""
 
@@ -19,6 +23,13 @@ class StandIn:
         self.repositories: dict[str, dict[str, bytes]] = {}
         #: sizes to announce instead of the true ones
         self.announced: dict[str, int] = {}
+        #: bytes to send instead of the true ones
+        self.sent: dict[str, bytes] = {}
+        #: ETags to send instead of SHA-256
+        self.etags: dict[str, str] = {}
+        #: whether the list of files has SHA-256 of .gguf and .safetensors files, and git's blob ids of the others
+        self.lists_identities = False
+        self.commit: object = SHA
         #: HTTP status for a whole repository: 401, 403, 500 …
         self.refused: dict[str, int] = {}
         #: file → bytes after which its next GETs break off
@@ -55,6 +66,16 @@ class StandIn:
             def describe(self, repo: str, revision: str | None, tree: bool = False) -> None:
                 files = stand_in.repositories.get(repo)
                 status = stand_in.refused.get(repo, 200 if files is not None else 401)
+
+                def listed_identity(name: str) -> dict[str, object]:
+                    data = (files or {})[name]
+                    if not stand_in.lists_identities:
+                        return {}
+                    if not name.endswith((".gguf", ".safetensors")):
+                        return {"blobId": git_blob_id(data)}
+                    lfs = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "pointerSize": 130}
+                    return {"blobId": "0" * 40, "lfs": lfs}
+
                 if status == 200 and revision not in (None, "main", SHA):
                     self.reply(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
                 elif status != 200:
@@ -62,12 +83,14 @@ class StandIn:
                     self.reply(status, b"{}", {"X-Error-Code": code} if code else {})
                 else:
                     sizes = {name: stand_in.announced.get(name, len(data)) for name, data in (files or {}).items()}
-                    listed = [{"rfilename": name, "size": size} for name, size in sizes.items()]
+                    listed = [
+                        {"rfilename": name, "size": size, **listed_identity(name)} for name, size in sizes.items()
+                    ]
                     entries = [
                         {"type": "file", "path": name, "size": size, "oid": hashlib.sha1(name.encode()).hexdigest()}
                         for name, size in sizes.items()
                     ]
-                    value = entries if tree else {"id": repo, "sha": SHA, "siblings": listed}
+                    value = entries if tree else {"id": repo, "sha": stand_in.commit, "siblings": listed}
                     self.reply(200, json.dumps(value).encode())
 
             def file(self, repo: str, name: str, body: bool) -> None:
@@ -75,7 +98,9 @@ class StandIn:
                 if data is None:
                     self.reply(404, b"", {"X-Error-Code": "EntryNotFound"})
                     return
-                etag = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": SHA, "Accept-Ranges": "bytes"}
+                named = stand_in.etags.get(name, hashlib.sha256(data).hexdigest())
+                etag = {"ETag": f'"{named}"', "X-Repo-Commit": str(stand_in.commit), "Accept-Ranges": "bytes"}
+                data = stand_in.sent.get(name, data)
                 span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
                 start = int(span[1]) if span else 0
                 part = data[start : int(span[2]) + 1 if span and span[2] else None]

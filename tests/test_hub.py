@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hub_stand_in import StandIn
+from hub_stand_in import SHA, StandIn, git_blob_id
 
-from shoestring import hub
+from shoestring import files, hub
 from shoestring.errors import RequestError
 from shoestring.hub import RemoteFile
 
@@ -217,3 +218,130 @@ def test_choice_of_files() -> None:
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(RequestError, match="is not a Hub name"):
         hub.split_name(name)
+
+
+# --- a hostile or mistaken Hub -------------------------------------------------------------------------------------
+
+
+def files_below(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
+
+
+def refused_and_untouched(endpoint: StandIn, tmp_path: Path, repo: str, says: str) -> None:
+    home = tmp_path / "a" / "b" / "home"
+    (tmp_path / "mine.gguf").write_bytes(b"mine")
+    line = pull(endpoint, home, repo, code=2)
+    assert re.search(says, line), line
+    assert "\n" not in line
+    assert files_below(tmp_path) <= {"mine.gguf"}
+    assert (tmp_path / "mine.gguf").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("etag", ["../../../../../../mine.gguf", "../x", "a/b", "", "..", "0" * 39, "0" * 64 + "/../x"])
+@pytest.mark.parametrize("size", [4, 17 << 20])
+def test_an_etag_never_is_a_path(endpoint: StandIn, tmp_path: Path, etag: str, size: int) -> None:
+    endpoint.repositories["org/bad"] = {"m-Q8_0.gguf": bytes(size)}
+    endpoint.etags["m-Q8_0.gguf"] = etag
+    refused_and_untouched(endpoint, tmp_path, "org/bad", "no SHA-256 or git blob id of m-Q8_0.gguf")
+
+
+@pytest.mark.parametrize("commit", ["../../../../mine.gguf", "a/b", "", "main", None, SHA + "/.."])
+def test_a_commit_never_is_a_path(endpoint: StandIn, tmp_path: Path, commit: object) -> None:
+    endpoint.commit = commit
+    refused_and_untouched(endpoint, tmp_path, "org/folder", "as its commit|is no commit")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../mine.gguf",
+        "a/../../mine.gguf",
+        "/mine.gguf",
+        "a//m.gguf",
+        "./m.gguf",
+        "C:\\m.gguf",
+        "..\\m.gguf",
+        "\x1b.gguf",
+    ],
+)
+def test_a_file_stays_in_its_folder(endpoint: StandIn, tmp_path: Path, name: str) -> None:
+    endpoint.repositories["org/bad"] = {name: b"bad"}
+    refused_and_untouched(endpoint, tmp_path, "org/bad", "no path inside a folder")
+
+
+def test_an_index_does_not_lead_out_of_its_folder(endpoint: StandIn, tmp_path: Path) -> None:
+    """A file may have the name of an earlier one's folder: nothing is written through a link to contents."""
+    endpoint.repositories["org/bad"] = {"Q8_0/m-00001-of-00002.gguf": b"1", "Q8_0/m-00002-of-00002.gguf/x.gguf": b"2"}
+    pull(endpoint, tmp_path, "org/bad:Q8_0", code=2)
+    assert all(path.is_symlink() for path in tmp_path.rglob("*.gguf") if not path.is_dir())
+
+
+@pytest.mark.parametrize("lists_identities", [True, False])
+@pytest.mark.parametrize("git", [True, False])
+@pytest.mark.parametrize("size", [1000, 17 << 20])
+def test_contents_are_verified_before_they_have_a_name(
+    endpoint: StandIn, tmp_path: Path, lists_identities: bool, git: bool, size: int
+) -> None:
+    name = "config.json" if git else "model.safetensors"
+    right = {"config.json": b"{}", "model.safetensors": b"{}", name: b"right" + bytes(size)}
+    endpoint.repositories["org/bad"] = right
+    endpoint.lists_identities = lists_identities
+    endpoint.etags["config.json"] = git_blob_id(right["config.json"])
+    endpoint.sent[name] = b"wrong" + bytes(size)
+    line = pull(endpoint, tmp_path, "org/bad", code=2)
+    assert f"the download of {name} was damaged and has been removed" in line
+    assert not [path for path in files_below(tmp_path) if path.endswith(name)]
+    identities = {path.name for path in tmp_path.glob("hub/models--*/blobs/*")}
+    assert identities <= {hashlib.sha256(b"{}").hexdigest(), git_blob_id(b"{}")}
+    del endpoint.sent[name]
+    assert (Path(pull(endpoint, tmp_path, "org/bad")) / name).read_bytes() == right[name]
+
+
+def test_more_bytes_than_announced_are_not_stored(endpoint: StandIn, tmp_path: Path) -> None:
+    endpoint.repositories["org/bad"] = {"m-Q8_0.gguf": b"right"}
+    endpoint.sent["m-Q8_0.gguf"] = bytes(50 << 20)
+    assert "HubError" in pull(endpoint, tmp_path, "org/bad", code=2)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 1000
+
+
+@pytest.mark.parametrize("place", ["snapshots", "blobs", "partial"])
+def test_a_pipe_in_the_cache_is_not_replaced(endpoint: StandIn, tmp_path: Path, place: str) -> None:
+    endpoint.repositories["org/one"] = {"m-Q8_0.gguf": b"one"}
+    identity = hashlib.sha256(b"one").hexdigest()
+    cache = tmp_path / "hub" / "models--org--one"
+    pipe = {
+        "snapshots": cache / "snapshots" / SHA / "m-Q8_0.gguf",
+        "blobs": cache / "blobs" / identity,
+        "partial": cache / "blobs" / f"{identity}.shoestring.incomplete",
+    }[place]
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    pull(endpoint, tmp_path, "org/one", code=2)
+    assert pipe.is_fifo()
+
+
+def test_partial_downloads_of_old_revisions_are_removed_unless_they_run(endpoint: StandIn, tmp_path: Path) -> None:
+    endpoint.repositories["org/large"] = {"m-Q8_0.gguf": LARGE, "m-Q4_0.gguf": b"four"}
+    endpoint.lists_identities = True
+    blobs = tmp_path / "hub/models--org--large/blobs"
+    blobs.mkdir(parents=True)
+    stale, running, wanted = (
+        blobs / f"{name}.shoestring.incomplete" for name in ("a" * 64, "b" * 64, hashlib.sha256(LARGE).hexdigest())
+    )
+    for path in (stale, running, wanted):
+        path.write_bytes(LARGE[:1000])
+    descriptor = files.open_locked(running)
+    try:
+        pull(endpoint, tmp_path, "org/large:Q4_0")
+    finally:
+        os.close(descriptor)
+    assert [path.exists() for path in (stale, running, wanted)] == [False, True, True]
+
+
+def test_two_processes_download_a_file_once(endpoint: StandIn, tmp_path: Path) -> None:
+    endpoint.repositories["org/large"] = {"m-Q8_0.gguf": LARGE}
+    with ThreadPoolExecutor(2) as executor:
+        paths = list(executor.map(lambda _: pull(endpoint, tmp_path, "org/large"), range(2)))
+    assert paths[0] == paths[1]
+    assert Path(paths[0]).read_bytes() == LARGE
+    assert len(fetched(endpoint)) == 1

@@ -1,8 +1,8 @@
 """pull: download a checkpoint from the Hugging Face Hub into its standard cache, only the needed files.
 
-huggingface_hub handles the Hub's protocol, HF_ENDPOINT, HF_HUB_CACHE and HF_TOKEN. This module chooses the files, checks
-the disk space, resumes downloads of earlier processes, verifies every file before the cache has it, and explains errors
-in one line. It trusts no path and no contents that the Hub sends.
+huggingface_hub handles the Hub's protocol, HF_ENDPOINT, HF_HUB_CACHE and HF_TOKEN. This module chooses the files,
+checks the disk space, resumes downloads of earlier processes, verifies every file before the cache has it, and explains
+errors in one line. It trusts no path and no contents that the Hub sends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from shoestring.checkpoint.formats.json_file import read_json
@@ -179,11 +179,11 @@ def _check_path(repo: str, path: str) -> None:
 def _fetch(repo: str, file: RemoteFile, commit: str, cache: Path) -> None:
     """Download one file into the cache, verify it, then name it. Resumes the download of an earlier process.
 
-    huggingface_hub would resume only within a process, name a blob after any ETag ("../…" included), and verify nothing.
+    huggingface_hub resumes only within a process, names a blob after any ETag ("../…" included), and verifies nothing.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.file_download import _create_symlink, http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     if isinstance(try_to_load_from_cache(repo, file.path, revision=commit), str):
         return
@@ -192,7 +192,7 @@ def _fetch(repo: str, file: RemoteFile, commit: str, cache: Path) -> None:
     identity = file.identity or remote.etag or ""
     if not _IDENTITY.fullmatch(identity):
         raise HubError(
-            f"{repo} gives {file.path} no SHA-256 and no git blob id, so that it cannot be verified: use another HF_ENDPOINT"
+            f"{repo} has no SHA-256 or git blob id of {file.path}, so it cannot be verified: set another HF_ENDPOINT"
         )
     size = file.size or remote.size or 0
     headers = build_hf_headers()
@@ -211,15 +211,14 @@ def _fetch(repo: str, file: RemoteFile, commit: str, cache: Path) -> None:
         else:
             receiver = _Receiver(out, identity, size)
             if receiver.tell() < size:
-                name, start = file.path, receiver.tell()
                 http_get(
                     remote.location,
-                    receiver,
-                    resume_size=start,
+                    cast(BinaryIO, receiver),
+                    resume_size=receiver.tell(),
                     headers=headers,
                     expected_size=size,
-                    displayed_filename=name,
-                )  # type: ignore[arg-type]
+                    displayed_filename=file.path,
+                )
             out.flush()
             if receiver.hexdigest() != identity:
                 partial.unlink()
