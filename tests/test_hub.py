@@ -237,48 +237,32 @@ def refused_and_untouched(endpoint: StandIn, tmp_path: Path, repo: str, says: st
     assert (tmp_path / "mine.gguf").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("etag", ["../../../../../../mine.gguf", "../x", "a/b", "", "..", "0" * 39, "0" * 64 + "/../x"])
-@pytest.mark.parametrize("size", [4, 17 << 20])
+@pytest.mark.parametrize(
+    ("etag", "size"),
+    [("../../../../../../mine.gguf", 17 << 20), ("../x", 4), ("", 4), ("0" * 39, 4), ("0" * 64 + "/../x", 17 << 20)],
+)
 def test_an_etag_never_is_a_path(endpoint: StandIn, tmp_path: Path, etag: str, size: int) -> None:
     endpoint.repositories["org/bad"] = {"m-Q8_0.gguf": bytes(size)}
     endpoint.etags["m-Q8_0.gguf"] = etag
     refused_and_untouched(endpoint, tmp_path, "org/bad", "no SHA-256 or git blob id of m-Q8_0.gguf")
 
 
-@pytest.mark.parametrize("commit", ["../../../../mine.gguf", "a/b", "", "main", None, SHA + "/.."])
+@pytest.mark.parametrize("commit", ["../../../../mine.gguf", "", SHA + "/.."])
 def test_a_commit_never_is_a_path(endpoint: StandIn, tmp_path: Path, commit: object) -> None:
     endpoint.commit = commit
     refused_and_untouched(endpoint, tmp_path, "org/folder", "as its commit|is no commit")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../mine.gguf",
-        "a/../../mine.gguf",
-        "/mine.gguf",
-        "a//m.gguf",
-        "./m.gguf",
-        "C:\\m.gguf",
-        "..\\m.gguf",
-        "\x1b.gguf",
-    ],
-)
+@pytest.mark.parametrize("name", ["../mine.gguf", "a/../../mine.gguf", "/mine.gguf", "C:\\m.gguf", "\x1b.gguf"])
 def test_a_file_stays_in_its_folder(endpoint: StandIn, tmp_path: Path, name: str) -> None:
     endpoint.repositories["org/bad"] = {name: b"bad"}
     refused_and_untouched(endpoint, tmp_path, "org/bad", "no path inside a folder")
 
 
-def test_an_index_does_not_lead_out_of_its_folder(endpoint: StandIn, tmp_path: Path) -> None:
-    """A file may have the name of an earlier one's folder: nothing is written through a link to contents."""
-    endpoint.repositories["org/bad"] = {"Q8_0/m-00001-of-00002.gguf": b"1", "Q8_0/m-00002-of-00002.gguf/x.gguf": b"2"}
-    pull(endpoint, tmp_path, "org/bad:Q8_0", code=2)
-    assert all(path.is_symlink() for path in tmp_path.rglob("*.gguf") if not path.is_dir())
-
-
-@pytest.mark.parametrize("lists_identities", [True, False])
-@pytest.mark.parametrize("git", [True, False])
-@pytest.mark.parametrize("size", [1000, 17 << 20])
+@pytest.mark.parametrize(
+    ("lists_identities", "git", "size"),
+    [(True, True, 1000), (True, False, 17 << 20), (False, True, 1000), (False, False, 1000)],
+)
 def test_contents_are_verified_before_they_have_a_name(
     endpoint: StandIn, tmp_path: Path, lists_identities: bool, git: bool, size: int
 ) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import random_checkpoints
@@ -19,6 +22,7 @@ from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import AttentionState, DeltaNetState
 from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.runtime import loading, memory
+from shoestring.runtime.model import Model
 from shoestring.runtime.opening import open_model
 
 GIB = 1 << 30
@@ -174,6 +178,10 @@ def test_there_is_at_least_one_core() -> None:
 # --- files that change -----------------------------------------------------------------------------------------
 
 
+def answer(model: Model) -> str:
+    return "".join(piece.text for piece in model.generate("x", max_tokens=5, temperature=0))
+
+
 def copied(path: Path, folder: Path) -> Path:
     copy = folder / "copy.gguf"
     copy.write_bytes(path.read_bytes())
@@ -188,15 +196,57 @@ def test_an_unlinked_file_goes_on(path: Path, tmp_path: Path) -> None:
     assert (model.logits(tokens(20)) == before).all()
 
 
-def test_a_rewritten_file_is_refused(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["touched", "replaced", "overwritten", "truncated"])
+def test_nothing_reads_the_file_of_a_loaded_model(path: Path, tmp_path: Path, how: str) -> None:
+    """Whatever happens to the file: the weights are in memory."""
     copy = copied(path, tmp_path)
     model = shoestring.load(copy, context=256)
-    replacement = tmp_path / "other.gguf"
-    replacement.write_bytes(path.read_bytes())
-    replacement.replace(copy)
-    for use in (lambda: model.logits(tokens(5)), lambda: model.generate("x"), lambda: model.perplexity("x")):
-        with pytest.raises(CheckpointError, match=r"copy\.gguf has changed"):
-            use()
+    before, text = model.logits(tokens(20)), answer(model)
+    size = copy.stat().st_size
+    if how == "touched":
+        os.utime(copy, ns=(0, 0))
+    elif how == "replaced":
+        (tmp_path / "other.gguf").write_bytes(bytes(size))
+        (tmp_path / "other.gguf").replace(copy)
+    elif how == "overwritten":
+        with copy.open("r+b") as file:
+            file.write(b"\xff" * size)
+    else:
+        os.truncate(copy, 0)
+    assert (model.logits(tokens(20)) == before).all()
+    assert answer(model) == text
+
+
+def test_a_file_that_changes_while_it_is_loaded_is_refused(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = copied(path, tmp_path)
+    real = loading.load_weights
+
+    def load_weights(*arguments: Any) -> Any:
+        os.utime(copy, ns=(0, 0))
+        return real(*arguments)
+
+    monkeypatch.setattr(loading, "load_weights", load_weights)
+    with pytest.raises(CheckpointError, match=r"copy\.gguf has changed"):
+        shoestring.load(copy, context=256)
+
+
+def test_a_loaded_model_does_not_keep_the_metadata(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of a million tokens and as many merges take 60 MB."""
+    kept = []
+    real = loading.open_model
+
+    def open_model(*arguments: Any) -> Any:
+        opened = real(*arguments)
+        kept.append(weakref.ref(opened.checkpoint))
+        return opened
+
+    monkeypatch.setattr(loading, "open_model", open_model)
+    model = shoestring.load(path, context=256)
+    gc.collect()
+    assert [reference() for reference in kept] == [None]
+    assert len(model.logits(tokens(3))) == 3
 
 
 def test_a_truncated_file_ends_the_program_with_one_line(path: Path, tmp_path: Path) -> None:

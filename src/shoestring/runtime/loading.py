@@ -15,6 +15,7 @@ from shoestring.errors import RequestError
 from shoestring.models.state import KVType
 from shoestring.models.weights import load_weights
 from shoestring.models.workspace import PROCESS_BYTES
+from shoestring.runtime.default_sampling import sampling_fields
 from shoestring.runtime.memory import CACHE_SHARE, Plan, free_memory, own_memory, plan_state
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
@@ -111,7 +112,7 @@ def load(
 
         weights, experts = load_weights(opened.config, opened.binding, advanced)
         tokenizer, template = text.result()
-    check_unchanged(opened.checkpoint)
+    check_unchanged(opened.checkpoint)  # the last time: nothing reads the files from here on
     engine = Engine(
         FamilyRunner(weights, experts, tokenizer.vocab_size),
         context=planned.context,
@@ -125,8 +126,7 @@ def load(
         tokenizer,
         template,
         family=opened.config.family,
-        generation_config=opened.checkpoint.generation_config,
-        check=lambda: check_unchanged(opened.checkpoint),
+        sampling_fields=sampling_fields(opened.checkpoint, tokenizer.vocab_size),
     )
 
 

@@ -41,16 +41,14 @@ class Model:
         template: Template,
         *,
         family: str,
-        generation_config: Mapping[str, Any] | None = None,
-        check: Callable[[], None] | None = None,
+        sampling_fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """family: "qwen3_5" or "llama4". check: called before each use; raises if the files have changed."""
+        """family: "qwen3_5" or "llama4". sampling_fields: fields of Sampling that the checkpoint sets."""
         self._engine: Engine | None = engine
         self.tokenizer = tokenizer
         self.template = template
         self.family = family
-        self._generation_config = generation_config or {}
-        self._check = check
+        self._sampling_fields = sampling_fields or {}
 
     @property
     def engine(self) -> Engine:
@@ -63,17 +61,11 @@ class Model:
         if self._engine is None:
             raise RequestError("the model is closed: load it again")
 
-    def check(self) -> None:
-        """Raises CheckpointError if the model's files have changed, RequestError if it is closed."""
-        self._check_open()
-        if self._check is not None:
-            self._check()
-
     def close(self) -> None:
         """Free weights and state, and end answers in progress. Any later use raises RequestError."""
         if self._engine is not None:
             self._engine.close()
-        self._engine = self._check = None
+        self._engine = None
 
     def __enter__(self) -> Model:
         return self
@@ -118,7 +110,7 @@ class Model:
         (default 512); no bit depends on it. Raises CapacityError for more tokens than the context, RequestError
         for token ids or rows out of range.
         """
-        self.check()
+        self._check_open()
         ids = [int(token) for token in tokens]
         positions = list(range(len(ids))) if rows is None else [int(row) + len(ids) * (row < 0) for row in rows]
         place = {row: i for i, row in enumerate(positions)}
@@ -141,7 +133,7 @@ class Model:
         the final norm, from which the head computes logits. Negative numbers count from the end.
         Returns float32 [layers, tokens, hidden_size]; no bit depends on `chunk`. Raises as `logits` does.
         """
-        self.check()
+        self._check_open()
         ids = [int(token) for token in tokens]
         by_layer: dict[int, Float32] = {}
         numbers = None if layers is None else [int(layer) for layer in layers]
@@ -167,7 +159,7 @@ class Model:
         progress: called with windows done and in all. Raises RequestError for a text shorter than two windows,
         CapacityError for a window longer than the model's context.
         """
-        self.check()
+        self._check_open()
         bos = self.tokenizer.bos_id if self.tokenizer.add_bos else None
         return perplexities.perplexity(self.engine, self.encode(text), window=context, bos=bos, progress=progress)
 
@@ -190,7 +182,7 @@ class Model:
 
     def default_sampling(self, *, thinking: bool) -> Sampling:
         """The sampling of the checkpoint's generation_config.json, else the vendor's recommendation."""
-        return default_sampling(self.family, thinking, self._generation_config)
+        return default_sampling(self.family, thinking, self._sampling_fields)
 
     def generate(
         self,
@@ -224,7 +216,7 @@ class Model:
         the model's own (which ignore_eos turns off). sampling: fields of Sampling (temperature, seed, logprobs, …);
         `default_sampling` replaces missing fields and None.
 
-        Errors are raised at the call, not at the first piece: RequestError, CapacityError, CheckpointError.
+        Errors are raised at the call, not at the first piece: RequestError, CapacityError.
         """
         options = GenerationOptions(
             sampling,
@@ -289,10 +281,10 @@ class Model:
     def submit(self, prompt: Prompt, options: GenerationOptions, form: Form) -> Answers:
         """Submit a prompt to the engine. Pass its deliveries to `Answers.take`; `Answers.close` ends the answers.
 
-        Only the thread that steps the engine may call this. Raises CapacityError, RequestError, CheckpointError;
-        then nothing is left in the engine.
+        Only the thread that steps the engine may call this. Raises CapacityError, RequestError; then
+        nothing is left in the engine.
         """
-        self.check()
+        self._check_open()
         fields = {name: value for name, value in options.sampling.items() if value is not None}
         sampling = dataclasses.replace(self.default_sampling(thinking=prompt.inside_thinking), **fields).seeded()
         if options.n < 1:

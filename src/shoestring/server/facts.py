@@ -23,7 +23,7 @@ class ServedModel:
     parameters: int | None = None
     quantization: str | None = None
     file_bytes: int | None = None
-    path: str | None = None
+    format: str = "gguf"
     #: whether the model can think
     thinking: bool = False
     description: str = ""

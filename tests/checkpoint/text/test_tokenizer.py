@@ -190,3 +190,7 @@ def test_an_end_id_outside_the_vocabulary_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"eos_token_id": 99999}))
     with pytest.raises(TokenizerError, match="99999"):
         Tokenizer.from_folder(tmp_path)
+    (tmp_path / "config.json").unlink()
+    expected = Tokenizer.from_folder(tmp_path).eos_ids
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [99999, -1, "x", *expected]}))
+    assert Tokenizer.from_folder(tmp_path).eos_ids == expected

@@ -225,17 +225,20 @@ class Tokenizer:
         def named(key: str) -> int | None:
             return id_of.get(texts.get(key, ""))
 
+        vocab_size = max(whole.get_vocab().values(), default=-1) + 1
         eos: set[int] = set()
         for name in ("generation_config.json", "config.json"):
             value = read_json(folder / name, TokenizerError, optional=True).get("eos_token_id")
-            eos.update(id for id in (value if isinstance(value, list) else [value]) if type(id) is int)
+            ids = {id for id in (value if isinstance(value, list) else [value]) if type(id) is int}
+            # Loading warns of unusable values of generation_config.json, and ignores them.
+            eos |= ids if name == "config.json" else {id for id in ids if 0 <= id < vocab_size}
         bos = named("bos_token")
         starts_with_bos = bos is not None and whole.encode("").ids[:1] == [bos]
         add_bos = settings.get("add_bos_token")
         return cls(
             _encoder(whole.model, whole.normalizer, whole.pre_tokenizer),
             added,
-            vocab_size=max(whole.get_vocab().values(), default=-1) + 1,
+            vocab_size=vocab_size,
             bos=bos,
             eos=eos | {id for id in (named("eos_token"),) if id is not None},
             pad=named("pad_token"),

@@ -24,7 +24,7 @@ from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
 from shoestring.output.pieces import Piece, Pieces
 from shoestring.reference.model import generate
-from shoestring.runtime.default_sampling import default_sampling
+from shoestring.runtime.default_sampling import default_sampling, sampling_fields
 from shoestring.runtime.opening import open_model
 from shoestring.runtime.prompt import chat_prompt, raw_prompt
 from shoestring.runtime.request import ChatRequest
@@ -47,7 +47,8 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapp
     if free_tokens < 1:
         raise CapacityError(f"the prompt has {len(tokens)} tokens and fills the model's context: shorten it")
     most = min(free_tokens, arguments["max_tokens"] or free_tokens)
-    sampling = options(opened.config.family, thinking, opened.checkpoint.generation_config, arguments)
+    fields = sampling_fields(opened.checkpoint, tokenizer.vocab_size)
+    sampling = options(opened.config.family, thinking, fields, arguments)
     pick = Picker(sampling, tokenizer.vocab_size, tokens)
     ends = tokenizer.eos_ids | set(arguments["stop_ids"])
     form = form_of(tokenizer, opened.config.family, chat=prompt.chat, stops=arguments["stop"], hidden_ids=ends)
@@ -77,15 +78,13 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapp
     typer.echo(json_module.dumps(facts))
 
 
-def options(
-    family: str, thinking: bool, generation_config: Mapping[str, Any], arguments: Mapping[str, Any]
-) -> Sampling:
+def options(family: str, thinking: bool, fields: Mapping[str, Any], arguments: Mapping[str, Any]) -> Sampling:
     """The given options; others from the checkpoint or the vendor."""
     import dataclasses
 
     names = {field.name for field in dataclasses.fields(Sampling)}
     overrides = {name: value for name, value in arguments.items() if name in names}
-    return dataclasses.replace(default_sampling(family, thinking, generation_config), **overrides).seeded()
+    return dataclasses.replace(default_sampling(family, thinking, fields), **overrides).seeded()
 
 
 class Picker:

@@ -47,7 +47,7 @@ def run(settings: Settings) -> None:
     """Check everything, then load the model and serve it. Raises ShoestringError."""
     from shoestring import ops
     from shoestring.cli.serve.banner import banner
-    from shoestring.runtime.loading import checked_threads, load, plan
+    from shoestring.runtime.loading import checked_threads, load, physical_cores, plan
     from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.server.facts import served_model
@@ -68,11 +68,14 @@ def run(settings: Settings) -> None:
     opened = open_model(path)
     limits = memory_limits(settings)
     plan(opened, kv_type=settings.kv_type, context=settings.context, threads=settings.threads, **limits)
+    facts, weights = file_facts(opened), opened.weight_bytes
+    workspace = opened.workspace_bytes(settings.threads or physical_cores())
+    del opened  # its metadata takes tens of megabytes, and a server runs for long
     with bind(settings.host, settings.port) as listening:
         guard_mapped_files()
         with Progress(f"loading {path.name}") as progress:
             model = load(path, settings.threads, settings.kv_type, settings.context, progress, **limits)
-        info = served_model(model, model_id(settings, path), settings.aliases, **file_facts(opened))
+        info = served_model(model, model_id(settings, path), settings.aliases, **facts)
         compute = f"{ops.isa()}, {ops.num_threads()} threads"
         text = banner(
             model,
@@ -80,8 +83,8 @@ def run(settings: Settings) -> None:
             settings,
             keys,
             address_of(listening),
-            weights=opened.weight_bytes,
-            workspace=opened.workspace_bytes(ops.num_threads()),
+            weights=weights,
+            workspace=workspace,
             compute=compute,
         )
         typer.echo(text, err=True)
@@ -120,6 +123,6 @@ def file_facts(opened: Opened) -> dict[str, Any]:
         "parameters": summary.parameters_total,
         "quantization": quantization,
         "file_bytes": summary.total_bytes,
-        "path": str(opened.checkpoint.path),
+        "format": opened.checkpoint.format,
         "description": f"{opened.config.family}, {parameters}, {quantization}, {human(summary.total_bytes)}",
     }

@@ -105,7 +105,7 @@ async def show(body: api.ShowBody, request: Request) -> api.Shown:
     if info.parameters is not None:
         facts["general.parameter_count"] = info.parameters
     return api.Shown(
-        modelfile=f"# shoestring {shoestring.__version__}\nFROM {info.path or info.id}\n",
+        modelfile=f"# shoestring {shoestring.__version__}\nFROM {info.id}\n",
         parameters="\n".join(f"{name:<24}{value}" for name, value in info.sampling.items()),
         template=info.template or "",
         details=_details(info),
@@ -125,7 +125,7 @@ def _details(info: ServedModel) -> api.Details:
     count = info.parameters
     size = "" if count is None else f"{count / 1e9:.1f}B" if count >= 10**9 else f"{count / 1e6:.1f}M"
     return api.Details(
-        format="gguf" if (info.path or "").endswith(".gguf") else "safetensors",
+        format=info.format,
         family=info.family,
         families=[info.family],
         parameter_size=size,
