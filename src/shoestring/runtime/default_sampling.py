@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from shoestring.checkpoint.tensors import Checkpoint, shown
@@ -53,8 +52,9 @@ def sampling_fields(checkpoint: Checkpoint, vocabulary_size: int) -> dict[str, A
         try:
             if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and value != int(value)):
                 raise RequestError(f"{name} is not a number")
-            replace(Sampling(), **{name: kind(value)})  # checks the range
-            fields[name] = kind(value)
+            field: dict[str, Any] = {name: kind(value)}
+            Sampling(**field)  # checks the range
+            fields |= field
         except (RequestError, ValueError, OverflowError):  # ValueError: int() of NaN
             ignored.append(name)
     if values.get("do_sample") is False:
@@ -67,7 +67,6 @@ def sampling_fields(checkpoint: Checkpoint, vocabulary_size: int) -> dict[str, A
         ignored.append("eos_token_id")
     if ignored:
         listed = ", ".join(f"{name} {shown(repr(values[name]))}" for name in ignored)
-        log.warning(
-            "warning: %s: ignored values that cannot be used: %s", checkpoint.path / "generation_config.json", listed
-        )
+        file = checkpoint.path / "generation_config.json"
+        log.warning("warning: %s: ignored values that cannot be used: %s", file, listed)
     return fields
