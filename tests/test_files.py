@@ -250,7 +250,7 @@ def read_by(shell: str) -> str:
         ('$PYTHON -c "$READ" - < /dev/null', "''"),
         ('yes | $PYTHON -c "$READ" - ', "stdin has more than 1,048,576 bytes, the most that such a file may have"),
         ('$PYTHON -c "$READ" - < /dev/zero', "stdin is a device, not a file or a pipe"),
-        ('$PYTHON -c "$READ" /dev/fd/9 9< /', "/dev/fd/9 is a folder, not a file or a pipe"),
+        ('$PYTHON -c "$READ" /dev/fd/9 9< /', "/dev/fd/9 cannot be read (Is a directory)"),
         ('$PYTHON -c "$READ" /dev/fd/77', "/dev/fd/77 cannot be read (Bad file descriptor)"),
         ('$PYTHON -c "$READ" - <&-', "stdin is closed: give a file"),
         ("printf '\\377' | $PYTHON -c \"$READ\" -", "stdin is not UTF-8 text (byte 0): convert it to UTF-8 first"),

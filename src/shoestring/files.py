@@ -116,7 +116,7 @@ def _readable(name: str, file: BinaryIO) -> BinaryIO:
     status = os.fstat(descriptor)
     is_null = status.st_rdev == os.stat(os.devnull).st_rdev
     endless = stat.S_ISCHR(status.st_mode) and not is_null and not os.isatty(descriptor)
-    if endless or stat.S_ISBLK(status.st_mode) or stat.S_ISDIR(status.st_mode):
+    if endless or stat.S_ISBLK(status.st_mode):
         raise RequestError(f"{name} is {_kind(status.st_mode)}, not a file or a pipe")
     return file
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import filecmp
 import functools
 import importlib.metadata
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +16,10 @@ import gguf
 import numpy as np
 import pytest
 
+from shoestring.checkpoint.formats.gguf_write import write_gguf
 from shoestring.checkpoint.tensors import Checkpoint, Tensor
 from shoestring.errors import CheckpointError
-from shoestring.samples import smollm_as_llama4
+from shoestring.samples import smollm, smollm_as_llama4
 
 LAYERS = (0, 13, 29)
 HALF = 768
@@ -175,3 +178,41 @@ def test_first_use_writes_the_cache_once(
     assert smollm_as_llama4.ensure_demo() == path
     assert path.stat().st_mtime_ns == before
     assert list(path.parent.iterdir()) == [path]
+
+
+ONCE = """
+import sys, time
+from pathlib import Path
+from shoestring.files import write_whole
+from shoestring.samples.smollm import write_once
+
+def write(path):
+    with write_whole(path) as file:
+        print("writing", flush=True)
+        time.sleep(1)
+        file.write(b"converted")
+
+print(write_once(Path(sys.argv[1]), write).read_text())
+"""
+
+
+def test_three_first_starts_at_once_convert_once(tmp_path: Path) -> None:
+    path = tmp_path / "cache" / "demo.gguf"
+    starts = [
+        subprocess.Popen([sys.executable, "-c", ONCE, str(path)], stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    outputs = sorted(start.communicate(timeout=60)[0] for start in starts)
+    assert [start.returncode for start in starts] == [0, 0, 0]
+    assert outputs == ["converted\n", "converted\n", "writing\nconverted\n"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_killed_first_start_does_not_stop_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "demo.gguf"
+    with subprocess.Popen([sys.executable, "-c", ONCE, str(path)], stdout=subprocess.PIPE, text=True) as start:
+        assert start.stdout is not None
+        assert start.stdout.readline() == "writing\n"
+        start.kill()
+    assert len(list(tmp_path.iterdir())) == 2  # its temporary file and its lock
+    assert smollm.write_once(path, lambda path: write_gguf(path, {}, [])) == path
+    assert list(tmp_path.iterdir()) == [path]

@@ -12,7 +12,7 @@ import pytest
 from raw_gguf import ARRAY, BOOL, F32, STRING, U8, U32, U64, array, pair, raw_gguf, tensor, text
 from tiny_checkpoints import gguf_metadata, gguf_tensors, tiny, write_gguf_file
 
-from shoestring.checkpoint.formats.gguf import GGML_TYPE_NAMES, open_gguf
+from shoestring.checkpoint.formats.gguf import GGML_TYPE_NAMES, open_gguf, read_architecture
 from shoestring.checkpoint.formats.mapping import map_file
 from shoestring.checkpoint.open import check_unchanged, open_checkpoint
 from shoestring.checkpoint.tensors import TENSOR_TYPES
@@ -240,6 +240,23 @@ def test_a_part_number_past_the_count_is_refused(tmp_path):
     path.write_bytes(raw_gguf())
     with pytest.raises(CheckpointError, match="says it is part 3 of 2"):
         open_gguf(path)
+
+
+def test_a_header_has_a_bound_whatever_the_size_of_the_file(tmp_path):
+    """Of a file with a hole: what its header claims would fit into it."""
+    for header, says in (
+        (raw_gguf([], num_pairs=1 << 20), "claims 1048576 keys: at most"),
+        (raw_gguf([], num_tensors=1 << 20), "claims 1048576 tensors: at most"),
+        (raw_gguf([pair("k", ARRAY, struct.pack("<IQ", STRING, 1 << 20))], num_pairs=5), "key 1 is"),
+        (raw_gguf([pair("k", ARRAY, struct.pack("<IQ", STRING, 5 << 20))]), "claims 5242880 values: at most"),
+        (b"", "does not begin with GGUF"),
+    ):
+        path = tmp_path / "m.gguf"
+        path.write_bytes(header)
+        os.truncate(path, 1 << 40)
+        with pytest.raises(CheckpointError, match=says):
+            open_gguf(path)
+        assert read_architecture(path) is None
 
 
 # --- files that change -----------------------------------------------------------------------------------------

@@ -44,8 +44,10 @@ BOOL, STRING, ARRAY = 7, 8, 9
 #: Limits on what a header can make us allocate, far above any real file.
 _ARCHITECTURE_READ = 1 << 20
 _FIRST_READ = 32 << 20
-_LARGEST_HEADER = 1 << 30
-_LARGEST_ARRAY = 1 << 24
+_LARGEST_HEADER = 128 << 20
+#: Values of all arrays together: Qwen 3.5's tokens, their types and merges are 750,000.
+_MOST_VALUES = 1 << 22
+_MOST_KEYS, _MOST_TENSORS = 1 << 16, 1 << 18
 _LARGEST_STRING = 1 << 26
 _LARGEST_NAME = 1 << 16
 _LARGEST_ALIGNMENT = 1 << 20
@@ -182,11 +184,16 @@ def _parse(path: Path, header: bytes, file_size: int) -> tuple[dict[str, Any], l
     if version not in VERSIONS:
         raise CheckpointError(f"{path} is GGUF version {version}, supported are {VERSIONS}: convert it again")
     num_tensors, num_pairs = cursor.unsigned("Q"), cursor.unsigned("Q")
-    for what, count, smallest in (("keys", num_pairs, _SMALLEST_PAIR), ("tensors", num_tensors, _SMALLEST_TENSOR)):
+    for what, count, smallest, most in (
+        ("keys", num_pairs, _SMALLEST_PAIR, _MOST_KEYS),
+        ("tensors", num_tensors, _SMALLEST_TENSOR, _MOST_TENSORS),
+    ):
         if count > file_size // smallest:
             raise CheckpointError(
                 f"{path} claims {count} {what}, more than {file_size} bytes can hold: it is truncated or damaged"
             )
+        if count > most:
+            raise CheckpointError(f"{path} claims {count} {what}: at most {most} are valid")
     metadata: dict[str, Any] = {}
     for index in range(num_pairs):
         key = cursor.name(f"key {index}")
@@ -256,6 +263,7 @@ class _Cursor:
         self.path = path
         self.data = data
         self.position = 0
+        self.values = 0
 
     def unsigned(self, code: str) -> int:
         try:
@@ -294,9 +302,10 @@ class _Cursor:
         if kind != ARRAY:
             return self.numbers(key, kind, 1)[0]
         kind, count = self.unsigned("I"), self.unsigned("Q")
-        if count > _LARGEST_ARRAY:
+        self.values += count
+        if self.values > _MOST_VALUES:
             raise CheckpointError(
-                f"{self.path}: metadata {key} claims {count} values: at most {_LARGEST_ARRAY} are valid"
+                f"{self.path}: metadata {key} claims {count} values: at most {_MOST_VALUES} are valid in all arrays"
             )
         if kind == ARRAY:
             raise CheckpointError(f"{self.path}: metadata {key} is an array of arrays, which no model needs")

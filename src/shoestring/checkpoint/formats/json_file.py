@@ -14,7 +14,7 @@ from shoestring.files import read_bytes
 #: The index of a model with 200,000 tensors has 25 MB.
 LARGEST_FILE = 64 << 20
 #: Values of a safetensors header; a tensor takes about ten.
-MOST_VALUES = 1 << 22
+MOST_VALUES = 1 << 21
 
 
 def read_json(path: Path, error: type[ShoestringError] = CheckpointError, *, optional: bool = False) -> dict[str, Any]:
