@@ -13,7 +13,7 @@ import pytest
 from scripted_text import END_THINK, scripted
 
 from shoestring.cli.app import run
-from shoestring.cli.models import chat
+from shoestring.cli.models import chat, conversation
 from shoestring.runtime.model import Model
 
 
@@ -132,3 +132,18 @@ def test_chat_without_a_model_offers_a_download(answer: str, monkeypatch: pytest
     monkeypatch.setattr("builtins.input", lambda prompt="": answer)
     assert chat.choose_model() == (chat.SMALLEST if answer == "y" else "demo-llama4")
     assert pulled == ([chat.SMALLEST] if answer == "y" else [])
+
+
+def test_a_line_without_an_end_is_refused(
+    use: Callable[[Model], None],
+    typed: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(scripted({"hi": b"hello"}, context=60))
+    monkeypatch.setattr(conversation, "LONGEST_LINE", 1000)
+    typed("hi\n" + "x" * 2000)
+    assert run(["chat", "m"]) == 2
+    out, err = capsys.readouterr()
+    assert "hello" in out
+    assert "more than 1,000 characters" in err

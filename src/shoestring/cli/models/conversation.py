@@ -23,6 +23,8 @@ from shoestring.files import read_bytes, write_whole
 
 #: Bytes of a saved conversation
 LARGEST_CONVERSATION = 64 << 20
+#: Characters of a message on stdin
+LONGEST_LINE = 16 << 20
 
 COMMANDS = """/help          this list
 /clear         start a new conversation
@@ -91,7 +93,7 @@ class Conversation:
         interrupted = False
         while True:
             try:
-                line = input("> " if self._terminal else "")
+                line = input("> ") if self._terminal else _piped_line()
             except EOFError:
                 if self._terminal:
                     typer.echo()
@@ -166,6 +168,16 @@ class Conversation:
         typer.echo(text, nl=False)
         sys.stdout.flush()
         return thinking
+
+
+def _piped_line() -> str:
+    """The next line of stdin. Raises EOFError at its end, RequestError for a line without an end."""
+    line = sys.stdin.readline(LONGEST_LINE + 1)
+    if not line:
+        raise EOFError
+    if len(line) > LONGEST_LINE:
+        raise RequestError(f"stdin has a line of more than {LONGEST_LINE:,} characters, the most of a message")
+    return line.removesuffix("\n")
 
 
 @contextmanager
