@@ -290,7 +290,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
     with open_output(target, tmp_path / "in") as descriptor:
         monkeypatch.setattr(os, "write", full)
         with pytest.raises(CapacityError, match="disk is full"):
-            batch_files.append(descriptor, target, {"custom_id": "b"})
+            batch_files.append(descriptor, target, {"custom_id": "b" * 50})
     assert target.read_text() == OURS
 
 
