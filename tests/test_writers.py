@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import stat
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from shoestring.cli.serve import batch_files
 from shoestring.errors import ShoestringError
 from shoestring.files import write_whole
 from shoestring.planning import measured
+from shoestring.planning.report.html import BEGINNING
 from shoestring.samples.demo_qwen3_5 import hugging_face
 
 SOURCE = Path(__file__).parents[1] / "src" / "shoestring"
@@ -62,7 +64,7 @@ def saved(path: Path, folder: Path) -> None:
 
 
 def page(path: Path, folder: Path) -> None:
-    plan._write(path, "<!doctype html>" + "x" * LARGE)
+    plan._write(path, BEGINNING + "x" * LARGE)
 
 
 def measurement(path: Path, folder: Path) -> None:
@@ -84,12 +86,17 @@ def batch_output(path: Path, folder: Path) -> None:
         batch_files.append(descriptor, path, answer)
 
 
+#: A GGUF file of version 3 without tensors, and one of its two names.
+NAMED = "<4sIQQQ12sIQ{0}s"
+SYNTHETIC = struct.pack(NAMED.format(12), b"GGUF", 3, 0, 1, 12, b"general.name", 8, 12, b"synthetic ab")
+MODEL = struct.pack(NAMED.format(12), b"GGUF", 3, 0, 1, 12, b"general.name", 8, 12, b"my own model")
+
 WRITERS = {
     "files.write_whole": Writer(whole),
     "GGUF files, conversions": Writer(gguf_file, b"GGUF of before"),
-    "bench --output": Writer(synthetic, b"GGUF of before"),
+    "bench --output": Writer(synthetic, SYNTHETIC),
     "/save": Writer(saved, b"[]"),
-    "plan --html": Writer(page, b"<!doctype html>old"),
+    "plan --html": Writer(page, BEGINNING.encode() + b"old"),
     "bench, for plan": Writer(measurement, b'{"old": 1}', "models-m.json"),
     "demo export": Writer(folder_of_safetensors),
     "batch OUT": Writer(batch_output, b'{"id": "batch_req_0", "custom_id": "a", "response": {}}\n'),
@@ -160,12 +167,17 @@ def test_a_read_only_file_is_refused(writer: Writer, tmp_path: Path) -> None:
         target.chmod(0o444)
 
 
-@pytest.mark.parametrize("data", [b"my thesis\n", b"\x00\x01", b'["no messages', b'{"custom_id": "a"}\n'])
+@pytest.mark.parametrize(
+    "data",
+    [b"my thesis\n", b"\x00\x01", b'["no messages"]', b'{"custom_id": "a"}\n', b"<!doctype html><p>my page", MODEL],
+)
 def test_an_unrelated_file_is_refused(writer: Writer, data: bytes, tmp_path: Path) -> None:
     if not writer.own and writer.write is whole:
         pytest.skip("this writer replaces any regular file")
-    if data.startswith(writer.own[:1]) and writer.own[:1] in (b"[", b"{") and writer.write is not batch_output:
-        pytest.skip("the same kind, by its beginning")
+    if writer.write is measurement and data.startswith(b"{"):
+        pytest.skip("this writer has a folder of its own")
+    if writer.write is gguf_file and data is MODEL:
+        pytest.skip("each of its commands decides which GGUF file to replace")
     with refused(writer, tmp_path) as target:
         target.write_bytes(data)
 

@@ -182,10 +182,17 @@ def peak_memory() -> int:
 
 
 def write(source: Path, layers: int | None, mix: str, path: Path) -> None:
-    """Write a GGUF file with random weights. Raises CapacityError if they would not fit in memory."""
-    from shoestring.runtime.memory import free_memory
-    from shoestring.samples.synthetic import read_config, synthetic_bytes, with_layers, write_synthetic
+    """Write a GGUF file with random weights. Replaces only an earlier one, never a model.
 
+    Raises RequestError for another file, CapacityError if the weights would not fit in memory.
+    """
+    from shoestring.checkpoint.formats.gguf import MAGIC, open_gguf
+    from shoestring.files import check_writable
+    from shoestring.runtime.memory import free_memory
+    from shoestring.samples.synthetic import is_synthetic, read_config, synthetic_bytes, with_layers, write_synthetic
+
+    if check_writable(path, begins=MAGIC) is not None and path.stat().st_size and not is_synthetic(open_gguf(path)):
+        raise RequestError(f"{path} exists and is no file of bench: give another name, or remove it first")
     config = read_config(source)
     if layers is not None:
         config = with_layers(config, layers)

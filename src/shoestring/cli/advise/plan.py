@@ -173,7 +173,9 @@ def _show(render: Callable[[Console], None]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the report atomically. Replaces only an HTML page. Raises RequestError."""
-    with write_whole(path, begins=b"<!doctype html>") as file:
+    """Write the report atomically. Replaces only an earlier report. Raises RequestError."""
+    from shoestring.planning.report.html import BEGINNING
+
+    with write_whole(path, begins=BEGINNING.encode()) as file:
         file.write(text.encode("utf-8", "replace"))
     typer.echo(f"wrote {path} ({len(text.encode()):,} bytes)")

@@ -19,7 +19,7 @@ import typer
 
 from shoestring import bounded_json
 from shoestring.errors import RequestError, ShoestringError
-from shoestring.files import read_bytes, write_whole
+from shoestring.files import check_writable, read_bytes, write_whole
 
 #: Bytes of a saved conversation
 LARGEST_CONVERSATION = 64 << 20
@@ -196,6 +196,8 @@ def interrupts(stop: Callable[[], None]) -> Iterator[None]:
 
 def save(file: Path, messages: list[dict[str, Any]]) -> None:
     """Write a conversation to a file, atomically. Replaces only a saved conversation. Raises RequestError."""
+    if check_writable(file, begins=b"[") is not None and file.stat().st_size:
+        read(file)
     with write_whole(file, begins=b"[") as out:
         out.write(json.dumps(messages, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
 

@@ -19,6 +19,8 @@ from shoestring.planning.report import charts
 from shoestring.planning.report.cells import overview, summary
 from shoestring.planning.verdict import Sentence
 
+#: How every report begins. `--html` replaces no other page.
+BEGINNING = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="shoestring">'
 STYLE = """
 :root{color-scheme:light dark;--ink:#1d2330;--dim:#5a6474;--page:#fbfbf9;--card:#fff;--rule:#dfe3e8;--link:#1f5fbf;
 --good:#1a7f4b;--bad:#b3342c}
@@ -137,8 +139,7 @@ class _Page:
             f"svg .m{i}{{fill:{c}}}svg .line.m{i}{{fill:none;stroke:{c}}}" for i, c in enumerate(MODEL_COLOURS)
         )
         return (
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f'{BEGINNING}<meta name="viewport" content="width=device-width,initial-scale=1">'
             '<link rel="icon" href="data:,">'
             f"<title>{escape(title)}</title><style>{STYLE}{colours}</style></head><body><main>\n"
             + "\n".join(body)

@@ -18,10 +18,10 @@ from shoestring.checkpoint.formats.json_file import read_json
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.samples.synthetic import fill
-from shoestring.samples.synthetic.layout import Slot, layout, metadata
+from shoestring.samples.synthetic.layout import NAME, Slot, layout, metadata
 from shoestring.samples.synthetic.mixes import FILE_TYPES, mix_name, tensor_type
 
-__all__ = ["read_config", "synthetic_bytes", "with_layers", "write_synthetic"]
+__all__ = ["is_synthetic", "read_config", "synthetic_bytes", "with_layers", "write_synthetic"]
 
 
 def read_config(path: Path) -> Config:
@@ -56,6 +56,11 @@ def write_synthetic(
     pools: dict[tuple[str, float], fill.Pool] = {}
     tensors = [_outgoing(slot, kind, seed, gains or {}, pools) for slot, kind in _typed_slots(config, mix)]
     write_gguf(path, {**metadata(config), "general.file_type": FILE_TYPES[mix_name(mix)]}, tensors, progress)
+
+
+def is_synthetic(checkpoint: Checkpoint) -> bool:
+    """Whether `write_synthetic` wrote a GGUF file."""
+    return str(checkpoint.metadata.get("general.name")).startswith(NAME)
 
 
 def synthetic_bytes(config: Config, mix: str) -> int:

@@ -56,6 +56,10 @@ def layout(config: Config) -> Iterator[Slot]:
                 yield _slot(config, f"blk.{layer}.{gguf}", ours, shapes[f"layers.{layer}.{ours}"])
 
 
+#: How a synthetic model's name begins.
+NAME = "synthetic"
+
+
 def metadata(config: Config) -> dict[str, Any]:
     """All metadata except the file type."""
     if isinstance(config, Qwen3_5Config):
@@ -65,7 +69,7 @@ def metadata(config: Config) -> dict[str, Any]:
     return {
         **keys,
         "general.type": "model",
-        "general.name": f"synthetic {name}",
+        "general.name": f"{NAME} {name}",
         "general.quantization_version": 2,
         **vocabulary(name.removesuffix("moe"), config.vocab_size),
     }
