@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import random_checkpoints
+from starlette.testclient import TestClient
 
 from shoestring.cli import extra
 from shoestring.cli.app import run
 from shoestring.cli.serve import doctor, serve
+from shoestring.runtime import opening
+from shoestring.server.http.app import create_app
 from shoestring.server.http.settings import Settings
 from shoestring.server.http.sockets import bind
+from shoestring.server.service import Service
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     for name in os.environ:
         if name.startswith("SHOESTRING_") and name != "SHOESTRING_ISA":
             monkeypatch.delenv(name)
@@ -160,3 +166,47 @@ def test_the_demo_model_answers(started: tuple[str, list[str]]) -> None:
     assert answer["usage"]["completion_tokens"] <= 8
     assert answer["choices"][0]["message"]["content"]
     assert httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()["choices"] == answer["choices"]
+
+
+def test_a_server_needs_no_file_and_names_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it serves, a touched, replaced or removed file changes no answer; clients never see where it was."""
+    folder = tmp_path / "private folder"
+    folder.mkdir()
+    path = random_checkpoints.write("llama4", "Q4_0", folder / "model.gguf")
+    opened = []
+    real = opening.open_model
+
+    def open_model(path: Path) -> opening.Opened:
+        result = real(path)
+        opened.append(weakref.ref(result.checkpoint))
+        return result
+
+    monkeypatch.setattr(opening, "open_model", open_model)
+    answers: list[str] = []
+
+    def serving(service: Service, settings: Settings, listening: object) -> None:
+        gc.collect()
+        assert [reference() for reference in opened] == [None]  # tens of megabytes of metadata
+        with TestClient(create_app(service, settings), base_url="http://127.0.0.1") as client:
+
+            def ask() -> str:
+                for address in ("/health", "/v1/models", "/api/tags", "/api/show", "/metrics"):
+                    response = client.post(address, json={"model": "x"}) if "show" in address else client.get(address)
+                    assert response.status_code == 200
+                    assert "private folder" not in response.text
+                body = {"model": "x", "prompt": "hello", "max_tokens": 4, "temperature": 0}
+                answer = client.post("/v1/completions", json=body)
+                assert answer.status_code == 200
+                return str(answer.json()["choices"])
+
+            answers.append(ask())
+            os.utime(path, ns=(0, 0))
+            answers.append(ask())
+            path.write_bytes(b"other contents")
+            answers.append(ask())
+            path.unlink()
+            answers.append(ask())
+
+    monkeypatch.setattr("shoestring.server.http.run.serve", serving)
+    serve.run(Settings(model=str(path), port=0, context=128, parallel=1, aliases=("*",)))
+    assert answers == answers[:1] * 4

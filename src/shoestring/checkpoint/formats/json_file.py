@@ -12,7 +12,7 @@ from shoestring.errors import CheckpointError, ShoestringError
 from shoestring.files import read_bytes
 
 #: The index of a model with 200,000 tensors has 25 MB.
-LARGEST_FILE = 64 << 20
+LARGEST_FILE = 40 << 20
 #: Values of a safetensors header; a tensor takes about ten.
 MOST_VALUES = 1 << 21
 

@@ -31,7 +31,7 @@ _ELEMENT_BYTES = {
 }  # fmt: skip
 
 #: The format allows 100 MB; 200,000 tensors take 26 MB.
-_LARGEST_HEADER = 64 << 20
+_LARGEST_HEADER = 40 << 20
 _MOST_DIMENSIONS = 8
 
 

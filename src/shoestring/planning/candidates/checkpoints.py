@@ -5,11 +5,11 @@ From a Hub repository it downloads config.json and, if there are safetensors, th
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from shoestring import bounded_json
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.names.bind import bind
 from shoestring.checkpoint.names.parts import Part
@@ -71,7 +71,7 @@ def _hub_config(name: str) -> dict[str, Any]:
         raise RequestError(f"{name} is not in the catalogue and HF_HUB_OFFLINE is set: give a file or a catalogue name")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            data = json.loads(answer.read(LARGEST_CONFIG))
+            data = bounded_json.loads(answer.read(LARGEST_CONFIG))
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             raise RequestError(
