@@ -40,6 +40,8 @@ NB_MODULE(_kernels, module) {
     });
     module.def("num_threads", num_threads);
     module.def("scratch_bytes", scratch_bytes);
+    module.def("set_standard_mode", set_standard_mode);
+    module.def("set_mode", set_mode);
     module.def("install_sigbus_handler", install_sigbus_handler);
     bind_matmul(module);
     bind_sequence(module);

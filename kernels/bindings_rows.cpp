@@ -205,6 +205,7 @@ Sampled sample_token(In<float, 1> logits, int64_t vocabulary_size, double temper
     require(top_ids.shape(0) == top_logprobs.shape(0) && top_ids.shape(0) <= vocabulary_size,
             "top_ids, top_logprobs: as many of each, at most vocabulary_size");
     require(!allowed || allowed->shape(0) >= (vocabulary_size + 31) / 32, "allowed: a bit for each of the vocabulary");
+    KernelScope scope;  // before the options are rounded to float
     const Sampling sampling{logits.data(),
                             vocabulary_size,
                             static_cast<float>(temperature),
@@ -222,7 +223,6 @@ Sampled sample_token(In<float, 1> logits, int64_t vocabulary_size, double temper
                             sample_index,
                             position,
                             allowed ? allowed->data() : nullptr};
-    KernelScope scope;
     const size_t n = static_cast<size_t>(vocabulary_size);
     auto* changed =
         static_cast<float*>(shared_scratch(n * (2 * sizeof(float) + sizeof(int32_t) + 2 * sizeof(Candidate))));

@@ -101,6 +101,7 @@ void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, I
             }
     }
 
+    KernelScope scope;  // before the scale is rounded to float
     const SequenceTable& kernels = *active().sequence;
     const Attention op{q.data(),
                        keys.data(),
@@ -116,8 +117,6 @@ void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, I
                        out.data()};
     const int64_t vectors = unit_rows * group, count = static_cast<int64_t>(units.size());
     const AttentionUnit* unit = units.data();
-
-    KernelScope scope;
     reserve_own_scratch(static_cast<size_t>(kernels.attention_scratch_floats(vectors, head_dim)) * sizeof(float));
     auto scratch = [](int thread) { return static_cast<float*>(own_scratch(thread)); };
     if (num_threads() == 1 || longest == 1 || count >= 2 * num_threads()) {

@@ -177,8 +177,15 @@ const int fork_handlers = pthread_atfork(before_fork, after_fork_parent, after_f
 
 }  // namespace
 
-FloatingPointMode::FloatingPointMode() : saved_(read_mode()) { write_mode(STANDARD_MODE); }
-FloatingPointMode::~FloatingPointMode() { write_mode(saved_); }
+uint64_t set_standard_mode() {
+    const uint64_t mode = read_mode();
+    write_mode(STANDARD_MODE);
+    return mode;
+}
+void set_mode(uint64_t mode) { write_mode(mode); }
+
+FloatingPointMode::FloatingPointMode() : saved_(set_standard_mode()) {}
+FloatingPointMode::~FloatingPointMode() { set_mode(saved_); }
 
 KernelLock::KernelLock() { kernel_mutex.lock(); }
 KernelLock::~KernelLock() { kernel_mutex.unlock(); }

@@ -23,6 +23,11 @@ class FloatingPointMode {
     uint64_t saved_;
 };
 
+// The same for a caller that runs several kernels, and Python between them: `set_standard_mode` returns the mode to
+// give to `set_mode` at the end, in the same thread.
+uint64_t set_standard_mode();
+void set_mode(uint64_t mode);
+
 // Held while a kernel runs.
 class KernelLock {
   public:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Tokens
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from shoestring import ops
@@ -35,7 +36,7 @@ class Runner(Protocol):
         """Number of layers, which is also the number of the last hidden state that `forward` passes to `observe`."""
 
     def frame(self) -> AbstractContextManager[object]:
-        """A context manager: frees at its end the arrays that were computed inside."""
+        """A context manager: computes as docs/numerics.md says, and frees at its end the arrays computed inside."""
 
     def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
         """[rows, hidden_size]. Reads and writes `state`; calls `observe` with the hidden state after every layer."""
@@ -74,8 +75,10 @@ class FamilyRunner:
         self.vocab_size = weights.config.vocab_size
         self._sampled_vocabulary = min(sampled_vocabulary, self.vocab_size)
 
-    def frame(self) -> AbstractContextManager[object]:
-        return self._workspace
+    @contextmanager
+    def frame(self) -> Iterator[None]:
+        with ops.standard_arithmetic(), self._workspace:
+            yield
 
     def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
         return families.forward(self._weights, self._experts, state, step, self._workspace, observe)

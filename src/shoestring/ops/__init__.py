@@ -17,6 +17,7 @@ from shoestring.ops.extension import install_sigbus_handler as install_sigbus_ha
 from shoestring.ops.extension import isa as isa
 from shoestring.ops.extension import num_threads as num_threads
 from shoestring.ops.extension import set_num_threads as set_num_threads
+from shoestring.ops.extension import standard_arithmetic as standard_arithmetic
 from shoestring.ops.extension import variants as variants
 from shoestring.ops.loading import add_one as add_one
 from shoestring.ops.loading import expert_table as expert_table

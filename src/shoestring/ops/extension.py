@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +59,20 @@ def set_num_threads(count: int) -> None:
 def num_threads() -> int:
     """The number of threads of every op."""
     return _kernels.num_threads()
+
+
+@contextmanager
+def standard_arithmetic() -> Iterator[None]:
+    """Inside, this thread computes as docs/numerics.md says; afterwards in the caller's own mode again.
+
+    The caller may round in another direction or flush subnormals to zero: then not only kernels give other bits, but
+    also numpy and Python, even `float("1e-6")`. Never let a generator suspend inside.
+    """
+    mode = _kernels.set_standard_mode()
+    try:
+        yield
+    finally:
+        _kernels.set_mode(mode)
 
 
 def install_sigbus_handler() -> None:

@@ -66,6 +66,7 @@ def plan(
     )
 
 
+@ops.standard_arithmetic()
 def load(
     path: str | os.PathLike[str],
     threads: int | None = None,

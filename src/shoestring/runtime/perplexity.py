@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shoestring import ops
 from shoestring.engine.engine import Engine
 from shoestring.errors import RequestError
 from shoestring.ops import Float32
@@ -31,6 +32,7 @@ class Perplexity:
     windows: int
 
 
+@ops.standard_arithmetic()
 def perplexity(
     engine: Engine,
     tokens: Sequence[int],

@@ -37,7 +37,7 @@ from shoestring.checkpoint.config.table import (
     Row,
     read_choices,
 )
-from shoestring.checkpoint.config.types import Llama4Config
+from shoestring.checkpoint.config.types import ATTN_SCALE, Llama4Config
 
 CHUNKED, FULL = "chunked_attention", "full_attention"
 _NOPE_INTERVAL, _MAVERICK_EXPERTS = 4, 128
@@ -164,7 +164,7 @@ _ROWS = (
     Row("chunked_layers",          "layer_types",                     _own("chunked_layers"),             LOCAL),
     Row("attn_temperature_tuning", Key("attn_temperature_tuning", True), _own("attn_temperature_tuning", True), FLAG),
     Row("floor_scale",             Key("floor_scale", 8192),          _own("floor_scale", 8192),          COUNT),
-    Row("attn_scale",              Key("attn_scale", 0.1),            _own("attn_scale", 0.1),            NUMBER),
+    Row("attn_scale",              Key("attn_scale", ATTN_SCALE),     _own("attn_scale", ATTN_SCALE),     NUMBER),
     Row("attention_chunk_size",    Key("attention_chunk_size", 8192), _own("attention_chunk_size", 8192), CHUNK),
     Row("tie_word_embeddings",     Key("tie_word_embeddings", False), "",                                 TIED),
 )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+#: 0.1. Python may compile decimal constants in a caller's rounding mode (docs/numerics.md), which changes this one.
+ATTN_SCALE = float.fromhex("0x1.999999999999ap-4")
+
 
 @dataclass(frozen=True)
 class Rotary:
@@ -91,7 +94,7 @@ class Llama4Config(_TextModel):
     use_qk_norm: bool
     attn_temperature_tuning: bool
     floor_scale: int = 8192
-    attn_scale: float = 0.1
+    attn_scale: float = ATTN_SCALE
     #: width of a dense layer
     intermediate_size_mlp: int
     #: width of an expert and of the shared expert
