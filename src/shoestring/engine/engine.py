@@ -1,21 +1,24 @@
 """The engine: takes whole sequences of tokens, runs steps, delivers tokens or logits.
 
 Owns the loop: admit, build one Step of rows of several sequences, forward, head for the rows that need logits, sample,
-deliver. The ledger decides which requests run and what memory they use. Knows tokens, not text. Not thread-safe: one
-loop owns the model.
+deliver. The ledger decides which requests run and what memory they use. Knows tokens, not text. Any thread may call it:
+each call, and each step, takes `lock`.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Callable, Collection
 from collections.abc import Sequence as Tokens
-from typing import Literal
+from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from shoestring.engine.batch import build_step, runs
 from shoestring.engine.draw import deliveries, draw, final_delivery, not_finite
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
+from shoestring.engine.lock import FairLock
 from shoestring.engine.pools import STRIDE, allocate_state, cache_capacity, copy_page
 from shoestring.engine.request import Counts, Generation, ObserveRows, Receive, Request, Scoring, Status
 from shoestring.engine.request import Delivery as Delivery
@@ -31,6 +34,24 @@ from shoestring.models.step import Observe, Step
 from shoestring.models.workspace import CHUNK, HEAD_ROWS
 from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampling
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def exclusive(method: Callable[Concatenate[Engine, P], R]) -> Callable[Concatenate[Engine, P], R]:
+    """Run a method of the engine under its lock, after the cancellations of finalizers."""
+
+    @functools.wraps(method)
+    def locked(self: Engine, /, *args: P.args, **options: P.kwargs) -> R:
+        if self.lock.entered:
+            return method(self, *args, **options)
+        with self.lock:
+            while self._dropped:
+                self._cancel(self._dropped.popleft())
+            return method(self, *args, **options)
+
+    return locked
 
 
 class Engine:
@@ -81,11 +102,17 @@ class Engine:
         #: finished requests that are not cancelled yet
         self._over: dict[int, Request] = {}
         self._undelivered: list[Delivery] = []
+        #: for each call and each step; who pushes deliveries into a guide's machine takes it too
+        self.lock = FairLock()
+        #: requests that a finalizer has cancelled
+        self._dropped: deque[int] = deque()
+        self._closed = False
         self._cached_tokens = self._computed_tokens = 0
         self._next = 0
 
     # --- requests ----------------------------------------------------------------------------------------------
 
+    @exclusive
     def generate(
         self,
         tokens: Tokens[int],
@@ -125,6 +152,7 @@ class Engine:
         limit = last if scoring is None else self._first_row(scoring, len(tokens))
         return self._submit(sequence, work, len(tokens) + most, limit, chunk, client)
 
+    @exclusive
     def collect(self) -> list[Delivery]:
         """The deliveries of all requests since the last call, in order."""
         deliveries, self._undelivered = self._undelivered, []
@@ -132,15 +160,21 @@ class Engine:
 
     def deliveries(self, numbers: Collection[int]) -> list[Delivery]:
         """Step until there are deliveries of these requests and return them; empty if all these requests are over."""
-        while True:
-            deliveries = [delivery for delivery in self._undelivered if delivery.number in numbers]
-            if deliveries:
-                self._undelivered = [delivery for delivery in self._undelivered if delivery.number not in numbers]
-                return deliveries
-            if not any(number in self._requests for number in numbers):
-                return []
-            self.step()
+        while (deliveries := self._next_deliveries(numbers)) is None:
+            pass
+        return deliveries
 
+    @exclusive
+    def _next_deliveries(self, numbers: Collection[int]) -> list[Delivery] | None:
+        """The deliveries of these requests; None after a step, in which other threads get their turn."""
+        deliveries = [delivery for delivery in self._undelivered if delivery.number in numbers]
+        if deliveries or not any(number in self._requests for number in numbers):
+            self._undelivered = [delivery for delivery in self._undelivered if delivery.number not in numbers]
+            return deliveries
+        self.step()
+        return None
+
+    @exclusive
     def submit_scoring(
         self, tokens: Tokens[int], scoring: Scoring, *, chunk: int | None = None, client: str = ""
     ) -> int:
@@ -183,18 +217,31 @@ class Engine:
             raise RequestError(f"rows must lie between 0 and {tokens - 1}, the last token's")
         return rows[0] if scoring.observe is None else 0
 
+    @exclusive
     def cancel(self, number: int) -> None:
         """End a request and drop its deliveries; what it computed stays in the cache. Harmless if it is over."""
+        self._cancel(number)
+
+    def cancel_soon(self, number: int) -> None:
+        """Cancel before anything else that the engine does. For finalizers: they run inside any code, even a step."""
+        self._dropped.append(number)
+
+    def _cancel(self, number: int) -> None:
         self._finish(number)
         self._over.pop(number, None)
         self._undelivered = [delivery for delivery in self._undelivered if delivery.number != number]
 
+    @exclusive
     def close(self) -> None:
         """Cancel all requests and free weights and state. The engine cannot be used afterwards."""
+        if self._closed:
+            return
         for number in [*self._requests]:
-            self.cancel(number)
+            self._cancel(number)
+        self._closed = True
         del self.runner, self._state
 
+    @exclusive
     def status(self, number: int) -> Status:
         """Progress of a request; "over", without numbers, if it was cancelled or never existed."""
         request = self._requests.get(number) or self._over.get(number)
@@ -206,6 +253,7 @@ class Engine:
             state = "running" if self._ledger.is_running(number) else "waiting"
         return Status(state, request.prompt_length, request.cached_tokens, max(0, computed))
 
+    @exclusive
     def counts(self) -> Counts:
         """Sums over all requests, for metrics."""
         return Counts(
@@ -232,6 +280,8 @@ class Engine:
         self._finish(number, keep=keep)
 
     def _check(self, tokens: Tokens[int], chunk: int | None) -> None:
+        if self._closed:
+            raise RequestError("the model is closed: load it again")
         if len(tokens) == 0:
             raise RequestError("the prompt is empty: give at least one token")
         if chunk is not None and chunk < 1:
@@ -264,16 +314,20 @@ class Engine:
     # --- the loop ----------------------------------------------------------------------------------------------
 
     @property
+    @exclusive
     def idle(self) -> bool:
         """Whether no request waits or runs."""
         return not self._requests
 
+    @exclusive
     def step(self) -> None:
         """Admit what fits and run one step; `collect` or `deliveries` returns the results.
 
         A request ends with an error if its logits are not finite or its guide fails. If the step itself fails, its
         requests end and their results are evicted, because their state may be half written; then the error is raised.
         """
+        if not self._requests:
+            return
         self._admit()
         spans = self._ledger.plan()
         if not spans:
@@ -297,6 +351,7 @@ class Engine:
             if self.idle:
                 self.check()
 
+    @exclusive
     def check(self) -> None:
         """Check that no page or slot is lost or has two owners. Raises AssertionError."""
         self._ledger.check()

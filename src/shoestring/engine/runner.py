@@ -32,6 +32,10 @@ class Runner(Protocol):
         """Width of a row of logits."""
 
     @property
+    def hidden_size(self) -> int:
+        """Width of a row of hidden states."""
+
+    @property
     def layers(self) -> int:
         """Number of layers, which is also the number of the last hidden state that `forward` passes to `observe`."""
 
@@ -72,6 +76,7 @@ class FamilyRunner:
         self._workspace = ops.Workspace()
         self.layout = Layout(families.state_layout(weights.config))
         self.layers = len(weights.layers)
+        self.hidden_size = weights.config.hidden_size
         self.vocab_size = weights.config.vocab_size
         self._sampled_vocabulary = min(sampled_vocabulary, self.vocab_size)
 

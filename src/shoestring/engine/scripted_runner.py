@@ -52,6 +52,7 @@ class ScriptedRunner:
             layers.append(DeltaNetState(convolution=(1, 1), memory=(1, 1, 1)))
         self.layout = Layout(tuple(layers))
         self.vocab_size = vocab_size
+        self.hidden_size = 2
         self.layers = 0
         #: the tokens that each span of the last step sees at its end
         self._seen: list[tuple[int, ...]] = []

@@ -47,6 +47,11 @@ class Sampling:
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
+        for name, kinds, expected in _TYPES:
+            value = getattr(self, name)
+            optional = value is None and name in ("seed", "logprobs")
+            if not optional and (isinstance(value, bool) or not isinstance(value, kinds)):
+                raise TypeError(f"{name} is {value!r}: give {expected}")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
@@ -58,6 +63,8 @@ class Sampling:
         if self.seed is not None and not 0 <= self.seed < 1 << 64:
             raise RequestError(f"seed is {self.seed}: choose a value from 0 to 2^64 - 1")
         for token, bias in self.logit_bias.items():
+            if not isinstance(token, _WHOLE) or not isinstance(bias, _NUMBER):
+                raise TypeError(f"logit_bias {token!r}: {bias!r}: give numbers by token id")
             if token < 0 or not -1e4 <= bias <= 1e4:
                 raise RequestError(f"logit_bias {token}: {bias}: token ids are not negative, biases within 10000")
 
@@ -71,6 +78,14 @@ class Sampling:
 
 
 MOST_LOGPROBS = 64
+_WHOLE, _NUMBER = (int, np.integer), (int, float, np.integer, np.floating)
+_TYPES = (
+    *((name, _WHOLE, "an integer") for name in ("top_k", "seed", "logprobs")),
+    *(
+        (name, _NUMBER, "a number")
+        for name in ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
+    ),
+)
 _RANGES = (
     ("temperature", 0.0, 100.0),
     ("top_k", 0, 1 << 30),

@@ -56,7 +56,7 @@ AnswerItem = Scored | Delta | Finished | Usage
 
 
 class Answers:
-    """`options.n` answers to one prompt. Only the engine's thread may use this object.
+    """`options.n` answers to one prompt. For one thread at a time, `take` under the engine's lock if others step it.
 
     Raises CapacityError and RequestError if the engine refuses the prompt; then nothing is left in it.
     """
@@ -169,5 +169,11 @@ class Answers:
 
     def close(self) -> None:
         """Cancel the answers in progress."""
+        with self._engine.lock:
+            for number in self.numbers:
+                self._end(number)
+
+    def close_soon(self) -> None:
+        """Cancel the answers in progress from a finalizer, which may run inside a step."""
         for number in self.numbers:
-            self._end(number)
+            self._engine.cancel_soon(number)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from shoestring.output.form import Form, form_of
 from shoestring.output.request import Constraint, ToolChoice
 from shoestring.runtime import perplexity as perplexities
 from shoestring.runtime.answers import Answers
+from shoestring.runtime.arguments import check_context, check_result, whole, whole_numbers
 from shoestring.runtime.default_sampling import default_sampling
 from shoestring.runtime.prompt import Prompt, Template, Tokenizer, chat_prompt, raw_prompt, text_tokens
 from shoestring.runtime.request import ChatRequest, GenerationOptions, Message, Request, requests_of
@@ -29,7 +30,7 @@ Ids = Sequence[int] | npt.NDArray[np.integer]
 
 
 class Model:
-    """A model ready to answer. Not thread-safe; for several answers at once, pass `generate` a batch.
+    """A model ready to answer. Several threads may use it; their answers share the engine's steps, as a batch's do.
 
     As a context manager, it closes itself at the end of the block.
     """
@@ -53,19 +54,20 @@ class Model:
     @property
     def engine(self) -> Engine:
         """Raises RequestError if the model is closed."""
-        self._check_open()
-        assert self._engine is not None
-        return self._engine
+        engine = self._engine
+        if engine is None:
+            raise RequestError("the model is closed: load it again")
+        return engine
 
     def _check_open(self) -> None:
-        if self._engine is None:
-            raise RequestError("the model is closed: load it again")
+        """Raises RequestError if the model is closed."""
+        _ = self.engine
 
     def close(self) -> None:
         """Free weights and state, and end answers in progress. Any later use raises RequestError."""
-        if self._engine is not None:
-            self._engine.close()
-        self._engine = None
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
     def __enter__(self) -> Model:
         return self
@@ -91,15 +93,24 @@ class Model:
         add_bos: begin with the beginning-of-text token if the model uses one. allow_special: read the spelling of a
         special token as that token, not as text.
         """
-        self._check_open()
+        _ = self.engine
         if not add_bos:
             return self.tokenizer.encode(text, allow_special=allow_special)
         return text_tokens(self.tokenizer, text, allow_special=allow_special)
 
     def decode(self, tokens: Ids, *, skip_special: bool = False) -> str:
-        """Text of token ids; bytes that are not UTF-8 become U+FFFD. skip_special: omit special tokens."""
-        self._check_open()
-        return self.tokenizer.decode([int(token) for token in tokens], skip_special=skip_special)
+        """Text of token ids; bytes that are not UTF-8 become U+FFFD. skip_special: omit special tokens.
+
+        Raises RequestError for ids out of range.
+        """
+        ids, most = whole_numbers(tokens, "tokens"), self.vocab_size
+        if ids and not 0 <= min(ids) <= max(ids) < most:
+            raise RequestError(f"token ids must lie between 0 and {most - 1}")
+        return self.tokenizer.decode(ids, skip_special=skip_special)
+
+    def _ids(self, tokens: Ids) -> list[int]:
+        """Raises TypeError, and CapacityError for more tokens than the context."""
+        return whole_numbers(tokens, "tokens", lambda count: check_context(count, self.context))
 
     # --- numbers -----------------------------------------------------------------------------------------------
 
@@ -107,12 +118,19 @@ class Model:
         """Logits that follow the tokens at positions `rows` (default: all, in ascending order).
 
         Returns float32 [rows, vocab_size]; negative rows count from the end. chunk: rows computed in one step
-        (default 512); no bit depends on it. Raises CapacityError for more tokens than the context, RequestError
-        for token ids or rows out of range.
+        (default 512); no bit depends on it. Raises CapacityError for more tokens than the context and for a result
+        that does not fit into free memory, RequestError for token ids or rows out of range, TypeError for tokens, rows
+        or a chunk that are not integers.
         """
         self._check_open()
-        ids = [int(token) for token in tokens]
-        positions = list(range(len(ids))) if rows is None else [int(row) + len(ids) * (row < 0) for row in rows]
+        ids = self._ids(tokens)
+
+        def check_rows(count: int) -> None:
+            check_result(count, self.vocab_size, fewer="choose fewer `rows`")
+
+        numbers = whole_numbers(range(len(ids)) if rows is None else rows, "rows", check_rows)
+        positions = [row + len(ids) * (row < 0) for row in numbers]
+        chunk = None if chunk is None else whole(chunk, "chunk")
         place = {row: i for i, row in enumerate(positions)}
         out = np.empty((len(positions), self.vocab_size), np.float32)
 
@@ -134,14 +152,20 @@ class Model:
         Returns float32 [layers, tokens, hidden_size]; no bit depends on `chunk`. Raises as `logits` does.
         """
         self._check_open()
-        ids = [int(token) for token in tokens]
+        ids = self._ids(tokens)
         by_layer: dict[int, Float32] = {}
-        numbers = None if layers is None else [int(layer) for layer in layers]
-        last = self.engine.runner.layers
-        for number in numbers or ():
+        chunk = None if chunk is None else whole(chunk, "chunk")
+        runner = self.engine.runner
+        last = runner.layers
+
+        def check_layers(count: int) -> None:
+            check_result(count, len(ids), runner.hidden_size, fewer="choose fewer `layers` or tokens")
+
+        numbers = whole_numbers(range(last + 1) if layers is None else layers, "layers", check_layers)
+        for number in numbers:
             if not -last - 1 <= number <= last:
                 raise RequestError(f"layer {number} does not exist: choose from 0 (embeddings) to {last} (final norm)")
-        order = list(range(last + 1)) if numbers is None else [number % (last + 1) for number in numbers]
+        order = [number % (last + 1) for number in numbers]
 
         def observe(layer: int, first: int, hidden: Float32) -> None:
             if layer in order:
@@ -160,6 +184,7 @@ class Model:
         CapacityError for a window longer than the model's context.
         """
         self._check_open()
+        check_context(whole(context, "context"), self.context)
         bos = self.tokenizer.bos_id if self.tokenizer.add_bos else None
         return perplexities.perplexity(self.engine, self.encode(text), window=context, bos=bos, progress=progress)
 
@@ -198,7 +223,7 @@ class Model:
         n: int = 1,
         max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
-        stop_ids: Sequence[int] = (),
+        stop_ids: Sequence[int] | Set[int] = (),
         ignore_eos: bool = False,
         chunk: int | None = None,
         **sampling: Any,
@@ -216,17 +241,22 @@ class Model:
         the model's own (which ignore_eos turns off). sampling: fields of Sampling (temperature, seed, logprobs, …);
         `default_sampling` replaces missing fields and None.
 
-        Errors are raised at the call, not at the first piece: RequestError, CapacityError.
+        Errors are raised at the call, not at the first piece: RequestError, CapacityError; TypeError
+        for options and token ids of another type.
         """
+
+        def optional(value: int | None, name: str) -> int | None:
+            return None if value is None else whole(value, name)
+
         options = GenerationOptions(
             sampling,
-            max_tokens=max_tokens,
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
-            stop_ids=frozenset(stop_ids),
-            n=n,
+            max_tokens=optional(max_tokens, "max_tokens"),
+            stop=_texts(stop),
+            stop_ids=frozenset(whole_numbers(_listed(stop_ids), "stop_ids")),
+            n=whole(n, "n"),
             ignore_eos=ignore_eos,
             constraint=constraint,
-            chunk=chunk,
+            chunk=optional(chunk, "chunk"),
         )
         requests = requests_of(
             prompt,
@@ -236,7 +266,7 @@ class Model:
             tool_choice=_tool_choice(tool_choice),
             parallel_tool_calls=parallel_tool_calls,
             thinking=thinking,
-            thinking_budget=thinking_budget,
+            thinking_budget=optional(thinking_budget, "thinking_budget"),
         )
         prompts, form = [self.prompt_of(request) for request in requests], self.form_of(requests[0])
         batch: list[Answers] = []
@@ -281,8 +311,7 @@ class Model:
     def submit(self, prompt: Prompt, options: GenerationOptions, form: Form) -> Answers:
         """Submit a prompt to the engine. Pass its deliveries to `Answers.take`; `Answers.close` ends the answers.
 
-        Only the thread that steps the engine may call this. Raises CapacityError, RequestError; then
-        nothing is left in the engine.
+        Raises CapacityError, RequestError, TypeError; then nothing is left in the engine.
         """
         self._check_open()
         fields = {name: value for name, value in options.sampling.items() if value is not None}
@@ -292,6 +321,17 @@ class Model:
         if options.prompt_logprobs and max(prompt.tokens) >= self.tokenizer.vocab_size:
             raise RequestError(f"token {max(prompt.tokens)} cannot be scored: the vocabulary has no such token")
         return Answers(self.engine, prompt, sampling, options, form)
+
+
+def _listed(ids: Sequence[int] | Set[int]) -> Sequence[int]:
+    return [*ids] if isinstance(ids, Set) else ids
+
+
+def _texts(stop: str | Sequence[str]) -> tuple[str, ...]:
+    texts = (stop,) if isinstance(stop, str) else tuple(stop)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"stop is {stop!r}: give a text or a list of texts")
+    return texts
 
 
 def _tool_choice(choice: ToolChoice | str) -> ToolChoice:

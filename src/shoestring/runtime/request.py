@@ -10,6 +10,7 @@ import numpy as np
 
 from shoestring.errors import RequestError
 from shoestring.output.request import Constraint, ToolChoice
+from shoestring.runtime.arguments import whole_numbers
 
 Message = Mapping[str, Any]
 
@@ -69,7 +70,8 @@ Request = ChatRequest | CompletionRequest
 def requests_of(prompt: Any, messages: Any, options: GenerationOptions, **chat: Any) -> list[Request]:
     """One request for each prompt (text or token ids) or conversation; both may be one or a list.
 
-    chat: fields of ChatRequest. Raises RequestError for both or none of prompt and messages, or for another shape.
+    chat: fields of ChatRequest. Raises RequestError for both or none of prompt and messages, or for another shape,
+    TypeError for prompts that are neither texts nor integers.
     """
     if prompt is not None and messages is not None:
         raise RequestError("give either a prompt or messages, not both")
@@ -80,8 +82,12 @@ def requests_of(prompt: Any, messages: Any, options: GenerationOptions, **chat: 
         return [ChatRequest(tuple(conversation), options, **chat) for conversation in conversations]
     if isinstance(prompt, str):
         return [CompletionRequest(prompt, options)]
-    items = prompt.tolist() if isinstance(prompt, np.ndarray) else prompt
-    if not isinstance(items, Sequence) or not items:
+    items = [*prompt] if hasattr(prompt, "__array__") else prompt
+    if not isinstance(items, Sequence) or isinstance(items, bytes | bytearray) or not items:
         raise RequestError("the prompt must be a text, a list of token ids, or a list of either")
-    prompts = [items] if isinstance(items[0], int | np.integer) else items
-    return [CompletionRequest(p if isinstance(p, str) else tuple(int(id) for id in p), options) for p in prompts]
+    if not isinstance(items[0], Sequence | np.ndarray):
+        return [CompletionRequest(tuple(whole_numbers(prompt, "the prompt")), options)]
+    return [
+        CompletionRequest(item if isinstance(item, str) else tuple(whole_numbers(item, f"prompt {i}")), options)
+        for i, item in enumerate(items)
+    ]

@@ -1,8 +1,9 @@
-"""Stream: an iterator over the pieces of answers, which steps the engine in the caller's thread."""
+"""Stream: an iterator over the pieces of answers, which steps the engine in the thread that reads it."""
 
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -16,7 +17,7 @@ class Stream:
     """An iterator of Pieces; those of several answers are interleaved as they are computed.
 
     Each piece is computed on demand. `close`, the end of a `with` block, or dropping the stream ends all its answers;
-    other streams of the model continue.
+    other streams of the model continue. Any thread may read or close it.
     """
 
     def __init__(self, engine: Callable[[], Engine], batch: Sequence[Answers]) -> None:
@@ -26,29 +27,36 @@ class Stream:
         self._open = {number: index for index, answers in enumerate(batch) for number in answers.numbers}
         self._pieces: deque[Piece] = deque()
         self._makers: dict[tuple[int, int], Pieces] = {}
+        #: one thread reads at a time
+        self._reading = threading.Lock()
 
     def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> Piece:
-        while not self._pieces:
-            if not any(answers.numbers for answers in self._batch):
-                raise StopIteration
-            try:
-                self._advance()
-            except BaseException:
-                self.close()
-                raise
-        return self._pieces.popleft()
+        with self._reading:
+            while not self._pieces:
+                numbers = [number for answers in self._batch for number in answers.numbers]
+                if not numbers:
+                    raise StopIteration
+                try:
+                    self._advance(numbers)
+                except BaseException:
+                    self.close()
+                    raise
+            return self._pieces.popleft()
 
-    def _advance(self) -> None:
-        deliveries = self._engine().deliveries([number for answers in self._batch for number in answers.numbers])
-        if not deliveries:
-            raise RequestError("the answer has ended because another request failed in the same step: send it again")
-        for delivery in deliveries:
-            index = self._open[delivery.number]
-            for item in self._batch[index].take(delivery):
-                self._add(index, item)
+    def _advance(self, numbers: Sequence[int]) -> None:
+        engine = self._engine()
+        deliveries = engine.deliveries(numbers)
+        with engine.lock:  # the engine calls the answers' guides in its steps, maybe in another thread
+            if not deliveries and any(answers.numbers for answers in self._batch):
+                self._engine()  # raises if the model was closed meanwhile
+                raise RequestError("the answer has ended because another request failed in its step: send it again")
+            for delivery in deliveries:
+                index = self._open[delivery.number]
+                for item in self._batch[index].take(delivery):
+                    self._add(index, item)
 
     def _add(self, index: int, item: AnswerItem) -> None:
         match item:
@@ -77,4 +85,5 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        for answers in self._batch:
+            answers.close_soon()

@@ -73,7 +73,8 @@ class EngineThread:
             except Exception as error:
                 self._fail(error)
             self.steps += 1
-            self._dispatch()
+            with self._engine.lock:
+                self._dispatch()
         while not self._inbox.empty():  # requests that arrived after `stop`
             command = self._inbox.get()
             if command is not None:
