@@ -86,7 +86,15 @@ def measure(clients: int, file: Path, arguments: argparse.Namespace) -> Row:
     row = Row(clients)
     with ExitStack() as stack:
         ours = stack.enter_context(
-            shoestring(file, "--parallel", str(clients), "--context", str(context), "--threads", str(arguments.threads))
+            shoestring(
+                file,
+                "--parallel",
+                str(clients + (clients > 1)),
+                "--context",
+                str(context),
+                "--threads",
+                str(arguments.threads),
+            )
         )
         theirs = stack.enter_context(llama_cpp(arguments.llama_server, file, clients, context, arguments.threads))
         sides = [(ours, row.ours), (theirs, row.theirs)]

@@ -12,7 +12,7 @@ from shoestring.errors import CapacityError, RequestError
 from shoestring.runtime import arguments
 
 NOT_INTEGERS = (1.5, True, "a", [1], None, np.float32(2), np.bool_(True), b"a", {1})
-NOT_LISTS = (5, None, 1.5, "abc", b"abc", iter([1]), np.array([1.0]), np.array([[1]]), np.array([True]), {"a": 1})
+NOT_LISTS = (5, None, 1.5, "abc", b"abc", reversed([1]), np.array([1.0]), np.array([[1]]), np.array([True]), {"a": 1})
 
 
 @pytest.mark.parametrize("item", NOT_INTEGERS, ids=repr)
@@ -34,7 +34,7 @@ def test_only_integers_are_token_ids_rows_and_layers(item: Any) -> None:
     assert model.engine.idle
 
 
-@pytest.mark.parametrize("wrong", NOT_LISTS, ids=repr)
+@pytest.mark.parametrize("wrong", NOT_LISTS, ids=[f"{type(wrong).__name__}{n}" for n, wrong in enumerate(NOT_LISTS)])
 def test_only_lists_and_integer_arrays_are_token_ids(wrong: Any) -> None:
     model = scripted({})
     for use in (

@@ -19,7 +19,7 @@ from shoestring.engine.draw import deliveries, draw, final_delivery, not_finite
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
 from shoestring.engine.lock import FairLock
-from shoestring.engine.pools import STRIDE, allocate_state, cache_capacity, copy_page
+from shoestring.engine.pools import STRIDE, allocate_state, cache_capacity, copy_page, reserve_of
 from shoestring.engine.request import Counts, Generation, ObserveRows, Receive, Request, Scoring, Status
 from shoestring.engine.request import Delivery as Delivery
 from shoestring.engine.request import FinishReason as FinishReason
@@ -95,7 +95,8 @@ class Engine:
             cache_bytes=cache_bytes,
             stride=stride,
         )
-        self.scheduler = Scheduler(self.capacity, chunk=CHUNK, most_running=sequences)
+        reserve = reserve_of(layout, self.capacity, context, sequences)
+        self.scheduler = Scheduler(self.capacity, chunk=CHUNK, most_running=sequences, reserve=reserve)
         self._ledger = Ledger(self.tree, self.scheduler)
         self._state = allocate_state(layout, self.capacity, kv_type)
         self._requests: dict[int, Request] = {}
@@ -131,7 +132,7 @@ class Engine:
 
         boundaries: positions where a later request may branch off. chunk: most rows of the prompt in one step.
         index: which answer to one prompt this is. guide: restricts and forces tokens. client: clients get equal
-        turns. scoring: score the prompt too, before the first token.
+        turns, and one that has a name leaves a place and memory to others (scheduler.py). scoring: score the prompt too, before the first token.
         `cancel` the number when you are done with it, even after its end.
         Raises CapacityError for a prompt longer than the context, RequestError for an empty one.
         """

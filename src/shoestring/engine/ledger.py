@@ -51,23 +51,39 @@ class Ledger:
 
     def admit(self) -> list[tuple[int, list[Copy]]]:
         """Start the requests that fit. Returns them with the page copies to make, in order, before the next step."""
-        admitted, following = [], set[int]()
-        while (number := self.scheduler.next_in_turn(following)) is not None:
-            entry = self._entries[number]
-            most_shared = min(entry.limit // PAGE_TOKENS, self.tree.used.global_pages)
-            if not (self.scheduler.demand(number) - Demand(global_pages=most_shared)).fits(self.available):
-                break  # before searching the tree, which takes milliseconds for a long prompt
-            hit = match(self.tree, entry.sequence.tokens, entry.limit)
-            if self._awaits_leader(entry, hit):
+        admitted, following, blocked = [], set[int](), set[str]()
+        passing = False
+        self.scheduler.end_loans()
+        while (number := self.scheduler.next_in_turn(following, blocked, passing)) is not None:
+            entry, client = self._entries[number], self.scheduler.client(number)
+            hit = self._fitting(number, entry)
+            if hit is None:
+                # A client that runs nothing waits for memory: others may use only the reserve, so that it gets it.
+                passing = passing or not self.scheduler.runs(client)
+                blocked.add(client)
+            elif (leader := self._leader(entry, hit)) is not None:
                 following.add(number)
-                continue
-            shared = sum(1 for node in hit.nodes if node.users)
-            cost = self.scheduler.demand(number) - Demand(global_pages=shared if self._has_pages else 0)
-            if not cost.fits(self.available) or (hit.source is not None and not can_fork(self.tree, hit.source)):
-                break
-            self.scheduler.admit(number, hit.position)
-            admitted.append((number, entry.sequence.begin(self.tree, hit)))
+                self.scheduler.lend(client, leader)
+            else:
+                self.scheduler.admit(number, hit.position, passing)
+                admitted.append((number, entry.sequence.begin(self.tree, hit)))
         return admitted
+
+    def _fitting(self, number: int, entry: _Entry) -> Match | None:
+        """Where the request resumes if it fits; None if it does not."""
+        demand = self.scheduler.demand(number)
+        available = self.available - self.scheduler.left_to_others(number)
+        most_shared = min(entry.limit // PAGE_TOKENS, self.tree.used.global_pages)
+        if not (demand - Demand(global_pages=most_shared)).fits(available):
+            return None  # before searching the tree, which takes milliseconds for a long prompt
+        hit = match(self.tree, entry.sequence.tokens, entry.limit)
+        shared = sum(1 for node in hit.nodes if node.users)
+        cost = demand - Demand(global_pages=shared if self._has_pages else 0)
+        if hit.slot >= 0 and hit.slot not in self.tree.readers and self.scheduler.left_to_others(number) != Demand():
+            cost += Demand(slots=1)  # until its first step, the snapshot cannot be evicted
+        if not cost.fits(available) or (hit.source is not None and not can_fork(self.tree, hit.source)):
+            return None
+        return hit
 
     @property
     def _has_pages(self) -> bool:
@@ -82,8 +98,8 @@ class Ledger:
             to_come -= Demand(global_pages=sum(len(self.sequence(n).nodes) for n in self.scheduler.running))
         return self.tree.pools.capacity - used - to_come
 
-    def _awaits_leader(self, entry: _Entry, hit: Match) -> bool:
-        """Whether a prompt in progress will soon share at least a page more with this one than the cache does now."""
+    def _leader(self, entry: _Entry, hit: Match) -> int | None:
+        """A request whose prompt will soon share at least a page more with this one than the cache does now."""
         for number in self.scheduler.running:
             leader = self._entries[number]
             if entry.leader not in (None, number) or leader.sequence.computed >= leader.prompt_length:
@@ -93,8 +109,8 @@ class Ledger:
             place = leader.sequence.last_resume_point(self.tree, min(entry.common[number], entry.limit))
             if leader.sequence.computed < place and place - hit.position >= PAGE_TOKENS:
                 entry.leader = number
-                return True
-        return False
+                return number
+        return None
 
     def plan(self) -> tuple[Span, ...]:
         """The spans of the next step; allocates their pages and slots."""

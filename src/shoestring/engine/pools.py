@@ -33,6 +33,18 @@ def cache_capacity(layout: Layout, cache_bytes: int, kv_type: KVType, stride: in
     return Demand(share(unit.global_pages), share(unit.chunk_pages), share(unit.slots))
 
 
+def reserve_of(layout: Layout, capacity: Demand, context: int, sequences: int) -> Demand:
+    """What a client leaves to others: a request of context ÷ sequences, as far as the longest request fits beside."""
+    if sequences < 2:
+        return Demand()
+    one, beside = layout.demand(-(-context // sequences)), capacity - layout.demand(context)
+    return Demand(
+        max(0, min(one.global_pages, beside.global_pages)),
+        max(0, min(one.chunk_pages, beside.chunk_pages)),
+        max(0, min(one.slots, beside.slots)),
+    )
+
+
 def allocate_state(layout: Layout, capacity: Demand, kv_type: KVType) -> State:
     """The arrays of all layers. The system provides memory at the first write, so a large context costs nothing yet.
 

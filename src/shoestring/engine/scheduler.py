@@ -1,8 +1,12 @@
 """The scheduler decides which rows the next step computes: pure arithmetic over counters. No model, arrays or clock.
 
 Requests of one client wait in order, and clients take turns. The next request in turn is admitted once its worst-case
-demand (pages and slots for its longest possible answer) fits beside the running ones. Later requests never overtake
-it, so none starves, and no memory is reserved twice.
+demand (pages and slots for its longest possible answer) fits beside the running ones. No memory is reserved twice.
+
+A client that has a name and already runs a request leaves the last place, and the memory `reserve`, to others, even
+while no other client waits. So the next client can begin at once. While the request in turn waits for memory, only
+requests that fit into the reserve together may pass it, of clients that run nothing. What it waits for is never given
+away, so no request starves.
 
 A step first computes the answers, one row each or as many as were forced, then pieces of prompts up to a budget of
 rows, starting with the client that was served least recently. While an answer is running, the budget is the number of
@@ -12,7 +16,7 @@ rows that took WAIT_SECONDS in earlier steps. Chunking changes no bits, so any c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from shoestring.errors import CapacityError
@@ -53,19 +57,34 @@ class _Running:
     answering: bool = False
     #: turn in which rows of its prompt were last computed
     served: int = 0
+    #: admitted before a request in turn, in memory of the reserve
+    passing: bool = False
+    #: clients that wait for this prompt and lend it their turns
+    lenders: frozenset[str] = frozenset()
+
+    @property
+    def clients(self) -> frozenset[str]:
+        """The clients in whose turns its prompt is computed."""
+        return self.lenders | {self.client}
 
 
 class Scheduler:
-    """Counters of all requests. chunk: most rows of a prompt in one step. most_running: requests at once."""
+    """Counters of all requests. chunk: most rows of a prompt in one step. most_running: requests at once.
 
-    def __init__(self, capacity: Demand, *, chunk: int, most_running: int) -> None:
+    reserve: memory that a client with a running request leaves to others. The longest request must fit beside it.
+    """
+
+    def __init__(self, capacity: Demand, *, chunk: int, most_running: int, reserve: Demand | None = None) -> None:
         self.capacity = capacity
+        self.reserve = reserve or Demand()
         self.chunk = chunk
         self.most_running = most_running
         self._queues: dict[str, deque[_Waiting]] = {}  # in the order of the clients' turns
         self._running: dict[int, _Running] = {}
         self._served: dict[str, int] = {}
         self._turns = 0
+        #: the prompt that got less than a share in the last step, the rest of others: it was not its turn
+        self._leftover: int | None = None
         #: the last step with answers alone: its time, its answers, and how many steps ago it was
         self._alone_seconds = 0.0
         self._alone_answers = 0
@@ -75,10 +94,7 @@ class Scheduler:
     @property
     def reserved(self) -> Demand:
         """Sum of the worst-case demands of the running requests."""
-        total = Demand()
-        for running in self._running.values():
-            total = total + running.demand
-        return total
+        return _sum(running.demand for running in self._running.values())
 
     @property
     def waiting(self) -> tuple[int, ...]:
@@ -100,15 +116,43 @@ class Scheduler:
             )
         self._queues.setdefault(client, deque()).append(_Waiting(number, demand, tokens, chunk or self.chunk))
 
-    def next_in_turn(self, skipped: Collection[int] = ()) -> int | None:
-        """The request to admit next, without `skipped`; None if none waits or `most_running` are running."""
-        if len(self._running) >= self.most_running:
-            return None
-        for queue in self._queues.values():
+    def next_in_turn(
+        self, skipped: Collection[int] = (), blocked: Collection[str] = (), passing: bool = False
+    ) -> int | None:
+        """The request to admit next, without those `skipped` and those of `blocked` clients; None: no place, or none.
+
+        passing: only what may pass a request in turn that waits for memory.
+        """
+        free = self.most_running - len(self._running)
+        for client, queue in self._queues.items():
+            runs = self.runs(client)
+            if client in blocked or free < (2 if runs and client else 1) or (runs and passing):
+                continue
             for waiting in queue:
                 if waiting.number not in skipped:
-                    return waiting.number
+                    if not passing or (self._passing + waiting.demand).fits(self.reserve):
+                        return waiting.number
+                    break
         return None
+
+    @property
+    def _passing(self) -> Demand:
+        return _sum(running.demand for running in self._running.values() if running.passing)
+
+    def client(self, number: int) -> str:
+        """Whose request it is."""
+        if number in self._running:
+            return self._running[number].client
+        return next(c for c, queue in self._queues.items() if any(w.number == number for w in queue))
+
+    def runs(self, client: str) -> bool:
+        """Whether one of the client's requests is running."""
+        return any(running.client == client for running in self._running.values())
+
+    def left_to_others(self, number: int) -> Demand:
+        """The memory that must stay available when the request starts."""
+        client = self.client(number)
+        return self.reserve if client and self.runs(client) else Demand()
 
     def demand(self, number: int) -> Demand:
         """A request's worst-case demand."""
@@ -116,15 +160,26 @@ class Scheduler:
             return self._running[number].demand
         return next(w.demand for queue in self._queues.values() for w in queue if w.number == number)
 
-    def admit(self, number: int, reused: int = 0) -> None:
+    def admit(self, number: int, reused: int = 0, passing: bool = False) -> None:
         """Start a waiting request; the next turn is another client's. reused: tokens from the cache."""
-        client = next(c for c, queue in self._queues.items() if any(w.number == number for w in queue))
+        client = self.client(number)
         queue = self._queues.pop(client)
         waiting = next(w for w in queue if w.number == number)
         queue.remove(waiting)
         if queue:
             self._queues[client] = queue
-        self._running[number] = _Running(waiting.demand, waiting.tokens - reused, waiting.chunk, client)
+        left = waiting.tokens - reused
+        self._running[number] = _Running(waiting.demand, left, waiting.chunk, client, passing=passing)
+
+    def lend(self, client: str, number: int) -> None:
+        """A waiting request of the client needs the prompt of request `number`, which is computed in its turns too."""
+        running = self._running[number]
+        running.lenders |= {client}
+
+    def end_loans(self) -> None:
+        """Give all turns back to their clients."""
+        for running in self._running.values():
+            running.lenders = frozenset()
 
     # --- running -----------------------------------------------------------------------------------------------
 
@@ -134,24 +189,33 @@ class Scheduler:
         prompts = {n: r for n, r in self._running.items() if not r.answering and r.remaining}
         left = self.budget(bool(answers), max((r.chunk for r in prompts.values()), default=self.chunk))
         spans = []
+        forced = left // 2 if _of_others(answers.values(), prompts.values()) else left
         for number, running in answers.items():
-            rows = min(running.remaining, edges.get(number, running.remaining), 1 + left)
+            rows = min(running.remaining, edges.get(number, running.remaining), 1 + forced)
             spans.append(Span(number, rows))
-            left -= rows - 1
-        if self._is_unmeasured(len(answers)) and all(span.rows == 1 for span in spans):
+            forced, left = forced - rows + 1, left - rows + 1
+        alone = self._is_unmeasured(len(answers)) and not self._has_new_client(answers.values(), prompts.values())
+        if alone and all(span.rows == 1 for span in spans):
             return tuple(spans)
         left = max(left, 1)  # forced tokens never starve prompts
-        for number in sorted(prompts, key=self._turn_of):
+        self._leftover = None
+        for place, number in enumerate(sorted(prompts, key=self._turn_of)):
             running = prompts[number]
-            rows = min(running.remaining, running.chunk, edges.get(number, running.remaining), left)
-            if rows > 0:
-                spans.append(Span(number, rows))
-                left -= rows
+            rows = min(running.remaining, running.chunk, edges.get(number, running.remaining))
+            if left > 0:
+                spans.append(Span(number, min(rows, left)))
+                self._leftover = number if place and left < rows else None
+                left -= min(rows, left)
         return tuple(spans)
+
+    def _has_new_client(self, answers: Collection[_Running], prompts: Collection[_Running]) -> bool:
+        """Whether a client waits for its first token while only others answer. Then measuring can wait, for a while."""
+        answering = {running.client for running in answers}
+        return self._alone_age < 2 * MEASURE_EVERY and any(prompt.clients - answering for prompt in prompts)
 
     def _turn_of(self, number: int) -> tuple[int, int, int]:
         running = self._running[number]
-        return self._served.get(running.client, 0), running.served, number
+        return min(self._served.get(client, 0) for client in running.clients), running.served, number
 
     def budget(self, answering: bool, most: int) -> int:
         """Rows that a step may compute beyond one for each answer; at most `most`."""
@@ -186,10 +250,11 @@ class Scheduler:
         """Account for a computed span."""
         running = self._running[span.number]
         running.remaining -= span.rows
-        if not running.answering:
-            self._turns += 1
+        if not running.answering and span.number != self._leftover:
+            self._served |= dict.fromkeys(running.lenders, self._turns + 1)
+            self._turns += 2  # lenders before its own client: their next turn comes first
             running.served = self._served[running.client] = self._turns
-            running.answering = running.remaining == 0
+        running.answering = running.answering or running.remaining == 0
 
     def extend(self, number: int) -> None:
         """Count a sampled or forced token, which a later step computes."""
@@ -211,5 +276,27 @@ class Scheduler:
                 self._queues[client] = others
             else:
                 del self._queues[client]
+        self._forget_turns()
+
+    def _forget_turns(self) -> None:
+        """Forget the turns of clients that have left, but not while others wait for a turn that came earlier.
+
+        Else a client that sends one short request after the other would be new each time and always come first.
+        """
         clients = {running.client for running in self._running.values()} | self._queues.keys()
-        self._served = {client: turn for client, turn in self._served.items() if client in clients}
+        prompts = [number for number, running in self._running.items() if not running.answering]
+        oldest = min((self._turn_of(number)[0] for number in prompts), default=self._turns)
+        self._served = {c: turn for c, turn in self._served.items() if c in clients or turn > oldest}
+
+
+def _of_others(answers: Collection[_Running], prompts: Collection[_Running]) -> bool:
+    """Whether forced tokens of one client would take rows from the prompt of another."""
+    forced = {running.client for running in answers if running.remaining > 1}
+    return any(prompt.clients - {client} for prompt in prompts for client in forced)
+
+
+def _sum(demands: Iterable[Demand]) -> Demand:
+    total = Demand()
+    for demand in demands:
+        total = total + demand
+    return total

@@ -89,7 +89,7 @@ def plan_state(
     tokens = context or _largest(layout, demand, left_bytes * 9 // 10, least, model_context, kv_type)
     if sequences:
         return Plan(tokens, demand(tokens) + cache, sequences, cache_bytes)
-    capacity, sequences = _shared(layout, demand(tokens), left_bytes * 9 // 10, kv_type)
+    capacity, sequences = _shared(layout, tokens, demand(tokens), left_bytes * 9 // 10, kv_type)
     return Plan(tokens, capacity + cache, sequences, cache_bytes)
 
 
@@ -107,14 +107,18 @@ def _largest(
     return low
 
 
-def _shared(layout: Layout, one: Demand, free_bytes: int, kv_type: KVType) -> tuple[Demand, int]:
-    """Pages and slots for as many sequences as fit. They share the global pages, of which short ones need few."""
-    for sequences in range(MOST_SEQUENCES, 0, -1):
-        capacity = dataclasses.replace(one * sequences, global_pages=one.global_pages)
+def _shared(layout: Layout, tokens: int, one: Demand, free_bytes: int, kv_type: KVType) -> tuple[Demand, int]:
+    """Pages and slots for as many sequences as fit. They share the global pages, of which short ones need few.
+
+    Beside a sequence of all `tokens` there is always space for one of tokens ÷ sequences (engine/scheduler.py).
+    """
+    for sequences in range(MOST_SEQUENCES, 1, -1):
+        pages = one.global_pages + layout.demand(-(-tokens // sequences)).global_pages
+        capacity = dataclasses.replace(one * sequences, global_pages=pages)
         left = free_bytes - layout.nbytes(capacity, kv_type)
         if left >= 0:
             page = layout.nbytes(Demand(global_pages=1), kv_type)
-            pages = min(one.global_pages * sequences, one.global_pages + left // page) if page else 0
+            pages = min(one.global_pages * sequences, pages + left // page) if page else 0
             return dataclasses.replace(capacity, global_pages=pages), sequences
     return one, 1
 
