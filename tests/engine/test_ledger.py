@@ -6,6 +6,8 @@ reads. It detects a page that is shared too early, a slot that is allocated twic
 
 from __future__ import annotations
 
+import math
+
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -30,6 +32,7 @@ class History(RuleBasedStateMachine):
         stride=st.sampled_from([40, 64, 100, 1000]),
         cache_bytes=st.sampled_from([None, 0, 5, 20, 100]),
         chunk=st.sampled_from([7, 16, 100, 512]),
+        shared=st.booleans(),
     )
     def begin(
         self,
@@ -40,6 +43,7 @@ class History(RuleBasedStateMachine):
         stride: int,
         cache_bytes: int | None,
         chunk: int,
+        shared: bool,
     ) -> None:
         self.chunk_size = chunk_size
         one = self.demand(300, recurrent)
@@ -52,6 +56,7 @@ class History(RuleBasedStateMachine):
             recurrent=recurrent,
             cache_bytes=cache_bytes,
             stride=stride,
+            shared=shared,
         )
         self.ledger = Ledger(tree, Scheduler(capacity, chunk=chunk, most_running=running))
         self.pages = {page: [GARBAGE] * PAGE_TOKENS for page in range(capacity.global_pages)}
@@ -59,6 +64,8 @@ class History(RuleBasedStateMachine):
         self.slots: dict[int, tuple[int, ...]] = {}
         self.left: dict[int, int] = {}  # tokens still to be sampled
         self.known: list[list[int]] = [[]]
+        #: all sequences of each owner
+        self.owned: dict[str, list[Sequence]] = {}
         self.next = 0
 
     def demand(self, tokens: int, recurrent: bool) -> Demand:
@@ -73,6 +80,7 @@ class History(RuleBasedStateMachine):
         boundaries=st.lists(st.integers(1, 250), max_size=3),
         client=st.sampled_from("ab"),
         scored=st.booleans(),
+        owner=st.sampled_from(["", "", "key"]),
     )
     def submit(
         self,
@@ -83,12 +91,14 @@ class History(RuleBasedStateMachine):
         boundaries: list[int],
         client: str,
         scored: bool,
+        owner: str,
     ) -> None:
         known = data.draw(st.sampled_from(self.known))
         cut = data.draw(st.sampled_from([0, len(known), len(known), max(0, len(known) - 9), len(known) // 2]))
         tokens = (known[:cut] + stem(length, seed))[:240] or [0]
         limit = data.draw(st.integers(0, len(tokens) - 1)) if scored else len(tokens) - 1
-        sequence = Sequence(tokens, boundaries=(*boundaries, len(tokens) - 1))
+        sequence = Sequence(tokens, boundaries=(*boundaries, len(tokens) - 1), owner=owner)
+        self.owned.setdefault(owner, []).append(sequence)
         demand = self.demand(len(tokens) + count, self.ledger.tree.recurrent)
         self.ledger.submit(self.next, sequence, demand, limit, client=client)
         self.left[self.next] = count
@@ -118,7 +128,8 @@ class History(RuleBasedStateMachine):
 
     def run_step(self, sampled: int, fail: bool) -> None:
         ledger = self.ledger
-        for _, copies in ledger.admit():
+        for number, copies in ledger.admit():
+            self.only_its_own_entries_show(ledger.sequence(number))
             for copy in copies:
                 pool = self.chunk_pages if copy.chunk else self.pages
                 pool[copy.target] = [*pool[copy.source]]
@@ -145,6 +156,14 @@ class History(RuleBasedStateMachine):
                 else:
                     self.left[span.number] -= 1
                     ledger.extend(span.number, sampled % 3)
+
+    def only_its_own_entries_show(self, sequence: Sequence) -> None:
+        """What comes from the cache was computed for the same owner, or is whole strides of shared entries."""
+        tree, place = self.ledger.tree, sequence.computed
+        mine = [other for other in self.owned[sequence.owner] if other is not sequence]
+        if any(common_prefix(sequence.tokens[:place], other.tokens) == place for other in mine):
+            return
+        assert place == 0 or (tree.shared and place % math.lcm(tree.stride, PAGE_TOKENS) == 0)
 
     def read(self, sequence: Sequence) -> None:
         tokens, computed, tree = sequence.tokens, sequence.computed, self.ledger.tree
@@ -306,7 +325,7 @@ def test_a_snapshot_that_will_be_read_outlives_its_page() -> None:
 def test_a_chunk_page_filled_from_its_middle_is_not_used_for_an_earlier_chunk() -> None:
     tree = Tree(Demand(9, 9), chunk_size=100, recurrent=False)
     alone(tree, stem(110), rows=10)
-    first = tree.root.children[0]
+    first = tree.root().children[0]
     tree.evict_chunk_page(first.children[0])
     assert cached_prefix(tree, [*stem(105), 99]) == 100, "the chunk begins there, so no page of it is needed"
     alone(tree, stem(150), rows=10)

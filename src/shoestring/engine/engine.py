@@ -126,13 +126,15 @@ class Engine:
         index: int = 0,
         guide: Guide | None = None,
         client: str = "",
+        cache_owner: str = "",
         scoring: Scoring | None = None,
     ) -> int:
         """Submit a prompt; `collect` or `deliveries` returns its answer. Returns the request's number.
 
         boundaries: positions where a later request may branch off. chunk: most rows of the prompt in one step.
         index: which answer to one prompt this is. guide: restricts and forces tokens. client: clients get equal
-        turns, and one that has a name leaves a place and memory to others (scheduler.py). scoring: score the prompt too, before the first token.
+        turns, and one that has a name leaves a place and memory to others (scheduler.py). cache_owner: whose entries of
+        the prefix cache it uses (tree.py). scoring: score the prompt too, before the first token.
         `cancel` the number when you are done with it, even after its end.
         Raises CapacityError for a prompt longer than the context, RequestError for an empty one.
         """
@@ -149,7 +151,7 @@ class Engine:
         work = Generation(sampling.seeded(), most, index, frozenset(stop_ids), guide, scoring)
         # From the state before the prompt's last token, the same prompt or a longer one can resume.
         last = len(tokens) - 1
-        sequence = Sequence(tokens, boundaries=(*boundaries, last))
+        sequence = Sequence(tokens, boundaries=(*boundaries, last), owner=cache_owner)
         limit = last if scoring is None else self._first_row(scoring, len(tokens))
         return self._submit(sequence, work, len(tokens) + most, limit, chunk, client)
 
@@ -177,7 +179,13 @@ class Engine:
 
     @exclusive
     def submit_scoring(
-        self, tokens: Tokens[int], scoring: Scoring, *, chunk: int | None = None, client: str = ""
+        self,
+        tokens: Tokens[int],
+        scoring: Scoring,
+        *,
+        chunk: int | None = None,
+        client: str = "",
+        cache_owner: str = "",
     ) -> int:
         """Run the tokens up to the last of `scoring.rows`. Its one delivery, at the end, has no token.
 
@@ -186,7 +194,7 @@ class Engine:
         self._check(tokens, chunk)
         limit = self._first_row(scoring, len(tokens))
         upto = len(tokens) if scoring.observe is not None else scoring.rows[-1] + 1
-        return self._submit(Sequence(tokens[:upto]), scoring, upto, limit, chunk, client)
+        return self._submit(Sequence(tokens[:upto], owner=cache_owner), scoring, upto, limit, chunk, client)
 
     def score(
         self,
@@ -253,6 +261,10 @@ class Engine:
         if number in self._requests:
             state = "running" if self._ledger.is_running(number) else "waiting"
         return Status(state, request.prompt_length, request.cached_tokens, max(0, computed))
+
+    def share_cache(self, shared: bool) -> None:
+        """Whether requests also resume from entries of other owners, in whole strides (tree.py)."""
+        self.tree.shared = shared
 
     @exclusive
     def counts(self) -> Counts:

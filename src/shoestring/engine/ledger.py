@@ -6,7 +6,7 @@ and turns, the tree pages and slots; the ledger keeps both in step, so a test ca
 
 from __future__ import annotations
 
-from shoestring.engine.prefix import Copy, Match, can_fork, common_prefix, match
+from shoestring.engine.prefix import Copy, Match, can_fork, common_prefix, match, match_others
 from shoestring.engine.scheduler import Scheduler, Span
 from shoestring.engine.sequence import Sequence
 from shoestring.engine.tree import Tree
@@ -76,14 +76,25 @@ class Ledger:
         most_shared = min(entry.limit // PAGE_TOKENS, self.tree.used.global_pages)
         if not (demand - Demand(global_pages=most_shared)).fits(available):
             return None  # before searching the tree, which takes milliseconds for a long prompt
-        hit = match(self.tree, entry.sequence.tokens, entry.limit)
-        shared = sum(1 for node in hit.nodes if node.users)
-        cost = demand - Demand(global_pages=shared if self._has_pages else 0)
-        if hit.slot >= 0 and hit.slot not in self.tree.readers and self.scheduler.left_to_others(number) != Demand():
-            cost += Demand(slots=1)  # until its first step, the snapshot cannot be evicted
-        if not cost.fits(available) or (hit.source is not None and not can_fork(self.tree, hit.source)):
+        sequence = entry.sequence
+        hit = match(self.tree, sequence.tokens, entry.limit, sequence.owner)
+        if self.tree.shared:
+            deeper = match_others(self.tree, sequence.tokens, entry.limit, sequence.owner, hit)
+            if deeper.others and self._cost(number, deeper).fits(available):
+                return deeper
+        if not self._cost(number, hit).fits(available) or (hit.source and not can_fork(self.tree, hit.source)):
             return None
         return hit
+
+    def _cost(self, number: int, hit: Match) -> Demand:
+        """What the request needs of the available pages and slots."""
+        shared = sum(1 for node in hit.nodes if node.users)
+        # While they are copied, the pages of others stay beside the copies.
+        beside = Demand(len(hit.others), sum(node.chunk_page >= 0 for node in hit.others))
+        cost = self.scheduler.demand(number) - Demand(global_pages=shared if self._has_pages else 0) + beside
+        if hit.slot >= 0 and hit.slot not in self.tree.readers and self.scheduler.left_to_others(number) != Demand():
+            cost += Demand(slots=1)  # until its first step, the snapshot cannot be evicted
+        return cost
 
     @property
     def _has_pages(self) -> bool:
@@ -102,6 +113,8 @@ class Ledger:
         """A request whose prompt will soon share at least a page more with this one than the cache does now."""
         for number in self.scheduler.running:
             leader = self._entries[number]
+            if leader.sequence.owner != entry.sequence.owner:
+                continue
             if entry.leader not in (None, number) or leader.sequence.computed >= leader.prompt_length:
                 continue
             if number not in entry.common:

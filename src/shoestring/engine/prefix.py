@@ -7,6 +7,7 @@ merge, because the same tokens give the same bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 
@@ -16,12 +17,16 @@ from shoestring.models.state import PAGE_TOKENS
 
 @dataclass(frozen=True)
 class Match:
-    """A cache hit: full pages `nodes`, a part of page `source`, and the state in `slot` (−1: zeros)."""
+    """A cache hit: full pages `nodes`, a part of page `source`, and the state in `slot` (−1: zeros).
+
+    others: another owner's full pages behind `nodes`, to be copied.
+    """
 
     position: int = 0
     nodes: tuple[Node, ...] = ()
     source: Node | None = None
     slot: int = -1
+    others: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,20 +38,11 @@ class Copy:
     target: int
 
 
-def match(tree: Tree, tokens: Tokens[int], limit: int) -> Match:
-    """The deepest cached position ≤ limit from which a sequence of `tokens` can resume."""
-    path: list[Node] = []
-    node, low = tree.root, 0
-    lows: list[int] = []  # lows[k]: from there to the end of page k, no chunk page is missing
-    while True:
-        block = tokens[len(path) * PAGE_TOKENS : (len(path) + 1) * PAGE_TOKENS]
-        child = next((c for c in node.children if c.full and c.tokens == block), None)
-        if child is None:
-            break
-        low = _chunk_low(child, low)
-        path.append(child)
-        lows.append(low)
-        node = child
+def match(tree: Tree, tokens: Tokens[int], limit: int, owner: str = "") -> Match:
+    """The deepest position ≤ limit from which a sequence of `tokens` can resume, in its owner's entries."""
+    path, lows = _full_pages(tree.root(owner), tokens)
+    node, low = (path[-1], lows[-1]) if path else (tree.root(owner), 0)
+    block = tokens[len(path) * PAGE_TOKENS : (len(path) + 1) * PAGE_TOKENS]
     best = Match()
     for child in node.children:
         place = _place(tree, child, child.start + common_prefix(child.tokens, block), limit, _chunk_low(child, low))
@@ -60,6 +56,46 @@ def match(tree: Tree, tokens: Tokens[int], limit: int) -> Match:
             source = path[k] if place % PAGE_TOKENS else None
             return Match(place, tuple(path[:end]), source, path[k].snapshots.get(place, -1))
     return best
+
+
+def match_others(tree: Tree, tokens: Tokens[int], limit: int, owner: str, own: Match) -> Match:
+    """A hit that is deeper than `own` by entries of other owners, in whole strides; else `own`.
+
+    Nothing finer than a stride may show: neither positions, nor whose snapshots lie between them.
+    """
+    step = math.lcm(tree.stride, PAGE_TOKENS)
+    mine, mine_lows = _full_pages(tree.root(owner), tokens)
+    best = own
+    for name, root in tree.roots.items():
+        path, lows = _full_pages(root, tokens) if name != owner else ([], [])
+        for position in range(min(len(path) * PAGE_TOKENS, limit) // step * step, best.position, -step):
+            count = position // PAGE_TOKENS
+            shared = min(len(mine), count)
+            start = tree.chunk_start(position)
+            lacks_chunk = start < position and (
+                lows[count - 1] > start or (shared * PAGE_TOKENS > start and mine_lows[shared - 1] > start)
+            )
+            slot = path[count - 1].snapshots.get(position, -1)
+            if not lacks_chunk and (slot >= 0 or not tree.recurrent):
+                best = Match(position, tuple(mine[:shared]), slot=slot, others=tuple(path[shared:count]))
+                break
+    return best
+
+
+def _full_pages(root: Node, tokens: Tokens[int]) -> tuple[list[Node], list[int]]:
+    """The full pages below a root that `tokens` begin with; and for each, from where on no chunk page is missing."""
+    path: list[Node] = []
+    lows: list[int] = []
+    node, low = root, 0
+    while True:
+        block = tokens[len(path) * PAGE_TOKENS : (len(path) + 1) * PAGE_TOKENS]
+        child = next((c for c in node.children if c.full and c.tokens == block), None)
+        if child is None:
+            return path, lows
+        low = _chunk_low(child, low)
+        path.append(child)
+        lows.append(low)
+        node = child
 
 
 def _place(tree: Tree, node: Node, reach: int, limit: int, low: int) -> int:

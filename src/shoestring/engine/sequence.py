@@ -14,10 +14,14 @@ from shoestring.models.state import PAGE_TOKENS
 
 
 class Sequence:
-    """Position p lies in page p // 64 of the path. boundaries: positions where later requests may branch off."""
+    """Position p lies in page p // 64 of the path. boundaries: positions where later requests may branch off.
 
-    def __init__(self, tokens: Tokens[int], *, boundaries: Tokens[int] = ()) -> None:
+    owner: whose entries of the cache it uses and adds to.
+    """
+
+    def __init__(self, tokens: Tokens[int], *, boundaries: Tokens[int] = (), owner: str = "") -> None:
         self.tokens = list(tokens)
+        self.owner = owner
         #: positions 0 … computed − 1 are computed or cached
         self.computed = 0
         #: ascending positions p: take a snapshot of the state of tokens[:p]
@@ -55,6 +59,12 @@ class Sequence:
         self._cached_nodes = len(self.nodes)
         for node in self.nodes:
             tree.acquire(node)
+        start = tree.chunk_start(match.position)
+        for node in match.others:  # until they are copied
+            tree.acquire(node)
+        copied_chunk = [node for node in match.others if tree.chunk_size and node.start >= start - start % PAGE_TOKENS]
+        for node in copied_chunk:
+            tree.acquire_chunk(node)
         if match.slot >= 0:
             tree.pin(match.slot)
             self.read_slot = match.slot
@@ -65,7 +75,6 @@ class Sequence:
                 tree.detach_snapshot(match.slot)
                 tree.readers.pop(match.slot)
         copies: list[Copy] = []
-        start = tree.chunk_start(match.position)
         self.first_chunk = self.end_chunk = start // PAGE_TOKENS if tree.chunk_size else 0
         self._attend(tree)  # before the fork, which may evict idle chunk pages
         if match.source is not None:
@@ -73,7 +82,25 @@ class Sequence:
             node, copies = fork(tree, match.source, match.position % PAGE_TOKENS, needs_chunk)
             self.nodes.append(node)
             self._attend(tree)
+        for node in match.others:
+            copies += self._copy(tree, node, node in copied_chunk)
+        for node in copied_chunk:
+            tree.release_chunk(node)
+        for node in reversed(match.others):
+            tree.release(node)
         self.pages = [node.page for node in self.nodes]
+        return copies
+
+    def _copy(self, tree: Tree, source: Node, chunk: bool) -> list[Copy]:
+        """Append a copy of another owner's page. chunk: with its chunk page."""
+        node = tree.grow(self.nodes[-1] if self.nodes else tree.root(self.owner))
+        node.tokens = [*source.tokens]
+        self.nodes.append(node)
+        copies = [Copy(False, source.page, node.page)] if node.page >= 0 else []
+        if chunk:
+            tree.add_chunk_page(node, source.chunk_from)
+            copies.append(Copy(True, source.chunk_page, node.chunk_page))
+            self._attend(tree)
         return copies
 
     def _attend(self, tree: Tree) -> None:
@@ -93,7 +120,7 @@ class Sequence:
             if self.first_chunk == self.end_chunk:
                 self.first_chunk = self.end_chunk = first
         while len(self.nodes) * PAGE_TOKENS < end:
-            self.nodes.append(tree.grow(self.nodes[-1] if self.nodes else tree.root))
+            self.nodes.append(tree.grow(self.nodes[-1] if self.nodes else tree.root(self.owner)))
             self.pages.append(self.nodes[-1].page)
         if tree.chunk_size:
             for node in self.nodes[self.end_chunk :]:

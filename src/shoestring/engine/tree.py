@@ -8,6 +8,9 @@ recently used leaves first.
     root ─ [0…63] ─ [64…127] ─ [128…150]            a conversation that ended inside a page
                   └ [64…127] ─ [128…191] ─ …        one that branched off in the second page
 
+Each owner (an API key) has a root, so that no one can find out what others have asked. With `shared`, a sequence may
+resume from another owner's nodes, in whole strides, by copying them below its own root (`prefix.match`).
+
 Sequences share a full page. They share a partly filled page by copying it (`prefix.fork`): a few megabytes against up
 to 63 tokens of prompt. Two nodes with the same tokens merge, because the same tokens give the same bits.
 """
@@ -63,7 +66,8 @@ class Tree:
     """Nodes, and the pools that their pages and slots come from.
 
     unit_bytes: of a global page, a chunk page and a slot. cache_bytes: limit for pages without users and snapshots;
-    None: all that running sequences leave free. stride: tokens between snapshots outside the boundaries.
+    None: all that running sequences leave free. stride: tokens between snapshots outside the boundaries. shared: see
+    above.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Tree:
         unit_bytes: tuple[int, int, int] = (1, 1, 1),
         cache_bytes: int | None = None,
         stride: int = STRIDE,
+        shared: bool = False,
     ) -> None:
         self.pools = Pools(capacity)
         self.chunk_size = chunk_size
@@ -82,12 +87,18 @@ class Tree:
         self.unit_bytes = unit_bytes
         self.cache_bytes = cache_bytes
         self.stride = stride
-        self.root = Node(None, -1, users=1)
+        self.shared = shared
+        #: by owner; never evicted
+        self.roots: dict[str, Node] = {}
         self.leaves: set[Node] = set()  # without users and children
         self.idle_chunks: set[Node] = set()  # with a chunk page that no running sequence attends to
         self.snapshots: dict[int, Node] = {}  # by slot
         self.readers: dict[int, int] = {}  # slot → sequences that resume from it in their next step
         self._used_pages = self._used_chunks = self._ticks = 0
+
+    def root(self, owner: str = "") -> Node:
+        """The root of an owner's entries. It counts as in use."""
+        return self.roots.setdefault(owner, Node(None, -1, users=1))
 
     # --- sums --------------------------------------------------------------------------------------------------
 
@@ -126,14 +137,14 @@ class Tree:
         chunk_pages: list[int] = []
         slots: dict[int, Node] = {}
         used_pages = used_chunks = 0
-        nodes = [*self.root.children]
+        nodes = [node for root in self.roots.values() for node in root.children]
         while nodes:
             node = nodes.pop()
             assert node.parent is not None
             assert node.number == node.parent.number + 1
-            assert node.parent.full or node.parent is self.root, "a page with a gap"
+            assert node.parent.full or node.parent.parent is None, "a page with a gap"
             assert node.users >= node.chunk_users >= 0
-            assert node.parent is self.root or node.parent.users >= node.users, "a user does not use the parent"
+            assert node.parent.parent is None or node.parent.users >= node.users, "a user does not use the parent"
             assert (node in self.leaves) == (not node.users and not node.children)
             assert (node in self.idle_chunks) == (node.chunk_page >= 0 and not node.chunk_users)
             assert all(node.start < place <= node.start + len(node.tokens) for place in node.snapshots)

@@ -86,7 +86,10 @@ class Answers:
         if self._scored is not None:
             scoring = Scoring(tuple(range(max(1, len(tokens) - 1))), self._score_prompt)
         if scoring is not None and options.max_tokens == 0:
-            self._open[engine.submit_scoring(tokens, scoring, chunk=options.chunk, client=options.client)] = 0
+            number = engine.submit_scoring(
+                tokens, scoring, chunk=options.chunk, client=options.client, cache_owner=options.cache_owner
+            )
+            self._open[number] = 0
             return
         for choice, machine in enumerate(self._machines):
             number = engine.generate(
@@ -99,6 +102,7 @@ class Answers:
                 index=choice,
                 guide=machine,
                 client=options.client,
+                cache_owner=options.cache_owner,
                 scoring=scoring if choice == 0 else None,
             )
             self._open[number] = choice

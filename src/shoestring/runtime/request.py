@@ -34,8 +34,10 @@ class GenerationOptions:
     prompt_logprobs: bool = False
     #: most rows of the prompt in one step; no bit depends on it
     chunk: int | None = None
-    #: clients get equal turns in the engine; a server uses the API key, else the address
+    #: clients get equal turns in the engine; a server uses the API key's digest, else the address
     client: str = ""
+    #: whose entries of the prefix cache it uses; a server uses the API key's digest, and "" without keys
+    cache_owner: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ request.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib.util
 import time
 from collections import deque
@@ -28,6 +29,8 @@ from shoestring.server.request import ChatRequest, CompletionRequest, Generation
 from shoestring.server.ticket import Ticket
 from shoestring.server.tools import check_tools
 
+#: The names of clients with an API key begin so; all others share one prefix cache.
+KEY = "key:"
 #: How long `counts` waits for the end of a step.
 _COUNTS_SECONDS = 5.0
 
@@ -35,12 +38,20 @@ _COUNTS_SECONDS = 5.0
 class Service:
     """One model, its engine's thread, and the requests in it. `start` it before use, `close` it after.
 
-    queue: maximum waiting requests. info: facts about the model for clients.
+    queue: maximum waiting requests. info: facts about the model for clients. share_cache: prompts also resume from
+    entries of other API keys, in whole strides.
     """
 
     def __init__(
-        self, model: Model, info: ServedModel | None = None, *, queue: int = 64, limits: Limits | None = None
+        self,
+        model: Model,
+        info: ServedModel | None = None,
+        *,
+        queue: int = 64,
+        limits: Limits | None = None,
+        share_cache: bool = False,
     ) -> None:
+        model.engine.share_cache(share_cache)
         self.model = model
         self.info = info or served_model(model, "scripted")
         self.limits = limits or Limits()
@@ -180,7 +191,9 @@ class Service:
         self._check_length(len(prompt.tokens), request.options.max_tokens)
         entry.generates = True
         entry.prompt_tokens += len(prompt.tokens)
-        return Ticket(prompt, request.options, form, entry, loop)
+        client = request.options.client
+        options = dataclasses.replace(request.options, cache_owner=client if client.startswith(KEY) else "")
+        return Ticket(prompt, options, form, entry, loop)
 
     def _check_length(self, tokens: int, max_tokens: int | None) -> None:
         context = self.model.context

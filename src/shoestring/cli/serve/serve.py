@@ -88,7 +88,8 @@ def run(settings: Settings) -> None:
             compute=compute,
         )
         typer.echo(text, err=True)
-        serve_http(Service(model, info, queue=settings.queue, limits=settings.limits), settings, listening)
+        service = Service(model, info, queue=settings.queue, limits=settings.limits, share_cache=settings.share_cache)
+        serve_http(service, settings, listening)
     typer.echo("stopped", err=True)
 
 

@@ -33,6 +33,9 @@ class Served:
     cache_memory: str | None = option(
         "SIZE", "Memory for the prefix cache; 0 keeps nothing. [default: a quarter of what the weights leave]"
     )
+    share_cache: bool | None = option(
+        None, "Let a key's prompts resume from those of other keys, in steps of 1024 tokens.", "--share-cache"
+    )
     threads: Threads = None
     kv_type: str | None = option("f16|f32", "Data type of the KV cache; affects the output. [default: f16]")
     api_key: list[str] | None = option("KEY", "Require this key from clients. Repeatable.")

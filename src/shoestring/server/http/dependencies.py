@@ -6,7 +6,7 @@ from typing import cast
 
 from fastapi import Request
 
-from shoestring.server.service import Service
+from shoestring.server.service import KEY, Service
 
 
 def service(request: Request, model: str | None = None) -> Service:
@@ -17,6 +17,6 @@ def service(request: Request, model: str | None = None) -> Service:
 
 
 def client(request: Request) -> str:
-    """The client for the engine's fair scheduling: its API key, else its address."""
+    """The client's name in the engine: the digest of its API key, else its address."""
     key = getattr(request.state, "api_key", "")
-    return f"key:{key}" if key else f"address:{request.client.host if request.client else ''}"
+    return f"{KEY}{key}" if key else f"address:{request.client.host if request.client else ''}"

@@ -45,6 +45,8 @@ class Settings:
     parallel: int | None = None
     #: bytes for the prefix cache
     cache_memory: int | None = None
+    #: resume from other API keys' prompts, in whole strides
+    share_cache: bool = False
     threads: int | None = None
     kv_type: Literal["f16", "f32"] = "f16"
     #: maximum waiting requests
