@@ -81,7 +81,8 @@ def world(secret: list[int], asked: list[tuple[int, int]], recurrent: bool, stri
     for length, token in asked:
         beside = engine.generate([*LETTER, *secret, *prompt(2, 600)], GREEDY, cache_owner="ann", client="ann", chunk=64)
         engine.step()
-        seen.append(ask(engine, [*LETTER, *secret][:length] + [token, 7, 8], "bob", boundaries=(length,)))
+        known = [*LETTER, *secret][:length]
+        seen.append(ask(engine, [*known, token, 7, 8], "bob", boundaries=(length,)))
         engine.cancel(beside)
     return seen
 
