@@ -7,6 +7,7 @@ kernels/sampling.h, so that sampled tokens are the same on every machine too.
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class Sampling:
         if self.seed is not None and not 0 <= self.seed < 1 << 64:
             raise RequestError(f"seed is {self.seed}: choose a value from 0 to 2^64 - 1")
         for token, bias in self.logit_bias.items():
-            if not isinstance(token, _WHOLE) or not isinstance(bias, _NUMBER):
+            if not isinstance(token, numbers.Integral) or not isinstance(bias, numbers.Real):
                 raise TypeError(f"logit_bias {token!r}: {bias!r}: give numbers by token id")
             if token < 0 or not -1e4 <= bias <= 1e4:
                 raise RequestError(f"logit_bias {token}: {bias}: token ids are not negative, biases within 10000")
@@ -78,11 +79,10 @@ class Sampling:
 
 
 MOST_LOGPROBS = 64
-_WHOLE, _NUMBER = (int, np.integer), (int, float, np.integer, np.floating)
 _TYPES = (
-    *((name, _WHOLE, "an integer") for name in ("top_k", "seed", "logprobs")),
+    *((name, numbers.Integral, "an integer") for name in ("top_k", "seed", "logprobs")),
     *(
-        (name, _NUMBER, "a number")
+        (name, numbers.Real, "a number")
         for name in ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
     ),
 )
