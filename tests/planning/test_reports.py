@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -70,9 +71,36 @@ def test_explain_shows_the_formulas() -> None:
     assert "GB/s =" not in text_of(PLANS["gpus"], 120)
 
 
-def test_old_data_is_marked() -> None:
-    assert PLANS["gpus"].stale_rows
-    assert re.search(r"\d+ of the rows behind these sentences are older than 90 days", text_of(PLANS["gpus"], 120))
+def test_rows_with_a_newer_source_are_marked() -> None:
+    p = PLANS["gpus"]
+    assert p.old_rows == ()
+    score = p.catalogue.scores["qwen3.5-397b-a17b-mmmu"]
+    newer = replace(score, id="newer", date="2026-11-01")
+    grown = replace(p.catalogue, scores=p.catalogue.scores | {"newer": newer})
+    assert replace(p, catalogue=grown).old_rows == (score.id,)
+    assert "a newer source for 1 of the rows" in " ".join(text_of(replace(p, catalogue=grown), 120).split())
+
+
+def test_figures_that_do_not_compare_are_marked_everywhere() -> None:
+    out = io.StringIO()
+    render_comparison(PAIR, Console(file=out, width=60, no_color=True))
+    why = "of the problems of October 2024 to February 2025, not of v6"
+    text = " ".join(out.getvalue().split())
+    assert "32.8 †" in text
+    assert why in text
+    page = comparison_html(PAIR)
+    assert "32.8 †" in page
+    assert page.count(why) >= 2  # the table and the chart
+    lines = [line for s in comparison_json(PAIR)["sections"] for line in s["lines"]]
+    (line,) = [line for line in lines if line["label"] == "LiveCodeBench v6"]
+    assert line["reasons"] == (f"† 32.8: {why}",)
+    assert line["gap"] == ""
+
+
+def test_text_and_page_say_the_same_of_speeds() -> None:
+    said = "Speeds are estimates of a roofline model unless marked"
+    assert said in " ".join(text_of(PLANS["gpus"], 100).split())
+    assert said in plan_html(PLANS["gpus"])
 
 
 def test_all_seven_verdicts_or_one() -> None:
@@ -103,7 +131,7 @@ def test_json_of_a_plan(name: str) -> None:
         assert row["date"]
         assert row["kind"]
         assert row["source"]["title"]
-        assert row["stale"] == (row["age_days"] > 90)
+        assert row["old"] is False
 
 
 def test_json_of_a_comparison() -> None:
@@ -115,7 +143,7 @@ def test_json_of_a_comparison() -> None:
         for sentence in side:
             assert sentence["rows"]
             assert all(row in data["rows"] for row in sentence["rows"] if row not in data["models"])
-    assert {claim["outcome"] for claim in data["article"]} == {"holds", "differs", "in part"}
+    assert {claim["outcome"] for claim in data["article"]} == {"holds", "differs", "in part", "out of date"}
 
 
 # --- HTML ------------------------------------------------------------------------------------------------------
@@ -198,8 +226,6 @@ def test_a_comparison_has_the_four_charts() -> None:
 
 
 def test_names_from_outside_are_escaped() -> None:
-    from dataclasses import replace
-
     p = PLANS["gpus"]
     mean = replace(p, machine=replace(p.machine, name="<script>alert(1)</script>"))
     assert "<script" not in plan_html(mean)

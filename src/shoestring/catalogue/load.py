@@ -31,7 +31,8 @@ TABLES: dict[str, tuple[str, type]] = {
     name.removesuffix("s"): (name, get_args(hint)[1]) for name, hint in get_type_hints(Catalogue).items()
 }
 FILES = (
-    "sources", "models", "scores", "prices", "devices", "engines", "licences", "uses", "claims", "speeds",
+    "sources", "models", "scores", "prices", "hosts", "rents", "devices", "engines", "licences", "uses", "claims",
+    "speeds",
 )  # fmt: skip
 
 Tables = dict[str, dict[str, Any]]
@@ -181,13 +182,3 @@ def _line(text: str, table: str, number: int = 0, field: str = "") -> int:
     row = re.split(r"^\s*\[", text[start:], maxsplit=1, flags=re.MULTILINE)[0]
     place = re.search(rf"^\s*{re.escape(field)}\s*=", row, re.MULTILINE) if field else None
     return text.count("\n", 0, start + (place.end() if place else 0)) + 1
-
-
-def age_days(date: str, today: datetime.date | None = None) -> int:
-    """Days since a row's date."""
-    return ((today or datetime.date.today()) - datetime.date.fromisoformat(date)).days
-
-
-def is_stale(date: str, today: datetime.date | None = None) -> bool:
-    """Whether a row's date is older than STALE_DAYS."""
-    return age_days(date, today) > schema.STALE_DAYS

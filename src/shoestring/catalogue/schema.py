@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 
 KINDS = ("vendor-claimed", "independent", "measured here", "computed")
 
-#: Reports mark rows older than this.
-STALE_DAYS = 90
-
 
 @dataclass(frozen=True)
 class Source:
@@ -77,6 +74,8 @@ class Score(Row):
     benchmark: str
     value: float
     note: str = ""
+    #: why it compares with no other score of its benchmark; "": it does
+    incomparable: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,18 @@ class Disk(Row):
     name: str
     #: sequential reading
     bandwidth: float
+
+
+@dataclass(frozen=True)
+class Host(Row):
+    """What is known about a provider beyond its prices."""
+
+    provider: str
+    #: where it computes, in lower case: eu, us, sg, cn
+    regions: tuple[str, ...] = ()
+    #: "resells" or "winds down"; "": neither
+    status: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,10 +174,22 @@ class Licence(Row):
     url: str
     #: monthly active users above which the vendor's own licence is required
     limit_mau: int = 0
-    #: whether users domiciled in the European Union get multimodal rights
+    #: the month in which they are counted, e.g. "March 2025"
+    limit_month: str = ""
+    #: whether users domiciled in the European Union get the rights to models that read more than text
     eu_multimodal: bool = True
     obligations: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Clause(Row):
+    """A clause of a licence in its own words; planning/licence.py asks for it by topic."""
+
+    licence: str
+    topic: str
+    section: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -182,10 +205,13 @@ class Use(Row):
 
 @dataclass(frozen=True)
 class Claim(Row):
-    """A checkable claim of the article; `check` names the function in planning/claims.py."""
+    """A checkable claim of the article in its words; `check` names the function in planning/article/."""
 
-    text: str
+    #: the heading under which it stands
+    section: str
+    quote: str
     check: str
+    argument: str = ""
 
 
 @dataclass(frozen=True)
@@ -225,21 +251,23 @@ class Catalogue:
     benchmarks: dict[str, Benchmark] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
     prices: dict[str, Price] = field(default_factory=dict)
+    hosts: dict[str, Host] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     rentals: dict[str, Rental] = field(default_factory=dict)
     purchases: dict[str, Purchase] = field(default_factory=dict)
     engines: dict[str, Engine] = field(default_factory=dict)
     licences: dict[str, Licence] = field(default_factory=dict)
+    clauses: dict[str, Clause] = field(default_factory=dict)
     uses: dict[str, Use] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     speeds: dict[str, Speed] = field(default_factory=dict)
     facts: dict[str, Fact] = field(default_factory=dict)
 
     def score(self, model: str, benchmark: str) -> Score | None:
-        """The newest score of a model on a benchmark; None if there is none."""
+        """The newest score of a model on a benchmark, a comparable one if there is one; None if there is none."""
         matching = [s for s in self.scores.values() if s.model == model and s.benchmark == benchmark]
-        return max(matching, key=lambda s: s.date) if matching else None
+        return max(matching, key=lambda s: (not s.incomparable, s.date), default=None)
 
     def prices_of(self, model: str) -> list[Price]:
         """All offers for a model, sorted by the sum of input and output price."""

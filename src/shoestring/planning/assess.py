@@ -13,7 +13,7 @@ from shoestring.planning.candidates.formats import bits
 from shoestring.planning.commands import Command, command
 from shoestring.planning.cost import Cost, Money, cost
 from shoestring.planning.hardware.machine import Hardware
-from shoestring.planning.licence import Terms, judge
+from shoestring.planning.licence import Terms, User, judge
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import AS_STORED, Need, Placement, can_split, choose, context_limit
 from shoestring.planning.speed import Scale, Speed, estimate
@@ -37,8 +37,7 @@ class Question:
     kv_type: KVType = "f16"
     min_speed: float = 0.0
     money: Money = field(default_factory=Money)
-    company_mau: int | None = None
-    eu: bool = False
+    user: User = field(default_factory=User)
     measured: tuple[Measured, ...] = ()
 
     def __post_init__(self) -> None:
@@ -46,22 +45,11 @@ class Question:
             ("--context", self.context, 1),
             ("--users", self.users, 1),
             ("--min-speed", self.min_speed, 0),
-            ("--company-mau", self.company_mau or 0, 0),
-            ("--power-usd-kwh", self.money.power_usd_kwh, 0),
+            ("--company-mau", self.user.company_mau or 0, 0),
         )
         for name, value, least in checks:
             if value < least:
                 raise RequestError(f"{name} is {value:g}: give a number of at least {least}")
-        m = self.money
-        if not 0 <= m.input_share <= 1 or not 0 < m.utilisation <= 1:
-            raise RequestError("--input-share must be from 0 to 1, --utilisation above 0 and at most 1")
-        amounts = {"--rent-usd-hour": m.rent_usd_hour, "--purchase-usd": m.purchase_usd, "--years": m.years,
-                   "--budget-usd": m.budget_usd_month}  # fmt: skip
-        for name, amount in amounts.items():
-            if amount is not None and not amount > 0:
-                raise RequestError(f"{name} is {amount:g}: give a number above 0")
-        if m.rent_usd_hour is not None and m.purchase_usd is not None:
-            raise RequestError("--rent-usd-hour and --purchase-usd cannot be combined: the machine is rented or bought")
 
 
 @dataclass(frozen=True)
@@ -101,7 +89,7 @@ def assess(
     priced = cost(candidate.row.id if candidate.row else None, speed, machine, question.money, catalogue)
     terms = None
     if candidate.row is not None:
-        terms = judge(catalogue.licences[candidate.row.licence], question.company_mau, question.eu)
+        terms = judge(catalogue.licences[candidate.row.licence], candidate.row.modalities, question.user, catalogue)
     free = placed.free + n.sequences_bytes
     runs = placed.fit not in ("no", "disk")
     level, reasons = _difficulty(n, placed, machine, terms)
@@ -133,10 +121,10 @@ def _problems(
         problems.append(f"it needs {needed}{where} in {n.sizes.type}, {short} too much")
     if placed.fit == "disk":
         problems.append("its experts would be read from disk for every token")
-    if placed.fit != "no" and question.type is None and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:
-        problems.append(
-            f"only {n.sizes.type} fits ({bits(n.sizes.type):.1f} bits per weight), and no scores are published for it"
-        )
+    if placed.fit != "no" and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:
+        few = f"{bits(n.sizes.type):.1f} bits per weight"
+        fits = f"{n.sizes.type} has {few}" if question.type else f"only {n.sizes.type} fits ({few})"
+        problems.append(f"{fits}, and no scores are published for it")
     if question.min_speed and placed.fit != "no":
         if speed.decode is None:
             problems.append(f"its speed is unknown, and {question.min_speed:g} tokens/s are required")
@@ -146,9 +134,7 @@ def _problems(
     if budget is not None and priced.usd_per_month > budget:
         problems.append(f"the machine costs ${priced.usd_per_month:,.0f} per month, and the budget is ${budget:,.0f}")
     if terms is not None and not terms.usable:
-        problems.append(terms.findings[0])
-    if terms is not None and question.use == "multimodal" and not terms.multimodal:
-        problems.append("its multimodal rights are not granted in the European Union")
+        problems.append(terms.reason)
     return problems
 
 
@@ -171,14 +157,16 @@ def _difficulty(
         "no": (4, "it does not fit"),
     }[placed.fit]
     points += where[0]
-    papers = f"{n.file.total / 1e9:,.1f} GB to download"
-    if n.file.total > LARGE_DOWNLOAD:
-        points += 1
-    if terms is None:
-        papers = "you named the file: no download is counted"
-    elif terms.licence.limit_mau:
-        points, papers = points + 1, f"{papers}, after accepting the {terms.licence.name}"
+    if n.candidate.local:
+        papers = "it is on this machine, so nothing is downloaded"
     else:
-        papers += ", no agreement needed"
+        points += n.file.total > LARGE_DOWNLOAD
+        papers = f"{n.file.total / 1e9:,.1f} GB to download"
+        if terms is None:
+            papers += ", under terms that the catalogue does not have"
+        elif terms.licence.limit_mau:
+            points, papers = points + 1, f"{papers}, after accepting the {terms.licence.name}"
+        else:
+            papers += ", no agreement needed"
     level: Difficulty = "easy" if points <= 1 else "moderate" if points <= 3 else "advanced"
     return level, (devices, where[1], papers)

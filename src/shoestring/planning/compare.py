@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from shoestring.catalogue.load import is_stale
-from shoestring.catalogue.schema import Catalogue
+from shoestring.catalogue.age import outdated
+from shoestring.catalogue.schema import Catalogue, Score
 from shoestring.checkpoint.config.types import Llama4Config, Qwen3_5Config
 from shoestring.errors import RequestError
+from shoestring.planning.advice.break_even import Turn, turns
+from shoestring.planning.advice.choose import Instead, choose, instead_of
+from shoestring.planning.advice.findings import dollars
+from shoestring.planning.advice.sentences import Sentence
+from shoestring.planning.article.check import Checked, check_claims
 from shoestring.planning.assess import Assessment
-from shoestring.planning.candidates.candidates import from_row
-from shoestring.planning.claims import Checked, check_claims
-from shoestring.planning.cost import Cost
 from shoestring.planning.licence import Terms
 from shoestring.planning.memory import context_limit
-from shoestring.planning.plan import Plan, leading, make_plan
-from shoestring.planning.verdict import Sentence, covered, figure
+from shoestring.planning.plan import Plan
+
+#: behind a figure that does not compare; the line's reasons say why
+MARK = "†"
 
 
 @dataclass(frozen=True)
@@ -28,28 +32,22 @@ class Line:
     gap: str = ""
     kind: str = ""
     rows: tuple[str, ...] = ()
-    stale: bool = False
+    old: bool = False
+    #: why the cells marked with MARK do not compare with others, one reason a model
+    reasons: tuple[str, ...] = ()
     #: scores for the chart; None: not published
     values: tuple[float | None, float | None] | None = None
 
     @property
     def note(self) -> str:
-        """The kind of the figures, and whether they are old."""
-        return self.kind + (", old" if self.stale else "")
+        """The kind of the figures, whether a newer source is known, and why they do not compare."""
+        return "; ".join((self.kind + (", old" if self.old else ""), *self.reasons)).removeprefix("; ")
 
 
 @dataclass(frozen=True)
 class Section:
     title: str
     lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True)
-class Instead:
-    """A third model, if neither of the two suits the machine."""
-
-    assessment: Assessment
-    sentence: Sentence
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,14 @@ def compare(planned: Plan, first: str, second: str) -> Comparison:
         _specification(left, right),
         _scores(left, right, catalogue),
         _here(left, right),
-        _prices(left, right, catalogue),
+        _prices(planned, left, right),
         _licences(left, right),
         _tooling(left, right, catalogue),
     )
     flagships = {m.id for m in catalogue.models.values() if m.flagship}
     claims = check_claims(catalogue) if {left.candidate.id, right.candidate.id} & flagships else ()
-    choose_left, choose_right = _choose(planned, left, right), _choose(planned, right, left)
-    instead = _instead(planned, left, right)
+    choose_left, choose_right = choose(planned, left, right), choose(planned, right, left)
+    instead = instead_of(planned, left, right)
     return Comparison(planned, left, right, sections, choose_left, choose_right, claims, instead)
 
 
@@ -128,7 +126,7 @@ def _specified(a: Assessment) -> dict[str, str]:
     if row is not None:
         facts |= {
             "reads": ", ".join(row.modalities),
-            "languages": f"~{row.languages}" if row.family == "llama4" else str(row.languages),
+            "languages": str(row.languages),
             "trained in": row.training or "–",
             "licence": row.licence,
         }
@@ -142,19 +140,27 @@ def _scores(left: Assessment, right: Assessment, catalogue: Catalogue) -> Sectio
         scores = [s for s in (a, b) if s is not None]
         if not scores:
             continue
+        reasons = tuple(f"{MARK} {s.value:g}: {s.incomparable}" for s in scores if s.incomparable)
         lines.append(
             Line(
                 benchmark.title,
-                f"{a.value:g}" if a else "–",
-                f"{b.value:g}" if b else "–",
-                f"{a.value - b.value:+.1f}" if a and b else "",
+                _score(a),
+                _score(b),
+                f"{a.value - b.value:+.1f}" if a and b and not reasons else "",
                 ", ".join(dict.fromkeys(s.kind for s in scores)),
                 tuple(s.id for s in scores),
-                any(is_stale(s.date) for s in scores),
+                any(outdated(s, catalogue) for s in scores),
+                reasons,
                 (a.value if a else None, b.value if b else None),
             )
         )
     return Section("Scores", tuple(lines))
+
+
+def _score(score: Score | None) -> str:
+    if score is None:
+        return "–"
+    return f"{score.value:g}" + (f" {MARK}" if score.incomparable else "")
 
 
 def _gb(size: float) -> str:
@@ -200,51 +206,57 @@ def _times(a: float | None, b: float | None) -> str:
     return f"{a / b:.2f}×" if a and b else ""
 
 
-def _money(value: float | None) -> str:
-    return "–" if value is None else f"${value:,.2f}" if value >= 1 else f"${value:.3f}"
+def _prices(planned: Plan, left: Assessment, right: Assessment) -> Section:
+    both, catalogue = (left, right), planned.catalogue
 
+    def cells(values: tuple[float | None, float | None]) -> tuple[str, str]:
+        first, second = ("–" if value is None else dollars(value) for value in values)
+        return first, second
 
-def _break_even(cost: Cost) -> str:
-    offer = cost.cheapest
-    if offer is None:
-        return "–"
-    tokens = offer.break_even_tokens
-    return f"{tokens / 1e6:,.0f}M tokens per month" if tokens else "never at this speed"
-
-
-def _prices(left: Assessment, right: Assessment, catalogue: Catalogue) -> Section:
-    both = (left, right)
-    lines = [
-        Line("own machine, per million tokens", _money(left.cost.usd_per_million), _money(right.cost.usd_per_million),
-             _times(left.cost.usd_per_million, right.cost.usd_per_million), "computed", left.cost.rows),
-    ]  # fmt: skip
+    own = (left.cost.usd_per_million, right.cost.usd_per_million)
+    lines = [Line("own machine, per million tokens", *cells(own), _times(*own), "computed", left.cost.rows)]
+    outputs = tuple(a.cost.cheapest.price if a.cost.cheapest else None for a in both)
+    out = (outputs[0].output_usd if outputs[0] else None, outputs[1].output_usd if outputs[1] else None)
+    rows = tuple(p.id for p in outputs if p)
+    lines.append(Line("output, at the cheapest", *cells(out), _times(*out), "vendor-claimed", rows))
     providers = dict.fromkeys(o.price.provider for a in both for o in a.cost.offers)
     for provider in sorted(providers, key=lambda name: (name == "article", name)):
         pair = [next((o for o in a.cost.offers if o.price.provider == provider), None) for a in both]
         first, second = (f"${o.price.input_usd:g} / ${o.price.output_usd:g}" if o else "–" for o in pair)
         listed = [o.price for o in pair if o is not None]
         ratio = _times(*(o.usd_per_million if o else None for o in pair))
-        ids, stale = tuple(p.id for p in listed), any(is_stale(p.date) for p in listed)
-        lines.append(Line(f"{provider}, in / out", first, second, ratio, listed[0].kind, ids, stale))
-    rows = tuple(a.cost.cheapest.price.id for a in both if a.cost.cheapest)
-    first, second = (_break_even(a.cost) for a in both)
-    lines.append(Line("break-even with the cheapest", first, second, kind="computed", rows=rows))
+        marks = tuple(dict.fromkeys(o.mark for o in pair if o is not None and o.mark))
+        ids, old = tuple(p.id for p in listed), any(outdated(p, catalogue) for p in listed)
+        label = f"{provider} ({', '.join(marks)}), in / out" if marks else f"{provider}, in / out"
+        lines.append(Line(label, first, second, ratio, listed[0].kind, ids, old))
+    for turn_left, turn_right in turns(planned, left, right):
+        provider = (turn_left or turn_right).provider  # type: ignore[union-attr]
+        ids = tuple(t.row for t in (turn_left, turn_right) if t is not None)
+        lines.append(Line(f"break-even with {provider}", _turn(turn_left), _turn(turn_right), "", "computed", ids))
+    for rental, total in left.cost.rents:
+        cell = f"{dollars(total)} per hour"
+        lines.append(Line(f"rent, {rental.provider}", cell, cell, "", rental.kind, (rental.id,)))
     return Section("Prices", tuple(lines))
+
+
+def _turn(turn: Turn | None) -> str:
+    return turn.short if turn is not None else "–"
 
 
 def _licences(left: Assessment, right: Assessment) -> Section:
     cells = [("–", "–", "–") if a.terms is None else _licence_cells(a.terms) for a in (left, right)]
-    rows = tuple(a.terms.licence.id for a in (left, right) if a.terms is not None)
-    labels = ("licence", "usable for you", "multimodal rights")
+    rows = tuple(row for a in (left, right) if a.terms is not None for row in a.terms.rows)
+    labels = ("licence", "granted to you", "European Union")
     lines = (Line(label, first, second, rows=rows) for label, first, second in zip(labels, *cells, strict=True))
     return Section("Licence", tuple(lines))
 
 
 def _licence_cells(terms: Terms) -> tuple[str, str, str]:
-    limit = terms.licence.limit_mau
-    usable = "yes" if terms.usable else "ask the vendor"
-    multimodal = "yes" if terms.multimodal else "not for EU-domiciled users"
-    return terms.licence.name, usable + (f" (limit {limit:,} monthly users)" if limit else ""), multimodal
+    limit, month = terms.licence.limit_mau, terms.licence.limit_month
+    usable = "yes" if terms.usable else "no: ask the vendor"
+    within = f" (up to {limit:,} monthly users in {month})" if limit and terms.usable else ""
+    union = "no restriction" if terms.licence.eu_multimodal else "no rights, except as an end user"
+    return terms.licence.name, usable + within, union
 
 
 def _tooling(left: Assessment, right: Assessment, catalogue: Catalogue) -> Section:
@@ -259,63 +271,3 @@ def _tooling(left: Assessment, right: Assessment, catalogue: Catalogue) -> Secti
             cells.append(text if family in engine.families else "–")
         lines.append(Line(engine.name, cells[0], cells[1], ", ".join(engine.places), engine.kind, (engine.id,)))
     return Section("Engines", tuple(lines))
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _instead(planned: Plan, left: Assessment, right: Assessment) -> Instead | None:
-    """If neither of the two suits the machine, the catalogue's model that does; else None."""
-    if left.suits or right.suits:
-        return None
-    everyone = [from_row(row) for row in planned.catalogue.models.values()]
-    best = leading(make_plan(everyone, planned.machine, planned.question, planned.catalogue))
-    if best is None or not best.suits or best.candidate.row is None:
-        return None
-    speed = f", {best.speed.decode:,.1f} tokens/s ({best.speed.label})" if best.speed.decode else ""
-    text = (
-        f"Neither of the two suits this machine. {best.candidate.name} does: {_gb(best.need.total_bytes)} in "
-        f"{best.need.sizes.type}{speed}."
-    )
-    return Instead(best, Sentence(text, (best.candidate.row.id,)))
-
-
-def _choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence, ...]:
-    """Reasons for `one`: the uses it wins, what only it can do here, what only its licence allows."""
-    sentences: list[Sentence] = []
-    for verdict in planned.verdicts:
-        best = verdict.best
-        if best is not None and best.assessment is one:
-            why = best.sentences[0]
-            text, rows = f"{verdict.use.title}: {why.text}", (verdict.use.id, *why.rows)
-            loser = next(r for r in verdict.ranking if r.assessment is other)
-            if loser.group > best.group and (loser.measure or 0) > (best.measure or 0):
-                reason = loser.sentences[1]
-                text = (
-                    f"{verdict.use.title}: only because of a problem with {other.candidate.name}: "
-                    f"{_lower(reason.text)} By its figures it leads, "
-                    f"{figure(verdict.use, other, loser.measure or 0)} to "
-                    f"{figure(verdict.use, one, best.measure or 0)}{covered(verdict.use, one, planned.catalogue)}."
-                )
-                rows = (*rows, *reason.rows)
-            sentences.append(Sentence(text, rows))
-    name, rows = one.candidate.name, _ids(one, other)
-    if one.placement.fit != "no" and other.placement.fit == "no":
-        text = f"This machine: {name} runs, {other.candidate.name} needs {_gb(other.placement.missing)} more."
-        sentences.append(Sentence(text, rows))
-    if one.speed.decode and other.speed.decode and one.speed.decode > 1.1 * other.speed.decode:
-        text = f"Speed here: {one.speed.decode:,.1f} tokens/s against {other.speed.decode:,.1f} ({one.speed.label})."
-        sentences.append(Sentence(text, rows))
-    if one.terms is not None and other.terms is not None and one.terms.usable and not other.terms.usable:
-        sentences.append(
-            Sentence(f"Licence: for {other.candidate.name}, {other.terms.findings[0]}.", (other.terms.licence.id,))
-        )
-    if one.terms is not None and other.terms is not None and one.terms.multimodal and not other.terms.multimodal:
-        text = f"Images in the European Union: {other.candidate.name}'s multimodal rights are not granted there."
-        sentences.append(Sentence(text, (other.terms.licence.id,)))
-    if one.candidate.row is not None and other.candidate.row is not None:
-        more = [m for m in one.candidate.row.modalities if m not in other.candidate.row.modalities]
-        if more:
-            sentences.append(Sentence(f"It reads {' and '.join(more)}, {other.candidate.name} does not.", rows))
-    return tuple(sentences)

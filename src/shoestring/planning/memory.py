@@ -7,7 +7,7 @@ models' own `state_layout`, which the engine also allocates by.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 from shoestring.checkpoint.names.parts import PARTS, Part
@@ -15,7 +15,7 @@ from shoestring.models.families import state_layout
 from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import KVType
 from shoestring.models.workspace import workspace_bytes
-from shoestring.planning.candidates.candidates import Candidate
+from shoestring.planning.candidates.candidates import Candidate, published
 from shoestring.planning.candidates.formats import GGUF_TYPES, OWN_TYPES, Sizes, is_gguf, sizes
 from shoestring.planning.hardware.machine import Hardware
 
@@ -24,6 +24,9 @@ UNUSED: tuple[Part, ...] = ("mtp",)
 
 #: the type of a local file, or of a Hub repository outside the catalogue
 AS_STORED = "as stored"
+
+#: fewer parameters than these
+SMALL = 15e9
 
 #: best first
 Fit = Literal["gpu", "gpu+ram", "ram", "disk", "no"]
@@ -150,7 +153,16 @@ def sizes_of(candidate: Candidate, type_: str, own: bool) -> Sizes:
     if candidate.stored and type_ == AS_STORED:
         by_part = dict(candidate.loaded if own else candidate.stored)
         return Sizes(type_, tuple((part, by_part[part]) for part in PARTS if by_part.get(part)))
+    if candidate.row is not None:
+        return _published_sizes(candidate.row.config, type_, own)
     return sizes(candidate.shapes, type_, candidate.config.num_hidden_layers, own)
+
+
+@cache
+def _published_sizes(config_name: str, type_: str, own: bool) -> Sizes:
+    """Bytes by part of a model of the catalogue, whose config the package carries."""
+    config, shapes = published(config_name)
+    return sizes(shapes, type_, config.num_hidden_layers, own)
 
 
 def our_engine_reads(candidate: Candidate, type_: str, context: int) -> bool:
@@ -254,14 +266,15 @@ def _with_disk(n: Need, machine: Hardware, whole: dict[str, int], unused: dict[s
 def ladder(machine: Hardware, candidate: Candidate) -> tuple[str, ...]:
     """Types to try, in order: the best that a fast engine serves on this machine, then smaller ones.
 
-    On GPUs, 8 bits if they compute in it, then 4; in RAM, 4 bits, the usual balance of size and loss; smaller types
-    only if nothing larger fits.
+    Small models come in 8 bits, and in 4 where 8 do not fit. Larger ones: on GPUs, 8 bits if they compute in it, then
+    4; in RAM, 4 bits, the usual balance of size and loss. Smaller types follow only if nothing larger fits.
     """
     gguf = tuple(GGUF_TYPES[GGUF_TYPES.index("Q4_K_M") :])
     gguf = tuple(t for t in gguf if t not in ("Q4_0", "IQ4_NL"))
     if machine.gpu is None or machine.gpu.unified:
-        small = candidate.total < 3e9
-        return (("Q8_0",) if small else ()) + gguf
+        return (("Q8_0",) if candidate.total < SMALL / 5 else ()) + gguf
+    if candidate.total < SMALL:
+        return ("Q8_0", *gguf)
     published = {q.split()[0] for q in candidate.row.quantized} if candidate.row else set()
     eight = ("FP8",) if machine.gpu.flops_8 and "FP8" in published else ()
     four = tuple(t for t in ("NVFP4", "GPTQ") if t in published and (t != "NVFP4" or machine.gpu.flops_4))

@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from shoestring.catalogue.load import is_stale, load_catalogue
+from shoestring.catalogue.age import outdated
+from shoestring.catalogue.load import load_catalogue
 from shoestring.catalogue.schema import Catalogue, Row
 from shoestring.errors import RequestError
 from shoestring.models.state import KVType
+from shoestring.planning.advice.verdict import Verdict, rank
 from shoestring.planning.assess import Assessment, Question, assess
 from shoestring.planning.candidates.candidates import Candidate, from_row
 from shoestring.planning.candidates.formats import type_name
 from shoestring.planning.candidates.resolve import resolve
-from shoestring.planning.cost import Money
+from shoestring.planning.cost import Money, check_hosts
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.hardware.parse import parse_hardware
+from shoestring.planning.licence import User
 from shoestring.planning.measured import Measured, read_measured, recall
 from shoestring.planning.memory import context_limit
 from shoestring.planning.speed import scale_of
-from shoestring.planning.verdict import Verdict, rank
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Plan:
     catalogue: Catalogue
 
     @property
-    def stale_rows(self) -> tuple[str, ...]:
-        """Rows that the verdicts cite and that are older than 90 days."""
+    def old_rows(self) -> tuple[str, ...]:
+        """Rows that the verdicts cite and that have a newer source in the catalogue."""
         cited = {id for v in self.verdicts for r in v.ranking for s in r.sentences for id in s.rows}
         rows = [(id, find_row(self.catalogue, id)) for id in sorted(cited)]
-        return tuple(id for id, row in rows if row is not None and is_stale(row.date))
+        return tuple(id for id, row in rows if row is not None and outdated(row, self.catalogue))
 
 
 def find_row(catalogue: Catalogue, id: str) -> Row | None:
@@ -64,6 +66,8 @@ def plan(
     money: Money | None = None,
     company_mau: int | None = None,
     eu: bool = False,
+    end_user: bool = False,
+    derived: bool = False,
     prices: str | Path | None = None,
     catalogue: str | Path | None = None,
     measured: str | Path | None = None,
@@ -71,10 +75,12 @@ def plan(
     """Recommend one of `models`, with placement, speed and price. Default: both flagships and their siblings.
 
     `hardware`: see planning/hardware/parse.py; None: this machine, with the results of `shoestring bench` on it.
-    `min_speed` is in tokens/s. `measured`: an output of `shoestring bench --json` to use instead. Raises RequestError
-    or CheckpointError with one sentence.
+    `min_speed` is in tokens/s. `company_mau`, `eu`, `end_user`, `derived`: see planning/licence.py. `measured`: an
+    output of `shoestring bench --json` to use instead. Raises RequestError or CheckpointError with one sentence.
     """
     rows = load_catalogue(Path(catalogue) if catalogue else None, Path(prices) if prices else None)
+    money = money or Money()
+    check_hosts(money, rows)
     question = Question(
         use=use_name(use, rows),
         context=8192 if context is None else context,
@@ -82,9 +88,8 @@ def plan(
         type=type_name(quant) if quant else None,
         kv_type=kv_type,
         min_speed=min_speed,
-        money=money or Money(),
-        company_mau=company_mau,
-        eu=eu,
+        money=money,
+        user=User(company_mau, eu, end_user, derived),
         measured=_known(measured, hardware, rows),
     )
     candidates = [resolve(name, rows) for name in models] or [from_row(row) for row in rows.models.values()]

@@ -92,8 +92,12 @@ def test_answers_in_a_second(arguments: list[str]) -> None:
         (["plan", "--min-speed", "-1"], "--min-speed is -1"),
         (["plan", "--budget-usd", "0"], "--budget-usd is 0"),
         (["plan", "--rent-usd-hour", "2", "--purchase-usd", "3"], "cannot be combined"),
-        (["plan", "--utilisation", "1.5"], "--utilisation"),
-        (["plan", "--input-share", "2"], "--input-share"),
+        (["plan", "--utilisation", "30"], "--utilisation is 30: give a share from 0 to 1, which is 0.3"),
+        (["plan", "--utilisation", "0"], "--utilisation above 0"),
+        (["plan", "--owned", "--rent-usd-hour", "2"], "cannot be combined"),
+        (["plan", "--provider", "deepinfr"], "did you mean deepinfra"),
+        (["plan", "--region", "moon"], "known: cn, eu, sg, us"),
+        (["plan", "--input-share", "2"], "which is 0.02"),
         (["plan", "--company-mau", "many"], "--company-mau is 'many'"),
         (["plan", "--prices", "nowhere.toml"], "nowhere.toml cannot be read (No such file"),
         (["plan", "--measured", "nowhere.json"], "nowhere.json cannot be read (No such file"),
@@ -159,6 +163,7 @@ def test_user_counts_are_parsed() -> None:
     assert people(None) is None
     assert people("800M") == 800_000_000
     assert people("1.5b") == 1_500_000_000
+    assert people("1M+3B") == 3_001_000_000
     assert people("250_000") == people("250,000") == people("250k") == 250_000
 
 

@@ -60,15 +60,24 @@ class Wishes:
     budget_usd_month: float | None = option("X", "Maximum dollars per month for the machine.", "--budget-usd")
     rent_usd_hour: float | None = option("X", "Rent of the machine, dollars per hour.")
     purchase_usd: float | None = option("X", "Purchase price of the machine, in dollars.")
+    owned: bool = option(None, "The machine is yours already: only power costs.", "--owned", default=False)
     years: float = option("X", "Years to spread a purchase over.", default=3.0)
     power_usd_kwh: float = option("X", "Price of electricity, dollars per kWh.", default=0.15)
     utilisation: float = option("X", "Share of time the machine is busy, 0 to 1.", default=0.3)
     input_share: float = option("X", "Share of prompt tokens in the traffic, 0 to 1.", default=0.75)
+    provider: str | None = option("NAME", "Host whose prices count. [default: the cheapest that computes itself]")
+    region: str | None = option("R", "Region in which a host must compute: eu, us, sg or cn.")
     prices: Path | None = option("FILE", "TOML file of [[price]] rows that override the catalogue.")
     catalogue: Path | None = option("FOLDER", "Folder of TOML files that override the catalogue.")
     measured: Path | None = option("FILE", "Output of `shoestring bench --json` on this machine.")
-    company_mau: str | None = option("N", "Monthly active users of your company, e.g. 800M.")
-    eu: bool = option(None, "You or your company are domiciled in the European Union.", "--eu", default=False)
+    company_mau: str | None = option(
+        "N", "Monthly active users in March 2025 of you and your affiliates together, e.g. 800M or 1M+3B."
+    )
+    eu: bool = option(
+        None, "You are domiciled, or your company is based, in the European Union.", "--eu", default=False
+    )
+    end_user: bool = option(None, "You use another's product that contains the model.", "--end-user", default=False)
+    derived: bool = option(None, "You publish models made with the model or its outputs.", "--derived", default=False)
 
 
 @dataclass(frozen=True)
@@ -151,13 +160,16 @@ def id_of(name: str, planned: Plan) -> str:
 
 
 def people(text: str | None) -> int | None:
-    """Parse a count that may end in k, M or B. Raises RequestError for anything else."""
+    """Parse a count that may end in k, M or B, or a sum of them. Raises RequestError for anything else."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmb]?)", text.replace("_", "").replace(",", "").casefold())
-    if match is None:
-        raise RequestError(f"--company-mau is {text!r}: give a count like 800M or 250_000")
-    return round(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "b": 1e9}[match[2]])
+    total = 0.0
+    for part in text.replace("_", "").replace(",", "").casefold().split("+"):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmb]?)\s*", part)
+        if match is None:
+            raise RequestError(f"--company-mau is {text!r}: give a count like 800M, 250_000 or 1M+3B")
+        total += float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "b": 1e9}[match[2]]
+    return round(total)
 
 
 def _show(render: Callable[[Console], None]) -> None:

@@ -32,6 +32,8 @@ class Candidate:
     row: Model | None = None
     #: where the weights are, for commands: a Hub name, a file or a folder
     location: str = ""
+    #: whether the weights are on this machine
+    local: bool = False
     #: bytes by part as stored in the file; empty without a file
     stored: tuple[tuple[str, int], ...] = ()
     #: the same as our engine loads it
@@ -61,9 +63,14 @@ def hub_names(name: str) -> tuple[str, ...]:
 
 
 def from_row(row: Model) -> Candidate:
-    metadata = read_config(row.config)
-    config = config_of(metadata, row.config)
-    return Candidate(row.id, row.name, config, _shapes(row.config), parameters(config), row, row.repository)
+    config, text = _counted(row.config)
+    return Candidate(row.id, row.name, config, _shapes(row.config), text, row, row.repository)
+
+
+@cache
+def _counted(name: str) -> tuple[Config, Parameters]:
+    config = config_of(read_config(name), name)
+    return config, parameters(config)
 
 
 @cache
@@ -71,6 +78,11 @@ def read_config(name: str) -> dict[str, Any]:
     """Read an official config.json of the package."""
     data: dict[str, Any] = json.loads((FOLDER / "configs" / name).read_text(encoding="utf-8"))
     return data
+
+
+def published(name: str) -> tuple[Config, tuple[Shape, ...]]:
+    """The config and shapes of a model of the catalogue, by the name of its config."""
+    return _counted(name)[0], _shapes(name)
 
 
 @cache

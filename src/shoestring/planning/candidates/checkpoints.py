@@ -39,7 +39,7 @@ def from_path(path: Path) -> Candidate:
     multimodal = checkpoint.format == "safetensors"
     shapes = all_shapes(config, checkpoint.metadata) if multimodal else text_shapes(config)
     return Candidate(
-        path.name, path.name, config, shapes, parameters(config), None, str(path),
+        path.name, path.name, config, shapes, parameters(config), None, str(path), True,
         tuple(stored.items()), tuple(loaded.items()),
     )  # fmt: skip
 
@@ -53,7 +53,16 @@ def from_hub(name: str) -> Candidate:
     config = config_of(metadata, name)
     stored, loaded = _hub_bytes(name)
     return Candidate(
-        name, name.split("/")[-1], config, all_shapes(config, metadata), parameters(config), None, name, stored, loaded
+        name,
+        name.split("/")[-1],
+        config,
+        all_shapes(config, metadata),
+        parameters(config),
+        None,
+        name,
+        False,
+        stored,
+        loaded,
     )
 
 

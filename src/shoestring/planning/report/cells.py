@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shoestring.planning.assess import Assessment
-from shoestring.planning.plan import Plan
 
 WHERE = {"gpu": "GPU", "ram": "RAM", "gpu+ram": "GPU + RAM", "disk": "RAM + disk", "no": "does not fit"}
 PARTS = {
@@ -16,15 +15,6 @@ PARTS = {
 def size(count: float) -> str:
     """A size in decimal gigabytes, as disks and model cards use them."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
-
-
-def summary(p: Plan) -> str:
-    """The question and the notes about the machine, in one line."""
-    q = p.question
-    text = f"{q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
-    if q.use:
-        text += f", for {p.catalogue.uses[q.use].title.lower()}"
-    return "; ".join((text, *p.machine.notes))
 
 
 def overview(a: Assessment) -> dict[str, str]:

@@ -9,15 +9,14 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from html import escape
 
-from shoestring.catalogue.load import is_stale
-from shoestring.catalogue.schema import STALE_DAYS
+from shoestring.catalogue.age import outdated
+from shoestring.planning.advice.details import asked, assumptions, details, footer
+from shoestring.planning.advice.sentences import Sentence
 from shoestring.planning.assess import Assessment
 from shoestring.planning.compare import Comparison, Section
-from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan, find_row
 from shoestring.planning.report import charts
-from shoestring.planning.report.cells import overview, summary
-from shoestring.planning.verdict import Sentence
+from shoestring.planning.report.cells import overview
 
 #: How every report begins. `--html` replaces no other page.
 BEGINNING = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="shoestring">'
@@ -61,17 +60,14 @@ def plan_html(p: Plan) -> str:
     """Render a plan as a page."""
     page = _Page(p)
     machine = "this machine" if p.machine.name.startswith("this machine") else p.machine.name
-    body = [f"<h1>Which model to run on {escape(machine)}</h1>", _question(p), "<h2>Verdicts</h2>"]
-    body += [
-        f"<p>{escape(v.line)}{page.links(row for s in v.ranking[0].sentences for row in s.rows)}</p>"
-        for v in p.verdicts
-    ]
+    body = [f"<h1>Which model to run on {escape(machine)}</h1>", page.question(), "<h2>Verdicts</h2>"]
+    body += [f"<p>{page.sentence(v.line)}</p>" for v in p.verdicts]
     if len(p.verdicts) == 1:
         items = [f"<li>{' '.join(page.sentence(s) for s in r.sentences)}</li>" for r in p.verdicts[0].ranking]
         body.append(f"<ol>{''.join(items)}</ol>")
     body += ["<h2>Models</h2>", _overview(p)]
     body += _charts(p, p.assessments)
-    body += ["<h2>How to start</h2>", '<div class="cards">', *(_card(a) for a in p.assessments if a.runs), "</div>"]
+    body += ["<h2>How to start</h2>", '<div class="cards">', *(page.card(a) for a in p.assessments if a.runs), "</div>"]
     return page.html("Plan", body)
 
 
@@ -79,7 +75,7 @@ def comparison_html(c: Comparison) -> str:
     """Render a comparison as a page."""
     page = _Page(c.plan)
     left, right = c.left.candidate.name, c.right.candidate.name
-    body = [f"<h1>{escape(left)} or {escape(right)}</h1>", _question(c.plan), '<div class="cards">']
+    body = [f"<h1>{escape(left)} or {escape(right)}</h1>", page.question(), '<div class="cards">']
     for name, sentences in ((left, c.choose_left), (right, c.choose_right)):
         items = "".join(f"<li>{page.sentence(s)}</li>" for s in sentences)
         items = items or "<li>nothing here favours it</li>"
@@ -92,14 +88,10 @@ def comparison_html(c: Comparison) -> str:
     body += [page.section(section, left, right) for section in c.sections]
     if c.claims:
         body.append("<h2>The article’s claims, checked</h2><ul>")
-        body += [
-            f'<li>{escape(k.claim.text)}: <span class="{k.outcome.replace(" ", "-")}">{k.outcome}</span>. '
-            f"{escape(k.text)}{page.links(k.rows)}</li>"
-            for k in c.claims
-        ]
+        body += [f'<li class="{k.outcome.replace(" ", "-")}">{page.sentence(k.sentence)}</li>' for k in c.claims]
         body.append("</ul>")
-    body += ["<h2>How to start</h2>", '<div class="cards">', _card(c.left), _card(c.right)]
-    body += [_card(c.instead.assessment)] if c.instead else []
+    body += ["<h2>How to start</h2>", '<div class="cards">', page.card(c.left), page.card(c.right)]
+    body += [page.card(c.instead.assessment)] if c.instead else []
     body.append("</div>")
     return page.html(f"{left} or {right}", body)
 
@@ -123,6 +115,9 @@ class _Page:
     def sentence(self, s: Sentence) -> str:
         return escape(s.text) + self.links(s.rows)
 
+    def question(self) -> str:
+        return f'<p class="dim">{escape(self.plan.machine.name)}: {self.sentence(asked(self.plan))}</p>'
+
     def section(self, section: Section, left: str, right: str) -> str:
         lines = "".join(
             f"<tr><td>{escape(line.label)}{self.links(line.rows)}</td><td>{escape(line.left)}</td>"
@@ -132,6 +127,18 @@ class _Page:
         )
         head = f"<tr><th></th><th>{escape(left)}</th><th>{escape(right)}</th><th></th><th></th></tr>"
         return f'<h2>{escape(section.title)}</h2><div class="scroll"><table>{head}{lines}</table></div>'
+
+    def card(self, a: Assessment) -> str:
+        """Everything that is said about one model, and the command that starts it."""
+        parts = [f'<div class="card"><h3>{escape(a.candidate.name)} in {escape(a.need.sizes.type)}</h3>']
+        for number, sentence in enumerate(details(self.plan, a)):
+            style = ' class="differs"' if number == 0 and a.problems else ""
+            parts.append(f"<p{style}>{self.sentence(sentence)}</p>")
+        if a.command.lines:
+            parts.append(f"<pre>{escape(chr(10).join(a.command.lines))}</pre>")
+        if a.speed.formula:
+            parts.append(f'<p class="dim">{a.speed.label}: {escape("; ".join(a.speed.formula))}</p>')
+        return "".join(parts) + "</div>"
 
     def html(self, title: str, body: Sequence[str]) -> str:
         colours = "".join(f".p{i}{{fill:{c};background:{c}}}" for i, c in enumerate(PART_COLOURS))
@@ -144,9 +151,10 @@ class _Page:
             f"<title>{escape(title)}</title><style>{STYLE}{colours}</style></head><body><main>\n"
             + "\n".join(body)
             + self._sources()
-            + f'<p class="dim">Written by shoestring on {date.today()}. Scores are the vendors’ claims unless marked; '
-            f"old: more than {STALE_DAYS} days. Speeds are roofline estimates and tend to be too high. {NOT_ADVICE}</p>"
-            "</main></body></html>\n"
+            + f'<p class="dim">{self.sentence(assumptions(self.plan))}</p>'
+            + f'<p class="dim">Written by shoestring on {date.today()}. '
+            + " ".join(self.sentence(s) for s in footer(self.plan))
+            + "</p></main></body></html>\n"
         )
 
     def _sources(self) -> str:
@@ -158,17 +166,13 @@ class _Page:
             where = escape(source.title)
             if source.url.startswith("https://"):
                 where = f'<a href="{escape(source.url, quote=True)}">{where}</a>'
-            old = ", old" if is_stale(row.date) else ""
+            old = ", old" if outdated(row, self.plan.catalogue) else ""
             lines.append(
                 f'<tr id="row-{escape(id, quote=True)}"><td>{number}</td><td class="note">{escape(id)}</td>'
                 f'<td class="note">{where}</td><td class="note">{row.date}{old}</td>'
                 f'<td class="note">{row.kind}</td></tr>'
             )
         return f'<h2>Rows and sources</h2><div class="scroll"><table>{"".join(lines)}</table></div>'
-
-
-def _question(p: Plan) -> str:
-    return f'<p class="dim">{escape(f"{p.machine.name}: {summary(p)}")}.</p>'
 
 
 def _overview(p: Plan) -> str:
@@ -193,17 +197,3 @@ def _charts(p: Plan, assessments: Sequence[Assessment]) -> list[str]:
         ("Cost against volume", charts.cost_chart(p, assessments), ""),
     ]
     return [f"<h2>{title}</h2>{svg}{note}" for title, svg, note in drawn if svg]
-
-
-def _card(a: Assessment) -> str:
-    parts = [f'<div class="card"><h3>{escape(a.candidate.name)} in {escape(a.need.sizes.type)}</h3>']
-    parts += [f'<p class="differs">{escape(problem)}</p>' for problem in a.problems]
-    parts.append(f"<p>{a.difficulty}: {escape('; '.join(a.difficulty_reasons))}.</p>")
-    if a.command.lines:
-        parts.append(f"<p>With {escape(a.command.engine)}: {escape(a.command.reason)}.</p>")
-        parts.append(f"<pre>{escape(chr(10).join(a.command.lines))}</pre>")
-    if a.speed.formula:
-        parts.append(f'<p class="dim">{a.speed.label}: {escape("; ".join(a.speed.formula))}</p>')
-    if a.terms is not None:
-        parts.append(f'<p class="dim">{escape(a.terms.licence.name)}: {escape("; ".join(a.terms.findings))}.</p>')
-    return "".join(parts) + "</div>"

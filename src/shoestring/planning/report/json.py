@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
-from shoestring.catalogue.load import age_days, is_stale
+from shoestring.catalogue.age import age_days, outdated
+from shoestring.planning.advice.printed import comparison_sentences, plan_sentences
+from shoestring.planning.advice.sentences import Sentence
+from shoestring.planning.advice.verdict import Verdict
 from shoestring.planning.assess import Assessment
 from shoestring.planning.compare import Comparison
 from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan, find_row
-from shoestring.planning.verdict import Verdict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def plan_json(p: Plan) -> dict[str, Any]:
@@ -24,6 +27,7 @@ def plan_json(p: Plan) -> dict[str, Any]:
         "question": _question(p),
         "models": [assessment_json(a) for a in p.assessments],
         "verdicts": [_verdict(v) for v in p.verdicts],
+        "claims": _claims(plan_sentences(p)),
         "notice": NOT_ADVICE,
     }
     return data | {"rows": _rows(p, data)}
@@ -38,14 +42,22 @@ def comparison_json(c: Comparison) -> dict[str, Any]:
         "question": _question(c.plan),
         "models": [assessment_json(c.left), assessment_json(c.right)],
         "sections": [dataclasses.asdict(section) for section in c.sections],
-        "choose": [[dataclasses.asdict(s) for s in sentences] for sentences in (c.choose_left, c.choose_right)],
+        "choose": [[_sentence(s) for s in sentences] for sentences in (c.choose_left, c.choose_right)],
         "instead": None
         if c.instead is None
-        else {**dataclasses.asdict(c.instead.sentence), "model": assessment_json(c.instead.assessment)},
+        else {**_sentence(c.instead.sentence), "model": assessment_json(c.instead.assessment)},
         "verdicts": [_verdict(v) for v in c.plan.verdicts],
         "article": [
-            {"claim": k.claim.text, "outcome": k.outcome, "text": k.text, "rows": list(k.rows)} for k in c.claims
+            {
+                "section": k.claim.section,
+                "quote": k.claim.quote,
+                "outcome": k.outcome,
+                "text": k.text,
+                "rows": list(k.sentence.rows),
+            }
+            for k in c.claims
         ],
+        "claims": _claims(comparison_sentences(c)),
         "notice": NOT_ADVICE,
     }
     return data | {"rows": _rows(c.plan, data)}
@@ -89,6 +101,7 @@ def assessment_json(a: Assessment) -> dict[str, Any]:
             "usd_per_million_tokens": cost.usd_per_million,
             "capacity_tokens_per_month": cost.capacity_tokens,
             "basis": cost.basis,
+            "rents": [{"row": r.id, "provider": r.provider, "usd_per_hour": total} for r, total in cost.rents],
             "offers": [
                 {
                     "provider": o.price.provider,
@@ -96,7 +109,9 @@ def assessment_json(a: Assessment) -> dict[str, Any]:
                     "input_usd": o.price.input_usd,
                     "output_usd": o.price.output_usd,
                     "usd_per_million_tokens": o.usd_per_million,
+                    "mark": o.mark,
                     "break_even_tokens_per_month": o.break_even_tokens,
+                    "break_even_share_of_time": o.break_even_share,
                 }
                 for o in cost.offers
             ],
@@ -106,8 +121,9 @@ def assessment_json(a: Assessment) -> dict[str, Any]:
         else {
             "id": a.terms.licence.id,
             "usable": a.terms.usable,
-            "multimodal": a.terms.multimodal,
+            "reason": a.terms.reason,
             "findings": list(a.terms.findings),
+            "rows": list(a.terms.rows),
         },
         "difficulty": {"level": a.difficulty, "reasons": list(a.difficulty_reasons)},
         "command": dataclasses.asdict(a.command),
@@ -139,8 +155,7 @@ def _question(p: Plan) -> dict[str, Any]:
         "type": q.type,
         "kv_type": q.kv_type,
         "min_speed": q.min_speed,
-        "company_mau": q.company_mau,
-        "eu": q.eu,
+        **dataclasses.asdict(q.user),
         "money": dataclasses.asdict(q.money),
     }
 
@@ -148,18 +163,29 @@ def _question(p: Plan) -> dict[str, Any]:
 def _verdict(v: Verdict) -> dict[str, Any]:
     return {
         "use": v.use.id,
-        "line": v.line,
+        "line": v.line.text,
         "benchmarks": list(v.use.benchmarks),
         "ranking": [
             {
                 "model": r.assessment.candidate.id,
                 "group": r.group,
                 "measure": r.measure,
-                "reasons": [dataclasses.asdict(s) for s in r.sentences],
+                "rank": r.place.rank if r.place else None,
+                "rank_shared_with": list(r.place.shared_with) if r.place else [],
+                "reasons": [_sentence(s) for s in r.sentences],
             }
             for r in v.ranking
         ],
     }
+
+
+def _sentence(s: Sentence) -> dict[str, Any]:
+    return {"text": s.text, "rows": list(s.rows)}
+
+
+def _claims(sentences: Sequence[Sentence]) -> list[dict[str, Any]]:
+    """Every sentence of the report with what it states: a record for each model and subject."""
+    return [{**_sentence(s), "findings": [dataclasses.asdict(f) for f in s.findings]} for s in dict.fromkeys(sentences)]
 
 
 def _rows(p: Plan, data: Any) -> dict[str, Any]:
@@ -187,6 +213,6 @@ def _rows(p: Plan, data: Any) -> dict[str, Any]:
             **dataclasses.asdict(row),
             "source": {"id": source.id, "title": source.title, "url": source.url},
             "age_days": age_days(row.date),
-            "stale": is_stale(row.date),
+            "old": outdated(row, p.catalogue),
         }
     return rows

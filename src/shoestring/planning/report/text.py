@@ -11,13 +11,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from shoestring.catalogue.schema import STALE_DAYS
+from shoestring.planning.advice.details import asked, assumptions, details, footer
+from shoestring.planning.advice.verdict import Verdict
 from shoestring.planning.assess import Assessment
-from shoestring.planning.compare import Comparison, Section
-from shoestring.planning.licence import NOT_ADVICE
+from shoestring.planning.compare import MARK, Comparison, Section
 from shoestring.planning.plan import Plan, leading
-from shoestring.planning.report.cells import PARTS, overview, places, size, summary
-from shoestring.planning.verdict import Verdict
+from shoestring.planning.report.cells import PARTS, overview, places, size
 
 COLOUR = {"gpu": "green", "ram": "green", "gpu+ram": "yellow", "disk": "red", "no": "red"}
 
@@ -33,7 +32,7 @@ def render_plan(p: Plan, console: Console, explain: bool = False) -> None:
     if len(p.verdicts) == 1:
         _ranking(p.verdicts[0], console)
     if best is not None:
-        _details(best, console, explain)
+        _details(p, best, console, explain)
     _foot(p, console)
 
 
@@ -54,18 +53,18 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
         console.print("", _section(section, names, console.width), sep="\n")
     if c.claims:
         console.print(Text("\nThe article's claims, checked", style="bold"))
-        for claim in c.claims:
-            mark = {"holds": "✓", "differs": "✗", "in part": "~"}[claim.outcome]
-            console.print(Padding(Text(f"{mark} {claim.claim.text}: {claim.outcome}. {claim.text}"), (0, 0, 0, 2)))
+        for checked in c.claims:
+            mark = {"holds": "✓", "differs": "✗"}.get(checked.outcome, "~")
+            console.print(Padding(Text(f"{mark} {checked.sentence.text}"), (0, 0, 0, 2)))
     for a in (c.left, c.right):
         console.print()
-        _details(a, console, explain)
+        _details(c.plan, a, console, explain)
     _foot(c.plan, console)
 
 
 def _head(p: Plan, console: Console) -> None:
     console.print(Rule(Text(p.machine.name, style="bold"), align="left"))
-    console.print(Text(summary(p), style="dim"))
+    console.print(Text(asked(p).text, style="dim"))
 
 
 def _overview(p: Plan, width: int) -> Table:
@@ -85,7 +84,7 @@ def _overview(p: Plan, width: int) -> Table:
 
 
 def _verdict_line(verdict: Verdict) -> Text:
-    title, _, rest = verdict.line.partition(": ")
+    title, _, rest = verdict.line.text.partition(": ")
     return Text.assemble((f"{title}: ", "bold"), rest)
 
 
@@ -99,28 +98,17 @@ def _ranking(verdict: Verdict, console: Console) -> None:
     console.print()
 
 
-def _details(a: Assessment, console: Console, explain: bool) -> None:
+def _details(p: Plan, a: Assessment, console: Console, explain: bool) -> None:
     console.print(Rule(Text(f"{a.candidate.name} in {a.need.sizes.type}", style="bold"), align="left"))
     console.print(_memory(a))
-    reasons = "; ".join(a.difficulty_reasons)
-    console.print(Text(f"{a.difficulty}: {reasons}."))
-    for problem in a.problems:
-        console.print(Text(f"! {problem}", style="yellow"))
-    if a.speed.decode:
-        prefill = f", {a.speed.prefill:,.0f} prefill" if a.speed.prefill else ""
-        console.print(Text(f"{a.speed.decode:,.1f} tokens/s{prefill} ({a.speed.label}; --explain shows how)"))
+    for number, sentence in enumerate(details(p, a)):
+        console.print(Text(sentence.text, style="yellow" if number == 0 and a.problems else ""))
     if explain:
         console.print(Padding(Group(*(Text(line, style="dim") for line in a.speed.formula)), (0, 0, 0, 2)))
-    _cost(a, console)
-    if a.terms is not None:
-        findings = "; ".join(f for f in a.terms.findings if not f.startswith("granted"))
-        console.print(Text(f"{a.terms.licence.name}: {findings}."))
     _command(a, console)
 
 
 def _command(a: Assessment, console: Console) -> None:
-    if a.command.lines:
-        console.print(Text(f"Next, with {a.command.engine} ({a.command.reason}):"))
     for line in a.command.lines:
         console.print(Text("  " + line, style="bold cyan"), soft_wrap=True)
 
@@ -140,22 +128,7 @@ def _memory(a: Assessment) -> RenderableType:
     return Padding(table, (0, 0, 0, 2))
 
 
-def _cost(a: Assessment, console: Console) -> None:
-    offer = a.cost.cheapest
-    text = ""
-    if a.cost.usd_per_million is not None:
-        text = f"own machine ${a.cost.usd_per_million:,.3f} per million tokens ({a.cost.basis})"
-    if offer is not None:
-        text += f"{'; ' if text else ''}hosted from ${offer.usd_per_million:,.3f} ({offer.price.provider})"
-        if offer.break_even_tokens:
-            text += f"; owning is cheaper from {offer.break_even_tokens / 1e6:,.0f}M tokens per month"
-        elif a.cost.usd_per_million is not None:
-            text += "; owning never breaks even at this speed"
-    if text:
-        console.print(Text(text[:1].upper() + text[1:] + "."))
-
-
-def _section(section: Section, names: Sequence[str], width: int) -> Table:
+def _section(section: Section, names: Sequence[str], width: int) -> RenderableType:
     table = Table(box=None, pad_edge=False, title=section.title, title_justify="left", title_style="bold",
                   header_style="bold", show_header=True)  # fmt: skip
     table.add_column("", max_width=30)
@@ -170,14 +143,12 @@ def _section(section: Section, names: Sequence[str], width: int) -> Table:
         if width >= 76:
             cells.append(line.gap)
         if width >= 96:
-            cells.append(line.note)
+            cells.append(line.kind + (", old" if line.old else ""))
         table.add_row(*(escape(cell) for cell in cells))
-    return table
+    reasons = dict.fromkeys(reason for line in section.lines for reason in line.reasons if reason.startswith(MARK))
+    return Group(table, *(Text(reason, style="dim") for reason in reasons))
 
 
 def _foot(p: Plan, console: Console) -> None:
-    text = "Scores are the vendors' claims unless marked. Speeds are roofline estimates, good to a factor of two."
-    if p.stale_rows:
-        old = f"{len(p.stale_rows)} of the rows behind these sentences are older than {STALE_DAYS} days"
-        text = f"{old} (--json lists them). {text}"
-    console.print(Text(f"\n{text} {NOT_ADVICE}", style="dim"))
+    console.print(Text(f"\n{assumptions(p).text}", style="dim"))
+    console.print(Text(" ".join(s.text for s in footer(p)), style="dim"))

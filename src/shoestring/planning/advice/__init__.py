@@ -1,0 +1,1 @@
+"""What the assessments mean for a user: comparisons of scores, verdicts by use, and the sentences that say so."""

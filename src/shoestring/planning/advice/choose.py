@@ -1,0 +1,157 @@
+"""When to choose one of two models: the uses it wins, what only it can do here, what only its licence allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shoestring.planning.advice import findings
+from shoestring.planning.advice.scores import comparable
+from shoestring.planning.advice.sentences import Finding, Sentence, sentence
+from shoestring.planning.advice.verdict import Ranked, Verdict, listed
+from shoestring.planning.assess import Assessment
+from shoestring.planning.candidates.candidates import from_row
+from shoestring.planning.plan import Plan, leading, make_plan
+
+
+@dataclass(frozen=True)
+class Instead:
+    """A third model, if neither of the two suits the machine."""
+
+    assessment: Assessment
+    sentence: Sentence
+
+
+def choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence, ...]:
+    """Reasons to choose `one` rather than `other`."""
+    uses = (_use(planned, verdict, one, other) for verdict in planned.verdicts)
+    found = [*uses, _machine(one, other), _speed(one, other), _price(one, other), _licence(one, other),
+             _reads(one, other)]  # fmt: skip
+    return tuple(s for s in found if s is not None)
+
+
+def instead_of(planned: Plan, left: Assessment, right: Assessment) -> Instead | None:
+    """If neither of the two suits the machine, the catalogue's model that does; else None."""
+    if left.suits or right.suits:
+        return None
+    everyone = [from_row(row) for row in planned.catalogue.models.values()]
+    best = leading(make_plan(everyone, planned.machine, planned.question, planned.catalogue))
+    if best is None or not best.suits or best.candidate.row is None:
+        return None
+    speed = "".join(f", {f.figure} ({f.verdict})" for f in findings.decode(best))
+    memory = findings.memory(best)
+    text = (
+        f"neither {left.candidate.name} nor {right.candidate.name} suits this machine. {best.candidate.name} does: "
+        f"{memory.figure} in {memory.verdict}{speed}"
+    )
+    found = (findings.runs(left), findings.runs(right), findings.runs(best), memory, *findings.decode(best))
+    return Instead(best, sentence(text, *found, rows=(best.candidate.row.id,)))
+
+
+def _rows(*assessments: Assessment) -> tuple[str, ...]:
+    return tuple(a.candidate.row.id for a in assessments if a.candidate.row is not None)
+
+
+def _use(planned: Plan, verdict: Verdict, one: Assessment, other: Assessment) -> Sentence | None:
+    """A use that `one` wins, or for which only it has scores."""
+    best = verdict.best
+    if best is None:
+        return _alone(planned, verdict, one, other)
+    if best.assessment is not one:
+        return None
+    loser = next(r for r in verdict.ranking if r.assessment is other)
+    line = verdict.line
+    if loser.group <= best.group or not _leads(loser, best):
+        return Sentence(line.text, line.findings, (verdict.use.id, *line.rows))
+    reason = other.terms.reason if other.terms is not None else ""
+    short = f"the {other.terms.licence.name} does not cover you" if other.terms is not None else ""
+    runs, why = findings.runs(other), "; ".join(short if p == reason else p for p in other.problems)
+    text = f"{line.text.removesuffix('.')}: only because {other.candidate.name} {runs.verdict} ({why})"
+    if verdict.use.measure == "price":
+        (runs,), text = findings.licence(other), f"{line.text.removesuffix('.')}: only because {short}"
+    return sentence(text, *line.findings, runs, rows=(verdict.use.id, *line.rows, *loser.sentences[1].rows))
+
+
+def _leads(loser: Ranked, best: Ranked) -> bool:
+    """Whether the figures of the model with a problem are the better ones."""
+    if loser.place is not None and best.place is not None:
+        return loser.place.rank < best.place.rank
+    return loser.measure is not None and best.measure is not None and loser.measure > best.measure
+
+
+def _alone(planned: Plan, verdict: Verdict, one: Assessment, other: Assessment) -> Sentence | None:
+    """A use without an order, in which `one` has scores and `other` has none."""
+    use, catalogue = verdict.use, planned.catalogue
+    if use.measure != "quality" or one.candidate.row is None or not one.runs:
+        return None
+    scores = comparable(one.candidate.id, use.benchmarks, catalogue)
+    if not scores or (other.candidate.row and comparable(other.candidate.id, use.benchmarks, catalogue)):
+        return None
+    text = (
+        f"{use.title}: only {one.candidate.name} has scores that could be compared ({listed(scores, catalogue)}); "
+        f"there is no order, because {other.candidate.name} has none"
+    )
+    alone = Finding(one.candidate.id, f"scores for {use.id}", "alone")
+    none = Finding(other.candidate.id, f"figure for {use.id}", "none")
+    return sentence(text, alone, none, rows=(use.id, *(s.id for s in scores)))
+
+
+def _machine(one: Assessment, other: Assessment) -> Sentence | None:
+    if not one.runs or other.runs:
+        return None
+    missing = findings.missing(other)
+    here, there = findings.runs(one), findings.runs(other)
+    works = "suits it" if one.suits else here.verdict
+    text = (
+        f"this machine: {one.candidate.name} {works}, {other.candidate.name} does not run ({missing.figure} of memory "
+        f"too little in {missing.verdict})"
+    )
+    return sentence(text, here, there, missing, rows=_rows(one, other))
+
+
+def _speed(one: Assessment, other: Assessment) -> Sentence | None:
+    if not one.speed.decode or not other.speed.decode or one.speed.decode <= 1.1 * other.speed.decode:
+        return None
+    (first,), (second,) = findings.decode(one), findings.decode(other)
+    text = (
+        f"speed here: {first.figure} ({first.verdict}) in {one.need.sizes.type}, against {second.figure} "
+        f"({second.verdict}) in {other.need.sizes.type}"
+    )
+    return sentence(text, first, second, rows=_rows(one, other))
+
+
+def _price(one: Assessment, other: Assessment) -> Sentence | None:
+    """The cheaper output, at the cheapest provider of each."""
+    cheap, dear = one.cost.cheapest, other.cost.cheapest
+    if cheap is None or dear is None or cheap.price.output_usd >= dear.price.output_usd:
+        return None
+    found = [
+        Finding(a.candidate.id, f"output at {o.price.provider}", "", findings.dollars(o.price.output_usd))
+        for a, o in ((one, cheap), (other, dear))
+    ]
+    times = dear.price.output_usd / cheap.price.output_usd if cheap.price.output_usd else 0.0
+    factor = f", {times:.1f} times as much" if times else ""
+    text = (
+        f"{one.candidate.name} costs less on output: {found[0].figure} per million tokens at {cheap.price.provider} "
+        f"against {found[1].figure} at {dear.price.provider}{factor}"
+    )
+    return sentence(text, *found, rows=(cheap.price.id, dear.price.id))
+
+
+def _licence(one: Assessment, other: Assessment) -> Sentence | None:
+    if one.terms is None or other.terms is None or not one.terms.usable or other.terms.usable:
+        return None
+    text = f"licence: you may use {one.candidate.name}; for {other.candidate.name}, {other.terms.reason}"
+    return sentence(text, *findings.licence(one), *findings.licence(other), rows=other.terms.rows)
+
+
+def _reads(one: Assessment, other: Assessment) -> Sentence | None:
+    if one.candidate.row is None or other.candidate.row is None:
+        return None
+    more = [m for m in one.candidate.row.modalities if m not in other.candidate.row.modalities]
+    if not more:
+        return None
+    what = " and ".join(more)
+    first = Finding(one.candidate.id, f"reads {what}", "yes")
+    second = Finding(other.candidate.id, f"reads {what}", "no")
+    text = f"{one.candidate.name} reads {what}, {other.candidate.name} does not"
+    return sentence(text, first, second, rows=_rows(one, other))

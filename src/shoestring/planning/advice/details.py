@@ -1,0 +1,132 @@
+"""All sentences on one model on one machine, which text, HTML and JSON share."""
+
+from __future__ import annotations
+
+from shoestring.planning.advice import findings
+from shoestring.planning.advice.break_even import break_even
+from shoestring.planning.advice.sentences import Finding, Sentence, sentence
+from shoestring.planning.advice.verdict import standing
+from shoestring.planning.assess import Assessment
+from shoestring.planning.licence import NOT_ADVICE
+from shoestring.planning.plan import Plan
+
+
+def details(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
+    """Whether it runs, how hard it is, how fast, at what cost, under which terms, with which engine."""
+    found = [standing(a), _parameters(a), _difficulty(a), _speed(a), _cost(a), _hosted(a)]
+    if a.cost.cheapest is not None:
+        found.append(break_even(planned, a, a.cost.cheapest))
+    found += [_terms(a), _engine(a)]
+    return tuple(s for s in found if s is not None)
+
+
+def asked(planned: Plan) -> Sentence:
+    """The question, and the notes about the machine."""
+    q = planned.question
+    text = f"{q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
+    if q.use:
+        text += f", for {planned.catalogue.uses[q.use].title.lower()}"
+    text = "; ".join((text, *planned.machine.notes))
+    return Sentence(text + ".", (Finding("", "question", "as asked"),))
+
+
+def assumptions(planned: Plan) -> Sentence:
+    """Everything that a user could have said otherwise, with the option that says it."""
+    q, m = planned.question, planned.question.money
+    parts = [
+        f"{q.context:,} tokens of context (--context)",
+        f"{q.users} user{'s' if q.users > 1 else ''} at once (--users)",
+        f"keys and values in {q.kv_type} (--kv-type)",
+        f"at least {q.min_speed:g} tokens/s (--min-speed)",
+        f"the machine busy {m.utilisation:.0%} of the time (--utilisation)",
+        f"{m.input_share:.0%} of the tokens in prompts (--input-share)",
+        f"${m.power_usd_kwh:g} per kWh (--power-usd-kwh)",
+        f"purchases over {m.years:g} years (--years)",
+    ]
+    basis = planned.assessments[0].cost.basis
+    parts.append(f"an hour of the machine: {basis}")
+    if m.provider or m.region:
+        parts.append(f"hosted {f'by {m.provider}' if m.provider else f'in {(m.region or str()).upper()}'}")
+    return sentence("assumed: " + "; ".join(parts), Finding("", "assumptions", "as listed"))
+
+
+def footer(planned: Plan) -> tuple[Sentence, ...]:
+    """What holds for the whole report."""
+    found = [
+        sentence("scores are the vendors' claims unless marked", Finding("", "scores", "vendors' claims")),
+        sentence(
+            "speeds are estimates of a roofline model unless marked; docs/plan.md compares them with published ones",
+            Finding("", "speeds", "estimates"),
+        ),
+        sentence(NOT_ADVICE, Finding("", "licences", "no legal advice")),
+    ]
+    old = planned.old_rows
+    if old:
+        text = f"the catalogue has a newer source for {len(old)} of the rows behind these sentences (--json lists them)"
+        found.insert(0, sentence(text, Finding("", "old rows", "", str(len(old)))))
+    return tuple(found)
+
+
+def _parameters(a: Assessment) -> Sentence | None:
+    """Why the parameters are more than the model's name says; None if they are not."""
+    c = a.candidate
+    parts = {part: sum(s.parameters for s in c.shapes if s.part == part) for part in ("vision", "mtp")}
+    extra = [(name, parts[part]) for part, name in (("vision", "vision tower"), ("mtp", "multi-token prediction"))
+             if parts[part]]  # fmt: skip
+    if not extra:
+        return None
+    words = " and ".join(f"{count / 1e9:.2f}B of {name}" for name, count in extra)
+    total, text_only = f"{c.total / 1e9:.1f}B", f"{c.text.total / 1e9:.1f}B"
+    text = f"{total} parameters: {text_only} of text, which is what names count, {words}"
+    return sentence(text, Finding(c.id, "parameters", f"{text_only} of text", total))
+
+
+def _difficulty(a: Assessment) -> Sentence:
+    found = [findings.difficulty(a)]
+    if not a.candidate.local:
+        found.append(findings.download(a))
+    return sentence(f"{a.difficulty}: {'; '.join(a.difficulty_reasons)}", *found)
+
+
+def _speed(a: Assessment) -> Sentence | None:
+    found = findings.decode(a)
+    if not found:
+        return None
+    prompts = findings.prefill(a)
+    prefill = "".join(f", prompts at {f.figure}" for f in prompts)
+    return sentence(f"{found[0].figure}{prefill} ({a.speed.label}; --explain shows how)", *found, *prompts)
+
+
+def _cost(a: Assessment) -> Sentence | None:
+    found = findings.own_cost(a)
+    if not found:
+        return None
+    text = f"own machine: {found[0].figure} per million tokens ({a.cost.basis})"
+    return sentence(text, *found, rows=a.cost.rows)
+
+
+def _hosted(a: Assessment) -> Sentence | None:
+    offer = a.cost.cheapest
+    if a.candidate.row is None:
+        return None
+    if offer is None:
+        return sentence(f"{a.candidate.name} {a.cost.no_offer}", Finding(a.candidate.id, "hosts", "none"))
+    found = findings.hosted(a, offer)
+    dearest = next(o for o in reversed(a.cost.offers) if not o.mark)
+    others = f", and at most {findings.dollars(dearest.usd_per_million)} ({dearest.price.provider})"
+    text = f"hosted from {found.figure} per million tokens ({offer.price.provider}){'' if dearest is offer else others}"
+    return sentence(text, found, findings.hosted(a, dearest), rows=(offer.price.id, dearest.price.id))
+
+
+def _terms(a: Assessment) -> Sentence | None:
+    if a.terms is None:
+        return None
+    notes = "; ".join(f for f in a.terms.findings if not f.startswith("granted"))
+    return sentence(f"{a.terms.licence.name}: {notes}", *findings.licence(a), rows=a.terms.rows)
+
+
+def _engine(a: Assessment) -> Sentence | None:
+    if not a.command.lines:
+        return None
+    engine = Finding(a.candidate.id, "engine", a.command.engine)
+    return sentence(f"next, with {a.command.engine}: {a.command.reason}", engine)

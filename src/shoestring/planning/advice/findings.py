@@ -1,0 +1,94 @@
+"""The findings on one assessment: each subject has one function here, and every sentence takes it from there."""
+
+from __future__ import annotations
+
+from shoestring.planning.advice.scores import Pairing
+from shoestring.planning.advice.sentences import Finding
+from shoestring.planning.assess import Assessment
+from shoestring.planning.cost import Offer
+
+PLACES = {"gpu": "on the GPU", "gpu+ram": "on GPU and RAM", "ram": "in RAM", "disk": "with the disk", "no": ""}
+
+
+def gigabytes(count: float) -> str:
+    """A size in decimal gigabytes, as disks and model cards use them."""
+    return f"{count / 1e9:,.1f} GB"
+
+
+def dollars(value: float) -> str:
+    """An amount, exact to a cent, or to three digits below a dollar."""
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.3f}"
+
+
+def runs(a: Assessment) -> Finding:
+    """Whether the model runs on this machine."""
+    if a.suits:
+        verdict = "suits"
+    else:
+        verdict = {"no": "does not run", "disk": "needs the disk"}.get(a.placement.fit, "fits, with a reservation")
+    return Finding(a.candidate.id, "this machine", verdict)
+
+
+def memory(a: Assessment) -> Finding:
+    return Finding(a.candidate.id, "memory needed", a.need.sizes.type, gigabytes(a.need.total_bytes))
+
+
+def missing(a: Assessment) -> Finding:
+    return Finding(a.candidate.id, "memory missing", a.need.sizes.type, gigabytes(a.placement.missing))
+
+
+def decode(a: Assessment) -> tuple[Finding, ...]:
+    """() if the speed is unknown."""
+    if not a.speed.decode:
+        return ()
+    return (Finding(a.candidate.id, "decode speed", a.speed.label, f"{a.speed.decode:,.1f} tokens/s"),)
+
+
+def prefill(a: Assessment) -> tuple[Finding, ...]:
+    """() if the speed is unknown."""
+    if not a.speed.prefill:
+        return ()
+    return (Finding(a.candidate.id, "prefill speed", a.speed.label, f"{a.speed.prefill:,.0f} tokens/s"),)
+
+
+def context(a: Assessment) -> Finding:
+    return Finding(a.candidate.id, "longest context here", "", f"{a.longest_context:,}")
+
+
+def download(a: Assessment) -> Finding:
+    basis = a.need.candidate.location if a.need.candidate.row is None else a.need.sizes.type
+    return Finding(a.candidate.id, "download", basis, gigabytes(a.need.file.total))
+
+
+def difficulty(a: Assessment) -> Finding:
+    return Finding(a.candidate.id, "difficulty", a.difficulty)
+
+
+def licence(a: Assessment) -> tuple[Finding, ...]:
+    """() if the licence is unknown."""
+    if a.terms is None:
+        return ()
+    return (Finding(a.candidate.id, "licence for you", "granted" if a.terms.usable else "not granted"),)
+
+
+def own_cost(a: Assessment) -> tuple[Finding, ...]:
+    """() if the speed is unknown."""
+    if a.cost.usd_per_million is None:
+        return ()
+    return (Finding(a.candidate.id, "own machine, a million tokens", "", dollars(a.cost.usd_per_million)),)
+
+
+def hosted(a: Assessment, offer: Offer) -> Finding:
+    subject = f"{offer.price.provider}, a million tokens"
+    return Finding(a.candidate.id, subject, "", dollars(offer.usd_per_million))
+
+
+def against(subject: str, a: Assessment, b: Assessment, pair: Pairing) -> tuple[Finding, Finding]:
+    """Both models on their shared benchmarks, in both directions."""
+    lead, figure = pair.lead, f"{abs(pair.lead):.1f}"
+    words = ("ahead", "behind") if lead > 0 else ("behind", "ahead") if lead < 0 else ("level", "level")
+    first, second = a.candidate.id, b.candidate.id
+    return (
+        Finding(first, f"{subject} against {second}", words[0], figure),
+        Finding(second, f"{subject} against {first}", words[1], figure),
+    )

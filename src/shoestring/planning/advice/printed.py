@@ -1,0 +1,28 @@
+"""Every sentence that a report may print, in the order of the report."""
+
+from __future__ import annotations
+
+from shoestring.planning.advice.details import asked, assumptions, details, footer
+from shoestring.planning.advice.sentences import Sentence
+from shoestring.planning.compare import Comparison
+from shoestring.planning.plan import Plan, leading
+
+
+def plan_sentences(p: Plan) -> list[Sentence]:
+    best = leading(p)
+    shown = [a for a in p.assessments if a.runs or a is best]
+    found = [asked(p), *(v.line for v in p.verdicts)]
+    found += [s for v in p.verdicts for r in v.ranking for s in r.sentences]
+    found += [s for a in shown for s in details(p, a)]
+    return [*found, assumptions(p), *footer(p)]
+
+
+def comparison_sentences(c: Comparison) -> list[Sentence]:
+    p = c.plan
+    found = [asked(p), *c.choose_left, *c.choose_right]
+    if c.instead is not None:
+        found += [c.instead.sentence, *details(p, c.instead.assessment)]
+    found += [k.sentence for k in c.claims]
+    found += [s for v in p.verdicts for s in (v.line, *(s for r in v.ranking for s in r.sentences))]
+    found += [s for a in (c.left, c.right) for s in details(p, a)]
+    return [*found, assumptions(p), *footer(p)]
