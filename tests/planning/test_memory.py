@@ -303,7 +303,7 @@ def test_only_gguf_engines_split() -> None:
 
 
 def test_without_a_disk_nothing_streams() -> None:
-    assert place(need(QWEN, "Q4_K_M", 8192, 1), machine(0, 64)).fit == "no"
-    streamed = place(need(QWEN, "Q4_K_M", 8192, 1), machine(0, 64, 7e9))
+    assert place(need(QWEN, "Q6_K", 8192, 1), machine(0, 64)).fit == "no"
+    streamed = place(need(QWEN, "Q6_K", 8192, 1), machine(0, 64, 7e9))
     assert streamed.fit == "disk"
     assert set(streamed.disk) == {"routed_experts", "mtp"}

@@ -31,8 +31,8 @@ TABLES: dict[str, tuple[str, type]] = {
     name.removesuffix("s"): (name, get_args(hint)[1]) for name, hint in get_type_hints(Catalogue).items()
 }
 FILES = (
-    "sources", "models", "scores", "prices", "hosts", "rents", "devices", "engines", "licences", "uses", "claims",
-    "speeds",
+    "sources", "models", "uploads", "scores", "prices", "hosts", "rents", "devices", "engines", "licences", "uses",
+    "claims", "speeds",
 )  # fmt: skip
 
 Tables = dict[str, dict[str, Any]]

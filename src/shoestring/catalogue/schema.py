@@ -59,6 +59,17 @@ class Model(Row):
 
 
 @dataclass(frozen=True)
+class Upload(Row):
+    """The size of a published GGUF, without the vision tower, which is a file of its own."""
+
+    model: str
+    #: as it follows the repository's name: Q4_K_M, UD-Q4_K_XL
+    type: str
+    repository: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Benchmark(Row):
     """A benchmark, in its own unit; higher is better."""
 
@@ -248,6 +259,7 @@ class Catalogue:
 
     sources: dict[str, Source] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
+    uploads: dict[str, Upload] = field(default_factory=dict)
     benchmarks: dict[str, Benchmark] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
     prices: dict[str, Price] = field(default_factory=dict)

@@ -160,8 +160,8 @@ def _difficulty(
     if n.candidate.local:
         papers = "it is on this machine, so nothing is downloaded"
     else:
-        points += n.file.total > LARGE_DOWNLOAD
-        papers = f"{n.file.total / 1e9:,.1f} GB to download"
+        points += n.download > LARGE_DOWNLOAD
+        papers = f"{n.download / 1e9:,.1f} GB to download" + (f" (size of {n.upload.date})" if n.upload else "")
         if terms is None:
             papers += ", under terms that the catalogue does not have"
         elif terms.licence.limit_mau:

@@ -7,13 +7,11 @@ import shlex
 from dataclasses import dataclass
 
 from shoestring.catalogue.schema import Catalogue
-from shoestring.planning.candidates.formats import is_gguf
+from shoestring.planning.candidates.formats import UPLOADED_AS, is_gguf
 from shoestring.planning.efficiency import parallel, takes_turns
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.memory import Need, Placement, our_engine_reads
 
-#: tags of unsloth's GGUF files that differ from the block format
-FILE_NAMES = {"Q3_K": "Q3_K_M", "IQ3_XXS": "UD-IQ3_XXS", "IQ2_XXS": "UD-IQ2_XXS", "IQ1_M": "UD-IQ1_M"}
 #: Llama 4 scales its queries from here on; vLLM by itself only beyond 32,768
 LLAMA4_FLOOR_SCALE = 8192
 
@@ -47,7 +45,7 @@ def _location(n: Need) -> str:
     if row is None:
         return n.candidate.location
     if is_gguf(n.sizes.type):
-        return f"{row.gguf}:{FILE_NAMES.get(n.sizes.type, n.sizes.type)}"
+        return f"{row.gguf}:{UPLOADED_AS.get(n.sizes.type, n.sizes.type)}"
     for entry in row.quantized:
         type_, repository = entry.split(" ", 1)
         if type_ == n.sizes.type:

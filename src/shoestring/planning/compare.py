@@ -66,11 +66,12 @@ class Comparison:
 def compare(planned: Plan, first: str, second: str) -> Comparison:
     """Compare the two models of a plan; `first` is on the left, whatever the ranking.
 
-    Raises RequestError if both names mean the same model.
+    Raises RequestError if both are the same model.
     """
     by_id = {a.candidate.id: a for a in planned.assessments}
     if len(by_id) != 2:
-        raise RequestError("compare needs two different models")
+        name = planned.assessments[0].candidate.name
+        raise RequestError(f"compare needs two different models: both names mean {name}")
     left, right = by_id[first], by_id[second]
     catalogue = planned.catalogue
     sections = (

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Literal
 
+from shoestring.catalogue.schema import Upload
 from shoestring.checkpoint.names.parts import PARTS, Part
 from shoestring.models.families import state_layout
 from shoestring.models.layout import Demand, Layout
@@ -27,6 +28,10 @@ AS_STORED = "as stored"
 
 #: fewer parameters than these
 SMALL = 15e9
+#: parts that uploads keep in files of their own, or leave out
+APART: tuple[Part, ...] = ("vision", "mtp")
+#: bytes of tokenizer and metadata in a GGUF: what eight uploads in Q8_0 have beyond their tensors
+GGUF_HEADER = 11_000_000
 
 #: best first
 Fit = Literal["gpu", "gpu+ram", "ram", "disk", "no"]
@@ -36,8 +41,8 @@ Fit = Literal["gpu", "gpu+ram", "ram", "disk", "no"]
 class Need:
     """Memory of a model in one type, for `users` sequences of `context` tokens each.
 
-    file: bytes to download. sizes: bytes in memory: as our engine loads them (`own`), or as in the file for others.
-    threads: of our engine.
+    file: bytes of the file, vision tower included. sizes: bytes in memory: as our engine loads them (`own`), or as in
+    the file for others. threads: of our engine.
     """
 
     candidate: Candidate
@@ -48,6 +53,13 @@ class Need:
     kv_type: KVType
     own: bool = False
     threads: int = 0
+    #: the published file whose size is known; None: sizes follow the type's recipe
+    upload: Upload | None = None
+
+    @property
+    def download(self) -> int:
+        """Bytes to download."""
+        return self.file.total if self.upload is None else self.upload.bytes
 
     @cached_property
     def layout(self) -> Layout:
@@ -145,7 +157,17 @@ def need(
 ) -> Need:  # fmt: skip
     """The memory of a candidate. own: our engine runs it, with `threads` threads."""
     file, loaded = sizes_of(candidate, type_, False), sizes_of(candidate, type_, own)
-    return Need(candidate, file, loaded, context, users, kv_type, own, threads if own else 0)
+    upload = candidate.upload(type_)
+    if upload is not None:
+        ratio = (upload.bytes - GGUF_HEADER) / (file.total - file.of(*APART))
+        file, loaded = _scaled(file, ratio), _scaled(loaded, ratio)
+    return Need(candidate, file, loaded, context, users, kv_type, own, threads if own else 0, upload)
+
+
+def _scaled(s: Sizes, ratio: float) -> Sizes:
+    """The sizes of a published file: mixes of some tensors have more bits than the recipe, in every part alike."""
+    parts = ((part, size if part in APART else round(ratio * size)) for part, size in s.by_part if part not in UNUSED)
+    return Sizes(s.type, tuple(parts))
 
 
 def sizes_of(candidate: Candidate, type_: str, own: bool) -> Sizes:
@@ -153,7 +175,7 @@ def sizes_of(candidate: Candidate, type_: str, own: bool) -> Sizes:
     if candidate.stored and type_ == AS_STORED:
         by_part = dict(candidate.loaded if own else candidate.stored)
         return Sizes(type_, tuple((part, by_part[part]) for part in PARTS if by_part.get(part)))
-    if candidate.row is not None:
+    if candidate.row is not None and candidate.shapes is published(candidate.row.config)[1]:
         return _published_sizes(candidate.row.config, type_, own)
     return sizes(candidate.shapes, type_, candidate.config.num_hidden_layers, own)
 

@@ -92,7 +92,7 @@ def plan(
         user=User(company_mau, eu, end_user, derived),
         measured=_known(measured, hardware, rows),
     )
-    candidates = [resolve(name, rows) for name in models] or [from_row(row) for row in rows.models.values()]
+    candidates = [resolve(name, rows) for name in models] or [from_row(row, rows) for row in rows.models.values()]
     check_context(candidates, question, bool(models))
     machine = parse_hardware(hardware, rows)
     notes = [f"measured here: {m.model}, {m.type}, {m.decode:.3g} tokens/s ({m.source})" for m in question.measured]

@@ -112,7 +112,11 @@ def compare(
     from shoestring.planning.compare import compare as side_by_side
 
     planned = _planned([first, second], wishes)
-    _report(side_by_side(planned, *(id_of(name, planned) for name in (first, second))), output)
+    ids = [id_of(name, planned) for name in (first, second)]
+    if ids[0] == ids[1]:
+        same = planned.assessments[0].candidate.name
+        raise RequestError(f"compare needs two different models: {first} and {second} both mean {same}")
+    _report(side_by_side(planned, *ids), output)
 
 
 def _report(result: Plan | Comparison, output: Output) -> None:

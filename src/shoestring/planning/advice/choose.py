@@ -33,8 +33,9 @@ def instead_of(planned: Plan, left: Assessment, right: Assessment) -> Instead | 
     """If neither of the two suits the machine, the catalogue's model that does; else None."""
     if left.suits or right.suits:
         return None
-    everyone = [from_row(row) for row in planned.catalogue.models.values()]
-    best = leading(make_plan(everyone, planned.machine, planned.question, planned.catalogue))
+    catalogue = planned.catalogue
+    everyone = [from_row(row, catalogue) for row in catalogue.models.values()]
+    best = leading(make_plan(everyone, planned.machine, planned.question, catalogue))
     if best is None or not best.suits or best.candidate.row is None:
         return None
     speed = "".join(f", {f.figure} ({f.verdict})" for f in findings.decode(best))

@@ -7,13 +7,17 @@ from shoestring.planning.advice.break_even import break_even
 from shoestring.planning.advice.sentences import Finding, Sentence, sentence
 from shoestring.planning.advice.verdict import standing
 from shoestring.planning.assess import Assessment
+from shoestring.planning.candidates.formats import bits, is_gguf
 from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan
+
+#: how much larger than the recipe published files are, from four bits up and below: the most in uploads.toml
+RECIPE_MARGIN, SMALL_RECIPE_MARGIN = 0.05, 0.25
 
 
 def details(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
     """Whether it runs, how hard it is, how fast, at what cost, under which terms, with which engine."""
-    found = [standing(a), _parameters(a), _difficulty(a), _speed(a), _cost(a), _hosted(a)]
+    found = [standing(a), _margin(a), _parameters(a), _difficulty(a), _speed(a), _cost(a), _hosted(a)]
     if a.cost.cheapest is not None:
         found.append(break_even(planned, a, a.cost.cheapest))
     found += [_terms(a), _engine(a)]
@@ -79,6 +83,22 @@ def _parameters(a: Assessment) -> Sentence | None:
     total, text_only = f"{c.total / 1e9:.1f}B", f"{c.text.total / 1e9:.1f}B"
     text = f"{total} parameters: {text_only} of text, which is what names count, {words}"
     return sentence(text, Finding(c.id, "parameters", f"{text_only} of text", total))
+
+
+def _margin(a: Assessment) -> Sentence | None:
+    """How exact the sizes are, if no upload of the type is known; None if they are exact."""
+    n, type_ = a.need, a.need.sizes.type
+    if n.upload is not None or n.candidate.row is None or not is_gguf(type_) or not a.runs:
+        return None
+    share = RECIPE_MARGIN if bits(type_) >= 4 else SMALL_RECIPE_MARGIN
+    free, more = findings.gigabytes(a.placement.free), share * n.file.total
+    text = (
+        f"the catalogue has no upload of {type_}, so its size is that of the recipe: files are up to {share:.0%} "
+        f"larger, and {free} are left here"
+    )
+    tight = a.placement.fit != "disk" and a.placement.free < more
+    verdict = "may not fit" if tight else "fits"
+    return sentence(text + (", so it may not fit" if tight else ""), Finding(n.candidate.id, "margin", verdict, free))
 
 
 def _difficulty(a: Assessment) -> Sentence:

@@ -56,8 +56,8 @@ def context(a: Assessment) -> Finding:
 
 
 def download(a: Assessment) -> Finding:
-    basis = a.need.candidate.location if a.need.candidate.row is None else a.need.sizes.type
-    return Finding(a.candidate.id, "download", basis, gigabytes(a.need.file.total))
+    basis = f"{a.need.sizes.type}, {'as uploaded' if a.need.upload else 'by its recipe'}"
+    return Finding(a.candidate.id, "download", basis, gigabytes(a.need.download))
 
 
 def difficulty(a: Assessment) -> Finding:

@@ -17,7 +17,7 @@ from shoestring.planning.advice import findings
 from shoestring.planning.advice.scores import Pairing, Place, comparable, pairing, places
 from shoestring.planning.advice.sentences import Finding, Sentence, sentence
 from shoestring.planning.assess import Assessment
-from shoestring.planning.memory import context_limit, sizes_of
+from shoestring.planning.memory import context_limit, need
 
 NOT_AT_ALL = 3
 #: the type in which sizes are compared, whatever fits on this machine
@@ -158,7 +158,7 @@ def _one_measured(use: Use, a: Assessment, bar: Assessment | None, catalogue: Ca
 
 def _common_size(a: Assessment) -> int:
     """Bytes of the model's file in SIZE_TYPE."""
-    return sizes_of(a.candidate, SIZE_TYPE, own=False).total
+    return need(a.candidate, SIZE_TYPE, 1, 1).download
 
 
 def _line(use: Use, rated: Sequence[_Rated], catalogue: Catalogue) -> Sentence:

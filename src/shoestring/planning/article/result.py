@@ -23,4 +23,4 @@ class Result:
 
 
 def model(catalogue: Catalogue, name: str) -> Candidate:
-    return from_row(catalogue.models[name])
+    return from_row(catalogue.models[name], catalogue)

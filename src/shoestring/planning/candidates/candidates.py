@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.catalogue.load import FOLDER, builtin_catalogue
-from shoestring.catalogue.schema import Catalogue, Model
+from shoestring.catalogue.schema import Catalogue, Model, Upload
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.models.sizes import Parameters, parameters
+from shoestring.planning.candidates.formats import UPLOADED_AS
 from shoestring.planning.candidates.shapes import Shape, all_shapes
 
 #: the type that a short name downloads
@@ -34,10 +35,17 @@ class Candidate:
     location: str = ""
     #: whether the weights are on this machine
     local: bool = False
+    #: published files of known size
+    uploads: tuple[Upload, ...] = field(default=(), repr=False)
     #: bytes by part as stored in the file; empty without a file
     stored: tuple[tuple[str, int], ...] = ()
     #: the same as our engine loads it
     loaded: tuple[tuple[str, int], ...] = ()
+
+    def upload(self, type_: str) -> Upload | None:
+        """The published file of a type; None: its size is not known."""
+        name = UPLOADED_AS.get(type_, type_)
+        return next((upload for upload in self.uploads if upload.type == name), None)
 
     @property
     def total(self) -> int:
@@ -62,9 +70,12 @@ def hub_names(name: str) -> tuple[str, ...]:
     return (f"{row.gguf}:{USUAL_TYPE}", row.repository, *(entry.split(" ", 1)[1] for entry in row.quantized))
 
 
-def from_row(row: Model) -> Candidate:
+def from_row(row: Model, catalogue: Catalogue | None = None) -> Candidate:
+    """The candidate of a row, with the uploads of the user's catalogue, by default the package's."""
     config, text = _counted(row.config)
-    return Candidate(row.id, row.name, config, _shapes(row.config), text, row, row.repository)
+    known = (catalogue or builtin_catalogue()).uploads.values()
+    uploads = tuple(u for u in known if u.model == row.id and u.repository == row.gguf)
+    return Candidate(row.id, row.name, config, _shapes(row.config), text, row, row.repository, uploads=uploads)
 
 
 @cache

@@ -39,8 +39,8 @@ def from_path(path: Path) -> Candidate:
     multimodal = checkpoint.format == "safetensors"
     shapes = all_shapes(config, checkpoint.metadata) if multimodal else text_shapes(config)
     return Candidate(
-        path.name, path.name, config, shapes, parameters(config), None, str(path), True,
-        tuple(stored.items()), tuple(loaded.items()),
+        path.name, path.name, config, shapes, parameters(config), None, str(path), local=True,
+        stored=tuple(stored.items()), loaded=tuple(loaded.items()),
     )  # fmt: skip
 
 
@@ -52,17 +52,9 @@ def from_hub(name: str) -> Candidate:
     metadata = _hub_config(name)
     config = config_of(metadata, name)
     stored, loaded = _hub_bytes(name)
+    shapes = all_shapes(config, metadata)
     return Candidate(
-        name,
-        name.split("/")[-1],
-        config,
-        all_shapes(config, metadata),
-        parameters(config),
-        None,
-        name,
-        False,
-        stored,
-        loaded,
+        name, name.split("/")[-1], config, shapes, parameters(config), None, name, stored=stored, loaded=loaded
     )
 
 

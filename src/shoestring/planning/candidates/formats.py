@@ -32,7 +32,16 @@ OWN_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0")
 GPU_TYPES = ("FP8", "GPTQ", "NVFP4")
 TYPES = ("BF16", *GPU_TYPES, *GGUF_TYPES)
 ALIASES = {"AWQ": "GPTQ", "INT4": "GPTQ", "W4A16": "GPTQ", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "F16": "BF16",
-           "FP4": "NVFP4"}  # fmt: skip
+           "FP4": "NVFP4", "Q2": "Q2_K", "Q3": "Q3_K", "Q3_K_M": "Q3_K", "Q4": "Q4_K_M", "Q5": "Q5_K_M", "Q6": "Q6_K",
+           "Q8": "Q8_0"}  # fmt: skip
+#: unsloth's dynamic mixes, and the type that most of their experts have; uploads.toml has the sizes of some
+DYNAMIC = {
+    "UD-IQ1_M": "IQ1_M", "UD-IQ2_XXS": "IQ2_XXS", "UD-IQ2_M": "IQ2_S", "UD-Q2_K_XL": "Q2_K", "UD-IQ3_XXS": "IQ3_XXS",
+    "UD-Q3_K_XL": "Q3_K", "UD-IQ4_XS": "IQ4_XS", "UD-Q4_K_XL": "Q4_K_M", "UD-Q5_K_XL": "Q5_K_M", "UD-Q6_K_XL": "Q6_K",
+    "UD-Q8_K_XL": "Q8_0",
+}  # fmt: skip
+#: types whose upload has another name
+UPLOADED_AS = {"Q3_K": "Q3_K_M", "IQ3_XXS": "UD-IQ3_XXS", "IQ2_XXS": "UD-IQ2_XXS", "IQ1_M": "UD-IQ1_M"}
 
 #: parts that our engine leaves in the file
 NOT_LOADED: frozenset[Part] = frozenset(("vision", "mtp"))
@@ -61,22 +70,25 @@ class Sizes:
 
 def type_name(name: str) -> str:
     """Normalize a type's name. Raises RequestError that suggests similar names."""
+    if name.upper() in DYNAMIC:
+        return name.upper()
     normalized = name.upper().replace("-", "_")
     normalized = ALIASES.get(normalized, normalized)
     if normalized in TYPES:
         return normalized
-    near = get_close_matches(normalized, (*TYPES, *ALIASES), n=3, cutoff=0.4)
+    near = get_close_matches(name.upper(), (*TYPES, *DYNAMIC, *ALIASES), n=3, cutoff=0.4)
     raise RequestError(f"--quant {name} is unknown: choose {', '.join(near) if near else 'one of ' + ', '.join(TYPES)}")
 
 
 def is_gguf(name: str) -> bool:
-    return name in GGUF_TYPES
+    return name in GGUF_TYPES or name in DYNAMIC
 
 
 def bits(name: str) -> float:
     """Bits per weight of a type's main format, including scales."""
     if name in ("FP8", "GPTQ", "NVFP4"):
         return {"FP8": 8 + 32 / (128 * 128), "GPTQ": 4 + 20 / 128, "NVFP4": 4 + 8 / 16}[name]
+    name = DYNAMIC.get(name, name)
     block, size = BLOCKS[MIXES.get(name, name)]
     return 8 * size / block
 
@@ -130,7 +142,7 @@ def gguf_type(shape: Shape, name: str, layers: int, tied: bool) -> str:
 
     Below four bits, experts and feed-forward use the type; weights that every token uses stay Q4_K.
     """
-    part = shape.like or shape.part
+    part, name = shape.like or shape.part, DYNAMIC.get(name, name)
     if shape.part == "vision":
         return "F16" if shape.matrix else "F32"
     if not shape.matrix or part == "router" or shape.rows == 1:

@@ -17,7 +17,7 @@ def resolve(name: str, catalogue: Catalogue) -> Candidate:
     """
     row = resolve_row(name, catalogue)
     if row is not None:
-        return from_row(row)
+        return from_row(row, catalogue)
     path = Path(name).expanduser()
     if path.exists():
         from shoestring.planning.candidates.checkpoints import from_path  # opening files costs an import

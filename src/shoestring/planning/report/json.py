@@ -73,6 +73,8 @@ def assessment_json(a: Assessment) -> dict[str, Any]:
         "type": n.sizes.type,
         "weights_bytes": dict(n.file.by_part),
         "weights_bytes_total": n.file.total,
+        "download_bytes": n.download,
+        "upload": n.upload.id if n.upload else None,
         "kv_bytes_per_token": n.kv_bytes_per_token,
         "kv_bytes_chunked_layers": n.chunked_kv_bytes,
         "state_bytes_per_sequence": n.state_bytes_per_sequence,
