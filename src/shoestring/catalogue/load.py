@@ -62,7 +62,8 @@ def load_catalogue(folder: Path | None = None, prices: Path | None = None) -> Ca
         extra.append(prices)
     if not extra:
         return builtin
-    return _read(vars(builtin), extra, ", ".join(map(str, extra)))
+    tables = {field.name: getattr(builtin, field.name) for field in dataclasses.fields(builtin)}
+    return _read(tables, extra, ", ".join(map(str, extra)))
 
 
 def _read(tables: Mapping[str, Mapping[str, Any]], files: Iterable[Path], where: str) -> Catalogue:

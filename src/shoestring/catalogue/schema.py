@@ -7,6 +7,7 @@ Units: bytes, bytes per second for bandwidths, operations per second for speeds,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 KINDS = ("vendor-claimed", "independent", "measured here", "computed")
 
@@ -212,6 +213,11 @@ class Use(Row):
     measure: str
     benchmarks: tuple[str, ...]
     question: str
+    #: tokens per sequence, unless the user says otherwise; 0: as for every use
+    context: int = 0
+    #: new tokens that a step reads and writes, if both weigh in the time that it takes; 0: only writing counts
+    prompt: int = 0
+    answer: int = 0
 
 
 @dataclass(frozen=True)
@@ -278,8 +284,12 @@ class Catalogue:
 
     def score(self, model: str, benchmark: str) -> Score | None:
         """The newest score of a model on a benchmark, a comparable one if there is one; None if there is none."""
-        matching = [s for s in self.scores.values() if s.model == model and s.benchmark == benchmark]
-        return max(matching, key=lambda s: (not s.incomparable, s.date), default=None)
+        return self._best_scores.get((model, benchmark))
+
+    @cached_property
+    def _best_scores(self) -> dict[tuple[str, str], Score]:
+        ordered = sorted(self.scores.values(), key=lambda s: (not s.incomparable, s.date))
+        return {(s.model, s.benchmark): s for s in ordered}
 
     def prices_of(self, model: str) -> list[Price]:
         """All offers for a model, sorted by the sum of input and output price."""

@@ -53,6 +53,21 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Step:
+    """Seconds that an agent waits for one step: `prompt` new tokens until the first token, then the answer."""
+
+    prompt: int
+    answer: int
+    reading: float
+    writing: float
+
+    @property
+    def rate(self) -> float:
+        """Tokens of the answer per second of the whole step."""
+        return self.answer / (self.reading + self.writing)
+
+
+@dataclass(frozen=True)
 class Assessment:
     candidate: Candidate
     need: Need
@@ -68,6 +83,8 @@ class Assessment:
     most_users: int
     #: requirements that it misses, one sentence each; () if it meets all
     problems: tuple[str, ...]
+    #: a step of the use: reading new tokens and writing an answer; None: only writing counts, or the speed is unknown
+    step: Step | None = None
 
     @property
     def runs(self) -> bool:
@@ -93,6 +110,7 @@ def assess(
     free = placed.free + n.sequences_bytes
     runs = placed.fit not in ("no", "disk")
     level, reasons = _difficulty(n, placed, machine, terms)
+    step = _step(speed, question, catalogue)
     return Assessment(
         candidate=candidate,
         need=n,
@@ -105,13 +123,22 @@ def assess(
         difficulty_reasons=reasons,
         longest_context=n.longest_context(free) if runs else (context if placed.fit == "disk" else 0),
         most_users=n.most_users(free) if runs else (question.users if placed.fit == "disk" else 0),
-        problems=tuple(_problems(n, placed, speed, priced, terms, question, limit)),
+        problems=tuple(_problems(n, placed, speed, priced, terms, question, limit, step)),
+        step=step,
     )
 
 
+def _step(speed: Speed, question: Question, catalogue: Catalogue) -> Step | None:
+    use = catalogue.uses[question.use] if question.use is not None else None
+    if use is None or not use.prompt or not speed.decode or not speed.prefill:
+        return None
+    return Step(use.prompt, use.answer, use.prompt / speed.prefill, use.answer / speed.decode)
+
+
 def _problems(
-    n: Need, placed: Placement, speed: Speed, priced: Cost, terms: Terms | None, question: Question, limit: int
-) -> list[str]:
+    n: Need, placed: Placement, speed: Speed, priced: Cost, terms: Terms | None, question: Question, limit: int,
+    step: Step | None,
+) -> list[str]:  # fmt: skip
     problems = []
     if question.context > limit:
         problems.append(f"it reads at most {limit:,} tokens, not {question.context:,}")
@@ -130,6 +157,11 @@ def _problems(
             problems.append(f"its speed is unknown, and {question.min_speed:g} tokens/s are required")
         elif speed.decode < question.min_speed:
             problems.append(f"{speed.decode:.1f} tokens/s is below the required {question.min_speed:g}")
+        elif step is not None and step.rate < question.min_speed:
+            problems.append(
+                f"reading {step.prompt:,} new tokens takes {step.reading:,.0f} s, so that a step yields "
+                f"{step.rate:.1f} tokens/s, which is below the required {question.min_speed:g}"
+            )
     budget = question.money.budget_usd_month
     if budget is not None and priced.usd_per_month > budget:
         problems.append(f"the machine costs ${priced.usd_per_month:,.0f} per month, and the budget is ${budget:,.0f}")

@@ -81,9 +81,11 @@ def plan(
     rows = load_catalogue(Path(catalogue) if catalogue else None, Path(prices) if prices else None)
     money = money or Money()
     check_hosts(money, rows)
+    use = use_name(use, rows)
+    candidates = [resolve(name, rows) for name in models] or [from_row(row, rows) for row in rows.models.values()]
     question = Question(
-        use=use_name(use, rows),
-        context=8192 if context is None else context,
+        use=use,
+        context=usual_context(use, candidates, rows) if context is None else context,
         users=users,
         type=type_name(quant) if quant else None,
         kv_type=kv_type,
@@ -92,7 +94,6 @@ def plan(
         user=User(company_mau, eu, end_user, derived),
         measured=_known(measured, hardware, rows),
     )
-    candidates = [resolve(name, rows) for name in models] or [from_row(row, rows) for row in rows.models.values()]
     check_context(candidates, question, bool(models))
     machine = parse_hardware(hardware, rows)
     notes = [f"measured here: {m.model}, {m.type}, {m.decode:.3g} tokens/s ({m.source})" for m in question.measured]
@@ -139,6 +140,12 @@ def use_name(name: str | None, catalogue: Catalogue) -> str | None:
     near = get_close_matches(name, list(catalogue.uses), n=2, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(catalogue.uses)}"
     raise RequestError(f"--for {name} is unknown: {hint}")
+
+
+def usual_context(use: str | None, candidates: Sequence[Candidate], catalogue: Catalogue) -> int:
+    """Tokens per sequence of a use case that at least one of the models reads, unless the user says otherwise."""
+    usual = (catalogue.uses[use].context if use is not None else 0) or 8192
+    return min(usual, max(map(context_limit, candidates)))
 
 
 def check_context(candidates: Sequence[Candidate], question: Question, named: bool) -> None:

@@ -50,7 +50,7 @@ class Wishes:
     hardware: str | None = option(
         "H", "8xh100, rtx-5090+64g, mac-m3-max-48g, cpu:64c-12ch-ddr5+256g or a TOML file. [default: this machine]"
     )
-    context: int | None = option("N", "Tokens per sequence. [default: 8192]", "--context", "-c")
+    context: int | None = option("N", "Tokens per sequence. [default: 8192, for agents 65536]", "--context", "-c")
     users: int = option("N", "Concurrent sequences.", "--users", "-u", default=1)
     quant: str | None = option(
         "Q", "BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ or NVFP4. [default: the best that fits]", "--quant", "-q"

@@ -110,12 +110,28 @@ def _machine(one: Assessment, other: Assessment) -> Sentence | None:
 
 
 def _speed(one: Assessment, other: Assessment) -> Sentence | None:
+    """The faster writer, or for agents the faster step, of which reading is a part."""
+    if one.step is not None and other.step is not None:
+        return _steps(one, other)
     if not one.speed.decode or not other.speed.decode or one.speed.decode <= 1.1 * other.speed.decode:
         return None
     (first,), (second,) = findings.decode(one), findings.decode(other)
     text = (
         f"speed here: {first.figure} ({first.verdict}) in {one.need.sizes.type}, against {second.figure} "
         f"({second.verdict}) in {other.need.sizes.type}"
+    )
+    return sentence(text, first, second, rows=_rows(one, other))
+
+
+def _steps(one: Assessment, other: Assessment) -> Sentence | None:
+    assert one.step is not None
+    assert other.step is not None
+    if one.step.rate <= 1.1 * other.step.rate:
+        return None
+    (first,), (second,) = findings.step(one), findings.step(other)
+    text = (
+        f"a step here, {one.step.prompt:,} new tokens read and {one.step.answer:,} written: {first.figure} "
+        f"({first.verdict}), against {second.figure} ({second.verdict})"
     )
     return sentence(text, first, second, rows=_rows(one, other))
 

@@ -17,7 +17,7 @@ RECIPE_MARGIN, SMALL_RECIPE_MARGIN = 0.05, 0.25
 
 def details(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
     """Whether it runs, how hard it is, how fast, at what cost, under which terms, with which engine."""
-    found = [standing(a), _margin(a), _parameters(a), _difficulty(a), _speed(a), _cost(a), _hosted(a)]
+    found = [standing(a), _margin(a), _parameters(a), _difficulty(a), _speed(a), _step(a), _cost(a), _hosted(a)]
     if a.cost.cheapest is not None:
         found.append(break_even(planned, a, a.cost.cheapest))
     found += [_terms(a), _engine(a)]
@@ -115,6 +115,18 @@ def _speed(a: Assessment) -> Sentence | None:
     prompts = findings.prefill(a)
     prefill = "".join(f", prompts at {f.figure}" for f in prompts)
     return sentence(f"{found[0].figure}{prefill} ({a.speed.label}; --explain shows how)", *found, *prompts)
+
+
+def _step(a: Assessment) -> Sentence | None:
+    found = findings.step(a)
+    if a.step is None:
+        return None
+    s = a.step
+    text = (
+        f"a step that reads {s.prompt:,} new tokens and writes {s.answer:,} takes {found[0].figure}: "
+        f"{s.reading:,.1f} s until the first token, {s.writing:,.1f} s to write"
+    )
+    return sentence(text, *found)
 
 
 def _cost(a: Assessment) -> Sentence | None:

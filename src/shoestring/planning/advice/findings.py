@@ -51,6 +51,13 @@ def prefill(a: Assessment) -> tuple[Finding, ...]:
     return (Finding(a.candidate.id, "prefill speed", a.speed.label, f"{a.speed.prefill:,.0f} tokens/s"),)
 
 
+def step(a: Assessment) -> tuple[Finding, ...]:
+    """Seconds of an agent's step; () if the use has none or the speed is unknown."""
+    if a.step is None:
+        return ()
+    return (Finding(a.candidate.id, "a step", a.speed.label, f"{a.step.reading + a.step.writing:,.1f} s"),)
+
+
 def context(a: Assessment) -> Finding:
     return Finding(a.candidate.id, "longest context here", "", f"{a.longest_context:,}")
 

@@ -97,6 +97,14 @@ def assessment_json(a: Assessment) -> dict[str, Any]:
             "first_token_seconds": s.first_token,
             "formula": list(s.formula),
         },
+        "step": None
+        if a.step is None
+        else {
+            "prompt_tokens": a.step.prompt,
+            "answer_tokens": a.step.answer,
+            "reading_seconds": a.step.reading,
+            "writing_seconds": a.step.writing,
+        },
         "cost": {
             "usd_per_hour": cost.usd_per_hour,
             "usd_per_month": cost.usd_per_month,
