@@ -87,9 +87,14 @@ def comparison_html(c: Comparison) -> str:
     body += _charts(c.plan, (c.left, c.right))
     body += [page.section(section, left, right) for section in c.sections]
     if c.claims:
-        body.append("<h2>The article’s claims, checked</h2><ul>")
-        body += [f'<li class="{k.outcome.replace(" ", "-")}">{page.sentence(k.sentence)}</li>' for k in c.claims]
-        body.append("</ul>")
+        body.append("<h2>The article’s claims, checked</h2>")
+        for section in dict.fromkeys(k.claim.section for k in c.claims):
+            items = "".join(
+                f'<li class="{k.outcome.replace(" ", "-")}">{page.sentence(k.sentence)}</li>'
+                for k in c.claims
+                if k.claim.section == section
+            )
+            body.append(f"<h3>{escape(section)}</h3><ul>{items}</ul>")
     body += ["<h2>How to start</h2>", '<div class="cards">', page.card(c.left), page.card(c.right)]
     body += [page.card(c.instead.assessment)] if c.instead else []
     body.append("</div>")

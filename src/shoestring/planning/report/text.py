@@ -53,7 +53,11 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
         console.print("", _section(section, names, console.width), sep="\n")
     if c.claims:
         console.print(Text("\nThe article's claims, checked", style="bold"))
+        heading = ""
         for checked in c.claims:
+            if checked.claim.section != heading:
+                heading = checked.claim.section
+                console.print(Padding(Text(heading, style="bold dim"), (0, 0, 0, 2)))
             mark = {"holds": "✓", "differs": "✗"}.get(checked.outcome, "~")
             console.print(Padding(Text(f"{mark} {checked.sentence.text}"), (0, 0, 0, 2)))
     for a in (c.left, c.right):
