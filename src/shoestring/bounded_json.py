@@ -1,70 +1,92 @@
-"""Parse JSON whose depth and number of values are counted over the raw bytes first.
+"""Parse JSON whose depth, number of values and length of numbers are counted over the raw bytes first.
 
 A few megabytes of brackets become gigabytes of Python objects, or end the interpreter's stack. So a text is refused
-before it is parsed. The count runs in windows and gives other threads a turn between them.
+before it is parsed. Counting and parsing let other threads run: windows of a megabyte take milliseconds, and a text of
+many values goes through the json module's own Python code.
 """
 
 from __future__ import annotations
 
 import json
+import json.scanner
 import re
-from typing import Any
+from itertools import accumulate
+from typing import Any, NoReturn
 
 DEPTH = 128
-#: Values of a request. Twice as many tokens as the largest context take a list.
+#: Values of a text. Twice as many tokens as the largest context take a list.
 VALUES = 1 << 20
+#: Digits of a number. Python converts thousands of them in quadratic time.
+DIGITS = 400
 
-_WINDOW = 64 << 10
-#: All bytes except those that can change the depth, separate values, or begin, end or escape in a string.
-_PLAIN = bytes(set(range(256)) - set(b'"\\[]{},'))
-_TOKEN = re.compile(rb'\\.|["\[\]{},]|\\$', re.DOTALL)
+_WINDOW = 256 << 10
+#: A text of more values is parsed in Python: json's C code keeps the interpreter lock, 60 ms for so many keys.
+_PARSED_AT_ONCE = 1 << 16
+_BRACKETS = b"[]{}"
+_NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_ZEROS = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
+_STEPS = {byte: 1 if byte in b"[{" else -1 for byte in _BRACKETS}
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_BOM = b"\xef\xbb\xbf"
 
 
 class BoundError(ValueError):
-    """A JSON text nests too deep or has too many values. The message says which, without the name of the text."""
+    """A JSON text is beyond a limit. The message says which, without the name of the text."""
 
 
 def loads(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES) -> Any:
-    """The value of a JSON text. Raises BoundError beyond a limit, ValueError for other texts."""
-    check(data, depth=depth, values=values)
-    return json.loads(data)
+    """The value of a JSON text in UTF-8. Raises BoundError beyond a limit, ValueError for other texts and for NaN."""
+    number = check(data, depth=depth, values=values)
+    text = data.removeprefix(_BOM).decode() if isinstance(data, bytes) else data
+    decoder = json.JSONDecoder(parse_constant=_refuse)
+    if number > _PARSED_AT_ONCE:
+        decoder.scan_once = json.scanner.py_make_scanner(decoder)  # type: ignore[attr-defined]
+    return decoder.decode(text)
 
 
-def check(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES) -> None:
-    """Raise BoundError if a text nests deeper than `depth` or has more than `values` values.
+def check(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES) -> int:
+    """The number of opening brackets and commas of a JSON text: it has at most one value more.
 
-    Counts brackets and commas outside of strings; it does not decide whether the text is valid.
+    Raises BoundError if it nests deeper than `depth`, has more than `values` values, or a number of more than DIGITS
+    digits. Reads brackets, commas and digits outside of strings; it does not decide whether the text is valid.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    nesting = commas = 0
+    nesting = count = 0
     in_string = escaped = False
+    digits = b""
     for start in range(0, len(raw), _WINDOW):
         window = raw[start : start + _WINDOW]
         if escaped:
             window, escaped = window[1:], False
-        if window.endswith(b"\\") and (len(window) - len(window.rstrip(b"\\"))) % 2:
-            window, escaped = window[:-1], True
-        for match in _TOKEN.finditer(_structure(window)):
-            token = match.group()
-            if token == b'"':
-                in_string = not in_string
-            elif in_string or token[0] == 0x5C:
-                continue
-            elif token in b"[{":
-                nesting += 1
-                commas += 1
-                if nesting > depth:
-                    raise BoundError(f"it nests deeper than {depth} levels")
-            elif token in b"]}":
-                nesting -= 1
-            else:
-                commas += 1
-            if commas > values:
-                raise BoundError(f"it has more than {values:,} values")
+        if b"\\" in window:
+            backslashes = len(window) - len(window.rstrip(b"\\"))
+            escaped = backslashes % 2 == 1
+            window = _ESCAPE.sub(b"", window[:-1] if escaped else window)
+        parts = window.split(b'"')
+        outside = b"".join(parts[in_string::2])
+        in_string ^= len(parts) % 2 == 0
+        digits = (digits + outside).translate(_ZEROS)
+        if b"0" * (DIGITS + 1) in digits:
+            raise BoundError(f"it has a number of more than {DIGITS} digits")
+        digits = digits[-DIGITS:]
+        count += outside.count(b",") + outside.count(b"[") + outside.count(b"{")
+        if count > values:
+            raise BoundError(f"it has more than {values:,} values")
+        nesting, highest = _nesting(nesting, outside.translate(None, _NO_BRACKETS))
+        if highest > depth:
+            raise BoundError(f"it nests deeper than {depth} levels")
+        if nesting < 0:
+            break  # a parser stops here, too
+    return count
 
 
-def _structure(window: bytes) -> bytes:
-    """The window without most bytes that mean nothing here; an escaped byte stays behind its backslash."""
-    if b"\\" not in window:
-        return window.translate(None, _PLAIN)
-    return re.sub(rb"\\.", b"", window, flags=re.DOTALL).translate(None, _PLAIN)
+def _nesting(nesting: int, brackets: bytes) -> tuple[int, int]:
+    """The nesting after the brackets, and the highest. Stops with -1 at a closing bracket without a partner."""
+    levels = list(accumulate(map(_STEPS.__getitem__, brackets), initial=nesting))
+    if min(levels) < 0:
+        levels = levels[: next(number for number, level in enumerate(levels) if level < 0) + 1]
+    return levels[-1], max(levels)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
