@@ -39,6 +39,9 @@ def test_the_number_of_values_is_bounded() -> None:
     with pytest.raises(BoundError, match="more than 3 values"):
         check("[[],[],[]]", values=3)
     check(json.dumps("[" * 1000 + "," * 1000), depth=0, values=0)
+    check('[1,{"a":2},"{"]', containers=2)
+    with pytest.raises(BoundError, match="more than 1 objects"):
+        check('[1,{"a":2},"{"]', containers=1)
 
 
 @given(VALUES)
@@ -47,7 +50,9 @@ def test_the_count_bounds_the_parsed_values(value: Any) -> None:
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         return 1 + sum(map(number, items))
 
-    assert check(json.dumps(value)) + 1 >= number(value)
+    size = check(json.dumps(value))
+    assert size.values + 1 >= number(value)
+    assert size.containers <= size.values
 
 
 @given(VALUES)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import json.scanner
 import re
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NoReturn
 
@@ -34,24 +35,41 @@ class BoundError(ValueError):
     """A JSON text is beyond a limit. The message says which, without the name of the text."""
 
 
-def loads(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES) -> Any:
+@dataclass(frozen=True)
+class Size:
+    """Of a JSON text: its values (one more at most), and how many of them are objects and arrays."""
+
+    values: int
+    containers: int
+
+    @property
+    def object_bytes(self) -> int:
+        """An estimate of the bytes of its parsed objects, without their texts."""
+        return 100 * self.values + 200 * self.containers
+
+
+def loads(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES, containers: int | None = None) -> Any:
     """The value of a JSON text in UTF-8. Raises BoundError beyond a limit, ValueError for other texts and for NaN."""
-    number = check(data, depth=depth, values=values)
+    return parse(data, check(data, depth=depth, values=values, containers=containers))
+
+
+def parse(data: bytes | str, size: Size) -> Any:
+    """The value of a text of this size, as `check` counts it. Raises ValueError."""
     text = data.removeprefix(_BOM).decode() if isinstance(data, bytes) else data
     decoder = json.JSONDecoder(parse_constant=_refuse)
-    if number > _PARSED_AT_ONCE:
+    if size.values > _PARSED_AT_ONCE:
         decoder.scan_once = json.scanner.py_make_scanner(decoder)  # type: ignore[attr-defined]
     return decoder.decode(text)
 
 
-def check(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES) -> int:
-    """The number of opening brackets and commas of a JSON text: it has at most one value more.
+def check(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES, containers: int | None = None) -> Size:
+    """Count a JSON text. containers: the most objects and arrays, None: as many as values.
 
-    Raises BoundError if it nests deeper than `depth`, has more than `values` values, or a number of more than DIGITS
+    Raises BoundError if it nests deeper than `depth`, has more values or containers, or a number of more than DIGITS
     digits. Reads brackets, commas and digits outside of strings; it does not decide whether the text is valid.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    nesting = count = 0
+    nesting = commas = opened = 0
     in_string = escaped = False
     digits = b""
     for start in range(0, len(raw), _WINDOW):
@@ -69,15 +87,18 @@ def check(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES) -> int
         if b"0" * (DIGITS + 1) in digits:
             raise BoundError(f"it has a number of more than {DIGITS} digits")
         digits = digits[-DIGITS:]
-        count += outside.count(b",") + outside.count(b"[") + outside.count(b"{")
-        if count > values:
+        commas += outside.count(b",")
+        opened += outside.count(b"[") + outside.count(b"{")
+        if commas + opened > values:
             raise BoundError(f"it has more than {values:,} values")
+        if containers is not None and opened > containers:
+            raise BoundError(f"it has more than {containers:,} objects and lists")
         nesting, highest = _nesting(nesting, outside.translate(None, _NO_BRACKETS))
         if highest > depth:
             raise BoundError(f"it nests deeper than {depth} levels")
         if nesting < 0:
             break  # a parser stops here, too
-    return count
+    return Size(commas + opened, opened)
 
 
 def _nesting(nesting: int, brackets: bytes) -> tuple[int, int]:

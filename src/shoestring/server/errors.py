@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shoestring.errors import CapacityError, NumericsError, RequestError, ShoestringError, TokenizerError
+from shoestring.printable import shortened
 
 log = logging.getLogger("shoestring.server")
 
@@ -20,15 +21,27 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_
 _ANTHROPIC_TYPES = {**_TYPES, 413: "request_too_large", 503: "overloaded_error"}
 
 
+#: Most characters of a field's name in an error.
+MOST_PARAM = 200
+
+
 @dataclass
 class ApiError(Exception):
-    """An error response. code: identifier for programs; param: the invalid field."""
+    """An error response. code: identifier for programs; param: the invalid field.
+
+    The message is shortened to one printable line.
+    """
 
     status: int
     message: str
     code: str | None = None
     param: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # One place for all APIs and the log: a message quotes what clients send.
+        self.message = shortened(self.message)
+        self.param = None if self.param is None else shortened(self.param, MOST_PARAM)
 
     def __str__(self) -> str:
         return self.message
@@ -65,6 +78,8 @@ def from_exception(error: Exception) -> ApiError:
         return context_exceeded(message)
     if isinstance(error, RequestError | TokenizerError):
         return bad_request(message)
+    if isinstance(error, RecursionError):
+        return bad_request("the request nests too deep to be processed")
     if isinstance(error, NumericsError):
         return ApiError(500, message, "numerics_error")
     if isinstance(error, ShoestringError):

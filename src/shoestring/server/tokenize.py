@@ -13,13 +13,14 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from shoestring.server.errors import bad_request
+from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import service
 from shoestring.server.http.fields import Body
 from shoestring.server.request import ChatRequest
 from shoestring.server.service import Service
 from shoestring.server.thinking import thinking_wish
 
-router = APIRouter(tags=["tokens"])
+router = APIRouter(tags=["tokens"], route_class=JsonRoute)
 
 
 class Conversation(Body):

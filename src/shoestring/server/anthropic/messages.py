@@ -14,11 +14,12 @@ from fastapi import APIRouter, Request
 from shoestring.server.anthropic import types as api
 from shoestring.server.anthropic.requests import chat_request
 from shoestring.server.anthropic.wire import MessageEvents, assembled, event_text
+from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
 from shoestring.server.http.streaming import EventStream, unless_gone
 from shoestring.server.service import Stream
 
-router = APIRouter(tags=["anthropic"])
+router = APIRouter(tags=["anthropic"], route_class=JsonRoute)
 
 
 @router.post("/v1/messages", response_model=api.AnswerMessage)

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 import shoestring
 from shoestring.server.errors import bad_request
 from shoestring.server.facts import ServedModel
+from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
 from shoestring.server.http.streaming import EventStream, unless_gone
 from shoestring.server.ollama import types as api
@@ -21,7 +22,7 @@ from shoestring.server.ollama.wire import Line, Lines, timestamp, whole
 from shoestring.server.request import ChatRequest, CompletionRequest
 from shoestring.server.service import Stream
 
-router = APIRouter(tags=["ollama"])
+router = APIRouter(tags=["ollama"], route_class=JsonRoute)
 
 #: The Ollama release whose API this is; clients refuse versions that are too old for them.
 API_VERSION = "0.12.11"

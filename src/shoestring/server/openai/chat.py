@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http import dependencies
 from shoestring.server.http.streaming import EventStream, unless_gone
 from shoestring.server.openai.chat_requests import chat_request
@@ -17,7 +18,7 @@ from shoestring.server.openai.chat_types import ChatBody, ChatCompletion
 from shoestring.server.openai.chat_wire import Chunks, Logprobs, completion, streamed
 from shoestring.server.service import Service
 
-router = APIRouter(tags=["openai"])
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
 
 @router.post("/v1/chat/completions", response_model=None, responses={200: {"model": ChatCompletion}})

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 
 from shoestring.server.constraints import constraint
 from shoestring.server.errors import bad_request
+from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
 from shoestring.server.http.streaming import EventStream, event, unless_gone
 from shoestring.server.openai import completion_types as api
@@ -19,7 +20,7 @@ from shoestring.server.openai.sampling_fields import sampling, stop_texts
 from shoestring.server.request import CompletionRequest, GenerationOptions, Progress, StreamItem
 from shoestring.server.service import Service, Stream
 
-router = APIRouter(tags=["openai"])
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
 #: OpenAI's own default of max_tokens.
 DEFAULT_TOKENS = 16

@@ -1,0 +1,1 @@
+"""Request bodies: how they arrive, how many at once, and how their JSON becomes a model."""

@@ -1,0 +1,145 @@
+"""JsonRoute: parses and validates a JSON body in a worker thread, before FastAPI sees it.
+
+FastAPI would do both in the event loop. It gets the validated model, and checks only its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from email.message import Message
+from typing import Any, get_type_hints
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+
+from shoestring import bounded_json
+from shoestring.bounded_json import BoundError, Size
+from shoestring.printable import shortened
+from shoestring.server.errors import ApiError
+from shoestring.server.http.bodies.in_flight import Claim, InFlight
+from shoestring.server.workers import Workers
+
+#: Objects and arrays of a body: each may become a model.
+_CONTAINERS = 1 << 16
+#: Larger bodies wait for each other, not smaller ones for them.
+_SMALL = 256 << 10
+#: Most characters of one part of a field's name in an error.
+_PART = 60
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Bodies:
+    """Reads the bodies of one application's requests."""
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
+        self._small, self._large = Workers(2, "small body"), Workers(1, "large body")
+
+    async def model(self, request: Request, kind: type[BaseModel]) -> BaseModel:
+        """The body as a model. Raises ApiError."""
+        _check_type(request)
+        raw = await request.body()
+        del request._body
+        workers = self._small if len(raw) <= _SMALL else self._large
+        size = await workers.run(_measured, raw)
+        claim: Claim | None = getattr(request.state, "claim", None)
+        if claim is not None:
+            # The decoded text, and again as the strings of the parsed value.
+            self._in_flight.grow(claim, 2 * _width(raw) * len(raw) + size.object_bytes)
+        return await workers.run(_validated, raw, size, kind)
+
+    def release(self, request: Request) -> None:
+        """The request no longer needs its body."""
+        claim: Claim | None = getattr(request.state, "claim", None)
+        if claim is not None:
+            self._in_flight.release(claim)
+
+    def close(self) -> None:
+        self._small.close()
+        self._large.close()
+
+
+class JsonRoute(APIRoute):
+    """A route whose parameter `body`, a model, comes from `Bodies`."""
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+        kind = get_type_hints(self.endpoint).get("body")
+        if kind is None:
+            return handler
+
+        async def handle(request: Request) -> Response:
+            bodies: Bodies = request.app.state.bodies
+            try:
+                return await handler(_Validated(request, await bodies.model(request, kind)))
+            finally:
+                bodies.release(request)
+
+        return handle
+
+
+class _Validated(Request):
+    """A request whose body is a model already."""
+
+    def __init__(self, request: Request, model: BaseModel) -> None:
+        super().__init__(request.scope, request.receive)
+        self._model: BaseModel | None = model
+
+    async def body(self) -> bytes:
+        return b"{}"  # not empty, so that FastAPI asks for the JSON
+
+    async def json(self) -> Any:
+        model, self._model = self._model, None
+        return model
+
+
+def _check_type(request: Request) -> None:
+    message = Message()
+    message["content-type"] = request.headers.get("content-type", "")
+    kind = message.get_content_type()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise ApiError(400, "the body's content type must be application/json", "invalid_request")
+
+
+def _measured(raw: bytes) -> Size:
+    """Raises ApiError for a body beyond the limits."""
+    if not raw:
+        raise ApiError(400, "the body is empty: send JSON", "invalid_json")
+    try:
+        return bounded_json.check(raw, containers=_CONTAINERS)
+    except BoundError as error:
+        raise ApiError(400, f"the body is too complex: {error}", "invalid_json") from None
+
+
+def _width(raw: bytes) -> int:
+    """Most bytes of a character in the parsed strings."""
+    return 4 if b"\\u" in raw or not raw.isascii() else 1
+
+
+def _validated(raw: bytes, size: Size, kind: type[BaseModel]) -> BaseModel:
+    """Raises ApiError for JSON or fields that are not valid."""
+    try:
+        value = bounded_json.parse(raw, size)
+    except ValueError as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else shortened(str(error), 100)
+        raise ApiError(400, f"the body is not valid JSON: {reason}", "invalid_json") from None
+    del raw
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise validation_error(error) from None
+
+
+def validation_error(error: ValidationError) -> ApiError:
+    """The first error that pydantic reports: where and what."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = [shortened(str(part), _PART) for part in first["loc"]]
+    where = ".".join(part for part in place if not part.startswith(("function-", "tagged-")))
+    if first["type"] == "extra_forbidden":
+        message = f"{where} is not supported"
+    else:
+        message = f"{where}: {first['msg']}" if where else str(first["msg"])
+    code = "unsupported_field" if first["type"] in ("extra_forbidden", "refused") else "invalid_request"
+    return ApiError(400, message, code, where or None)
