@@ -28,6 +28,7 @@ class EngineThread:
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._owners: dict[int, Ticket] = {}
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._stopping = False
         #: steps run so far
         self.steps = 0
 
@@ -58,10 +59,11 @@ class EngineThread:
         self._inbox.put(count)
         return counts
 
-    def stop(self, timeout_seconds: float = 10.0) -> None:
-        """Stop the thread; running requests end with an error."""
+    def stop(self, timeout_seconds: float = 2.0) -> None:
+        """Stop the thread; running requests end with an error. A second call does not wait again."""
         self._inbox.put(None)
-        if self._thread.ident is not None:
+        if self._thread.ident is not None and not self._stopping:
+            self._stopping = True
             self._thread.join(timeout_seconds)
 
     # --- in the engine's thread

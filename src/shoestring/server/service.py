@@ -12,7 +12,6 @@ import importlib.util
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from shoestring.engine.request import Counts
@@ -28,6 +27,7 @@ from shoestring.server.limits import Limits
 from shoestring.server.request import ChatRequest, CompletionRequest, GenerationOptions, StreamItem
 from shoestring.server.ticket import Ticket
 from shoestring.server.tools import check_tools
+from shoestring.server.workers import Workers
 
 #: The names of clients with an API key begin so; all others share one prefix cache.
 KEY = "key:"
@@ -59,7 +59,7 @@ class Service:
         #: new requests are refused
         self.closing = False
         self._engine = EngineThread(model)
-        self._preparing = ThreadPoolExecutor(4, thread_name_prefix="prepare")
+        self._preparing = Workers(4, "prepare")
         self._tickets: set[Ticket] = set()
         #: number of requests in preparation; they count as waiting
         self._prepared = 0
@@ -69,13 +69,18 @@ class Service:
         self._engine.start()
         if importlib.util.find_spec("llguidance") is not None:
             # A large vocabulary takes seconds: load it before the first request with a schema.
-            self._preparing.submit(vocabulary_of, self.model.tokenizer)
+            self._preparing.start(vocabulary_of, self.model.tokenizer)
 
     def close(self) -> None:
-        """Stop the thread; running requests end with an error."""
+        """Stop the threads; running requests end with an error. Waits for the step in progress, but not long."""
         self.closing = True
         self._engine.stop()
-        self._preparing.shutdown(wait=False, cancel_futures=True)
+        self._preparing.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no thread of the service runs anything."""
+        return not self._engine.alive and not self._preparing.busy
 
     def refuse_new(self) -> None:
         """Refuse new requests with 503; running requests continue."""
@@ -180,7 +185,7 @@ class Service:
     async def _prepare(self, function: Any, *arguments: Any) -> Any:
         """Run a function beside the event loop: templates and tokenizers take time."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._preparing, function, *arguments)
+            return await self._preparing.run(function, *arguments)
         except ShoestringError as error:
             raise from_exception(error) from error
 

@@ -90,7 +90,6 @@ def run(settings: Settings) -> None:
         typer.echo(text, err=True)
         service = Service(model, info, queue=settings.queue, limits=settings.limits, share_cache=settings.share_cache)
         serve_http(service, settings, listening)
-    typer.echo("stopped", err=True)
 
 
 def memory_limits(settings: Settings) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shoestring.printable import shortened
 from shoestring.server.errors import ApiError
 from shoestring.server.http.error_responses import error_response
 from shoestring.server.http.exposure import is_loopback
@@ -48,9 +50,9 @@ class AccessControl:
         if self._local_only:
             host, origin = headers.get("host", ""), headers.get("origin")
             if host and not self._is_ours(host):
-                what = f"host name {_name(host)!r} is not allowed: start the server with --allow-host or an API key"
+                what = f"host name {shortened(host, 100)!r} is not allowed: start the server with --allow-host or an API key"
                 return ApiError(403, what, "host_not_allowed")
-            if origin is not None and origin != "null" and not self._is_ours(urlsplit(origin).netloc):
+            if origin is not None and origin != "null" and not self._is_ours(_netloc(origin)):
                 return ApiError(403, "requests from pages of other sites are not allowed", "origin_not_allowed")
         path = scope["path"]
         if not self._keys or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
@@ -81,8 +83,18 @@ def _given_key(headers: Headers) -> str | None:
     return headers.get("x-api-key") or None
 
 
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # http://[
+        return ""
+
+
+#: A host name or an address, IPv6 in brackets, with or without a port.
+_HOST = re.compile(r"\[([0-9a-f:.]{2,45})\](?::[0-9]{1,5})?|([^\[\]:@/\s]{1,253})(?::[0-9]{1,5})?", re.ASCII)
+
+
 def _name(host: str) -> str:
-    """The host of a Host header, without the port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """The host of a Host header, in lower case and without the port; "" if it is none."""
+    match = _HOST.fullmatch(host.lower())
+    return "" if match is None else match[1] or match[2]

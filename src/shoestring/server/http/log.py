@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shoestring.printable import shortened
 from shoestring.server.http.record import CURRENT, Record
 
 Observer = Callable[[Record], None]
 
 #: Requested all the time, so only failures are logged.
 _QUIET = ("/health", "/metrics", "/page", "/favicon.ico")
+
+#: Most characters of what clients can choose.
+_MOST_METHOD = 20
+_MOST_FAILURE = 400
 
 
 class Observe:
@@ -53,9 +55,9 @@ class Observe:
 class RequestLog:
     """Writes one line per record."""
 
-    def __init__(self, *, as_json: bool, write: Callable[[str], None] | None = None) -> None:
+    def __init__(self, *, as_json: bool, write: Callable[[str], None]) -> None:
         self._line = json_line if as_json else text_line
-        self._write = write or partial(print, file=sys.stderr, flush=True)
+        self._write = write
 
     def __call__(self, entry: Record) -> None:
         if entry.status < 400 and not entry.failure and entry.endpoint.startswith(_QUIET):
@@ -65,7 +67,7 @@ class RequestLog:
 
 def text_line(entry: Record) -> str:
     """The log line as text: what the client waited for, and how the request ended."""
-    parts = [datetime.now().strftime("%H:%M:%S"), f"{entry.method} {entry.endpoint}", str(entry.status or 499)]
+    parts = [datetime.now().strftime("%H:%M:%S"), f"{shortened(entry.method, _MOST_METHOD)} {entry.endpoint}", str(entry.status or 499)]
     if entry.prompt_tokens:
         cached = f" ({entry.cached_tokens / entry.prompt_tokens:.0%} cached)" if entry.cached_tokens else ""
         parts.append(f"prompt {entry.prompt_tokens}{cached}")
@@ -78,7 +80,7 @@ def text_line(entry: Record) -> str:
         parts.append(entry.finish)
     parts.append(f"{entry.total_seconds:.2f} s")
     if entry.failure:
-        parts.append("failed: " + " ".join(entry.failure.split()))
+        parts.append("failed: " + shortened(" ".join(entry.failure.split()), _MOST_FAILURE))
     return "  ".join(parts)
 
 
@@ -86,7 +88,7 @@ def json_line(entry: Record) -> str:
     """The log line as JSON: seconds and tokens; null: not reached."""
     facts = {
         "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        "method": entry.method,
+        "method": shortened(entry.method, _MOST_METHOD),
         "endpoint": entry.endpoint,
         "status": entry.status or 499,
         "prompt_tokens": entry.prompt_tokens,
@@ -96,11 +98,6 @@ def json_line(entry: Record) -> str:
         "tokens_per_second": entry.tokens_per_second,
         "finish_reason": entry.finish or None,
         "total_seconds": entry.total_seconds,
-        "failure": entry.failure or None,
+        "failure": shortened(entry.failure, _MOST_FAILURE) or None,
     }
     return json.dumps({name: round(fact, 4) if isinstance(fact, float) else fact for name, fact in facts.items()})
-
-
-def quiet_libraries() -> None:
-    """Log messages of libraries from warnings up, in our format."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

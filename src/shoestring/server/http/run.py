@@ -6,27 +6,49 @@ The first SIGTERM or Ctrl-C refuses new requests and lets running answers finish
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import gc
+import logging
+import os
+import resource
 import socket
+import sys
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shoestring.server.http.app import create_app
-from shoestring.server.http.log import RequestLog, quiet_libraries
+from shoestring.server.http.log import RequestLog
+from shoestring.server.http.log_writer import LogHandler, stderr_writer
 from shoestring.server.http.settings import Settings
 from shoestring.server.service import Service
+from shoestring.server.workers import Workers
+
+log = logging.getLogger("shoestring.server")
 
 #: A connection that has not sent a complete request head by then is closed.
 HEADER_SECONDS = 30.0
+#: Most connections at once, if the process may open enough files.
+_MOST_CONNECTIONS = 4096
+#: Files that the process opens beside connections.
+_OTHER_FILES = 64
+#: How long stopping the engine's thread, and sending the last answers, may take; and the whole end.
+_STOP_SECONDS = 2.0
+_END_SECONDS = 6.0
+#: Seconds after which a thread with the interpreter lock gives it to another one. Python's 5 ms add up.
+_SWITCH_SECONDS = 0.001
 
 
 def serve(service: Service, settings: Settings, listening: socket.socket) -> None:
-    """Serve until a signal stops the server."""
-    quiet_libraries()
-    app = create_app(service, settings, RequestLog(as_json=settings.json_log))
+    """Serve until a signal stops the server. Ends the process if a thread does not end."""
+    writer = stderr_writer()
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False
+    logging.getLogger().addHandler(LogHandler(writer))
+    app = create_app(service, settings, RequestLog(as_json=settings.json_log, write=writer))
     config = uvicorn.Config(
         app,
         http=Patient,
@@ -34,9 +56,20 @@ def serve(service: Service, settings: Settings, listening: socket.socket) -> Non
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=int(_STOP_SECONDS),
     )
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    # The model's objects stay: collections need not visit them.
+    gc.collect()
+    gc.freeze()
     DrainingServer(config, service, settings.shutdown_timeout).run(sockets=[listening])
+    writer("stopped")
+    if not writer.close() or not service.idle or app.state.bodies.busy:
+        # The interpreter's end would wait for what such a thread uses, or take it away.
+        os._exit(0)
+
+
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class DrainingServer(uvicorn.Server):
@@ -47,11 +80,14 @@ class DrainingServer(uvicorn.Server):
         self._service = service
         self._timeout = timeout_seconds
         self._until: float | None = None
+        self._nowhere = open(os.devnull, "w")  # noqa: SIM115: open until the process ends
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._until is None:
             self._service.refuse_new()
             self._until = time.monotonic() + self._timeout
+            # Ends the process from a thread of its own that needs no interpreter lock.
+            faulthandler.dump_traceback_later(self._timeout + _END_SECONDS, exit=True, file=self._nowhere)
         else:
             self._until = 0.0
 
@@ -60,22 +96,47 @@ class DrainingServer(uvicorn.Server):
             if not self._service.busy:
                 return True
             if time.monotonic() >= self._until:
-                await asyncio.to_thread(self._service.close)
+                closing = asyncio.ensure_future(Workers(1, "close").run(self._service.close))
+                await asyncio.wait({closing}, timeout=_STOP_SECONDS)
                 return True
         return await super().on_tick(counter)
 
 
+def most_connections() -> int:
+    """The connections that the limit of open files allows."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST_CONNECTIONS if files < 0 else max(16, min(_MOST_CONNECTIONS, files - _OTHER_FILES))
+
+
 class Patient(H11Protocol):
-    """HTTP/1.1 that closes a connection which does not send a complete request head in time."""
+    """HTTP/1.1 that closes a connection which does not send a complete request head in time.
+
+    Beyond the limit of connections, the one that waits longest for a head makes way; without one, new ones get 503.
+    """
 
     _late: asyncio.TimerHandle | None = None
+    #: connections that wait for a head, in the order of their beginnings
+    _waiting: ClassVar[dict[Patient, None]] = {}
+    limit: ClassVar[int] = most_connections()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        if len(self.connections) > self.limit:
+            if self._waiting:
+                next(iter(self._waiting))._give_up()
+            else:
+                transport.write(_FULL)
+                transport.close()
+                return
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except Exception as error:  # a head that older versions of the parser do not expect
+            log.warning("a request that is not HTTP (%s)", type(error).__name__)
+            self.transport.abort()
+            return
         answering = self.cycle is not None and not self.cycle.response_complete
         if answering:
             self._head_came()
@@ -87,15 +148,17 @@ class Patient(H11Protocol):
         super().connection_lost(exc)
 
     def _wait_for_head(self) -> None:
+        self._waiting[self] = None
         self._late = self.loop.call_later(HEADER_SECONDS, self._give_up)
 
     def _head_came(self) -> None:
+        self._waiting.pop(self, None)
         if self._late is not None:
             self._late.cancel()
             self._late = None
 
     def _give_up(self) -> None:
-        self._late = None
+        self._head_came()
         answering = self.cycle is not None and not self.cycle.response_complete
         if not answering and not self.transport.is_closing():
             self.transport.close()

@@ -50,6 +50,11 @@ class Bodies:
             self._in_flight.grow(claim, 2 * _width(raw) * len(raw) + size.object_bytes)
         return await workers.run(_validated, raw, size, kind)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a thread reads a body."""
+        return self._small.busy or self._large.busy
+
     def release(self, request: Request) -> None:
         """The request no longer needs its body."""
         claim: Claim | None = getattr(request.state, "claim", None)
