@@ -74,7 +74,17 @@ def test_a_number_has_a_bounded_length_and_a_text_does_not(window: int, monkeypa
 
 @pytest.mark.parametrize(
     "text",
-    [b"NaN", b"[Infinity]", b'{"a":-Infinity}', b'"\xff"', b'"\xed\xa0\x80"', "[1]".encode("utf-16"), b"", b"[1]]", b"]["],
+    [
+        b"NaN",
+        b"[Infinity]",
+        b'{"a":-Infinity}',
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        "[1]".encode("utf-16"),
+        b"",
+        b"[1]]",
+        b"][",
+    ],
 )
 def test_what_is_not_json_in_utf_8_is_a_value_error(text: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011: the messages are Python's

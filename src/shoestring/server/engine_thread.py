@@ -18,6 +18,9 @@ from shoestring.server.errors import ApiError, from_exception, shutting_down
 from shoestring.server.request import Progress, Started, StreamItem
 from shoestring.server.ticket import End, Ticket
 
+#: Times between tokens that a request's metrics count.
+_MOST_GAPS = 10_000
+
 
 class EngineThread:
     """Owns the engine from `start` to `stop`."""
@@ -176,7 +179,7 @@ class EngineThread:
                     record.output_tokens += 1
                     record.first_token = record.first_token or now
                     record.last_token = now
-                    if choice in ticket.latest:
+                    if choice in ticket.latest and len(record.gaps) < _MOST_GAPS:
                         record.gaps.append(now - ticket.latest[choice])
                     ticket.latest[choice] = now
                 case Finished(_, reason):

@@ -12,7 +12,7 @@ import importlib.util
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from shoestring.engine.request import Counts
 from shoestring.errors import ShoestringError
@@ -28,6 +28,8 @@ from shoestring.server.request import ChatRequest, CompletionRequest, Generation
 from shoestring.server.ticket import Ticket
 from shoestring.server.tools import check_tools
 from shoestring.server.workers import Workers
+
+T = TypeVar("T")
 
 #: The names of clients with an API key begin so; all others share one prefix cache.
 KEY = "key:"
@@ -60,6 +62,8 @@ class Service:
         self.closing = False
         self._engine = EngineThread(model)
         self._preparing = Workers(4, "prepare")
+        #: for what endpoints do with requests and answers
+        self._translating = Workers(2, "translate")
         self._tickets: set[Ticket] = set()
         #: number of requests in preparation; they count as waiting
         self._prepared = 0
@@ -76,11 +80,16 @@ class Service:
         self.closing = True
         self._engine.stop()
         self._preparing.close()
+        self._translating.close()
 
     @property
     def idle(self) -> bool:
         """Whether no thread of the service runs anything."""
-        return not self._engine.alive and not self._preparing.busy
+        return not (self._engine.alive or self._preparing.busy or self._translating.busy)
+
+    async def beside(self, function: Callable[..., T], /, *arguments: Any) -> T:
+        """The result of a function that takes time in proportion to a request or an answer, outside the event loop."""
+        return await self._translating.run(function, *arguments)
 
     def refuse_new(self) -> None:
         """Refuse new requests with 503; running requests continue."""
@@ -127,7 +136,7 @@ class Service:
             raise bad_request(
                 f"{len(request.messages)} messages are too many: the limit is {self.limits.messages}", param="messages"
             )
-        check_tools(request, self.limits)
+        await self._prepare(check_tools, request, self.limits)
         return await self._submit(request)
 
     async def complete(self, request: CompletionRequest) -> Stream:
@@ -141,7 +150,7 @@ class Service:
 
     async def render(self, request: ChatRequest) -> Prompt:
         """The prompt of `chat`. Raises ApiError."""
-        check_tools(request, self.limits)
+        await self._prepare(check_tools, request, self.limits)
         prompt: Prompt = await self._prepare(self.model.prompt_of, request)
         return prompt
 

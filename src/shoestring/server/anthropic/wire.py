@@ -11,6 +11,7 @@ from typing import Any
 
 from shoestring.engine.request import FinishReason
 from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments, ToolCallEnd
+from shoestring.server.answers import read_arguments
 from shoestring.server.anthropic import types as api
 from shoestring.server.request import Delta, Finished, Progress, Started, StreamItem, Usage
 
@@ -148,14 +149,5 @@ def assembled(events: Iterable[Mapping[str, Any]]) -> api.AnswerMessage:
             case "message_delta":
                 message = {**message, **event["delta"], "usage": {**message["usage"], **event["usage"]}}
     for index, text in arguments.items():
-        message["content"][index]["input"] = _arguments(text)
+        message["content"][index]["input"] = read_arguments(text)
     return api.AnswerMessage.model_validate(message)
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    """Parse arguments; {} if max_tokens cut them off (see stop_reason)."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

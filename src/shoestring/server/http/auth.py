@@ -50,8 +50,8 @@ class AccessControl:
         if self._local_only:
             host, origin = headers.get("host", ""), headers.get("origin")
             if host and not self._is_ours(host):
-                what = f"host name {shortened(host, 100)!r} is not allowed: start the server with --allow-host or an API key"
-                return ApiError(403, what, "host_not_allowed")
+                what = f"host name {shortened(host, 100)!r} is not allowed"
+                return ApiError(403, f"{what}: start the server with --allow-host or an API key", "host_not_allowed")
             if origin is not None and origin != "null" and not self._is_ours(_netloc(origin)):
                 return ApiError(403, "requests from pages of other sites are not allowed", "origin_not_allowed")
         path = scope["path"]

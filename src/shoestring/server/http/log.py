@@ -67,7 +67,11 @@ class RequestLog:
 
 def text_line(entry: Record) -> str:
     """The log line as text: what the client waited for, and how the request ended."""
-    parts = [datetime.now().strftime("%H:%M:%S"), f"{shortened(entry.method, _MOST_METHOD)} {entry.endpoint}", str(entry.status or 499)]
+    parts = [
+        datetime.now().strftime("%H:%M:%S"),
+        f"{shortened(entry.method, _MOST_METHOD)} {entry.endpoint}",
+        str(entry.status or 499),
+    ]
     if entry.prompt_tokens:
         cached = f" ({entry.cached_tokens / entry.prompt_tokens:.0%} cached)" if entry.cached_tokens else ""
         parts.append(f"prompt {entry.prompt_tokens}{cached}")

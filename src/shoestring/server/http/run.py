@@ -80,14 +80,15 @@ class DrainingServer(uvicorn.Server):
         self._service = service
         self._timeout = timeout_seconds
         self._until: float | None = None
-        self._nowhere = open(os.devnull, "w")  # noqa: SIM115: open until the process ends
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._until is None:
             self._service.refuse_new()
             self._until = time.monotonic() + self._timeout
             # Ends the process from a thread of its own that needs no interpreter lock.
-            faulthandler.dump_traceback_later(self._timeout + _END_SECONDS, exit=True, file=self._nowhere)
+            faulthandler.dump_traceback_later(
+                self._timeout + _END_SECONDS, exit=True, file=os.open(os.devnull, os.O_WRONLY)
+            )
         else:
             self._until = 0.0
 

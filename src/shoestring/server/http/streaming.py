@@ -1,6 +1,7 @@
-"""Streaming responses: send events as they arrive, keep-alives in between, and stop when the client disconnects.
+"""Responses of endpoints that generate: a stream of events, or one JSON object, until the client disconnects.
 
-Handles what endpoints would otherwise repeat: disconnects, slow readers, errors in the middle of a stream.
+Handles what endpoints would otherwise repeat: disconnects, slow readers, keep-alives, errors in the middle of a stream.
+An endpoint returns before its answer is complete, so the request's body does not stay in memory.
 """
 
 from __future__ import annotations
@@ -35,6 +36,36 @@ def event(data: Any) -> str:
     """A server-sent event; `data` becomes JSON, text stays unchanged."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"data: {text}\n\n"
+
+
+class Beside(Protocol):
+    def __call__(self, function: Callable[..., T], /, *arguments: Any) -> Coroutine[Any, Any, T]: ...
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON in UTF-8. Written in Python, so that other threads run: json's C code keeps the interpreter lock."""
+    return "".join(_JSON.iterencode(value)).encode("utf-8", "replace")
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class WholeAnswer(Response):
+    """Sends the value of `work` as JSON.
+
+    source: what `work` reads from; closed if the client disconnects. beside: runs a function in a worker thread.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, Any], *, source: Closable, beside: Beside) -> None:
+        super().__init__(media_type="application/json")
+        self._work = work
+        self._source = source
+        self._beside = beside
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        value = await unless_gone(receive, self._work, source=self._source)
+        body = await self._beside(json_bytes, value)
+        await Response(body, media_type=self.media_type)(scope, receive, send)
 
 
 class EventStream(Response):
@@ -100,7 +131,9 @@ class EventStream(Response):
     async def _say(self, send: Send, chunk: Any) -> None:
         text = chunk if isinstance(chunk, str) else self._write(chunk)
         if text:
-            await self._send(send, {"type": "http.response.body", "body": text.encode(), "more_body": True})
+            await self._send(
+                send, {"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": True}
+            )
 
     async def _send(self, send: Send, message: Message) -> None:
         """Send a message. A client that does not read for too long counts as disconnected."""

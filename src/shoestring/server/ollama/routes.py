@@ -9,18 +9,19 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
 
 import shoestring
 from shoestring.server.errors import bad_request
 from shoestring.server.facts import ServedModel
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
-from shoestring.server.http.streaming import EventStream, unless_gone
+from shoestring.server.http.streaming import EventStream, WholeAnswer
 from shoestring.server.ollama import types as api
 from shoestring.server.ollama.requests import chat_request, generate_request
 from shoestring.server.ollama.wire import Line, Lines, timestamp, whole
 from shoestring.server.request import ChatRequest, CompletionRequest
-from shoestring.server.service import Stream
+from shoestring.server.service import Service, Stream
 
 router = APIRouter(tags=["ollama"], route_class=JsonRoute)
 
@@ -29,35 +30,38 @@ API_VERSION = "0.12.11"
 _NDJSON = "application/x-ndjson"
 
 
-@router.post("/api/chat", response_model=api.ChatLine, response_model_exclude_none=True)
-async def chat(body: api.ChatBody, request: Request) -> Any:
+@router.post("/api/chat", response_model=None, responses={200: {"model": api.ChatLine}})
+async def chat(body: api.ChatBody, request: Request) -> Response:
     """Answer a conversation, as a stream of JSON lines unless `stream` is false."""
-    return await _answer(body, request, "chat", chat_request(body, client(request)) if body.messages else None)
+    served = service(request, body.model)
+    prompt = await served.beside(chat_request, body, client(request)) if body.messages else None
+    return await _answer(body, served, "chat", prompt)
 
 
-@router.post("/api/generate", response_model=api.GenerateLine, response_model_exclude_none=True)
-async def generate(body: api.GenerateBody, request: Request) -> Any:
+@router.post("/api/generate", response_model=None, responses={200: {"model": api.GenerateLine}})
+async def generate(body: api.GenerateBody, request: Request) -> Response:
     """Answer one prompt, or continue it with `raw`; as a stream of JSON lines unless `stream` is false."""
-    return await _answer(body, request, "generate", generate_request(body, client(request)) if body.prompt else None)
+    served = service(request, body.model)
+    prompt = await served.beside(generate_request, body, client(request)) if body.prompt else None
+    return await _answer(body, served, "generate", prompt)
 
 
 async def _answer(
     body: api.Question,
-    request: Request,
+    served: Service,
     kind: Literal["chat", "generate"],
     prompt: ChatRequest | CompletionRequest | None,
-) -> Any:
+) -> Response:
     """The answer to `prompt`. None: an empty request, with which clients load and unload models; ours stays loaded."""
-    served = service(request, body.model)
     token_bytes = served.model.tokenizer.token_bytes if body.logprobs or body.top_logprobs else None
     lines = Lines(body.model, kind, token_bytes)
     if prompt is None:
-        return lines.done("unload" if body.keep_alive in (0, "0", "0s") else "load")
+        return JSONResponse(lines.done("unload" if body.keep_alive in (0, "0", "0s") else "load"))
     stream = await (served.chat(prompt) if isinstance(prompt, ChatRequest) else served.complete(prompt))
     chunks = _lines(stream, lines)
     if body.stream is not False:
         return EventStream(chunks, source=stream, write=_text, media_type=_NDJSON, keep_alive="", limits=served.limits)
-    return await unless_gone(request.receive, _whole(chunks), source=stream)
+    return WholeAnswer(_whole(chunks, served), source=stream, beside=served.beside)
 
 
 async def _lines(stream: Stream, lines: Lines) -> AsyncGenerator[Line, None]:
@@ -66,8 +70,8 @@ async def _lines(stream: Stream, lines: Lines) -> AsyncGenerator[Line, None]:
             yield line
 
 
-async def _whole(lines: AsyncGenerator[Line, None]) -> Line:
-    return whole([line async for line in lines])
+async def _whole(lines: AsyncGenerator[Line, None], served: Service) -> Line:
+    return await served.beside(whole, [line async for line in lines])
 
 
 def _text(line: Line) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from itertools import chain
 from time import perf_counter_ns
 from typing import Any, Literal
 
 from shoestring.ops.sampling import Sampled
 from shoestring.output.pieces import Call, Pieces
-from shoestring.server.answers import TokenBytes, logprob_entry, stop_or_length
+from shoestring.server.answers import TokenBytes, logprob_entry, read_arguments, stop_or_length
 from shoestring.server.request import Delta, Finished, Started, StreamItem, Usage
 
 Line = dict[str, Any]
@@ -64,7 +64,7 @@ class Lines:
 
     def _call(self, call: Call) -> dict[str, Any]:
         index, self._calls = self._calls, self._calls + 1
-        arguments = json.loads(call.arguments or "{}")
+        arguments = read_arguments(call.arguments)
         return {"id": call.id, "function": {"index": index, "name": call.name, "arguments": arguments}}
 
     def _logprob(self, token: Sampled) -> dict[str, Any]:
@@ -114,10 +114,10 @@ def whole(lines: Sequence[Line]) -> Line:
 
 def _together(parts: Sequence[Mapping[str, Any]], *fields: str) -> dict[str, Any]:
     joined: dict[str, Any] = {}
-    for part in parts:
-        for field in fields:
-            if field in part:
-                joined[field] = joined[field] + part[field] if field in joined else part[field]
+    for field in fields:
+        pieces = [part[field] for part in parts if field in part]
+        if pieces:
+            joined[field] = "".join(pieces) if isinstance(pieces[0], str) else list(chain.from_iterable(pieces))
     return joined
 
 

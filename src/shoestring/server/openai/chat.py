@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
-from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http import dependencies
-from shoestring.server.http.streaming import EventStream, unless_gone
+from shoestring.server.http.bodies.route import JsonRoute
+from shoestring.server.http.streaming import EventStream, WholeAnswer
 from shoestring.server.openai.chat_requests import chat_request
 from shoestring.server.openai.chat_types import ChatBody, ChatCompletion
 from shoestring.server.openai.chat_wire import Chunks, Logprobs, completion, streamed
@@ -25,7 +25,7 @@ router = APIRouter(tags=["openai"], route_class=JsonRoute)
 async def chat_completions(body: ChatBody, request: Request) -> Response:
     """Answer a conversation; with `stream`, as server-sent events."""
     service = dependencies.service(request, body.model)
-    stream = await service.chat(chat_request(body, dependencies.client(request)))
+    stream = await service.chat(await service.beside(chat_request, body, dependencies.client(request)))
     head: dict[str, Any] = {
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "object": "chat.completion.chunk" if body.stream else "chat.completion",
@@ -42,7 +42,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     )
     if body.stream:
         return EventStream(streamed(stream, chunks), source=stream, limits=service.limits)
-    return JSONResponse(await unless_gone(request.receive, completion(stream, chunks), source=stream))
+    return WholeAnswer(completion(stream, chunks), source=stream, beside=service.beside)
 
 
 def logprobs_reader(service: Service) -> Logprobs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,9 @@ from shoestring.server.answers import TokenBytes, stop_or_length
 from shoestring.server.request import Delta, Finished, Scored, Started, StreamItem
 
 Chunk = dict[str, Any]
+
+#: Tokens of a scored prompt in one chunk.
+_SCORED_AT_ONCE = 256
 
 
 @dataclass
@@ -60,14 +63,17 @@ class Chunks:
         prompts = enumerate(self._echoes or ())
         return [self._chunk(number * self._n + i, text) for number, text in prompts for i in range(self._n)]
 
-    def take(self, prompt: int, item: StreamItem) -> list[Chunk]:
-        """Convert an item of prompt number `prompt` to chunks, perhaps none."""
+    def take(self, prompt: int, item: StreamItem) -> Iterable[Chunk]:
+        """Convert an item of prompt number `prompt` to chunks, perhaps none. Those of a scored prompt come one by one.
+
+        A long prompt with many log-probabilities takes seconds: the event loop has turns between its chunks.
+        """
         match item:
             case Started():
                 self._prompt_tokens += item.prompt_tokens
                 self._cached_tokens += item.cached_tokens
             case Scored() if self._token_bytes is not None:
-                return [self._scored(prompt * self._n + i, item.tokens) for i in range(self._n)]
+                return self._scored(range(prompt * self._n, (prompt + 1) * self._n), item.tokens)
             case Delta():
                 self._completion_tokens += len(item.tokens)
                 index = prompt * self._n + item.choice
@@ -97,10 +103,14 @@ class Chunks:
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
         return {**self._head, "choices": [choice]}
 
-    def _scored(self, index: int, tokens: Sequence[Sampled]) -> Chunk:
+    def _scored(self, choices: Iterable[int], tokens: Sequence[Sampled]) -> Iterator[Chunk]:
         """The echo of a prompt with its log-probabilities. Its text comes from the tokens, to match the offsets."""
-        text, logprobs = self._logprobs(index, tokens, self._added)
-        return self._chunk(index, text + self._places[index].advance(b"", final=True), logprobs)
+        for index in choices:
+            for first in range(0, len(tokens), _SCORED_AT_ONCE):
+                part = tokens[first : first + _SCORED_AT_ONCE]
+                text, logprobs = self._logprobs(index, part, max(0, self._added - first))
+                final = first + len(part) == len(tokens)
+                yield self._chunk(index, text + self._places[index].advance(b"", final=final), logprobs)
 
     def _logprobs(
         self, index: int, tokens: Sequence[Sampled], added: int = 0
@@ -130,8 +140,9 @@ class Chunks:
                 choice["text"] += piece["text"]
                 choice["finish_reason"] = piece["finish_reason"] or choice["finish_reason"]
                 if piece["logprobs"] is not None:
-                    before = choice["logprobs"] or {key: [] for key in piece["logprobs"]}
-                    choice["logprobs"] = {key: [*before[key], *values] for key, values in piece["logprobs"].items()}
+                    choice["logprobs"] = choice["logprobs"] or {key: [] for key in piece["logprobs"]}
+                    for key, values in piece["logprobs"].items():
+                        choice["logprobs"][key] += values
         return {**self._head, "choices": [choices[index] for index in sorted(choices)], "usage": self.usage()}
 
 

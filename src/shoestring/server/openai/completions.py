@@ -8,16 +8,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
 from shoestring.server.constraints import constraint
 from shoestring.server.errors import bad_request
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
-from shoestring.server.http.streaming import EventStream, event, unless_gone
+from shoestring.server.http.streaming import EventStream, WholeAnswer, event
 from shoestring.server.openai import completion_types as api
 from shoestring.server.openai.completion_wire import Chunk, Chunks
 from shoestring.server.openai.sampling_fields import sampling, stop_texts
-from shoestring.server.request import CompletionRequest, GenerationOptions, Progress, StreamItem
+from shoestring.server.request import CompletionRequest, GenerationOptions, Progress, Scored, StreamItem
 from shoestring.server.service import Service, Stream
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
@@ -28,17 +29,19 @@ DEFAULT_TOKENS = 16
 _AT_ONCE = 8
 
 
-@router.post("/v1/completions", response_model=api.Completion)
-async def create_completion(body: api.CompletionBody, request: Request) -> Any:
+@router.post("/v1/completions", response_model=None, responses={200: {"model": api.Completion}})
+async def create_completion(body: api.CompletionBody, request: Request) -> Response:
     """Continue one or several prompts; with `stream`, as server-sent events that end with [DONE]."""
     served = service(request, body.model)
-    requests = completion_requests(body, client(request))
+    requests = await served.beside(completion_requests, body, client(request))
+    echo = body.echo and body.logprobs is None
+    echoes = await served.beside(_texts, requests, served) if echo else None
     tokenizer = served.model.tokenizer
     chunks = Chunks(
         f"cmpl-{secrets.token_hex(12)}",
         served.info.id,
         requests[0].options.n,
-        echoes=[_text(one.prompt, served) for one in requests] if body.echo and body.logprobs is None else None,
+        echoes=echoes,
         token_bytes=tokenizer.token_bytes if body.logprobs is not None else None,
         added=int(isinstance(requests[0].prompt, str) and tokenizer.add_bos and tokenizer.bos_id is not None),
     )
@@ -47,7 +50,7 @@ async def create_completion(body: api.CompletionBody, request: Request) -> Any:
     if body.stream:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return EventStream(_streamed(together, chunks, usage), source=together, limits=served.limits)
-    return await unless_gone(request.receive, _whole(together, chunks), source=together)
+    return WholeAnswer(_whole(together, chunks, served), source=together, beside=served.beside)
 
 
 def completion_requests(body: api.CompletionBody, client: str = "") -> list[CompletionRequest]:
@@ -73,6 +76,10 @@ def completion_requests(body: api.CompletionBody, client: str = "") -> list[Comp
         [body.prompt] if isinstance(body.prompt, str) or isinstance(body.prompt[0], int) else body.prompt
     )
     return [CompletionRequest(prompt if isinstance(prompt, str) else tuple(prompt), options) for prompt in prompts]
+
+
+def _texts(requests: Sequence[CompletionRequest], served: Service) -> list[str]:
+    return [_text(request.prompt, served) for request in requests]
 
 
 def _text(prompt: str | tuple[int, ...], served: Service) -> str:
@@ -156,8 +163,11 @@ async def _streamed(together: Together, chunks: Chunks, usage: bool) -> AsyncGen
     yield event("[DONE]")
 
 
-async def _whole(together: Together, chunks: Chunks) -> dict[str, Any]:
+async def _whole(together: Together, chunks: Chunks, served: Service) -> dict[str, Any]:
     pieces: list[Chunk] = chunks.begin()
     async for prompt, item in together.items():
-        pieces += chunks.take(prompt, item)
-    return chunks.whole(pieces)
+        for chunk in chunks.take(prompt, item):
+            pieces.append(chunk)
+            if isinstance(item, Scored):
+                await asyncio.sleep(0)
+    return await served.beside(chunks.whole, pieces)

@@ -7,6 +7,7 @@ JSON, whatever type a program names.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -78,10 +79,11 @@ class Arrival:
 
     async def _message(self, receive: Receive, claim: Claim, until: float) -> Message:
         # Not asyncio.wait_for: before Python 3.12 it may swallow a cancellation.
-        receiving = asyncio.ensure_future(receive())
+        receiving: asyncio.Future[Message] = asyncio.ensure_future(receive())
+        either: set[asyncio.Future[Any]] = {receiving, claim.lost}
         try:
             left = until - asyncio.get_running_loop().time()
-            await asyncio.wait({receiving, claim.lost}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
             if claim.lost.done():
                 raise overloaded("the body arrived too slowly while the server is busy")
             if receiving.done():
