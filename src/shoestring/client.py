@@ -5,7 +5,6 @@ The key comes only from an environment variable, so that it is in no shell histo
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import httpx
 
+from shoestring import bounded_json
 from shoestring.errors import RequestError
 
 #: A timeout for connecting only; an answer may take any time.
@@ -124,7 +124,7 @@ class Client:
             if not line.startswith("data:") or data == "[DONE]":
                 continue
             try:
-                chunk = json.loads(data)
+                chunk = bounded_json.loads(data)
             except ValueError:
                 raise RequestError(f"{self.url} does not speak OpenAI's API: an event is not JSON") from None
             if not isinstance(chunk, dict):

@@ -23,3 +23,12 @@ def shortened(text: str, limit: int = 500) -> str:
     """The printable text on one line of at most `limit` characters; … stands for the rest."""
     line = printable(text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def quoted(value: object, limit: int = 100) -> str:
+    """A value of others inside a message: a text in quotes, shortened; a list or an object by its kind."""
+    if isinstance(value, str):
+        return repr(shortened(value, limit))
+    if isinstance(value, dict | list | tuple):
+        return "an object" if isinstance(value, dict) else "a list"
+    return shortened(repr(value), limit)

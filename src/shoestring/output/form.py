@@ -14,6 +14,7 @@ from shoestring.output.masks import Mask, Matcher, compile_grammar, mask_without
 from shoestring.output.request import Constraint, ToolChoice
 from shoestring.output.schema import Tool, read_tools
 from shoestring.output.syntax import Syntax, Vocabulary, syntax_of
+from shoestring.printable import quoted
 
 _MOST_TOOLS = 1024
 _AUTO = ToolChoice()
@@ -70,7 +71,7 @@ def form_of(
         raise RequestError(f"{len(tools)} tools are too many: the limit is {_MOST_TOOLS}")
     by_name = read_tools(tools)
     if tool_choice.name is not None and tool_choice.name not in by_name:
-        raise RequestError(f"tool_choice names {tool_choice.name!r}, which is not among the tools")
+        raise RequestError(f"tool_choice names {quoted(tool_choice.name)}, which is not among the tools")
     if tool_choice.mode == "required" and not by_name:
         raise RequestError("tool_choice requires a call but there are no tools: send some")
     if thinking_budget is not None and thinking_budget < 0:

@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from shoestring import bounded_json
 from shoestring.errors import RequestError
+from shoestring.printable import quoted
 
 Kinds = frozenset[str]
 TEXT: Kinds = frozenset(("string",))
@@ -49,7 +51,7 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, Tool]:
         if parameters is not None and not isinstance(parameters, Mapping):
             raise RequestError(f"tools[{number}] ({function['name']}): parameters is not a JSON schema: send an object")
         if function["name"] in by_name:
-            raise RequestError(f"tools[{number}]: two tools are named {function['name']!r}: rename one")
+            raise RequestError(f"tools[{number}]: two tools are named {quoted(function['name'])}: rename one")
         by_name[function["name"]] = Tool(function["name"], parameters or {}, function.get("strict") is True)
     return by_name
 
@@ -174,7 +176,7 @@ def _value(text: str, python: bool = True) -> tuple[Any, str] | None:
     """Parse JSON or, if `python`, a Python literal into (value, JSON text); None if it is neither."""
     text = text.strip()
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = bounded_json.loads(text)
         # JSON stays unchanged, so no number loses a digit. Lone surrogates cannot be encoded as UTF-8.
         return value, text if not _HALF.search(text) else json.dumps(_whole(value), ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -195,10 +197,6 @@ _WORDS = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\b(?:true|false|nul
 
 def _word(match: re.Match[str]) -> str:
     return {"true": "True", "false": "False", "null": "None"}.get(match.group(), match.group())
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(text)
 
 
 def _whole(value: Any) -> Any:

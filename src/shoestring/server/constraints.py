@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from shoestring import bounded_json
+from shoestring.bounded_json import BoundError
 from shoestring.server.errors import bad_request
-from shoestring.server.http.fields import Body, Loose
+from shoestring.server.http.fields import Body, Loose, Many
 from shoestring.server.request import Constraint
 
 
@@ -38,7 +39,7 @@ class StructuredOutputs(Body):
     json_: dict[str, Any] | str | None = Field(None, alias="json")
     json_object: bool | None = None
     regex: str | None = None
-    choice: list[str] | None = None
+    choice: Many[str] | None = None
     #: GBNF if it contains ::=, else Lark
     grammar: str | None = None
     lark: str | None = None
@@ -102,11 +103,13 @@ def _structured_outputs(fields: StructuredOutputs | None) -> Constraint | None:
 
 
 def _schema(source: dict[str, Any] | str) -> dict[str, Any]:
+    where = "structured_outputs.json"
     try:
-        schema = json.loads(source) if isinstance(source, str) else source
-    except (ValueError, RecursionError):
+        schema = bounded_json.loads(source) if isinstance(source, str) else source
+    except BoundError as error:
+        raise bad_request(f"{where} is too complex: {error}", param=where) from None
+    except ValueError:
         schema = None
     if not isinstance(schema, dict):
-        where = "structured_outputs.json"
         raise bad_request(f"{where} is not a JSON schema: send an object", param=where)
     return schema

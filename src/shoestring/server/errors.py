@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shoestring.errors import CapacityError, NumericsError, RequestError, ShoestringError, TokenizerError
-from shoestring.printable import shortened
+from shoestring.printable import quoted, shortened
 
 log = logging.getLogger("shoestring.server")
 
@@ -66,7 +66,9 @@ def shutting_down() -> ApiError:
 
 
 def model_not_found(name: str, known: str) -> ApiError:
-    return ApiError(404, f"this server does not serve the model {name!r}: use {known}", "model_not_found", "model")
+    return ApiError(
+        404, f"this server does not serve the model {quoted(name)}: use {known}", "model_not_found", "model"
+    )
 
 
 def from_exception(error: Exception) -> ApiError:

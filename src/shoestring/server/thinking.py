@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from shoestring.errors import RequestError
+from shoestring.printable import quoted
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -82,7 +83,7 @@ def thinking_wish(
 
 def _effort(effort: object) -> tuple[bool, int | None]:
     if effort not in EFFORTS:
-        raise RequestError(f"the reasoning effort is {effort!r}: choose one of {', '.join(EFFORTS)}")
+        raise RequestError(f"the reasoning effort is {quoted(effort)}: choose one of {', '.join(EFFORTS)}")
     if effort in ("none", "minimal"):
         return False, None
     return True, EFFORT_BUDGETS[effort]
@@ -90,11 +91,11 @@ def _effort(effort: object) -> tuple[bool, int | None]:
 
 def _bool(value: object, where: str) -> bool:
     if not isinstance(value, bool):
-        raise RequestError(f"{where} is {value!r}: choose true or false")
+        raise RequestError(f"{where} is {quoted(value)}: choose true or false")
     return value
 
 
 def _count(value: object, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise RequestError(f"{where} is {value!r}: give a whole number of tokens")
+        raise RequestError(f"{where} is {quoted(value)}: give a whole number of tokens")
     return value

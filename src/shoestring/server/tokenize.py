@@ -10,12 +10,12 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from shoestring.server.errors import bad_request
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import service
-from shoestring.server.http.fields import Body
+from shoestring.server.http.fields import Body, Each, Many
 from shoestring.server.request import ChatRequest
 from shoestring.server.service import Service
 from shoestring.server.thinking import thinking_wish
@@ -27,8 +27,8 @@ class Conversation(Body):
     """The fields of a chat that are part of its prompt."""
 
     model: str | None = None
-    messages: list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] | None = None
+    messages: Many[dict[str, Any]] | None = None
+    tools: Many[dict[str, Any]] | None = None
     reasoning_effort: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     #: whether to end the prompt with the start of the answer
@@ -62,7 +62,7 @@ class DetokenizeBody(Body):
     """POST /detokenize."""
 
     model: str | None = None
-    tokens: list[int] = Field(max_length=1 << 24)
+    tokens: Each[int]
     skip_special_tokens: bool = False
 
 
@@ -76,7 +76,7 @@ class Text(BaseModel):
 class TemplateBody(Conversation):
     """POST /apply-template."""
 
-    messages: list[dict[str, Any]]
+    messages: Many[dict[str, Any]]
 
 
 class RenderedPrompt(BaseModel):

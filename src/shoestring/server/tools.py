@@ -8,6 +8,7 @@ from typing import Any
 
 from shoestring.errors import RequestError
 from shoestring.output.masks import bounded_json
+from shoestring.printable import quoted
 from shoestring.server.errors import bad_request
 from shoestring.server.limits import Limits
 from shoestring.server.request import ChatRequest
@@ -31,15 +32,15 @@ def check_tools(request: ChatRequest, limits: Limits) -> None:
         name = function.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise bad_request(
-                f"{where}: the name {name!r} must have 1 to 128 letters, digits, '_', '-' and '.'", param=where
+                f"{where}: the name {quoted(name)} must have 1 to 128 letters, digits, '_', '-' and '.'", param=where
             )
         if name in names:
-            raise bad_request(f"{where}: two tools are named {name!r}: rename one", param=where)
+            raise bad_request(f"{where}: two tools are named {quoted(name)}: rename one", param=where)
         names.add(name)
         _check_parameters(function.get("parameters"), f"{where}.function.parameters", limits)
     choice = request.tool_choice
     if choice.name is not None and choice.name not in names:
-        raise bad_request(f"tool_choice names {choice.name!r}, which is not among the tools", param="tool_choice")
+        raise bad_request(f"tool_choice names {quoted(choice.name)}, which is not among the tools", param="tool_choice")
     if choice.mode == "required" and not names:
         raise bad_request("tool_choice requires a call but there are no tools: send some", param="tool_choice")
 

@@ -1,4 +1,4 @@
-"""Workers: threads for what would stop the event loop. They are daemons, so one that does not end cannot keep the process.
+"""Workers: threads for what would stop the event loop. As daemons they cannot keep the process from ending.
 
 The executors of asyncio and concurrent.futures wait for their threads when the interpreter ends.
 """

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from shoestring.printable import quoted
 from shoestring.server.anthropic import types as api
 from shoestring.server.errors import bad_request
 from shoestring.server.request import ChatRequest, Constraint, GenerationOptions, ToolChoice
@@ -73,7 +74,8 @@ def _options(body: api.CountTokensBody, client: str) -> GenerationOptions:
 def _tool(tool: api.Tool | api.ServerTool) -> Message:
     if isinstance(tool, api.ServerTool):
         raise bad_request(
-            f"the tool type {tool.type!r} is not supported: send tools with an input_schema, which your program runs",
+            f"the tool type {quoted(tool.type)} is not supported: "
+            "send tools with an input_schema, which your program runs",
             param="tools",
         )
     function: Message = {"name": tool.name}
@@ -87,7 +89,7 @@ def _tool(tool: api.Tool | api.ServerTool) -> Message:
 
 def _tool_choice(choice: api.ToolChoice, has_tools: bool) -> ToolChoice:
     if choice.name is not None and choice.type != "tool":
-        raise bad_request(f"tool_choice of type {choice.type!r} takes no name: remove it", param="tool_choice")
+        raise bad_request(f"tool_choice of type {quoted(choice.type)} takes no name: remove it", param="tool_choice")
     match choice.type:
         case "any":
             return ToolChoice("required")
@@ -165,7 +167,9 @@ def _blocks(content: str | Sequence[Any], where: str) -> list[Any]:
 
 def _supported(block: Any, where: str) -> None:
     if isinstance(block, api.Unsupported):
-        raise bad_request(f"{where} has a block of type {block.type!r}, which is not supported: send text", param=where)
+        raise bad_request(
+            f"{where} has a block of type {quoted(block.type)}, which is not supported: send text", param=where
+        )
 
 
 def _user(blocks: Iterable[Any], tool_names: Mapping[str, str], where: str) -> list[Message]:
@@ -249,6 +253,5 @@ def _joined(blocks: Iterable[Any], where: str) -> str:
 
 
 def _misplaced(block: Any, role: str, where: str) -> Exception:
-    return bad_request(
-        f"{where} has a block of type {block.type!r}, which a message of the role {role!r} cannot contain", param=where
-    )
+    what = f"{where} has a block of type {quoted(block.type)}"
+    return bad_request(f"{what}, which a message of the role {quoted(role)} cannot contain", param=where)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from shoestring.server.http.fields import Body, Loose, text_or_list
+from shoestring.server.http.fields import Body, Loose, Many, text_or_list
 
 PlainText = Annotated[str, Tag("text")]
 
@@ -85,12 +85,12 @@ class Unsupported(Loose):
 
 
 _ResultPart = Annotated[Text | Unsupported, Field(discriminator="type")]
-ResultContent = Annotated[PlainText | Annotated[list[_ResultPart], Tag("list")], Discriminator(text_or_list)]
+ResultContent = Annotated[PlainText | Annotated[Many[_ResultPart], Tag("list")], Discriminator(text_or_list)]
 ContentBlock = Annotated[
     Text | Thinking | RedactedThinking | ToolUse | ToolResult | Unsupported, Field(discriminator="type")
 ]
-MessageContent = Annotated[PlainText | Annotated[list[ContentBlock], Tag("list")], Discriminator(text_or_list)]
-SystemContent = Annotated[PlainText | Annotated[list[Text], Tag("list")], Discriminator(text_or_list)]
+MessageContent = Annotated[PlainText | Annotated[Many[ContentBlock], Tag("list")], Discriminator(text_or_list)]
+SystemContent = Annotated[PlainText | Annotated[Many[Text], Tag("list")], Discriminator(text_or_list)]
 
 
 class Message(Body):
@@ -113,7 +113,7 @@ class Tool(Body):
     #: arguments always stream as they are generated
     eager_input_streaming: bool | None = None
     defer_loading: Literal[False] | None = None
-    allowed_callers: list[Literal["direct"]] | None = None
+    allowed_callers: Many[Literal["direct"]] | None = None
 
 
 class ServerTool(Loose):
@@ -177,7 +177,7 @@ class Edit(Loose):
 
 
 class ContextManagement(Body):
-    edits: list[Edit] | None = None
+    edits: Many[Edit] | None = None
 
 
 class CountTokensBody(Body):
@@ -189,9 +189,9 @@ class CountTokensBody(Body):
     }
 
     model: str
-    messages: list[Message]
+    messages: Many[Message]
     system: SystemContent | None = None
-    tools: list[AnyTool] | None = None
+    tools: Many[AnyTool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
@@ -208,7 +208,7 @@ class MessagesBody(CountTokensBody):
 
     max_tokens: int = Field(ge=1)
     stream: bool | None = None
-    stop_sequences: list[Annotated[str, Field(min_length=1)]] | None = None
+    stop_sequences: Many[Annotated[str, Field(min_length=1)]] | None = None
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None

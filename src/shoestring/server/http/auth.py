@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shoestring.printable import shortened
+from shoestring.printable import quoted
 from shoestring.server.errors import ApiError
 from shoestring.server.http.error_responses import error_response
 from shoestring.server.http.exposure import is_loopback
@@ -50,7 +50,7 @@ class AccessControl:
         if self._local_only:
             host, origin = headers.get("host", ""), headers.get("origin")
             if host and not self._is_ours(host):
-                what = f"host name {shortened(host, 100)!r} is not allowed"
+                what = f"host name {quoted(host)} is not allowed"
                 return ApiError(403, f"{what}: start the server with --allow-host or an API key", "host_not_allowed")
             if origin is not None and origin != "null" and not self._is_ours(_netloc(origin)):
                 return ApiError(403, "requests from pages of other sites are not allowed", "origin_not_allowed")

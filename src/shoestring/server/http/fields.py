@@ -7,10 +7,14 @@ harmless is refused by name. `refused` gives the reason, where there is more to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, model_validator
 from pydantic_core import PydanticCustomError
+
+from shoestring.server.limits import Limits
+
+T = TypeVar("T")
 
 
 class Body(BaseModel):
@@ -33,6 +37,24 @@ class Body(BaseModel):
         return {name: value for name, value in data.items() if name not in cls.refused}
 
 
+def at_most(limit: int) -> BeforeValidator:
+    """Refuse a list or an object of more items, before any of them is validated."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list | dict) and len(value) > limit:
+            what = {"number": len(value), "limit": limit}
+            raise PydanticCustomError("too_many", "{number} are too many: the limit is {limit}", what)
+        return value
+
+    return BeforeValidator(check)
+
+
+#: A list with at most one error.
+Each = Annotated[list[T], FailFast()]
+#: The same, of as many items as a conversation has messages.
+Many = Annotated[list[T], FailFast(), at_most(Limits.messages)]
+
+
 def text_or_list(value: Any) -> str:
     """A pydantic Discriminator for a string or a list, so that pydantic reports one error instead of two."""
     return "text" if isinstance(value, str) else "list"
@@ -47,3 +69,9 @@ class Loose(BaseModel):
     """An object that accepts unknown fields without effect."""
 
     model_config = ConfigDict(extra="ignore", strict=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _let_others_run(cls, data: Any) -> Any:
+        """Python code: pydantic's own keeps the interpreter lock over thousands of objects."""
+        return data

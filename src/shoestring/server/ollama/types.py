@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from shoestring.server.http.fields import Body, Loose
+from shoestring.server.http.fields import Body, Loose, Many, at_most
 from shoestring.server.openai.sampling_fields import StopTexts
 
 # --- what both requests share
@@ -106,10 +106,10 @@ class Message(Body):
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
     thinking: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Many[ToolCall] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
-    images: Annotated[list[Any], Field(max_length=0)] | None = None
+    images: Annotated[list[Any], at_most(0)] | None = None
 
 
 class Function(Body):
@@ -126,8 +126,8 @@ class Tool(Body):
 class ChatBody(Question):
     """POST /api/chat."""
 
-    messages: list[Message] = Field(default_factory=list)
-    tools: list[Tool] | None = None
+    messages: Many[Message] = Field(default_factory=list)
+    tools: Many[Tool] | None = None
 
 
 # --- /api/generate
@@ -148,8 +148,8 @@ class GenerateBody(Question):
     raw: bool | None = None
     # accepted only if they are empty
     suffix: Literal[""] | None = None
-    context: Annotated[list[int], Field(max_length=0)] | None = None
-    images: Annotated[list[Any], Field(max_length=0)] | None = None
+    context: Annotated[list[int], at_most(0)] | None = None
+    images: Annotated[list[Any], at_most(0)] | None = None
 
 
 class ShowBody(Body):

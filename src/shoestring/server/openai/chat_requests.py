@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shoestring.printable import quoted
 from shoestring.server.constraints import constraint
 from shoestring.server.errors import bad_request
 from shoestring.server.openai.chat_types import ChatBody, ContentPart, Message
@@ -62,7 +63,7 @@ def _text(part: ContentPart, where: str) -> str:
         return part.text
     if part.type == "refusal" and part.refusal is not None:
         return part.refusal
-    what = "has no text" if part.type == "text" else f"is of type {part.type!r}: only text is supported"
+    what = "has no text" if part.type == "text" else f"is of type {quoted(part.type)}: only text is supported"
     raise bad_request(f"{where} {what}", code="unsupported_content", param=where)
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 from shoestring.server.constraints import UNSUPPORTED, ConstraintFields
-from shoestring.server.http.fields import Body, Loose
+from shoestring.server.http.fields import Body, Loose, Many
 from shoestring.server.openai.sampling_fields import SamplingFields
 
 
@@ -42,9 +42,9 @@ class Message(Body):
     }
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[ContentPart] | None = None
+    content: str | Many[ContentPart] | None = None
     name: str | None = None
-    tool_calls: list[MessageToolCall] | None = None
+    tool_calls: Many[MessageToolCall] | None = None
     tool_call_id: str | None = None
     #: the thinking of an earlier answer, sent back
     reasoning_content: str | None = None
@@ -84,7 +84,7 @@ class ChatBody(SamplingFields, ConstraintFields):
         "chat_template": "the checkpoint's template is always used",
     }
 
-    messages: list[Message]
+    messages: Many[Message]
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -94,7 +94,7 @@ class ChatBody(SamplingFields, ConstraintFields):
     logprobs: bool | None = None
     top_logprobs: int | None = None
 
-    tools: list[dict[str, Any]] | None = None
+    tools: Many[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
 
@@ -113,7 +113,7 @@ class ChatBody(SamplingFields, ConstraintFields):
     prompt_cache_retention: Any = None
     safety_identifier: Any = None
     prediction: Any = None
-    modalities: list[Literal["text"]] | None = None
+    modalities: Many[Literal["text"]] | None = None
 
 
 # --- what is answered, for OpenAPI

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from shoestring.server.constraints import UNSUPPORTED, ConstraintFields
+from shoestring.server.http.fields import Each, at_most
 from shoestring.server.openai.chat_types import CompletionUsage, StreamOptions
 from shoestring.server.openai.sampling_fields import SamplingFields
 
@@ -21,12 +22,12 @@ def _prompt_kind(value: Any) -> str:
     return "texts" if isinstance(first, str) else "lists" if isinstance(first, list) else "ids"
 
 
-_Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+_Ids = Annotated[Each[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Prompt = Annotated[
     Annotated[str, Tag("text")]
     | Annotated[_Ids, Tag("ids")]
-    | Annotated[list[str], Field(max_length=MOST_PROMPTS), Tag("texts")]
-    | Annotated[list[_Ids], Field(max_length=MOST_PROMPTS), Tag("lists")],
+    | Annotated[Each[str], at_most(MOST_PROMPTS), Tag("texts")]
+    | Annotated[Each[_Ids], at_most(MOST_PROMPTS), Tag("lists")],
     Discriminator(_prompt_kind),
 ]
 

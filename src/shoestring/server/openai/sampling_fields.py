@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
+from shoestring.printable import quoted
 from shoestring.server.errors import bad_request
-from shoestring.server.http.fields import Body, list_or_text
+from shoestring.server.http.fields import Body, Many, at_most, list_or_text
 
 StopTexts = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[str], Tag("list")],
+    Annotated[str, Tag("text")] | Annotated[Many[str], Tag("list")],
     Discriminator(list_or_text),
 ]
 
+_MOST_BIASES = 1 << 16
 #: Fields that are passed on unchanged.
 _PLAIN = ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
 
@@ -33,7 +35,7 @@ class SamplingFields(Body):
     #: any 64-bit number, signed or unsigned
     seed: int | None = Field(default=None, ge=-(1 << 63), lt=1 << 64)
     #: token id, as a string → value added to its logit
-    logit_bias: dict[str, float] | None = None
+    logit_bias: Annotated[dict[str, float], at_most(_MOST_BIASES)] | None = None
     stop: StopTexts | None = None
     #: answers to one prompt
     n: int | None = None
@@ -55,7 +57,7 @@ def sampling(body: SamplingFields) -> dict[str, Any]:
 def _biases(biases: Mapping[str, float]) -> dict[int, float]:
     for key in biases:
         if not (key.isascii() and key.isdecimal() and len(key) < 10):
-            raise bad_request(f"logit_bias has the key {key!r}: use token ids as keys", param="logit_bias")
+            raise bad_request(f"logit_bias has the key {quoted(key, 60)}: use token ids as keys", param="logit_bias")
     return {int(key): bias for key, bias in biases.items()}
 
 

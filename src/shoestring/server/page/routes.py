@@ -13,6 +13,8 @@ from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from shoestring.printable import quoted
+
 router = APIRouter(include_in_schema=False)
 
 #: Content types by suffix. Nothing else in the folder can be reached.
@@ -54,7 +56,7 @@ def page(request: Request) -> Response:
 def page_file(name: str, request: Request) -> Response:
     """A file of the page; 404 for any other name."""
     if name not in TYPES:
-        raise HTTPException(404, f"the page has no file {name!r}")
+        raise HTTPException(404, f"the page has no file {quoted(name)}")
     return _answer(name, request)
 
 
