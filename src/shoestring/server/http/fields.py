@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from shoestring.server.limits import Limits
@@ -50,9 +50,9 @@ def at_most(limit: int) -> BeforeValidator:
 
 
 #: A list with at most one error.
-Each = Annotated[list[T], FailFast()]
+Each = Annotated[list[T], Field(fail_fast=True)]
 #: The same, of as many items as a conversation has messages.
-Many = Annotated[list[T], FailFast(), at_most(Limits.messages)]
+Many = Annotated[list[T], Field(fail_fast=True), at_most(Limits.messages)]
 
 
 def text_or_list(value: Any) -> str:
