@@ -5,6 +5,7 @@
     ├── TokenizerError         the tokenizer or chat template of a checkpoint cannot be used
     ├── CapacityError          it does not fit: memory, disk, context
     ├── RequestError           the caller asks for what cannot be honoured: options, roles, lengths
+    ├── BusyError              this machine is busy: the same request may succeed later
     └── NumericsError          a forward pass produced a logit that is not finite
 
 A message says what is wrong, where (file, tensor, field), and what to do.
@@ -29,6 +30,10 @@ class CapacityError(ShoestringError):
 
 class RequestError(ShoestringError):
     """The caller asks for something that cannot be honoured."""
+
+
+class BusyError(ShoestringError):
+    """This machine is busy with other requests; the same one may succeed later."""
 
 
 class NumericsError(ShoestringError):

@@ -284,7 +284,7 @@ def _deep(levels: int) -> dict[str, Any]:
         ({"constraint": Constraint("json_schema", {"type": "wrong"})}, "JSON schema"),
         ({"constraint": Constraint("json_schema", {"$ref": "http://example.com/x"})}, "JSON schema"),
         ({"constraint": Constraint("json_schema", {"a": float("nan")})}, "JSON"),
-        ({"constraint": Constraint("json_schema", _deep(100))}, "levels deep"),
+        ({"constraint": Constraint("json_schema", _deep(100))}, "deeper than 64 levels"),
         ({"constraint": Constraint("json_schema", {"enum": ["x" * 300_000]})}, "characters"),
         ({"constraint": Constraint("json_schema", {"type": "string", "pattern": "(a"})}, "JSON schema"),
         ({"constraint": Constraint("regex", "(a")}, "pattern"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from shoestring.errors import RequestError
 from shoestring.output.grammars import answer_grammar, calls_rules, content_grammars, rest_of_call
@@ -14,10 +15,13 @@ from shoestring.output.masks import Mask, Matcher, compile_grammar, mask_without
 from shoestring.output.request import Constraint, ToolChoice
 from shoestring.output.schema import Tool, read_tools
 from shoestring.output.syntax import Syntax, Vocabulary, syntax_of
+from shoestring.output.trials.plain import plain
 from shoestring.printable import quoted
 
 _MOST_TOOLS = 1024
 _AUTO = ToolChoice()
+#: Time for trying all grammars of a form. Compiling the last one follows, which takes as long as trying it.
+_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -100,25 +104,37 @@ def _with_masks(form: Form, tools: Mapping[str, Tool], choice: ToolChoice, const
     openers = [id for mark in form.syntax.openers if (id := form.syntax.id_of(mark)) is not None]
     if tools and not form.tools and openers:
         form = dataclasses.replace(form, banned=mask_without(form.tokenizer, openers))
+    constraint = None if must_call else constraint
+    cost = _Cost(time.monotonic() + _SECONDS, plain(constraint, (tool.parameters for tool in form.tools.values())))
     if must_call or constraint is not None:
-        form = dataclasses.replace(form, answer=_answer(form, choice, None if must_call else constraint))
+        form = dataclasses.replace(form, answer=_answer(form, choice, constraint, cost))
     elif strict:
-        form = dataclasses.replace(form, strict=_strict(form))
+        form = dataclasses.replace(form, strict=_strict(form, cost))
     return form
 
 
-def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None) -> Matcher:
+class _Cost(NamedTuple):
+    """When to give up compiling, and whether all grammars of the form are known to compile fast."""
+
+    until: float
+    plain: bool
+
+    def compile(self, tokenizer: Vocabulary, grammar: str, what: str) -> Matcher:
+        return compile_grammar(tokenizer, grammar, what, until=self.until, plain=self.plain)
+
+
+def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None, cost: _Cost) -> Matcher:
     """The matcher of the answer. A required call allows no content."""
     content = None if constraint is None else content_grammars(constraint)
     what = "tools" if constraint is None else _NAMES[constraint.kind]
     if not form.tools:
-        return compile_grammar(form.tokenizer, answer_grammar(content, None), what)
+        return cost.compile(form.tokenizer, answer_grammar(content, None), what)
     tools = {n: tool for n, tool in form.tools.items() if choice.name in (None, n)}
     many = form.most_calls != 1 and choice.name is None
 
     def compiled(tools: Mapping[str, Tool], content: list[dict[str, Any]] | None) -> Matcher:
         rules = calls_rules(form.syntax, tools, many)
-        return compile_grammar(form.tokenizer, answer_grammar(content, rules), what)
+        return cost.compile(form.tokenizer, answer_grammar(content, rules), what)
 
     try:
         return compiled(tools, content)
@@ -136,10 +152,10 @@ def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None) -> Ma
         return compiled(loose, content)
 
 
-def _strict(form: Form) -> dict[tuple[str, str], Matcher]:
+def _strict(form: Form, cost: _Cost) -> dict[tuple[str, str], Matcher]:
     kinds = ("xml",) if form.syntax.call else ("json", "python")
     return {
-        (name, kind): compile_grammar(form.tokenizer, rest_of_call(form.syntax, tool, kind), f"the strict tool {name}")
+        (name, kind): cost.compile(form.tokenizer, rest_of_call(form.syntax, tool, kind), f"the strict tool {name}")
         for name, tool in form.tools.items()
         if tool.strict
         for kind in kinds

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shoestring.errors import RequestError
-from shoestring.output.masks import LINE, bounded_json, lark
+from shoestring.output.masks import LINE, lark, schema_text
 from shoestring.output.request import Constraint
 from shoestring.output.schema import Tool, json_string, resolved
 from shoestring.output.syntax import Syntax
 
 _MOST_TEXT = 64 * 1024
 _MOST_CHOICES = 1000
+_MOST_DEFINITIONS = 1 << 20
 #: JSON as templates write it, which allows no endless white space
 _COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 #: JSON of a client's own schema: on one line or indented, but without endless white space, in which models get stuck
@@ -61,7 +62,7 @@ def content_grammars(constraint: Constraint) -> list[dict[str, Any]]:
         case "json_schema":
             if not isinstance(value, Mapping):
                 raise RequestError("the JSON schema is not an object")
-            schema = json.loads(bounded_json(value, "the JSON schema"))
+            schema = json.loads(schema_text(value, "the JSON schema"))
             return [{"json_schema": {**schema, "x-guidance": _READABLE}}]
         case "choice":
             return [{"lark_grammar": "start: " + " | ".join(map(json_string, _choices(value)))}]
@@ -103,6 +104,8 @@ def _from_gbnf(text: str) -> str:
 
     try:
         return str(any_to_lark(text))
+    except RecursionError:
+        raise RequestError("the GBNF grammar nests too deep") from None
     except Exception as error:  # the converter's errors have no common base
         raise RequestError(f"the GBNF grammar: {' '.join(str(error).split())[:200]}") from None
 
@@ -156,6 +159,7 @@ def _xml_rest(name: str, tool: Tool) -> list[str]:
     """Rules for `name`: everything after <function=NAME>, including its closing tag and a line break."""
     schema = resolved(tool.parameters)
     properties, required = _properties(schema)
+    _check_size(tool, properties)
     rules, parts = [], []
     for number, (key, value) in enumerate(properties.items()):
         rule = f"{name}_{number}"
@@ -190,6 +194,7 @@ def _enumerated(schema: Any, tool: Tool) -> list[str]:
 def _python_rest(name: str, tool: Tool) -> list[str]:
     """Rules for `name`: (KEY=VALUE, …) in the schema's order."""
     properties, required = _properties(resolved(tool.parameters))
+    _check_size(tool, properties)
     last = len(properties)
     rules = [f'{name}: "(" {name}_first0 ")"', f'{name}_first{last}: ""', f'{name}_more{last}: ""']
     for number, (key, value) in enumerate(properties.items()):
@@ -198,6 +203,13 @@ def _python_rest(name: str, tool: Tool) -> list[str]:
             skip = "" if key in required else f" | {name}_{state}{number + 1}"
             rules.append(f"{name}_{state}{number}: {comma}{name}_{number} {name}_more{number + 1}{skip}")
     return rules
+
+
+def _check_size(tool: Tool, properties: Mapping[str, Any]) -> None:
+    """Raise RequestError if the definitions, which each property's grammar repeats, take too much together."""
+    definitions = schema_text(_with_definitions({}, tool), "the schema of a tool")
+    if len(definitions) * len(properties) > _MOST_DEFINITIONS:
+        raise RequestError(f"the schema of {tool.name}: its definitions are too long for so many properties")
 
 
 def _properties(schema: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
@@ -227,7 +239,7 @@ def _with_definitions(schema: Any, tool: Tool) -> Any:
 def _json(schema: Any) -> str:
     if isinstance(schema, Mapping):
         schema = {**schema, "x-guidance": _COMPACT}
-    return f"%json {bounded_json(schema, 'the schema of a tool')}"
+    return f"%json {schema_text(schema, 'the schema of a tool')}"
 
 
 def _mark(syntax: Syntax, mark: str) -> str:

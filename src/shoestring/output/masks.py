@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from shoestring import bounded_json
+from shoestring.bounded_json import BoundError
 from shoestring.errors import RequestError
 from shoestring.output.syntax import Vocabulary
+from shoestring.output.trials import trial
+from shoestring.output.trials.child import parser_limits
+from shoestring.printable import shortened
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -29,6 +35,7 @@ Mask = npt.NDArray[np.uint32]
 LINE = r"[^</>aemprt\n][^\n]*"
 #: A model's logits may be wider than its tokenizer's vocabulary: the mask is longer and allows nothing there.
 _SPARE_WORDS = 256
+_MOST_REASON = 300
 #: Maximum tokens that one sampled token can force.
 _MOST_FORCED = 64
 
@@ -70,14 +77,21 @@ def vocabulary_of(tokenizer: Vocabulary) -> LLTokenizer:
         return view
 
 
-def compile_grammar(tokenizer: Vocabulary, grammar: str, what: str) -> Matcher:
-    """A matcher at the start of the grammar. Raises RequestError with the reason if `what` cannot be compiled."""
-    from llguidance import LLMatcher, LLParserLimits
+def compile_grammar(tokenizer: Vocabulary, grammar: str, what: str, *, until: float, plain: bool = False) -> Matcher:
+    """A matcher at the start of the grammar.
 
-    # Limits of work, not of time, so that every machine accepts or refuses the same grammars. At the limits, compiling
-    # or one mask takes seconds.
-    limits = LLParserLimits(max_lexer_states=50_000, max_grammar_size=200_000, verbose_errors=False)
-    matcher = LLMatcher(vocabulary_of(tokenizer), grammar, log_level=0, limits=limits)
+    until: when to give up, in time.monotonic(). plain: it is known to compile fast; others are tried in a child first.
+    Raises RequestError with the reason if `what` cannot be compiled, BusyError if it has to wait too long.
+    """
+    from llguidance import LLMatcher
+
+    if time.monotonic() > until:
+        raise RequestError(f"{what}: {trial.TOO_COMPLEX}")
+    if not plain:
+        error = trial.check(tokenizer, grammar, what, until)
+        if error:
+            raise RequestError(f"{what}: {_reason(error)}")
+    matcher = LLMatcher(vocabulary_of(tokenizer), grammar, log_level=0, limits=parser_limits())
     start = Matcher(matcher, tokenizer)
     if not matcher.is_error():
         matcher.compute_bitmask()  # refuse what exceeds the limits at once, before any work
@@ -93,8 +107,10 @@ def lark(text: str) -> str:
 
 def _reason(error: str) -> str:
     """An error of llguidance on one line, without its internal state."""
-    error = re.sub(r"<state>.*", "", error, flags=re.DOTALL)
-    return " ".join(error.split())[:300] or "it cannot be compiled"
+    error = re.sub(r"<(state|backtrace|non-verbose/)>.*", "", error, flags=re.DOTALL)
+    if "panic" in error:
+        return trial.TOO_COMPLEX
+    return shortened(" ".join(error.split()), _MOST_REASON) or "it cannot be compiled"
 
 
 class Matcher:
@@ -159,7 +175,7 @@ def mask_without(tokenizer: Vocabulary, ids: Sequence[int]) -> Mask:
     return mask & ~mask_of(tokenizer, ids)
 
 
-def bounded_json(value: Any, what: str, max_length: int = 256 * 1024, max_depth: int = 64) -> str:
+def schema_text(value: Any, what: str, max_length: int = 256 * 1024, max_depth: int = 64) -> str:
     """A schema as JSON text. Raises RequestError if it is too long (in characters), too deep, or not JSON."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -170,10 +186,8 @@ def bounded_json(value: Any, what: str, max_length: int = 256 * 1024, max_depth:
         raise RequestError(f"{what} is not valid JSON: {' '.join(str(error).split())[:200]}") from None
     if len(text) > max_length:
         raise RequestError(f"{what} has {len(text)} characters: the limit is {max_length}")
-    deep = deepest = 0
-    for character in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
-        deep += (character in "[{") - (character in "]}")
-        deepest = max(deepest, deep)
-    if deepest > max_depth:
-        raise RequestError(f"{what} is nested {deepest} levels deep: the limit is {max_depth}")
+    try:
+        bounded_json.check(text, depth=max_depth)
+    except BoundError as error:
+        raise RequestError(f"{what} is too complex: {error}") from None
     return text

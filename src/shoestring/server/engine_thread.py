@@ -147,7 +147,7 @@ class EngineThread:
                     items += more
             except Exception as error:
                 ticket.send(items)
-                self._end(ticket, _server_error(error))
+                self._end(ticket, from_exception(error))  # its own: a grammar that becomes too complex is a 400
                 continue
             ticket.send(items)
             if not answers.numbers:

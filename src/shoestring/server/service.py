@@ -11,12 +11,14 @@ import dataclasses
 import importlib.util
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from shoestring.engine.request import Counts
-from shoestring.errors import ShoestringError
+from shoestring.errors import BusyError, ShoestringError
+from shoestring.output.form import Form
 from shoestring.output.masks import vocabulary_of
+from shoestring.output.trials.plain import plain
 from shoestring.runtime.model import Model
 from shoestring.runtime.prompt import Prompt
 from shoestring.server.engine_thread import EngineThread
@@ -33,6 +35,8 @@ T = TypeVar("T")
 
 #: The names of clients with an API key begin so; all others share one prefix cache.
 KEY = "key:"
+#: Forms that may wait to be compiled.
+_MOST_FORMS = 8
 #: How long `counts` waits for the end of a step.
 _COUNTS_SECONDS = 5.0
 
@@ -62,6 +66,8 @@ class Service:
         self.closing = False
         self._engine = EngineThread(model)
         self._preparing = Workers(4, "prepare")
+        #: for forms that may take seconds to compile, so that other requests do not wait for them
+        self._forming = Workers(4, "form")
         #: for what endpoints do with requests and answers
         self._translating = Workers(2, "translate")
         self._tickets: set[Ticket] = set()
@@ -80,12 +86,14 @@ class Service:
         self.closing = True
         self._engine.stop()
         self._preparing.close()
+        self._forming.close()
         self._translating.close()
 
     @property
     def idle(self) -> bool:
         """Whether no thread of the service runs anything."""
-        return not (self._engine.alive or self._preparing.busy or self._translating.busy)
+        workers = (self._preparing, self._forming, self._translating)
+        return not (self._engine.alive or any(pool.busy for pool in workers))
 
     async def beside(self, function: Callable[..., T], /, *arguments: Any) -> T:
         """The result of a function that takes time in proportion to a request or an answer, outside the event loop."""
@@ -174,7 +182,8 @@ class Service:
             raise busy(self._retry_after())
         self._prepared += 1
         try:
-            ticket = await self._prepare(self._ticket, request, record.current(), asyncio.get_running_loop())
+            form = await self._form(request)
+            ticket = await self._prepare(self._ticket, request, form, record.current(), asyncio.get_running_loop())
             if not self.ready:
                 raise shutting_down()
             self._tickets.add(ticket)
@@ -198,10 +207,24 @@ class Service:
         except ShoestringError as error:
             raise from_exception(error) from error
 
+    async def _form(self, request: ChatRequest | CompletionRequest) -> Form:
+        """What the answers must look like. Raises ApiError: 503 if too many forms wait."""
+        workers = self._preparing if _is_plain(request) else self._forming
+        if workers is self._forming and workers.waiting >= _MOST_FORMS:
+            raise from_exception(BusyError("too many schemas and grammars wait to be compiled"))
+        try:
+            return await workers.run(self.model.form_of, request)
+        except ShoestringError as error:
+            raise from_exception(error) from error
+
     def _ticket(
-        self, request: ChatRequest | CompletionRequest, entry: record.Record, loop: asyncio.AbstractEventLoop
+        self,
+        request: ChatRequest | CompletionRequest,
+        form: Form,
+        entry: record.Record,
+        loop: asyncio.AbstractEventLoop,
     ) -> Ticket:
-        prompt, form = self.model.prompt_of(request), self.model.form_of(request)
+        prompt = self.model.prompt_of(request)
         self._check_length(len(prompt.tokens), request.options.max_tokens)
         entry.generates = True
         entry.prompt_tokens += len(prompt.tokens)
@@ -226,6 +249,14 @@ class Service:
         self._engine.cancel(ticket)
         self._tickets.discard(ticket)
         self._durations.append(time.perf_counter() - ticket.record.arrived)
+
+
+def _is_plain(request: ChatRequest | CompletionRequest) -> bool:
+    """Whether its form compiles fast."""
+    tools = request.tools if isinstance(request, ChatRequest) else ()
+    functions = [tool.get("function") for tool in tools]
+    schemas = [function.get("parameters") or {} for function in functions if isinstance(function, Mapping)]
+    return plain(request.options.constraint, schemas)
 
 
 class Stream:

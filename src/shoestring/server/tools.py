@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shoestring.errors import RequestError
-from shoestring.output.masks import bounded_json
+from shoestring.output.masks import schema_text
 from shoestring.printable import quoted
 from shoestring.server.errors import bad_request
 from shoestring.server.limits import Limits
@@ -54,6 +54,6 @@ def _check_parameters(schema: Any, where: str, limits: Limits) -> None:
     if schema.get("type", "object") != "object":
         raise bad_request(f"{where}: the type of a function's parameters must be 'object'", param=where)
     try:
-        bounded_json(schema, where, limits.schema_characters, limits.schema_depth)
+        schema_text(schema, where, limits.schema_characters, limits.schema_depth)
     except RequestError as error:
         raise bad_request(str(error), param=where) from None

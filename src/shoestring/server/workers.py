@@ -33,6 +33,11 @@ class Workers:
         """Whether a thread runs a function."""
         return self._busy > 0
 
+    @property
+    def waiting(self) -> int:
+        """Calls that no thread has begun."""
+        return self._calls.qsize()
+
     def start(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Run a function whose result and errors nobody needs."""
 
