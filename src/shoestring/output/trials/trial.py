@@ -1,9 +1,10 @@
-"""Try a grammar in a child process. Children live as long as the tokenizer and are replaced when a grammar ends one."""
+"""Try a grammar in a child process. Children live as long as a tokenizer; one that a grammar ends is replaced."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import select
 import subprocess
@@ -35,10 +36,22 @@ def check(tokenizer: Vocabulary, grammar: str, what: str, until: float) -> str:
     until: when to give up, in time.monotonic(). Raises BusyError if other grammars take too long.
     """
     with _lock:
-        children = _all.get(tokenizer)
+        children = _of_tokenizer.get(tokenizer)
         if children is None:
-            children = _all[tokenizer] = _Children(tokenizer)
+            vocabulary = _vocabulary(tokenizer)
+            key = json.dumps(vocabulary)
+            children = _of_tokenizer[tokenizer] = _of_vocabulary.get(key) or _Children(vocabulary)
+            _of_vocabulary[key] = children
     return children.error(grammar, what, until)
+
+
+def _vocabulary(tokenizer: Vocabulary) -> dict[str, Any]:
+    added = sorted(tokenizer.added_ids)
+    return {
+        "size": tokenizer.vocab_size,
+        "ends": sorted(tokenizer.eos_ids),
+        "added": {str(id): tokenizer.token_bytes(id).decode("utf-8", "replace") for id in added},
+    }
 
 
 class _Child:
@@ -57,7 +70,7 @@ class _Child:
             )
         except OSError as error:
             raise BusyError(f"no process to check a grammar can start ({error.strerror})") from None
-        weakref.finalize(self, self._process.kill)
+        weakref.finalize(self, _end, self._process)
         if self._ask(vocabulary, _START_SECONDS) is None:
             self.close()
             raise BusyError("the process that checks grammars does not start")
@@ -84,23 +97,23 @@ class _Child:
             return None
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        _end(self._process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 class _Children:
     """The children of one vocabulary, and the results of the latest grammars."""
 
-    def __init__(self, tokenizer: Vocabulary) -> None:
-        self._vocabulary = {
-            "size": tokenizer.vocab_size,
-            "ends": sorted(tokenizer.eos_ids),
-            "added": {id: tokenizer.token_bytes(id).decode("utf-8", "replace") for id in sorted(tokenizer.added_ids)},
-        }
+    def __init__(self, vocabulary: dict[str, Any]) -> None:
+        self._vocabulary = vocabulary
         self._free = threading.Semaphore(_CHILDREN)
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
@@ -143,5 +156,7 @@ def _readable(stream: IO[bytes], seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-_all: weakref.WeakKeyDictionary[Vocabulary, _Children] = weakref.WeakKeyDictionary()
+_of_tokenizer: weakref.WeakKeyDictionary[Vocabulary, _Children] = weakref.WeakKeyDictionary()
+#: Tokenizers with the same vocabulary share children.
+_of_vocabulary: weakref.WeakValueDictionary[str, _Children] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
