@@ -19,8 +19,10 @@ from shoestring.cli import version
 from shoestring.cli.advise import bench, plan
 from shoestring.cli.models import chat, demo, files, inspect, perplexity, run_command
 from shoestring.cli.options import Debug
+from shoestring.cli.say import say
 from shoestring.cli.serve import batch, doctor, serve
 from shoestring.errors import ShoestringError
+from shoestring.printable import printable
 
 #: The exception for a wrong command line; typer has its own copy of click's classes, or uses click's.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -43,10 +45,10 @@ def _shoestring(
     debug: Debug = False,
 ) -> None:
     if version:
-        typer.echo(f"shoestring {__version__}")
+        say(f"shoestring {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        say(context.get_help())
 
 
 app.command("run", help=run_command.HELP, short_help="Complete or answer one prompt.")(run_command.run)
@@ -109,6 +111,6 @@ def run(arguments: list[str], program: typer.Typer = app) -> int:
 
 def _failed(message: str, error: BaseException, code: int, debug: bool) -> int:
     if debug:
-        traceback.print_exception(error)
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+        print(printable("".join(traceback.format_exception(error)), lines=True), end="", file=sys.stderr)
+    print("error: " + printable(" ".join(message.split())), file=sys.stderr)
     return code

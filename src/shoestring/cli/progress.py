@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from shoestring.printable import printable
+
 #: Operations that finish sooner show nothing.
 _SILENT_SECONDS = 1.5
 _REDRAW_SECONDS = 0.1
@@ -16,7 +18,7 @@ class Progress:
     """`with Progress("loading") as progress:` … `progress(done, total)`; done and total in any unit."""
 
     def __init__(self, what: str, unit: str = "bytes") -> None:
-        self._what = what
+        self._what = printable(what)
         self._unit = unit
         self._terminal = sys.stderr.isatty()
         self._next = time.monotonic() + (_SILENT_SECONDS if self._terminal else 2 * _SILENT_SECONDS)

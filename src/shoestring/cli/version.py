@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json as json_module
 
-import typer
-
 from shoestring import __version__
 from shoestring.cli.options import Debug, Json
+from shoestring.cli.say import say
 
 HELP = "Print the version, the instruction set in use and those this CPU supports."
 
@@ -22,8 +21,8 @@ def version(json: Json = False, debug: Debug = False) -> None:
         "variants": ops.variants(),
     }
     if json:
-        typer.echo(json_module.dumps(facts))
+        say(json_module.dumps(facts))
         return
-    typer.echo(f"shoestring {__version__} (numerics version {facts['numerics_version']})")
+    say(f"shoestring {__version__} (numerics version {facts['numerics_version']})")
     supported = ", ".join(ops.variants())
-    typer.echo(f"instruction set: {facts['isa']} (this CPU supports {supported}; SHOESTRING_ISA chooses one)")
+    say(f"instruction set: {facts['isa']} (this CPU supports {supported}; SHOESTRING_ISA chooses one)")

@@ -14,6 +14,7 @@ from shoestring.cli import options
 from shoestring.cli.find import load_model
 from shoestring.cli.models.conversation import Conversation
 from shoestring.cli.models.run_command import Result
+from shoestring.cli.say import say
 from shoestring.cli.shared import spread
 from shoestring.errors import CapacityError, ShoestringError
 
@@ -66,7 +67,7 @@ def choose_model() -> str:
         return SMALLEST
     download = False
     if sys.stdin.isatty() and sys.stderr.isatty():
-        typer.echo(
+        say(
             f"No MODEL given. Download {SMALLEST} ({SMALLEST_SIZE}) from the Hugging Face Hub? [y/N] ",
             nl=False,
             err=True,
@@ -80,8 +81,8 @@ def choose_model() -> str:
                 pull(SMALLEST)
                 return SMALLEST
             except ShoestringError as error:
-                typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-    typer.echo(
+                say(f"error: {' '.join(str(error).split())}", err=True)
+    say(
         f"Using {DEMO_NAME}, an embedded test model: SmolLM2-135M written as a small Llama 4 mixture of experts. "
         "It is neither Qwen 3.5 nor Llama 4; do not judge them by it. (The other one, demo-qwen3.5, answers worse.)",
         err=True,

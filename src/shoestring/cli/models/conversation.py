@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import typer
 
 from shoestring import bounded_json
+from shoestring.cli.say import say
 from shoestring.errors import RequestError, ShoestringError
 from shoestring.files import check_writable, read_bytes, write_whole
 
@@ -78,7 +79,7 @@ class Conversation:
         if self._terminal:
             with suppress(ImportError):  # line editing and history
                 import readline  # noqa: F401
-            typer.echo(f"{self._responder.describe()}; /help lists commands.", err=True)
+            say(f"{self._responder.describe()}; /help lists commands.", err=True)
         for line in self._lines():
             try:
                 if line.startswith("/"):
@@ -87,7 +88,7 @@ class Conversation:
                 elif line.strip():
                     self._answer(line)
             except (ShoestringError, OSError) as error:
-                typer.echo(f"error: {message_of(error)}", err=True)
+                say(f"error: {message_of(error)}", err=True)
 
     def _lines(self) -> Iterator[str]:
         interrupted = False
@@ -96,17 +97,17 @@ class Conversation:
                 line = input("> ") if self._terminal else _piped_line()
             except EOFError:
                 if self._terminal:
-                    typer.echo()
+                    say()
                 return
             except KeyboardInterrupt:
                 if interrupted or not self._terminal:
                     raise
                 interrupted = True
-                typer.echo("\n(press Ctrl-C again, Ctrl-D or type /exit to quit)", err=True)
+                say("\n(press Ctrl-C again, Ctrl-D or type /exit to quit)", err=True)
                 continue
             interrupted = False
             if not self._terminal:
-                typer.echo(f"> {line}")
+                say(f"> {line}")
             yield line
 
     def _command(self, line: str) -> bool:
@@ -115,18 +116,18 @@ class Conversation:
         file = Path(argument.strip()).expanduser()
         match command:
             case "/help":
-                typer.echo(COMMANDS)
+                say(COMMANDS)
             case "/clear":
                 self.messages = list(self._beginning)
-                typer.echo("started a new conversation", err=True)
+                say("started a new conversation", err=True)
             case "/save" | "/load" if not argument.strip():
                 raise RequestError(f"{command} needs a file name")
             case "/save":
                 save(file, self.messages)
-                typer.echo(f"saved {len(self.messages)} messages to {file}", err=True)
+                say(f"saved {len(self.messages)} messages to {file}", err=True)
             case "/load":
                 self.messages = read(file)
-                typer.echo(f"loaded {len(self.messages)} messages from {file}", err=True)
+                say(f"loaded {len(self.messages)} messages from {file}", err=True)
             case "/exit" | "/quit" | "/bye":
                 return False
             case _:
@@ -149,10 +150,10 @@ class Conversation:
             answer.close()
         typer.echo(PLAIN if self._dim and was_thinking else "")
         self.messages = [*question, {"role": "assistant", "content": content.strip()}]
-        typer.echo(f"[{'stopped; ' if self._stopped else ''}{answer.line()}]", err=True)
+        say(f"[{'stopped; ' if self._stopped else ''}{answer.line()}]", err=True)
         hint = answer.hint()
         if hint is not None:
-            typer.echo(hint, err=True)
+            say(hint, err=True)
 
     def _stop(self) -> None:
         self._stopped = True
@@ -165,7 +166,7 @@ class Conversation:
         if self._blank:  # skip empty lines between thinking and answer
             text = text.lstrip("\n")
             self._blank = not text
-        typer.echo(text, nl=False)
+        say(text, nl=False)
         sys.stdout.flush()
         return thinking
 

@@ -13,6 +13,7 @@ from shoestring.cli import options
 from shoestring.cli.find import find, load_model
 from shoestring.cli.models.run_command import Result
 from shoestring.cli.progress import Progress
+from shoestring.cli.say import say
 
 HELP = """Run a short conversation with each embedded test model, then print their speeds and what to run next."""
 
@@ -48,7 +49,7 @@ def export(
     model = open_checkpoint(find(DEMO_NAME))
     with Progress(f"writing {folder}") as progress:
         hugging_face.export(model, folder, progress)
-    typer.echo(f"wrote {DEMO_NAME} to {folder}, readable by transformers")
+    say(f"wrote {DEMO_NAME} to {folder}, readable by transformers")
 
 
 def demo(context: typer.Context, threads: options.Threads = None, debug: options.Debug = False) -> None:
@@ -58,15 +59,15 @@ def demo(context: typer.Context, threads: options.Threads = None, debug: options
     from shoestring.samples import demo_qwen3_5
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
 
-    typer.echo(NOTICE)
+    say(NOTICE)
     lines = {DEMO_NAME: conversation(DEMO_NAME, threads)}
     if demo_qwen3_5.trained_path().exists():
-        typer.echo(f"\n{QWEN_NOTICE}")
+        say(f"\n{QWEN_NOTICE}")
         lines[demo_qwen3_5.DEMO_NAME] = conversation(demo_qwen3_5.DEMO_NAME, threads)
-        typer.echo()
+        say()
         for name, line in lines.items():
-            typer.echo(f"{name:13} {line}")
-    typer.echo(f"\n{ops.isa()}, {ops.num_threads()} threads.\n\n{NEXT}")
+            say(f"{name:13} {line}")
+    say(f"\n{ops.isa()}, {ops.num_threads()} threads.\n\n{NEXT}")
 
 
 def conversation(name: str, threads: int | None) -> str:
@@ -75,16 +76,16 @@ def conversation(name: str, threads: int | None) -> str:
     messages: list[dict[str, str]] = []
     line = ""
     for question in QUESTIONS:
-        typer.echo(f"\n> {question}")
+        say(f"\n> {question}")
         messages.append({"role": "user", "content": question})
         start = time.perf_counter()
         stream = model.generate(messages=messages, temperature=0, max_tokens=MOST_TOKENS)
         result = Result(stream.usage.prompt_tokens, start)
         for piece in stream:
             result.add(piece)
-            typer.echo(piece.text, nl=False)
+            say(piece.text, nl=False)
             sys.stdout.flush()
         line = result.line()
-        typer.echo(f"\n[{line}]")
+        say(f"\n[{line}]")
         messages.append({"role": "assistant", "content": result.text})
     return line

@@ -9,6 +9,8 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli.progress import human
+from shoestring.cli.say import say
+from shoestring.printable import printable
 
 PULL_HELP = """Download a checkpoint from the Hugging Face Hub into its standard cache. Files already there are skipped.
 
@@ -26,7 +28,7 @@ def pull(
     from shoestring.planning.candidates.candidates import hub_names
 
     short = hub_names(name)
-    typer.echo(hub.pull(short[0] if short else name))
+    say(printable(str(hub.pull(short[0] if short else name))))
 
 
 def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -> None:
@@ -34,7 +36,7 @@ def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -
 
     checkpoints = stores.find_checkpoints()
     if json:
-        typer.echo(
+        say(
             json_module.dumps(
                 [
                     {"name": f.name, "family": f.family, "bytes": f.size_bytes, "store": f.store, "path": str(f.path)}
@@ -44,7 +46,9 @@ def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -
         )
         return
     if not checkpoints:
-        typer.echo("no Qwen 3.5 or Llama 4 checkpoint found: `shoestring pull` downloads one", err=True)
-    width = max((len(f.name) for f in checkpoints), default=0)
-    for f in checkpoints:
-        typer.echo(f"{f.name:{width}}  {f.family:8}  {human(f.size_bytes):>11}  {f.store:12}  {f.path}")
+        say("no Qwen 3.5 or Llama 4 checkpoint found: `shoestring pull` downloads one", err=True)
+    names = [printable(f.name) for f in checkpoints]
+    width = max(map(len, names), default=0)
+    for name, f in zip(names, checkpoints, strict=True):
+        path = printable(str(f.path))
+        say(f"{name:{width}}  {f.family:8}  {human(f.size_bytes):>11}  {f.store:12}  {path}")

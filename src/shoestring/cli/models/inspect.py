@@ -5,12 +5,12 @@ from __future__ import annotations
 import json as json_module
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from shoestring.cli import options
 from shoestring.cli.find import find
 from shoestring.cli.progress import human
+from shoestring.cli.say import say
 from shoestring.errors import TokenizerError
+from shoestring.printable import printable
 
 if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened
@@ -23,36 +23,36 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
 
     facts = described(open_model(find(model)))
     if json:
-        typer.echo(json_module.dumps(facts))
+        say(json_module.dumps(facts))
         return
     files = f"{len(facts['files'])} file{'s' if len(facts['files']) > 1 else ''}"
-    typer.echo(f"{facts['path']} ({facts['format']}, {files}, {human(facts['file_bytes'])})")
-    typer.echo(f"architecture   {facts['architecture']}, {facts['layers']} layers: {counted(facts['layer_kinds'])}")
+    say(f"{printable(facts['path'])} ({facts['format']}, {files}, {human(facts['file_bytes'])})")
+    say(f"architecture   {facts['architecture']}, {facts['layers']} layers: {counted(facts['layer_kinds'])}")
     active = f" ({facts['parameters_active']:,} active per token)" if facts["experts"] else ""
-    typer.echo(f"parameters     {facts['parameters_total']:,}{active}")
+    say(f"parameters     {facts['parameters_total']:,}{active}")
     if facts["experts"]:
-        typer.echo(f"experts        {facts['experts']}, {facts['experts_per_token']} per token")
+        say(f"experts        {facts['experts']}, {facts['experts_per_token']} per token")
     for part, types in facts["bytes"].items():
-        typer.echo(f"  {part:15}" + ", ".join(f"{kind} {human(size)}" for kind, size in types.items()))
-    typer.echo(f"context        {facts['context']:,} tokens, which need {human(facts['sequence_bytes_f16'])} (KV f16)")
+        say(f"  {part:15}" + ", ".join(f"{kind} {human(size)}" for kind, size in types.items()))
+    say(f"context        {facts['context']:,} tokens, which need {human(facts['sequence_bytes_f16'])} (KV f16)")
     if facts["kv_bytes_per_token_f16"]:
-        typer.echo(f"  {human(facts['kv_bytes_per_token_f16'])} per token in layers that attend to the whole past")
+        say(f"  {human(facts['kv_bytes_per_token_f16'])} per token in layers that attend to the whole past")
     if facts["chunk_bytes_per_token_f16"]:
-        typer.echo(
+        say(
             f"  {human(facts['chunk_bytes_per_token_f16'])} per token in layers that attend to their chunk of "
             f"{facts['chunk_size']:,} tokens; tokens before the chunk are freed"
         )
     if facts["recurrent_state_bytes"]:
-        typer.echo(f"  {human(facts['recurrent_state_bytes'])} of recurrent state, for any length")
-    typer.echo(
+        say(f"  {human(facts['recurrent_state_bytes'])} of recurrent state, for any length")
+    say(
         f"memory         {human(facts['weight_bytes'])} of weights, {human(facts['workspace_bytes'])} for the process, "
         f"{human(facts['total_bytes'])} in total with a full context; {human(facts['free_bytes'])} free now"
     )
     tokens = facts["tokenizer_vocabulary"]
-    typer.echo(f"vocabulary     {facts['vocabulary']:,} (tokenizer: {'missing' if tokens is None else f'{tokens:,}'})")
-    typer.echo(f"template       {facts['template'] or 'none'}")
+    say(f"vocabulary     {facts['vocabulary']:,} (tokenizer: {'missing' if tokens is None else f'{tokens:,}'})")
+    say(f"template       {printable(facts['template'] or 'none')}")
     for note in facts["unusual"]:
-        typer.echo(f"unusual        {note}")
+        say(f"unusual        {printable(note)}")
 
 
 def described(opened: Opened) -> dict[str, Any]:

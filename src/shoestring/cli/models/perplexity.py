@@ -11,6 +11,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.find import load_model
 from shoestring.cli.progress import Progress
+from shoestring.cli.say import say
 from shoestring.errors import RequestError
 from shoestring.files import read_input_text
 
@@ -47,9 +48,9 @@ def perplexity(
             "tokens_scored": result.tokens_scored,
             "kv_type": kv_type.value,
         }
-        typer.echo(json_module.dumps(facts))
+        say(json_module.dumps(facts))
         return
-    typer.echo(
+    say(
         f"perplexity {result.perplexity:.4f} ± {result.standard_error:.4f} "
         f"({result.tokens_scored} tokens scored in {result.windows} windows of {context})"
     )

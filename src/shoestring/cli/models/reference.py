@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import typer
 
 from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer
+from shoestring.cli.say import say
 from shoestring.engine.request import FinishReason
 from shoestring.errors import CapacityError
 from shoestring.ops.sampling import Sampled, Sampling
@@ -34,7 +34,7 @@ NOTICE = "reference: plain numpy float64, slow, and not bit-reproducible"
 
 def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapping[str, Any], *, json: bool) -> None:
     """Print the answer to `question`; both arguments are keyword arguments of Model.generate."""
-    typer.echo(NOTICE, err=True)
+    say(NOTICE, err=True)
     opened = open_model(path)
     tokenizer = Tokenizer.from_checkpoint(opened.checkpoint)
     if "messages" in question:
@@ -60,12 +60,12 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapp
         new = pieces_of.take(machine.push(sampled, reason), (sampled,), machine.finish_reason)
         pieces += new
         if not json:
-            typer.echo("".join(piece.text for piece in new), nl=False)
+            say("".join(piece.text for piece in new), nl=False)
             sys.stdout.flush()
         if machine.finish_reason is not None:
             break
     if not json:
-        typer.echo()
+        say()
         return
     facts = {
         "reference": True,
@@ -75,7 +75,7 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapp
         "tokens": [token.id for piece in pieces for token in piece.tokens],
         "prompt_tokens": len(tokens),
     }
-    typer.echo(json_module.dumps(facts))
+    say(json_module.dumps(facts))
 
 
 def options(family: str, thinking: bool, fields: Mapping[str, Any], arguments: Mapping[str, Any]) -> Sampling:

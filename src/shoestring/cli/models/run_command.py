@@ -12,6 +12,7 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli.find import find, load_model
+from shoestring.cli.say import say
 from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
 from shoestring.files import read_input_text
@@ -70,13 +71,13 @@ def run(
     for piece in stream:
         result.add(piece)
         if not json:
-            typer.echo(piece.text, nl=False)
+            say(piece.text, nl=False)
             sys.stdout.flush()
     if json:
-        typer.echo(json_module.dumps({"model": model, **result.as_json(), "load_seconds": round(start - began, 3)}))
+        say(json_module.dumps({"model": model, **result.as_json(), "load_seconds": round(start - began, 3)}))
         return
-    typer.echo()
-    typer.echo(f"[{result.line()}; loaded in {start - began:.1f} s]", err=True)
+    say()
+    say(f"[{result.line()}; loaded in {start - began:.1f} s]", err=True)
 
 
 def read_prompt(prompt: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shoestring.cli.progress import human
+from shoestring.printable import printable
 from shoestring.runtime.model import Model
 from shoestring.server.facts import ServedModel
 from shoestring.server.http.exposure import access
@@ -40,5 +41,5 @@ def banner(
         ("access", access(settings, keys)),
         ("open", f"{address}   (API: {address}/v1)"),
     ]
-    lines = [f"shoestring {shoestring.__version__} is ready", *(f"  {name:9}{text}" for name, text in rows)]
+    lines = [f"shoestring {shoestring.__version__} is ready", *(f"  {name:9}{printable(text)}" for name, text in rows)]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from shoestring import bounded_json
 from shoestring.cli import options
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.progress import Progress
+from shoestring.cli.say import say
 from shoestring.cli.serve.batch_files import LARGEST_ANSWER, Line, append, open_output, read_lines, repair_output
 from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
@@ -69,7 +70,7 @@ def batch(
         done = repair_output(output, target, {line.custom_id for line in lines})
         open_lines = [line for line in lines if line.custom_id not in done]
         if not open_lines:
-            typer.echo(f"all {len(lines)} requests are already answered", err=True)
+            say(f"all {len(lines)} requests are already answered", err=True)
             return
 
         def client() -> Any:
@@ -83,7 +84,7 @@ def batch(
             append(output, target, answer)
 
         failed = asyncio.run(_answer_all(client, open_lines, save, parallel))
-    typer.echo(f"{len(open_lines)} requests answered, {len(lines) - len(open_lines)} skipped", err=True)
+    say(f"{len(open_lines)} requests answered, {len(lines) - len(open_lines)} skipped", err=True)
     if failed:
         raise RequestError(f"{failed} of {len(open_lines)} requests failed: {target} has the reasons")
 

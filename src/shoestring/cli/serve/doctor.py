@@ -16,10 +16,12 @@ from shoestring.cli import options
 from shoestring.cli.extra import INSTALL, missing_packages
 from shoestring.cli.find import find
 from shoestring.cli.progress import human
+from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.serve.serve import memory_limits, resolved
 from shoestring.cli.shared import spread
 from shoestring.errors import ShoestringError
+from shoestring.printable import printable
 
 if TYPE_CHECKING:
     from shoestring.server.http.settings import Resolved, Settings
@@ -56,7 +58,7 @@ def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = 
             "checks": [asdict(finding) for finding in findings],
             "settings": None if effective is None else in_effect(effective),
         }
-        typer.echo(json_module.dumps(report))
+        say(json_module.dumps(report))
     else:
         show(findings, effective)
     if any(finding.state == "failed" for finding in findings):
@@ -66,15 +68,15 @@ def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = 
 def show(findings: list[Finding], effective: Resolved | None) -> None:
     """Print the findings and settings as text."""
     for finding in findings:
-        typer.echo(f"{_MARKS[finding.state]}  {finding.name:10}{finding.text}")
+        say(f"{_MARKS[finding.state]}  {finding.name:10}{printable(finding.text)}")
         if finding.mend is not None:
-            typer.echo(f"{'':19}→ {finding.mend}")
+            say(f"{'':19}→ {printable(finding.mend)}")
     if effective is not None:
-        typer.echo("\nsettings" + (f" (file {effective.file})" if effective.file else ""))
+        say("\nsettings" + (f" (file {printable(str(effective.file))})" if effective.file else ""))
         for name, setting in in_effect(effective).items():
-            typer.echo(f"  {name:18}{_shown(name, setting['value']):28}{setting['source']}")
+            say(f"  {name:18}{printable(_shown(name, setting['value'])):28}{setting['source']}")
     missing = sum(finding.state == "failed" for finding in findings)
-    typer.echo(f"\n{missing} of these must be fixed before `shoestring serve` can start" if missing else "\nready")
+    say(f"\n{missing} of these must be fixed before `shoestring serve` can start" if missing else "\nready")
 
 
 def _shown(name: str, value: Any) -> str:

@@ -6,12 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from shoestring.cli import options
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.find import find, guard_mapped_files
 from shoestring.cli.progress import Progress, human
+from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.shared import spread
 
@@ -61,9 +60,7 @@ def run(settings: Settings) -> None:
     if settings.threads is not None:
         checked_threads(settings.threads)
     if settings.model is None:
-        typer.echo(
-            f"No MODEL given: serving {DEMO_NAME}, an embedded test model. Do not judge any model by it.", err=True
-        )
+        say(f"No MODEL given: serving {DEMO_NAME}, an embedded test model. Do not judge any model by it.", err=True)
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)
     limits = memory_limits(settings)
@@ -87,7 +84,7 @@ def run(settings: Settings) -> None:
             workspace=workspace,
             compute=compute,
         )
-        typer.echo(text, err=True)
+        say(text, err=True)
         service = Service(model, info, queue=settings.queue, limits=settings.limits, share_cache=settings.share_cache)
         serve_http(service, settings, listening)
 
