@@ -150,9 +150,9 @@ def test_a_used_address_is_an_error() -> None:
 
 
 @contextmanager
-def process(seconds: float) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def process(seconds: float, *stuck: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     script = Path(__file__).parents[1] / "serve_scripted.py"
-    command = [sys.executable, str(script), str(seconds)]
+    command = [sys.executable, str(script), str(seconds), *stuck]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
@@ -206,3 +206,25 @@ def test_answers_that_do_not_finish_in_time_end_with_an_error(twice: bool) -> No
         rest = [line for line in lines if line.startswith("data:")]
         assert "shutting down" in rest[-1]
         assert server.wait(10) == 0
+
+
+@pytest.mark.parametrize("stuck", ["thread", "lock"])
+def test_the_process_ends_although_a_thread_does_not(stuck: str) -> None:
+    """A worker that waits for ever; a thread that takes the interpreter lock after the signal."""
+    with process(0.2, stuck) as (server, url), connected(url) as connection:
+        connection.sendall(request(json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode()))
+        until(lambda: httpx.get(f"{url}/health").json()["waiting"] == 1)
+        server.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert server.wait(30) == (0 if stuck == "thread" else 1)
+        assert time.monotonic() - began < 20  # 7 s on an idle machine
+
+
+def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    """The pipe of standard error is full after some hundred lines."""
+    with process(5) as (server, url), httpx.Client(base_url=url, timeout=30) as client:
+        for _ in range(1500):
+            assert client.post("/v1/chat/completions", content=b"{}" + b" " * 300).status_code == 400
+        assert client.get("/health").status_code == 200
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
