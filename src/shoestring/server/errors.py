@@ -87,7 +87,9 @@ def from_exception(error: Exception) -> ApiError:
     if isinstance(error, NumericsError):
         return ApiError(500, message, "numerics_error")
     if isinstance(error, ShoestringError):
-        return ApiError(500, message, "server_error")
+        # About files: their names are for the log, not for clients.
+        log.error("%s", message)
+        return ApiError(500, "the server's model cannot be used: see the server's log", "server_error")
     if isinstance(error, MemoryError):
         return ApiError(500, "out of memory in this step", "out_of_memory")
     log.error("a bug", exc_info=error)

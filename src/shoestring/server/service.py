@@ -125,10 +125,13 @@ class Service:
         """The engine's counts between two steps; None if its thread has ended or a step takes too long."""
         if not self._engine.alive:
             return None
+        counts = asyncio.wrap_future(self._engine.counts())
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(self._engine.counts()), _COUNTS_SECONDS)
-        except (asyncio.TimeoutError, TimeoutError):
-            return None
+            # Not asyncio.wait_for: before Python 3.12 it may swallow a cancellation.
+            await asyncio.wait({counts}, timeout=_COUNTS_SECONDS)
+            return counts.result() if counts.done() else None
+        finally:
+            counts.cancel()
 
     def check_model(self, name: str | None) -> None:
         """Raise ApiError (404) if this server does not serve the model."""
