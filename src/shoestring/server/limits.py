@@ -12,7 +12,7 @@ class Limits:
     body_bytes: int = 32 << 20
     #: all bodies that are arriving or read, with their parsed values
     bodies: int = 256
-    bodies_bytes: int = 256 << 20
+    bodies_bytes: int = 128 << 20
     messages: int = 4096
     tools: int = 512
     schema_characters: int = 256 << 10
