@@ -22,7 +22,7 @@ from shoestring.server.http.bodies.in_flight import InFlight
 from shoestring.server.http.settings import Settings
 from shoestring.server.limits import Limits
 from shoestring.server.service import Service
-from shoestring.testing import scripted_model
+from shoestring.testing import Reply, scripted_model
 
 URL = "/v1/chat/completions"
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
@@ -159,3 +159,13 @@ def test_lists_have_limits_and_one_error() -> None:
         ):
             error = client.post(URL, content=json.dumps(body)).json()["error"]["message"]
             assert words in error
+
+
+def test_a_body_is_released_before_its_answer_ends() -> None:
+    model = scripted_model({"long": Reply("x" * 5000)}, context=16384)
+    app = create_app(Service(model))
+    body = {"messages": [{"role": "user", "content": "long"}], "stream": True}
+    with running(app) as url, httpx.stream("POST", url + URL, json=body, timeout=30) as response:
+        next(response.iter_lines())
+        assert (len(app.state.bodies._in_flight), app.state.bodies._in_flight.bytes) == (0, 0)
+        assert app.state.service.busy
