@@ -6,6 +6,7 @@
     ├── CapacityError          it does not fit: memory, disk, context
     ├── RequestError           the caller asks for what cannot be honoured: options, roles, lengths
     ├── BusyError              this machine is busy: the same request may succeed later
+    ├── StoppedError           the client has gone, or the server shuts down: the work ends half-way
     └── NumericsError          a forward pass produced a logit that is not finite
 
 A message says what is wrong, where (file, tensor, field), and what to do.
@@ -34,6 +35,10 @@ class RequestError(ShoestringError):
 
 class BusyError(ShoestringError):
     """This machine is busy with other requests; the same one may succeed later."""
+
+
+class StoppedError(ShoestringError):
+    """Work was stopped half-way: nobody waits for it any more."""
 
 
 class NumericsError(ShoestringError):

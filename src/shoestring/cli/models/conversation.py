@@ -205,7 +205,7 @@ def save(file: Path, messages: list[dict[str, Any]]) -> None:
 
 def read(file: Path) -> list[dict[str, Any]]:
     """Read a saved conversation. Raises RequestError for any other file."""
-    from shoestring.checkpoint.text.chat_template import checked_messages
+    from shoestring.checkpoint.text.messages import checked_messages
 
     try:
         messages = bounded_json.loads(read_bytes(file, LARGEST_CONVERSATION))
