@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from running import running
 from starlette.testclient import TestClient
 
+from shoestring.printable import printable
 from shoestring.server.http.app import create_app
 from shoestring.server.service import Service
 from shoestring.testing import scripted_model
@@ -129,7 +130,7 @@ def check(response: Any, what: str) -> None:
         message = response.json()["error"]
         message = message if isinstance(message, str) else message["message"]
         assert len(message) <= 500
-        assert message.isprintable()
+        assert message == printable(message)
         assert "bug" not in message
 
 
