@@ -157,6 +157,14 @@ def write_folder(vocabulary: Vocabulary, folder: Path) -> None:
         | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
         for text, id, special in vocabulary.added
     ]
+    beginning = {
+        "type": "TemplateProcessing",
+        "single": [bos, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {
+            vocabulary.bos: {"id": vocabulary.bos, "ids": [ids.get(vocabulary.bos or "")], "tokens": [vocabulary.bos]}
+        },
+    }
     whole = {
         "version": "1.0",
         "truncation": None,
@@ -164,16 +172,7 @@ def write_folder(vocabulary: Vocabulary, folder: Path) -> None:
         "added_tokens": added,
         "normalizer": {"type": "NFC"} if vocabulary.pre == "qwen35" else None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [bos, {"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-            "special_tokens": {
-                vocabulary.bos: {"id": vocabulary.bos, "ids": [ids[vocabulary.bos]], "tokens": [vocabulary.bos]}
-            },
-        }
-        if vocabulary.bos
-        else None,
+        "post_processor": {"type": "Sequence", "processors": [byte_level, beginning]} if bos else byte_level,
         "decoder": byte_level,
         "model": {
             "type": "BPE",

@@ -1,6 +1,7 @@
 """Properties of the tokenizer that hold for every text and vocabulary."""
 
 import json
+import re
 import unicodedata
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_vocabulary import ADDED, IDS, MERGES, PLAIN, metadata, write_folder
 
+from shoestring.checkpoint.text.added_tokens import AddedTokens
+from shoestring.checkpoint.text.contents import AddedToken
 from shoestring.checkpoint.text.tokenizer import Tokenizer
-from shoestring.errors import TokenizerError
+from shoestring.errors import RequestError, TokenizerError
 
 TOKENIZER = Tokenizer.from_gguf(metadata())
 
@@ -93,6 +96,87 @@ def test_special_ids_of_the_files_beside_it(tmp_path: Path) -> None:
     assert tokenizer.template_tokens["eos_token"] == "</tool_call>"
 
 
+def _changed(folder: Path, **changes: Any) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return Tokenizer.from_folder(folder)
+
+
+def test_smollm2_components_and_merges_as_text(tmp_path: Path) -> None:
+    """Digits and GPT-2's own pattern, as SmolLM2's tokenizer.json has them, against GGUF's name for both."""
+    write_folder(tmp_path)
+    digits, byte_level = {"type": "Digits", "individual_digits": True}, {"type": "ByteLevel", "trim_offsets": True}
+    model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "", "fuse_unk": False}
+    model |= {"vocab": {token: id for id, token in enumerate(PLAIN)}, "merges": list(MERGES)}
+    parts = [digits, {**byte_level, "add_prefix_space": False, "use_regex": True}]
+    folder = _changed(
+        tmp_path, normalizer=None, pre_tokenizer={"type": "Sequence", "pretokenizers": parts}, model=model
+    )
+    gguf = Tokenizer.from_gguf(metadata(pre="smollm"))
+    for name, text in TEXTS.items():
+        assert folder.encode(text) == gguf.encode(text), name
+
+
+@pytest.mark.parametrize("nesting", range(3))
+@pytest.mark.parametrize("first", ["<|begin_of_text|>", "<|eot|>", None])
+def test_bos_is_read_from_the_post_processor(tmp_path: Path, nesting: int, first: str | None) -> None:
+    write_folder(tmp_path)
+    special = {text: {"id": text, "ids": [id], "tokens": [text]} for text, id in IDS.items()}
+    single: list[Any] = [{"Sequence": {"id": "A", "type_id": 0}}]
+    if first is not None:
+        single.insert(0, {"SpecialToken": {"id": first, "type_id": 0}})
+    processor: dict[str, Any] = {"type": "TemplateProcessing", "single": single, "special_tokens": special}
+    for _ in range(nesting):
+        processor = {"type": "Sequence", "processors": [{"type": "ByteLevel"}, processor]}
+    assert _changed(tmp_path, post_processor=processor).add_bos == (first == "<|begin_of_text|>")
+
+
+def test_normalizers_without_effect_and_sequences(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    nfc = {"type": "NFC"}
+    nested = {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": []}, nfc]}
+    assert _changed(tmp_path, normalizer=nested).encode("e\u0301") == TOKENIZER.encode("é")
+    for nothing in (None, {"type": "Sequence", "normalizers": []}):
+        plain = _changed(tmp_path, normalizer=nothing)
+        assert plain.decode(plain.encode("e\u0301")) == "e\u0301"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["<a>", "<ab>", "<", "a", "b>", " ", "\n", "<b>", "c"]), max_size=30).map("".join),
+    st.integers(1, 9),
+    st.tuples(st.booleans(), st.booleans()),
+)
+def test_added_tokens_are_found_across_slices(text: str, slice_size: int, strips: tuple[bool, bool]) -> None:
+    """The longest at each position, with the whitespace that they take, wherever a slice ends."""
+    tokens = [AddedToken(1, "<a>", False, *strips), AddedToken(2, "<ab>", False), AddedToken(3, "<ab>c", True)]
+    pieces = list(AddedTokens(tokens, "test").split(text, slice_size))
+    left, right = (r"\s*" if strip else "" for strip in strips)
+    expected = re.split(rf"({left}<a>{right}|<ab>c|<ab>)", text)
+    ids = {"<a>": 1, "<ab>": 2, "<ab>c": 3}
+    joined: list[str | int] = [""]
+    for piece in pieces:
+        if isinstance(piece, int):
+            joined += [piece, ""]
+        else:
+            joined[-1] = str(joined[-1]) + piece
+    assert joined == [ids[part.strip()] if n % 2 else part for n, part in enumerate(expected)]
+
+
+def test_a_panic_is_an_error_of_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """As pyo3's, which is no Exception."""
+
+    class Panicking:
+        def encode_batch_fast(self, *arguments: Any, **options: Any) -> None:
+            raise PanicException("index out of range")
+
+    tokenizer = Tokenizer.from_gguf(metadata())
+    monkeypatch.setattr(tokenizer._encoder, "_of_texts", Panicking())
+    with pytest.raises(RequestError, match="index out of range"):
+        tokenizer.encode("hello")
+
+
 def test_unused_ids_are_past_the_vocabulary() -> None:
     keys = metadata()
     keys["tokenizer.ggml.tokens"] = [*keys["tokenizer.ggml.tokens"], "[PAD1]", "[PAD2]"]
@@ -130,6 +214,9 @@ def test_digits_of_the_demo_vocabulary_stand_alone() -> None:
         ({"merges": None}, "merges is missing"),
         ({"merges": ["one two three"]}, "not two tokens"),
         ({"merges": ["h zzz"]}, "do not match"),
+        ({"merges": ["h h"]}, "do not match"),
+        ({"merges": [" "]}, "do not match"),
+        ({"tokens": ["x" * 5000] * 287}, "5,000 characters"),
         ({"token_type": [1, 1]}, "2 entries"),
         ({"token_type": ["a"]}, "token_type"),
         ({"eos_token_id": 10**9}, "eos_token_id is 1000000000"),
