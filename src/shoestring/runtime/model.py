@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shoestring.checkpoint.text.text_work import limited
 from shoestring.engine.engine import Engine
 from shoestring.errors import RequestError
 from shoestring.ops.sampling import Sampling
@@ -21,7 +22,7 @@ from shoestring.runtime import perplexity as perplexities
 from shoestring.runtime.answers import Answers
 from shoestring.runtime.arguments import check_context, check_result, whole, whole_numbers
 from shoestring.runtime.default_sampling import default_sampling
-from shoestring.runtime.prompt import Prompt, Template, Tokenizer, chat_prompt, raw_prompt, text_tokens
+from shoestring.runtime.prompt import Prompt, Template, Tokenizer, chat_prompt, raw_prompt, refuse_long, text_tokens
 from shoestring.runtime.request import ChatRequest, GenerationOptions, Message, Request, requests_of
 from shoestring.runtime.stream import Stream
 
@@ -279,11 +280,16 @@ class Model:
             raise
         return Stream(lambda: self.engine, batch)
 
-    def prompt_of(self, request: Request) -> Prompt:
-        """The prompt of a request. Any thread may call this. Raises RequestError, TokenizerError."""
-        if isinstance(request, ChatRequest):
+    def prompt_of(self, request: Request, most_tokens: int | None = None) -> Prompt:
+        """The prompt of a request. Any thread may call this.
+
+        most_tokens: default: the context. Raises CapacityError for a longer prompt, RequestError, TokenizerError.
+        """
+        with limited(self.context if most_tokens is None else most_tokens):
+            if not isinstance(request, ChatRequest):
+                return raw_prompt(self.tokenizer, request.prompt)
+            refuse_long(self.tokenizer, request)
             return chat_prompt(self.template, request)
-        return raw_prompt(self.tokenizer, request.prompt)
 
     def form_of(self, request: Request) -> Form:
         """The form of a request's answers. Any thread may call this. Raises RequestError."""

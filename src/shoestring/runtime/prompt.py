@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shoestring.checkpoint.text.text_work import proceed
 from shoestring.engine.prefix import common_prefix
 from shoestring.errors import RequestError
 from shoestring.output.syntax import Vocabulary
 from shoestring.runtime.request import ChatRequest, Message
+
+#: Characters of a conversation that is worth counting twice.
+_LONG = 1 << 20
 
 
 class Tokenizer(Vocabulary, Protocol):
@@ -63,7 +67,33 @@ def raw_prompt(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> Prompt:
     """A text with its beginning-of-text token, or token ids unchanged. Raises RequestError if it is empty."""
     if not prompt:
         raise RequestError("the prompt is empty: give at least one token")
-    return Prompt(tuple(text_tokens(tokenizer, prompt) if isinstance(prompt, str) else prompt))
+    tokens = text_tokens(tokenizer, prompt) if isinstance(prompt, str) else prompt
+    proceed(len(tokens))
+    return Prompt(tuple(tokens))
+
+
+def refuse_long(tokenizer: Tokenizer, request: ChatRequest) -> None:
+    """Raise CapacityError for a conversation that cannot fit, before it is rendered: rendering copies it many times.
+
+    Counts the tokens of the messages that every template writes; earlier answers may be left out.
+    """
+    texts = [text for message in request.messages for text in _texts(message)]
+    if sum(map(len, texts)) < _LONG:
+        return
+    tokens = 0
+    for text in texts:
+        tokens += len(tokenizer.encode(text.strip()))
+        proceed(tokens)
+
+
+def _texts(message: Any) -> list[str]:
+    """The texts of a message's content; none of an answer."""
+    if not isinstance(message, Mapping) or message.get("role") == "assistant":
+        return []
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [{"text": content}]
+    texts = (part.get("text") for part in parts if isinstance(part, Mapping))
+    return [text for text in texts if isinstance(text, str)]
 
 
 def chat_prompt(template: Template, request: ChatRequest) -> Prompt:
