@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shoestring.errors import BusyError, CapacityError, NumericsError, RequestError, ShoestringError, TokenizerError
+from shoestring.errors import (
+    BusyError,
+    CapacityError,
+    NumericsError,
+    RequestError,
+    ShoestringError,
+    StoppedError,
+    TokenizerError,
+)
 from shoestring.printable import quoted, shortened
 
 log = logging.getLogger("shoestring.server")
@@ -80,6 +88,8 @@ def from_exception(error: Exception) -> ApiError:
         return context_exceeded(message)
     if isinstance(error, BusyError):
         return ApiError(503, f"{message}: try again in 5 s", "overloaded", headers={"Retry-After": "5"})
+    if isinstance(error, StoppedError):
+        return shutting_down()
     if isinstance(error, RequestError | TokenizerError):
         return bad_request(message)
     if isinstance(error, RecursionError):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Bytes of a body. Larger ones wait for each other, not smaller ones for them.
+SMALL = 256 << 10
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -27,3 +30,7 @@ class Limits:
     write_seconds: float = 60.0
     #: interval between keep-alives of a stream that has nothing to send
     keep_alive_seconds: float = 5.0
+    #: tokens that the endpoints without an answer count, if the context has fewer
+    counted_tokens: int = 1 << 20
+    #: characters of text that /detokenize returns
+    text_characters: int = 8 << 20

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib.util
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from shoestring.checkpoint.text.text_work import proceed, stoppable
 from shoestring.engine.request import Counts
 from shoestring.errors import BusyError, ShoestringError
 from shoestring.output.form import Form
@@ -25,7 +28,7 @@ from shoestring.server.engine_thread import EngineThread
 from shoestring.server.errors import bad_request, busy, context_exceeded, from_exception, model_not_found, shutting_down
 from shoestring.server.facts import ServedModel, served_model
 from shoestring.server.http import record
-from shoestring.server.limits import Limits
+from shoestring.server.limits import SMALL, Limits
 from shoestring.server.request import ChatRequest, CompletionRequest, GenerationOptions, StreamItem
 from shoestring.server.ticket import Ticket
 from shoestring.server.tools import check_tools
@@ -65,35 +68,39 @@ class Service:
         #: new requests are refused
         self.closing = False
         self._engine = EngineThread(model)
-        self._preparing = Workers(4, "prepare")
+        self._short_texts, self._long_texts = Workers(2, "short text"), Workers(1, "long text")
         #: for forms that may take seconds to compile, so that other requests do not wait for them
         self._forming = Workers(4, "form")
         #: for what endpoints do with requests and answers
         self._translating = Workers(2, "translate")
         self._tickets: set[Ticket] = set()
-        #: number of requests in preparation; they count as waiting
-        self._prepared = 0
+        #: one for each request in preparation, which counts as waiting: ends the work on its text
+        self._stops: set[threading.Event] = set()
         self._durations: deque[float] = deque(maxlen=16)
 
     def start(self) -> None:
         self._engine.start()
         if importlib.util.find_spec("llguidance") is not None:
             # A large vocabulary takes seconds: load it before the first request with a schema.
-            self._preparing.start(vocabulary_of, self.model.tokenizer)
+            self._long_texts.start(vocabulary_of, self.model.tokenizer)
 
     def close(self) -> None:
         """Stop the threads; running requests end with an error. Waits for the step in progress, but not long."""
         self.closing = True
+        for stop in tuple(self._stops):
+            stop.set()
+        for workers in self._workers:
+            workers.close()
         self._engine.stop()
-        self._preparing.close()
-        self._forming.close()
-        self._translating.close()
 
     @property
     def idle(self) -> bool:
         """Whether no thread of the service runs anything."""
-        workers = (self._preparing, self._forming, self._translating)
-        return not (self._engine.alive or any(pool.busy for pool in workers))
+        return not (self._engine.alive or any(workers.busy for workers in self._workers))
+
+    @property
+    def _workers(self) -> tuple[Workers, ...]:
+        return (self._short_texts, self._long_texts, self._forming, self._translating)
 
     async def beside(self, function: Callable[..., T], /, *arguments: Any) -> T:
         """The result of a function that takes time in proportion to a request or an answer, outside the event loop."""
@@ -105,7 +112,7 @@ class Service:
 
     @property
     def busy(self) -> bool:
-        return bool(self._tickets or self._prepared)
+        return bool(self._tickets or self._stops)
 
     @property
     def ready(self) -> bool:
@@ -115,7 +122,7 @@ class Service:
     @property
     def waiting(self) -> int:
         """Number of requests that no step has computed yet."""
-        return self._prepared + sum(not ticket.started for ticket in self._tickets)
+        return len(self._stops) + sum(not ticket.started for ticket in self._tickets)
 
     @property
     def running(self) -> int:
@@ -147,7 +154,6 @@ class Service:
             raise bad_request(
                 f"{len(request.messages)} messages are too many: the limit is {self.limits.messages}", param="messages"
             )
-        await self._prepare(check_tools, request, self.limits)
         return await self._submit(request)
 
     async def complete(self, request: CompletionRequest) -> Stream:
@@ -156,14 +162,52 @@ class Service:
         return await self._submit(request)
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """Number of tokens in the prompt of `chat`. Raises ApiError."""
+        """Number of tokens in the prompt of `chat`, also if it is longer than the context. Raises ApiError."""
         return len((await self.render(request)).tokens)
 
     async def render(self, request: ChatRequest) -> Prompt:
-        """The prompt of `chat`. Raises ApiError."""
-        await self._prepare(check_tools, request, self.limits)
-        prompt: Prompt = await self._prepare(self.model.prompt_of, request)
-        return prompt
+        """The prompt of `chat`, also if it is longer than the context. Raises ApiError."""
+        return await self.text_work(self.rendered, request)
+
+    def rendered(self, request: ChatRequest) -> Prompt:
+        """As `render`, for functions of `text_work`. Raises ApiError, RequestError."""
+        check_tools(request, self.limits)
+        return self.model.prompt_of(request, self.countable)
+
+    @property
+    def countable(self) -> int:
+        """Most tokens of a text that is not answered."""
+        return max(self.model.context, self.limits.counted_tokens)
+
+    async def text_work(self, function: Callable[..., T], *arguments: Any) -> T:
+        """The result of a function that works on a request's text, beside the event loop. Raises ApiError.
+
+        Counts as a waiting request. A cancelled call and a closed service end it, where it calls `text_work.proceed`.
+        """
+        with self._preparation() as stop:
+            return await self._on_text(stop, function, *arguments)
+
+    @contextmanager
+    def _preparation(self) -> Iterator[threading.Event]:
+        """A place in the queue for a request in preparation, and what stops its work. Raises ApiError if it is full."""
+        if self.closing:
+            raise shutting_down()
+        if self.waiting >= self.queue:
+            raise busy(self._retry_after())
+        stop = threading.Event()
+        self._stops.add(stop)
+        try:
+            yield stop
+        finally:
+            stop.set()
+            self._stops.discard(stop)
+
+    async def _on_text(self, stop: threading.Event, function: Callable[..., T], *arguments: Any) -> T:
+        workers = self._short_texts if record.current().body_bytes <= SMALL else self._long_texts
+        try:
+            return await workers.run(_stoppable, stop, function, *arguments)
+        except ShoestringError as error:
+            raise from_exception(error) from error
 
     def _check_options(self, options: GenerationOptions) -> None:
         limits = self.limits
@@ -179,19 +223,15 @@ class Service:
             raise bad_request(f"a stop string must have 1 to {limits.stop_characters} characters", param="stop")
 
     async def _submit(self, request: ChatRequest | CompletionRequest) -> Stream:
-        if self.closing:
-            raise shutting_down()
-        if self.waiting >= self.queue:
-            raise busy(self._retry_after())
-        self._prepared += 1
-        try:
+        with self._preparation() as stop:
+            if isinstance(request, ChatRequest):
+                await self._on_text(stop, check_tools, request, self.limits)
             form = await self._form(request)
-            ticket = await self._prepare(self._ticket, request, form, record.current(), asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            ticket = await self._on_text(stop, self._ticket, request, form, record.current(), loop)
             if not self.ready:
                 raise shutting_down()
             self._tickets.add(ticket)
-        finally:
-            self._prepared -= 1
         stream = Stream(ticket, self._release)
         self._engine.submit(ticket)
         try:
@@ -203,16 +243,9 @@ class Service:
             raise
         return stream
 
-    async def _prepare(self, function: Any, *arguments: Any) -> Any:
-        """Run a function beside the event loop: templates and tokenizers take time."""
-        try:
-            return await self._preparing.run(function, *arguments)
-        except ShoestringError as error:
-            raise from_exception(error) from error
-
     async def _form(self, request: ChatRequest | CompletionRequest) -> Form:
         """What the answers must look like. Raises ApiError: 503 if too many forms wait."""
-        workers = self._preparing if _is_plain(request) else self._forming
+        workers = self._short_texts if _is_plain(request) else self._forming
         if workers is self._forming and workers.waiting >= _MOST_FORMS:
             raise from_exception(BusyError("too many schemas and grammars wait to be compiled"))
         try:
@@ -252,6 +285,12 @@ class Service:
         self._engine.cancel(ticket)
         self._tickets.discard(ticket)
         self._durations.append(time.perf_counter() - ticket.record.arrived)
+
+
+def _stoppable(stop: threading.Event, function: Callable[..., T], *arguments: Any) -> T:
+    with stoppable(stop):
+        proceed()
+        return function(*arguments)
 
 
 def _is_plain(request: ChatRequest | CompletionRequest) -> bool:

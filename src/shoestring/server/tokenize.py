@@ -2,23 +2,32 @@
 
 Text that looks like an added token stays text, as in every prompt here, unless parse_special is set. So the endpoints
 return a rendered conversation as ids, too: its text alone does not distinguish the two.
+
+A million ids take a second to write. So each endpoint works beside the event loop up to the JSON text of its answer.
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from pydantic import BaseModel
 
+from shoestring.checkpoint.text.text_work import limited, proceed
 from shoestring.server.errors import bad_request
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import service
 from shoestring.server.http.fields import Body, Each, Many
+from shoestring.server.http.streaming import unless_gone
 from shoestring.server.request import ChatRequest
 from shoestring.server.service import Service
 from shoestring.server.thinking import thinking_wish
+
+#: Ids between two checks whether the client still waits.
+_AT_ONCE = 4096
 
 router = APIRouter(tags=["tokens"], route_class=JsonRoute)
 
@@ -86,67 +95,117 @@ class RenderedPrompt(BaseModel):
     tokens: list[int]
 
 
-@router.post("/tokenize", response_model=Tokens, response_model_exclude_none=True)
-async def tokenize(body: TokenizeBody, request: Request) -> Tokens:
+@router.post("/tokenize", responses={200: {"model": Tokens}})
+async def tokenize(body: TokenizeBody, request: Request) -> Response:
     """Tokenize a text or a conversation."""
     served = service(request, body.model)
     if sum(value is not None for value in (body.content, body.prompt, body.messages)) != 1:
         raise bad_request("give exactly one of content, prompt and messages")
-    ids = await (rendered(served, body) if body.messages is not None else asyncio.to_thread(text_ids, served, body))
-    tokenizer = served.model.tokenizer
-    return Tokens(
-        tokens=[{"id": id, "piece": _piece(tokenizer.token_bytes(id))} for id in ids] if body.with_pieces else ids,
-        count=len(ids),
-        max_model_len=served.model.context,
-        token_strs=[tokenizer.decode([id]) for id in ids] if body.return_token_strs else None,
-    )
+    return await _beside(request, served, _tokenized, served, body)
 
 
-@router.post("/detokenize")
-async def detokenize(body: DetokenizeBody, request: Request) -> Text:
+@router.post("/detokenize", responses={200: {"model": Text}})
+async def detokenize(body: DetokenizeBody, request: Request) -> Response:
     """Decode ids; bytes that are not UTF-8 become U+FFFD."""
     served = service(request, body.model)
-    most = served.model.tokenizer.vocab_size
-    for id in body.tokens:
-        if not 0 <= id < most:
-            raise bad_request(f"token {id} is outside the vocabulary of {most} tokens", param="tokens")
-    text = served.model.tokenizer.decode(body.tokens, skip_special=body.skip_special_tokens)
-    return Text(prompt=text, content=text)
+    return await _beside(request, served, _detokenized, served, body)
 
 
-@router.post("/apply-template")
-async def apply_template(body: TemplateBody, request: Request) -> RenderedPrompt:
+@router.post("/apply-template", responses={200: {"model": RenderedPrompt}})
+async def apply_template(body: TemplateBody, request: Request) -> Response:
     """Render a conversation to its prompt."""
     served = service(request, body.model)
-    ids = await rendered(served, body)
-    return RenderedPrompt(prompt=served.model.tokenizer.decode(ids), tokens=ids)
+    return await _beside(request, served, _applied, served, body)
 
 
-async def rendered(served: Service, body: Conversation) -> list[int]:
-    """Token ids of the conversation's prompt. Raises ApiError."""
+async def _beside(request: Request, served: Service, function: Callable[..., bytes], *arguments: Any) -> Response:
+    """The JSON text that a function writes in a worker thread."""
+    text = await unless_gone(request.receive, served.text_work(function, *arguments))
+    return Response(text, media_type="application/json")
+
+
+def _tokenized(served: Service, body: TokenizeBody) -> bytes:
+    tokenizer = served.model.tokenizer
+    ids = _rendered(served, body) if body.messages is not None else _text_ids(served, body)
+
+    def with_piece(id: int) -> str:
+        return json.dumps({"id": id, "piece": _piece(tokenizer.token_bytes(id))})
+
+    fields = {
+        "tokens": _listed(ids, with_piece if body.with_pieces else str),
+        "count": str(len(ids)),
+        "max_model_len": str(served.model.context),
+    }
+    if body.return_token_strs:
+        fields["token_strs"] = _listed(ids, lambda id: json.dumps(tokenizer.decode([id])))
+    return _object(fields)
+
+
+def _detokenized(served: Service, body: DetokenizeBody) -> bytes:
+    tokenizer = served.model.tokenizer
+    most, most_characters = tokenizer.vocab_size, served.limits.text_characters
+    decoder = tokenizer.stream_decoder(skip_special=body.skip_special_tokens)
+    pieces: list[str] = []
+    characters = 0
+    for start in range(0, len(body.tokens), _AT_ONCE):
+        ids = body.tokens[start : start + _AT_ONCE]
+        for id in ids:
+            if not 0 <= id < most:
+                raise bad_request(f"token {id} is outside the vocabulary of {most} tokens", param="tokens")
+        pieces.append(decoder.push(*ids))
+        characters += len(pieces[-1])
+        if characters > most_characters:
+            raise bad_request(f"the text has more than {most_characters:,} characters: send fewer tokens")
+        proceed()
+    text = json.dumps("".join(pieces) + decoder.finish())
+    return _object({"prompt": text, "content": text})
+
+
+def _applied(served: Service, body: TemplateBody) -> bytes:
+    ids = _rendered(served, body)
+    text = served.model.tokenizer.decode(ids)
+    return _object({"prompt": json.dumps(text), "tokens": _listed(ids, str)})
+
+
+def _rendered(served: Service, body: Conversation) -> Sequence[int]:
+    """Token ids of the conversation's prompt. Raises ApiError, RequestError."""
     wish = thinking_wish(effort=body.reasoning_effort, template_arguments=body.chat_template_kwargs)
-    prompt = await served.render(
-        ChatRequest(
-            messages=tuple(body.messages or ()),
-            tools=tuple(body.tools or ()),
-            thinking=wish.on,
-            template_arguments=wish.template_arguments,
-        )
+    request = ChatRequest(
+        messages=tuple(body.messages or ()),
+        tools=tuple(body.tools or ()),
+        thinking=wish.on,
+        template_arguments=wish.template_arguments,
     )
+    prompt = served.rendered(request)
     # The last boundary is the end of the last message, before the start of the answer.
-    return list(prompt.tokens if body.add_generation_prompt else prompt.tokens[: prompt.boundaries[-1]])
+    return prompt.tokens if body.add_generation_prompt else prompt.tokens[: prompt.boundaries[-1]]
 
 
-def text_ids(served: Service, body: TokenizeBody) -> list[int]:
+def _text_ids(served: Service, body: TokenizeBody) -> list[int]:
     tokenizer = served.model.tokenizer
     text = body.content if body.content is not None else body.prompt
     assert text is not None
-    ids = tokenizer.encode(text, allow_special=body.parse_special)
+    with limited(served.countable):
+        ids = tokenizer.encode(text, allow_special=body.parse_special)
     wishes = (body.add_special_tokens, body.add_special, body.prompt is not None)
     add_bos = next(wish for wish in wishes if wish is not None)
     if add_bos and tokenizer.add_bos and tokenizer.bos_id is not None:
         ids = [tokenizer.bos_id, *ids]
     return ids
+
+
+def _listed(ids: Sequence[int], write: Callable[[int], str]) -> str:
+    """A JSON list, written in pieces that give other threads a turn."""
+    pieces = []
+    for start in range(0, len(ids), _AT_ONCE):
+        proceed()
+        pieces.append(",".join([write(id) for id in ids[start : start + _AT_ONCE]]))
+    return f"[{','.join(pieces)}]"
+
+
+def _object(fields: dict[str, str]) -> bytes:
+    """A JSON object of fields whose values are JSON texts."""
+    return f"{{{','.join(f'{json.dumps(name)}:{text}' for name, text in fields.items())}}}".encode()
 
 
 def _piece(data: bytes) -> str | list[int]:

@@ -78,9 +78,7 @@ class Workers:
         return await result
 
     def close(self) -> None:
-        """Drop the calls that have not started, and end the threads once they are idle."""
-        while not self._calls.empty():
-            self._calls.get()
+        """End the threads after the calls that wait: somebody waits for each of them."""
         for _ in self._threads:
             self._calls.put(None)
 

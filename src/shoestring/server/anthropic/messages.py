@@ -17,7 +17,7 @@ from shoestring.server.anthropic.requests import chat_request
 from shoestring.server.anthropic.wire import MessageEvents, assembled, event_text
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
-from shoestring.server.http.streaming import EventStream, WholeAnswer
+from shoestring.server.http.streaming import EventStream, WholeAnswer, unless_gone
 from shoestring.server.service import Service, Stream
 
 router = APIRouter(tags=["anthropic"], route_class=JsonRoute)
@@ -27,7 +27,8 @@ router = APIRouter(tags=["anthropic"], route_class=JsonRoute)
 async def create_message(body: api.MessagesBody, request: Request) -> Response:
     """Answer a conversation; with `stream`, as server-sent events in Anthropic's order."""
     served = service(request, body.model)
-    stream = await served.chat(await served.beside(chat_request, body, client(request)))
+    asked = await served.beside(chat_request, body, client(request))
+    stream = await unless_gone(request.receive, served.chat(asked))
     display = getattr(body.thinking, "display", None)
     events = MessageEvents(f"msg_{secrets.token_hex(12)}", body.model, show_thinking=display != "omitted")
     chunks = _events(stream, events)
@@ -41,7 +42,8 @@ async def create_message(body: api.MessagesBody, request: Request) -> Response:
 async def count_tokens(body: api.CountTokensBody, request: Request) -> api.TokensCount:
     """Count the tokens of the prompt for these messages."""
     served = service(request, body.model)
-    return api.TokensCount(input_tokens=await served.count_tokens(await served.beside(chat_request, body)))
+    counting = served.count_tokens(await served.beside(chat_request, body))
+    return api.TokensCount(input_tokens=await unless_gone(request.receive, counting))
 
 
 async def _events(stream: Stream, events: MessageEvents) -> AsyncGenerator[dict[str, Any], None]:

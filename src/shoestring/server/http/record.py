@@ -17,6 +17,7 @@ class Record:
     method: str = ""
     endpoint: str = ""
     status: int = 0
+    body_bytes: int = 0
     arrived: float = field(default_factory=time.perf_counter)
     admitted: float = 0.0
     first_token: float = 0.0

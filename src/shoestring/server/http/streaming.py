@@ -159,10 +159,10 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T], *, source: Closable) -> T:
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T], *, source: Closable | None = None) -> T:
     """The result of `work`. If the client disconnects first, cancels it and raises ClientGoneError.
 
-    source: what `work` reads from; always closed.
+    source: what `work` reads from; closed at the end.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnect(receive))
@@ -176,4 +176,5 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T], *, source:
         gone.cancel()
         task.cancel()
         await asyncio.wait({task})
-        await source.aclose()
+        if source is not None:
+            await source.aclose()

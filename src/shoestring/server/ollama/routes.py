@@ -16,7 +16,7 @@ from shoestring.server.errors import bad_request
 from shoestring.server.facts import ServedModel
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
-from shoestring.server.http.streaming import EventStream, WholeAnswer
+from shoestring.server.http.streaming import EventStream, WholeAnswer, unless_gone
 from shoestring.server.ollama import types as api
 from shoestring.server.ollama.requests import chat_request, generate_request
 from shoestring.server.ollama.wire import Line, Lines, timestamp, whole
@@ -35,7 +35,7 @@ async def chat(body: api.ChatBody, request: Request) -> Response:
     """Answer a conversation, as a stream of JSON lines unless `stream` is false."""
     served = service(request, body.model)
     prompt = await served.beside(chat_request, body, client(request)) if body.messages else None
-    return await _answer(body, served, "chat", prompt)
+    return await _answer(body, request, served, "chat", prompt)
 
 
 @router.post("/api/generate", response_model=None, responses={200: {"model": api.GenerateLine}})
@@ -43,11 +43,12 @@ async def generate(body: api.GenerateBody, request: Request) -> Response:
     """Answer one prompt, or continue it with `raw`; as a stream of JSON lines unless `stream` is false."""
     served = service(request, body.model)
     prompt = await served.beside(generate_request, body, client(request)) if body.prompt else None
-    return await _answer(body, served, "generate", prompt)
+    return await _answer(body, request, served, "generate", prompt)
 
 
 async def _answer(
     body: api.Question,
+    request: Request,
     served: Service,
     kind: Literal["chat", "generate"],
     prompt: ChatRequest | CompletionRequest | None,
@@ -57,7 +58,8 @@ async def _answer(
     lines = Lines(body.model, kind, token_bytes)
     if prompt is None:
         return JSONResponse(lines.done("unload" if body.keep_alive in (0, "0", "0s") else "load"))
-    stream = await (served.chat(prompt) if isinstance(prompt, ChatRequest) else served.complete(prompt))
+    opening = served.chat(prompt) if isinstance(prompt, ChatRequest) else served.complete(prompt)
+    stream = await unless_gone(request.receive, opening)
     chunks = _lines(stream, lines)
     if body.stream is not False:
         return EventStream(chunks, source=stream, write=_text, media_type=_NDJSON, keep_alive="", limits=served.limits)

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from shoestring.server.http import dependencies
 from shoestring.server.http.bodies.route import JsonRoute
-from shoestring.server.http.streaming import EventStream, WholeAnswer
+from shoestring.server.http.streaming import EventStream, WholeAnswer, unless_gone
 from shoestring.server.openai.chat_requests import chat_request
 from shoestring.server.openai.chat_types import ChatBody, ChatCompletion
 from shoestring.server.openai.chat_wire import Chunks, Logprobs, completion, streamed
@@ -25,7 +25,8 @@ router = APIRouter(tags=["openai"], route_class=JsonRoute)
 async def chat_completions(body: ChatBody, request: Request) -> Response:
     """Answer a conversation; with `stream`, as server-sent events."""
     service = dependencies.service(request, body.model)
-    stream = await service.chat(await service.beside(chat_request, body, dependencies.client(request)))
+    asked = await service.beside(chat_request, body, dependencies.client(request))
+    stream = await unless_gone(request.receive, service.chat(asked))
     head: dict[str, Any] = {
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "object": "chat.completion.chunk" if body.stream else "chat.completion",

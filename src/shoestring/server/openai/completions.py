@@ -14,7 +14,7 @@ from shoestring.server.constraints import constraint
 from shoestring.server.errors import bad_request
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
-from shoestring.server.http.streaming import EventStream, WholeAnswer, event
+from shoestring.server.http.streaming import EventStream, WholeAnswer, event, unless_gone
 from shoestring.server.openai import completion_types as api
 from shoestring.server.openai.completion_wire import Chunk, Chunks
 from shoestring.server.openai.sampling_fields import sampling, stop_texts
@@ -45,7 +45,7 @@ async def create_completion(body: api.CompletionBody, request: Request) -> Respo
         token_bytes=tokenizer.token_bytes if body.logprobs is not None else None,
         added=int(isinstance(requests[0].prompt, str) and tokenizer.add_bos and tokenizer.bos_id is not None),
     )
-    first = await _open(served, requests[:_AT_ONCE])
+    first = await unless_gone(request.receive, _open(served, requests[:_AT_ONCE]))
     together = Together(served, first, requests[_AT_ONCE:])
     if body.stream:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)

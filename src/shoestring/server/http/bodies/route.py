@@ -17,13 +17,13 @@ from shoestring import bounded_json
 from shoestring.bounded_json import BoundError, Size
 from shoestring.printable import shortened
 from shoestring.server.errors import ApiError
+from shoestring.server.http import record
 from shoestring.server.http.bodies.in_flight import Claim, InFlight
+from shoestring.server.limits import SMALL
 from shoestring.server.workers import Workers
 
 #: Objects and arrays of a body: each may become a model.
 _CONTAINERS = 1 << 16
-#: Larger bodies wait for each other, not smaller ones for them.
-_SMALL = 256 << 10
 #: Most characters of one part of a field's name in an error.
 _PART = 60
 
@@ -42,7 +42,8 @@ class Bodies:
         _check_type(request)
         raw = await request.body()
         del request._body
-        workers = self._small if len(raw) <= _SMALL else self._large
+        record.current().body_bytes = len(raw)
+        workers = self._small if len(raw) <= SMALL else self._large
         size = await workers.run(_measured, raw)
         claim: Claim | None = getattr(request.state, "claim", None)
         if claim is not None:
