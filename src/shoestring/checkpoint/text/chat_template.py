@@ -17,7 +17,6 @@ from jinja2.exceptions import SecurityError
 from shoestring.checkpoint.formats.json_file import read_json
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.checkpoint.text.chat_formats import FORMATS
-from shoestring.checkpoint.text.contents import one_line
 from shoestring.checkpoint.text.marks import Marks
 from shoestring.checkpoint.text.messages import checked_messages, json_copy, private_characters
 from shoestring.checkpoint.text.sandbox import budget
