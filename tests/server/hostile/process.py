@@ -1,0 +1,82 @@
+"""The besieged server: `shoestring serve` as a process of its own, with a tiny model of either family and a log."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mixed_load import tiny_model
+from servers import use_whole_vocabulary
+
+from shoestring.checkpoint.config.types import Llama4Config
+from shoestring.samples.synthetic import read_config, write_synthetic
+
+_CONFIGS = Path(__file__).parents[3] / "src" / "shoestring" / "catalogue" / "configs"
+_READY_SECONDS = 120
+_STOP_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Besieged:
+    """A running server. memory: its budget in bytes."""
+
+    port: int
+    pid: int
+    memory: int
+    log: Path
+
+    @property
+    def peak_bytes(self) -> int:
+        """The largest resident size so far."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) << 10
+
+
+@contextmanager
+def tiny_llama() -> Iterator[Path]:
+    """A random Llama 4 with two layers and four experts."""
+    config = read_config(_CONFIGS / "llama-4-scout.json")
+    assert isinstance(config, Llama4Config)
+    raise NotImplementedError
+
+
+@contextmanager
+def besieged(model: Path, memory: int, *options: str) -> Iterator[Besieged]:
+    """The server with this budget; stopped after the block. Raises AssertionError if it does not stop with status 0."""
+    log = model.with_suffix(".log")
+    command = [sys.executable, "-m", "shoestring", "serve", str(model), "--port", "0", "--memory", str(memory), *options]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("SHOESTRING_")}
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=variables)
+    try:
+        port = _port(process, log)
+        yield Besieged(port, process.pid, memory, log)
+        assert process.poll() is None, f"the server ended with {process.returncode}"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(_STOP_SECONDS) == 0, "the server did not stop well"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _port(process: subprocess.Popen[bytes], log: Path) -> int:
+    until = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        found = re.search(rb"open +http://127\.0\.0\.1:(\d+)", log.read_bytes())
+        if found is not None:
+            return int(found[1])
+        time.sleep(0.05)
+    raise AssertionError(f"the server did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+__all__ = ["Besieged", "Sequence", "besieged", "replace", "tiny_model", "use_whole_vocabulary", "write_synthetic"]
