@@ -128,10 +128,14 @@ async def _send_pieces(writer: asyncio.StreamWriter, attack: Attack, sent: bytea
 
 
 async def _read(reader: asyncio.StreamReader, received: bytearray, *, slow: bool) -> None:
+    """Read to the end; slowly: 100 small parts, then leave."""
+    parts = 0
     while data := await reader.read(64 if slow else _BLOCK):
         received += data[: max(0, _SHOWN - len(received))]
-        if slow:
-            await asyncio.sleep(0.01)
+        parts += slow
+        if parts == 100:
+            break
+        await asyncio.sleep(0.01 * slow)
 
 
 def parsed(reply: bytes) -> tuple[int, Mapping[str, str], bytes]:
