@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -type f -not -
 # Two processes; all tests of a file in one of them, so that what they share is made once.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test page clients lint parity train-demo bench deep build sanitize clean
+.PHONY: demo test page clients lint parity train-demo bench siege deep build sanitize clean
 
 # What a user does: install, then talk to a real model.
 demo: .venv/installed .venv/demo-weights
@@ -49,7 +49,11 @@ train-demo: .venv/installed .venv/demo-weights .venv/train-tools .venv/test-tool
 bench: .venv/installed .venv/demo-weights .venv/test-tools
 	$(BIN)/python bench/run.py
 
-# The long ones: every test under the sanitizers, the parsers under a fuzzer, a second compiler.
+# 4,000 hostile requests to the server, with a normal client beside; prints what that client noticed.
+siege: .venv/installed-server .venv/test-tools
+	$(BIN)/python -m pytest -q -s -m deep -o addopts= tests/server/hostile
+
+# The long ones: the siege and a soak of the server, every test under the sanitizers, the parsers under a fuzzer, a second compiler.
 deep: .venv/installed .venv/test-tools .venv/parity-tools
 	bench/deep.sh
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The long checks: tests that take minutes, every test under the sanitizers, ten minutes of fuzzing per parser, and the
-# same bits from a second compiler if there is one.
+# The long checks: tests that take minutes (the server's siege and soak among them), every test under the sanitizers,
+# ten minutes of fuzzing per parser, and the same bits from a second compiler if there is one.
 #
 #     bench/deep.sh [SECONDS OF FUZZING A PARSER]
 set -euo pipefail
@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
 seconds=${1:-600}
 
-echo "== tests that take minutes"
-"$python" -m pytest -q -m deep -o addopts=
+echo "== tests that take minutes, with a siege and a soak of the server"
+"$python" -m pytest -q -s -m deep -o addopts=
 
 # Not torch, whose own findings are not ours; not what is held to seconds: planning, which never loads the
 # extension, and the time that a large vocabulary takes.

@@ -32,30 +32,33 @@ TEXTS = {
 }
 #: Places of text. A text is refused by its length or by its tokens, wherever it stands.
 _TEXT_PLACES = (
-    (CHAT, {"messages": [{"role": "user", "content": HOLE}]}),
-    (CHAT, {"messages": [{"role": "assistant", "reasoning_content": HOLE, "content": "x"}, *MESSAGES]}),
+    (CHAT, {"messages": [{"role": "user", "content": HOLE}], "max_tokens": 1}),
+    (
+        CHAT,
+        {"max_tokens": 1, "messages": [{"role": "assistant", "reasoning_content": HOLE, "content": "x"}, *MESSAGES]},
+    ),
     (COMPLETIONS, {"prompt": HOLE, "max_tokens": 1}),
     (COMPLETIONS, {"prompt": ["a", HOLE], "max_tokens": 1, "echo": True}),
     ("/v1/messages", {"model": MODEL, "max_tokens": 1, "messages": MESSAGES, "system": HOLE}),
     ("/v1/messages/count_tokens", {"model": MODEL, "messages": [{"role": "user", "content": HOLE}]}),
-    ("/api/chat", {"model": MODEL, "messages": [{"role": "user", "content": HOLE}]}),
-    ("/api/generate", {"model": MODEL, "prompt": HOLE}),
+    ("/api/chat", {"model": MODEL, "messages": [{"role": "user", "content": HOLE}], "options": {"num_predict": 1}}),
+    ("/api/generate", {"model": MODEL, "prompt": HOLE, "options": {"num_predict": 1}}),
     ("/tokenize", {"content": HOLE}),
     ("/tokenize", {"prompt": HOLE, "parse_special": True, "return_token_strs": True}),
     ("/apply-template", {"messages": [{"role": "user", "content": HOLE}]}),
-    (CHAT, {"messages": MESSAGES, "user": HOLE, "max_tokens": 1}),
-    (CHAT, {"messages": MESSAGES, HOLE: 1}),
-    (CHAT, {"messages": MESSAGES, "model": HOLE}),
-    (CHAT, {"messages": MESSAGES, "structured_outputs": {"regex": HOLE}}),
-    (CHAT, {"messages": MESSAGES, "structured_outputs": {"grammar": HOLE}}),
-    (CHAT, {"messages": MESSAGES, "stop": HOLE}),
+    (CHAT, {"messages": MESSAGES, "max_tokens": 1, "user": HOLE}),
+    (CHAT, {"messages": MESSAGES, "max_tokens": 1, HOLE: 1}),
+    (CHAT, {"messages": MESSAGES, "max_tokens": 1, "model": HOLE}),
+    (CHAT, {"messages": MESSAGES, "max_tokens": 1, "structured_outputs": {"regex": HOLE}}),
+    (CHAT, {"messages": MESSAGES, "max_tokens": 1, "structured_outputs": {"grammar": HOLE}}),
+    (CHAT, {"messages": MESSAGES, "max_tokens": 1, "stop": HOLE}),
     ("/api/show", {"model": HOLE}),
 )
 _VALUE_PLACES = (
-    (CHAT, {"messages": MESSAGES, "metadata": HOLE}),
-    (CHAT, {"messages": MESSAGES, "chat_template_kwargs": {"a": HOLE}}),
+    (CHAT, {"messages": MESSAGES, "max_tokens": 1, "metadata": HOLE}),
+    (CHAT, {"messages": MESSAGES, "max_tokens": 1, "chat_template_kwargs": {"a": HOLE}}),
     (CHAT, {"messages": HOLE}),
-    (CHAT, {"messages": MESSAGES, "tools": HOLE}),
+    (CHAT, {"messages": MESSAGES, "max_tokens": 1, "tools": HOLE}),
     (COMPLETIONS, {"prompt": HOLE}),
     ("/v1/messages", {"model": MODEL, "max_tokens": 1, "messages": HOLE}),
     ("/api/chat", {"model": MODEL, "messages": HOLE}),
@@ -90,7 +93,9 @@ def _structures(size: int) -> dict[str, Callable[[], bytes]]:
         "JSON in text": lambda: b'"' + nested(size // 2) + b'"',
         "escapes": _repeated(b"\\u0041", size, b'"', b'"'),
         "spaces between": lambda: b"[" + b" " * size + b"]",
-        "tools": lambda: b"[" + b",".join(b'{"type":"function","function":{"name":"t%d"}}' % n for n in range(size // 48)) + b"]",
+        "tools": lambda: (
+            b"[" + b",".join(b'{"type":"function","function":{"name":"t%d"}}' % n for n in range(size // 48)) + b"]"
+        ),
     }
 
 

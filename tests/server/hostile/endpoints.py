@@ -32,8 +32,24 @@ VALID: Mapping[str, dict[str, Any]] = {
 UNKNOWN = (
     *("/v1/embeddings", "/v1/responses", "/v1/audio/speech", "/api/embed", "/api/pull", "/api/delete", "/completion"),
     *("/v1/models/a%1b%5d52%3bc%3baGk%3d%07", "/v1/models/" + "x" * 3000, "/v1/models/%ff%fe", "/v1/models/../../etc"),
-    *("/page/../../../etc/passwd", "/page/%2e%2e/%2e%2e/app.py", "/page/%00", "/page/", "/page//index.html", "/page/x.py"),
-    *("/%0d%0aX-Injected:%201", "/%e2%80%ae", "//", "/v1//chat/completions", "/metrics/", "/health/..", "/docs", "/redoc"),
+    *(
+        "/page/../../../etc/passwd",
+        "/page/%2e%2e/%2e%2e/app.py",
+        "/page/%00",
+        "/page/",
+        "/page//index.html",
+        "/page/x.py",
+    ),
+    *(
+        "/%0d%0aX-Injected:%201",
+        "/%e2%80%ae",
+        "//",
+        "/v1//chat/completions",
+        "/metrics/",
+        "/health/..",
+        "/docs",
+        "/redoc",
+    ),
     *("/" + "a/" * 2000, "/?" + "q" * 5000, "/v1/models?name=" + "%00" * 100, "*", "/v1/chat/completions%00"),
 )
 

@@ -58,4 +58,3 @@ def hostile_requests(source: random.Random) -> Iterator[Attack]:
                 path = source.choice((*UNKNOWN, *gets()))
                 method = source.choice(("GET", "POST", *METHODS))
                 yield post("another endpoint", path, body, method=method)
-

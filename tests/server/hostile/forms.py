@@ -45,9 +45,10 @@ GRAMMARS: Mapping[str, str] = {
     "an unknown rule": "start: nowhere",
     "no start": 'other: "a"',
     "a catastrophic terminal": "start: A*\nA: /(a|aa|aaa|a*)*b/",
-    "many terminals": "start: " + " | ".join(f"T{n}" for n in range(3000)) + "\n" + "\n".join(
-        f"T{n}: /[a-z]*x{n}[a-z]*/" for n in range(3000)
-    ),
+    "many terminals": "start: "
+    + " | ".join(f"T{n}" for n in range(3000))
+    + "\n"
+    + "\n".join(f"T{n}: /[a-z]*x{n}[a-z]*/" for n in range(3000)),
     "one long terminal": "start: /" + "[a-z]{1,50}" * 2000 + "/",
     "a deep rule": "start: " + "(" * 3000 + '"a"' + ")*" * 3000,
     "repetitions in repetitions": 'start: ((("a"{1,1000}){1,1000}){1,1000}){1,1000}',

@@ -14,18 +14,73 @@ BODY = json.dumps(VALID[CHAT]).encode()
 HOSTS = (
     *("[::1].evil.com", "[::1", "]", "[", "[]:80", "127.0.0.1.evil.com", "127.0.0.1:x", "localhost:99999999", ""),
     *("evil.com", "localhost@evil.com", "user:pw@localhost", "127.1", "0x7f000001", "[::ffff:127.0.0.1]", "[::1%25lo]"),
-    *("localhost, evil.com", "\x1b[31mlocalhost", "x" * 20_000, "localhost.", "LOCALHOST", "127.0.0.1\t", "%6cocalhost"),
+    *(
+        "localhost, evil.com",
+        "\x1b[31mlocalhost",
+        "x" * 20_000,
+        "localhost.",
+        "LOCALHOST",
+        "127.0.0.1\t",
+        "%6cocalhost",
+    ),
 )
 ORIGINS = (
-    *("http://[", "http://[::1].evil.com", "http://]", "null", "", "http://", "//", "localhost", "file://", "http://:80"),
-    *("http://localhost:99999999", "http://[::1%25]", "http://evil.com", "http://a@localhost", "http://[v1.x]", "\x1b]0;"),
-    *("http://localhost evil", "http://" + "x" * 20_000, "chrome-extension://x", "http://127.0.0.1\\@evil.com", "http:///"),
+    *(
+        "http://[",
+        "http://[::1].evil.com",
+        "http://]",
+        "null",
+        "",
+        "http://",
+        "//",
+        "localhost",
+        "file://",
+        "http://:80",
+    ),
+    *(
+        "http://localhost:99999999",
+        "http://[::1%25]",
+        "http://evil.com",
+        "http://a@localhost",
+        "http://[v1.x]",
+        "\x1b]0;",
+    ),
+    *(
+        "http://localhost evil",
+        "http://" + "x" * 20_000,
+        "chrome-extension://x",
+        "http://127.0.0.1\\@evil.com",
+        "http:///",
+    ),
 )
 KEYS = (
-    *("Bearer ", "Bearer", "bearer \xff\xfe", "Basic dXNlcjpwdw==", "Bearer " + "k" * 20_000, "Bearer a b c", "\x1b[31m"),
+    *(
+        "Bearer ",
+        "Bearer",
+        "bearer \xff\xfe",
+        "Basic dXNlcjpwdw==",
+        "Bearer " + "k" * 20_000,
+        "Bearer a b c",
+        "\x1b[31m",
+    ),
     *("Bearer \x7f", "Bearer null", "Digest username=x", "Bearer k,Bearer k", "BEARER\tkey"),
 )
-LENGTHS = ("-1", "0", "5", "x", "1e3", "99999999999999999999999", "\xd9\xa3", "5, 6", "5, 5", "+5", "0x10", " ", "1_0", "5 5")
+LENGTHS = (
+    "-1",
+    "0",
+    "5",
+    "x",
+    "1e3",
+    "99999999999999999999999",
+    "\xd9\xa3",
+    "5, 6",
+    "5, 5",
+    "+5",
+    "0x10",
+    " ",
+    "1_0",
+    "5 5",
+)
 ENCODINGS = ("gzip", "chunked, chunked", "identity", "chunked, gzip", "xchunked", "chunked\x0b", "", "CHUNKED")
 CHUNKS = (
     b"zz\r\nabc\r\n0\r\n\r\n",

@@ -12,7 +12,16 @@ from hostile.attack import Outcome, error_text
 LONGEST_LINE = 500
 _BIDIRECTIONAL = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 #: What a log says about an error that is not the client's.
-_OURS = ("Traceback", "a bug", "Exception in ASGI", "Error in", "panicked", "coroutine", "Task exception", "exception was")
+_OURS = (
+    "Traceback",
+    "a bug",
+    "Exception in ASGI",
+    "Error in",
+    "panicked",
+    "coroutine",
+    "Task exception",
+    "exception was",
+)
 
 
 def of_reply(outcome: Outcome, replied: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""The besieged server: `shoestring serve` as a process of its own, with a tiny model of either family and a log."""
+"""The besieged server: `shoestring serve` as a process of its own, with a budget of memory and a log."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from mixed_load import tiny_model
-from servers import use_whole_vocabulary
-
-from shoestring.checkpoint.config.types import Llama4Config
-from shoestring.samples.synthetic import read_config, write_synthetic
-
-_CONFIGS = Path(__file__).parents[3] / "src" / "shoestring" / "catalogue" / "configs"
 _READY_SECONDS = 120
 _STOP_SECONDS = 60
 
@@ -43,18 +36,21 @@ class Besieged:
 
 
 @contextmanager
-def tiny_llama() -> Iterator[Path]:
-    """A random Llama 4 with two layers and four experts."""
-    config = read_config(_CONFIGS / "llama-4-scout.json")
-    assert isinstance(config, Llama4Config)
-    raise NotImplementedError
-
-
-@contextmanager
 def besieged(model: Path, memory: int, *options: str) -> Iterator[Besieged]:
     """The server with this budget; stopped after the block. Raises AssertionError if it does not stop with status 0."""
     log = model.with_suffix(".log")
-    command = [sys.executable, "-m", "shoestring", "serve", str(model), "--port", "0", "--memory", str(memory), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "shoestring",
+        "serve",
+        str(model),
+        "--port",
+        "0",
+        "--memory",
+        str(memory),
+        *options,
+    ]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("SHOESTRING_")}
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=variables)
@@ -77,6 +73,3 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
             return int(found[1])
         time.sleep(0.05)
     raise AssertionError(f"the server did not start: {log.read_text(errors='replace')[-2000:]}")
-
-
-__all__ = ["Besieged", "Sequence", "besieged", "replace", "tiny_model", "use_whole_vocabulary", "write_synthetic"]

@@ -21,6 +21,8 @@ from hostile.fields import hostile_fields, hostile_requests
 from hostile.forms import hostile_forms
 from hostile.heads import hostile_heads
 from hostile.process import Besieged
+from servers import Server
+from soak import at_rest
 
 #: Of each hundred small requests, how many come from which generator.
 _SHARES = {hostile_fields: 55, hostile_requests: 15, hostile_forms: 12, hostile_heads: 10, hostile_connections: 8}
@@ -65,14 +67,19 @@ def besiege(
     """Send all attacks, `at_once` at a time, `quiet` seconds after the other clients have begun."""
     alone = _watched(server, lambda: time.sleep(quiet))[0]
     seconds, outcomes = _watched(server, lambda: asyncio.run(_play(server.port, chosen, at_once, patience)))
-    complaints = []
+    after = _watched(server, lambda: time.sleep(0.5))[0]
+    complaints = at_rest(Server("besieged", f"http://127.0.0.1:{server.port}", server.pid))
     for attack, outcome in zip(chosen, outcomes, strict=True):
         problem = judge.of_reply(outcome, attack.replied)
         if problem is not None:
-            complaints.append(f"{attack.name}: {problem}\n    sent {_shown(outcome.sent)}\n    got {outcome.body[:300]!r}")
-    complaints += [f"normal client: {problem}" for problem in [*alone["problems"], *seconds["problems"]]]
-    if len({*alone["answers"], *seconds["answers"]}) != 1:
-        complaints.append(f"the normal client's answer changes: {alone['answers']} before, {seconds['answers']} during")
+            complaints.append(
+                f"{attack.name}: {problem}\n    sent {_shown(outcome.sent)}\n    got {outcome.body[:300]!r}"
+            )
+    complaints += [
+        f"normal client: {problem}" for problem in [*alone["problems"], *seconds["problems"], *after["problems"]]
+    ]
+    if len({*alone["answers"], *seconds["answers"], *after["answers"]}) != 1:
+        complaints.append(f"the normal client's answers differ: {alone['answers']}, then {seconds['answers']}")
     complaints += judge.of_log(server.log)
     return Siege(outcomes, complaints, seconds, alone, server.peak_bytes)
 

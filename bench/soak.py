@@ -1,0 +1,207 @@
+"""A soak: a mixed load with faults on a tiny random model, and thousands of connections beside it.
+
+    python bench/soak.py [--requests 2000] [--connections 10000] [--at-once 12] [--seed 1]
+
+Requests use three APIs, tools, schemas, several answers, seeds, several keys and conversations that continue; clients
+disconnect, read slowly, and send what is refused. Checks that no request failed because of the server, that gauges of
+running and waiting requests and used pages return to zero, that memory grew by less than 3 % compared with a first such
+load, that the log has no traceback, and that every completed answer equals the one that the same request gets alone,
+without a cache. The exit status is 1 if a check fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import soak_answers
+from servers import Server, shoestring
+from soak_connections import waves
+from soak_requests import KEYS, MOST_BODY, Ask, asks
+from tiny_files import tiny_llama, tiny_qwen
+
+CONTEXT = 1024
+OPTIONS = (
+    *("--context", str(CONTEXT), "--threads", "2", "--max-body", str(MOST_BODY), "--write-timeout", "2"),
+    *(part for key in KEYS for part in ("--api-key", key)),
+)
+#: Smaller than what the load would store, so that entries are evicted.
+CACHE = ("--cache-memory", "16MB")
+#: The first load fills the cache; memory growth after that is a leak.
+GROWTH = 0.03
+TIMEOUT = httpx.Timeout(300)
+
+
+@dataclass
+class Outcome:
+    """statuses: count of each; 0: the client left. answers: request and text of each completed answer."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    answers: list[tuple[Ask, str]] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--at-once", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    complaints = []
+    for model in (tiny_qwen, tiny_llama):
+        with model() as file:
+            complaints += check(
+                file, arguments.requests, arguments.connections, at_once=arguments.at_once, seed=arguments.seed
+            )
+    sys.exit("\n".join(complaints) or None)
+
+
+def check(file: Path, requests: int, connections: int, *, at_once: int, seed: int) -> list[str]:
+    """Run the load; return one line per failed check."""
+    load = asks(requests, seed)
+    with shoestring(file, *OPTIONS, *CACHE, "--parallel", "4") as server:
+        asyncio.run(play(server, asks(max(150, requests // 4), seed + 1), at_once))
+        before = resident(server)
+        outcome, refused = asyncio.run(_both(server, load, connections, at_once, seed))
+        complaints = [*outcome.complaints, *at_rest(server)]
+        growth = resident(server) / before - 1
+        if refused:
+            complaints.append(f"{refused} connections were refused")
+        if growth >= GROWTH:
+            complaints.append(f"memory grew by {growth:.1%}, {before / 2**20:.0f} MiB before")
+    alone = [replace(ask, follow_ups=()) for ask, _ in outcome.answers]
+    with shoestring(file, *OPTIONS, "--cache-memory", "0", "--parallel", "1") as server:
+        single = {ask.body + ask.path.encode(): text for ask, text in asyncio.run(play(server, alone, 1)).answers}
+    for ask, text in outcome.answers:
+        other = single.get(ask.body + ask.path.encode())
+        if other != text:
+            complaints.append(f"{ask.path} {ask.body[:300]!r}: {text!r} in the load, {other!r} alone")
+    statuses = ", ".join(f"{count} × {status or 'left'}" for status, count in sorted(outcome.statuses.items()))
+    print(
+        f"{file.stem}: {requests} requests beside {connections} connections: {statuses}; "
+        f"{len(outcome.answers)} answers compared; memory {growth:+.2%}"
+    )
+    return complaints
+
+
+async def _both(server: Server, load: Sequence[Ask], connections: int, at_once: int, seed: int) -> tuple[Outcome, int]:
+    outcome, refused = await asyncio.gather(
+        play(server, load, at_once), waves(server.url, connections, min(1000, max(1, connections // 10)), seed)
+    )
+    return outcome, refused
+
+
+async def play(server: Server, load: Sequence[Ask], at_once: int) -> Outcome:
+    """Send all requests in order, `at_once` at a time; conversations continue with what was answered."""
+    outcome = Outcome()
+    waiting = iter(load)
+
+    async def client() -> None:
+        async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT) as http:
+            for first in waiting:
+                ask: Ask | None = first
+                while ask is not None:
+                    ask = await _turn(server, http, ask, outcome)
+
+    await asyncio.gather(*(client() for _ in range(at_once)))
+    return outcome
+
+
+async def _turn(server: Server, http: httpx.AsyncClient, ask: Ask, outcome: Outcome) -> Ask | None:
+    """Send one request and note what came of it; the next turn of its conversation, if there is one."""
+    if ask.fault == "reads slowly":
+        await _read_slowly(server, ask)
+        return None
+    try:
+        status, answer = await send(http, ask)
+    except httpx.HTTPError as error:
+        # The server may refuse a large body while it is still being sent.
+        status, answer = (413 if ask.fault == "refused" else 599), repr(error)
+    outcome.statuses[status] += 1
+    if ask.fault == "leaves":
+        return None
+    if status >= 500 or (status < 400) == (ask.fault == "refused"):
+        outcome.complaints.append(f"{status} {str(answer)[:300]} for {ask.method} {ask.path} {ask.body[:200]!r}")
+    elif status == 200:
+        text = soak_answers.pieces(answer) if isinstance(answer, list) else soak_answers.whole(answer)
+        outcome.answers.append((replace(ask, follow_ups=()), text))
+        if ask.follow_ups:
+            return ask.continued(soak_answers.content(answer))
+    return None
+
+
+async def send(http: httpx.AsyncClient, ask: Ask) -> tuple[int, Any]:
+    """Send a request; its status and answer: an object, the pieces of a stream, or text. 0: the client left."""
+    headers = {"content-type": "application/json", "authorization": f"Bearer {ask.key}"}
+    async with http.stream(ask.method, ask.path, content=ask.body, headers=headers) as response:
+        kind = response.headers.get("content-type", "")
+        if response.status_code != 200:
+            return response.status_code, (await response.aread()).decode(errors="replace")
+        if "event-stream" not in kind and "ndjson" not in kind:
+            return 200, json.loads(await response.aread())
+        chunks: list[dict[str, Any]] = []
+        async for line in response.aiter_lines():
+            if ask.fault == "leaves" and len(chunks) >= ask.leaves:
+                return 0, None
+            data = line.removeprefix("data: ")
+            if data.startswith("{"):
+                chunks.append(json.loads(data))
+                if "error" in chunks[-1]:
+                    return 599, str(chunks[-1])
+        return 200, chunks
+
+
+async def _read_slowly(server: Server, ask: Ask) -> None:
+    """Ask, then read next to nothing: the server may wait for its write timeout, not longer, and cancels the rest."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    port = int(server.url.rpartition(":")[2])
+    start = (
+        f"{ask.method} {ask.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ask.key}\r\n"
+        f"Content-Length: {len(ask.body)}\r\n\r\n"
+    )
+    with connection:
+        await loop.sock_connect(connection, ("127.0.0.1", port))
+        await loop.sock_sendall(connection, start.encode() + ask.body)
+        for _ in range(20):
+            await asyncio.wait_for(loop.sock_recv(connection, 64), TIMEOUT.read)
+            await asyncio.sleep(0.2)
+
+
+def at_rest(server: Server) -> list[str]:
+    """Gauges that are not zero 15 seconds after the last request."""
+    names = r'^(shoestring_requests_(?:running|waiting)|shoestring_\w+\{state="used"\}) (\S+)$'
+    until = time.monotonic() + 15
+    while True:
+        headers = {"authorization": f"Bearer {KEYS[0]}"}
+        text = httpx.get(f"{server.url}/metrics", timeout=30, headers=headers).text
+        gauges = re.findall(names, text, re.M)
+        busy = [f"{name} is {value}" for name, value in gauges if float(value)]
+        if len(gauges) < 3:
+            return [f"/metrics tells only {gauges}"]
+        if not busy or time.monotonic() > until:
+            return busy
+        time.sleep(0.2)
+
+
+def resident(server: Server) -> int:
+    return int(psutil.Process(server.pid).memory_info().rss)
+
+
+if __name__ == "__main__":
+    main()
