@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hostile.attack import Outcome, error_text
@@ -51,23 +51,42 @@ def control_characters(text: str) -> list[str]:
 
 
 def of_log(log: Path) -> list[str]:
-    """What is wrong in a log, each kind with its first lines."""
-    problems = []
+    """What is wrong in a log: each kind once, with its count and its first line."""
+    first: dict[str, str] = {}
+    counts: dict[str, int] = {}
     lines = log.read_bytes().split(b"\n")
     for number, data in enumerate(lines):
-        try:
-            line = data.decode()
-        except UnicodeDecodeError:
-            problems.append(f"log line {number} is not UTF-8: {data[:200]!r}")
-            continue
-        if control_characters(line):
-            problems.append(f"log line {number} has the characters {control_characters(line)}: {line[:200]!r}")
-        if len(line) > LONGEST_LINE:
-            problems.append(f"log line {number} has {len(line)} characters: {line[:200]!r}")
-        if any(mark in line for mark in _OURS):
-            around = b" | ".join(lines[number : number + 40])[-600:]
-            problems.append(f"log line {number}: {line[:200]!r} … {around!r}")
-    return problems
+        for kind in _problems(lines, number, data):
+            counts[kind] = counts.get(kind, 0) + 1
+            first.setdefault(kind, f"line {number}: {data[:200]!r}")
+    return [f"the log {kind} ({counts[kind]} times), first in {line}" for kind, line in first.items()]
+
+
+def _problems(lines: Sequence[bytes], number: int, data: bytes) -> Iterator[str]:
+    try:
+        line = data.decode()
+    except UnicodeDecodeError:
+        yield "is not UTF-8"
+        return
+    if control_characters(line):
+        yield f"has the characters {control_characters(line)}"
+    if len(line) > LONGEST_LINE:
+        yield f"has lines of more than {LONGEST_LINE} characters"
+    if line.startswith("Traceback"):
+        yield f"has a traceback of {_error(lines[number + 1 :])}"
+    elif any(mark in line for mark in _OURS):
+        yield f"says {line[:60]!r}"
+
+
+def _error(lines: Sequence[bytes]) -> str:
+    """The last frame of a traceback and its error."""
+    frame = b""
+    for line in lines:
+        if line.startswith(b"  File"):
+            frame = line.strip()
+        if not line.startswith(b" "):
+            return f"{line[:200].decode(errors='replace')} in {frame.decode(errors='replace')}"
+    return "unknown"
 
 
 def percentile(seconds: Sequence[float], part: float) -> float:

@@ -69,6 +69,16 @@ def test_a_bad_line_is_a_problem(line: bytes, tmp_path: Path) -> None:
     assert len(judge.of_log(log)) == 1
 
 
+def test_a_kind_of_problem_is_told_once(tmp_path: Path) -> None:
+    trace = b'Traceback (most recent call last):\n  File "a.py", line 3, in f\n    f()\nValueError: no\n'
+    log = tmp_path / "log"
+    log.write_bytes(trace * 3)
+    (problem,) = judge.of_log(log)
+    assert "ValueError: no" in problem
+    assert "a.py" in problem
+    assert "3 times" in problem
+
+
 def test_good_lines_are_no_problem(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"10:00:00  GET /health  200\n\n" + "Grüße\n".encode())
