@@ -32,11 +32,12 @@ PATIENCE = 300
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its address without a path, and its process."""
+    """A running server: its address without a path, its process, and what it has written."""
 
     name: str
     url: str
     pid: int
+    log: Path
 
 
 @contextmanager
@@ -121,11 +122,11 @@ def free_port() -> int:
 @contextmanager
 def _process(name: str, command: Sequence[str], port: int, ready: str) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile() as log:
+    with tempfile.NamedTemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=_environment())
         try:
             _await(process, url + ready)
-            yield Server(name, url, process.pid)
+            yield Server(name, url, process.pid, Path(log.name))
         except BaseException:
             log.seek(0)
             print(f"{name}: {log.read()[-2000:].decode(errors='replace')}", file=sys.stderr)

@@ -3,10 +3,10 @@
     python bench/soak.py [--requests 2000] [--connections 10000] [--at-once 12] [--seed 1]
 
 Requests use three APIs, tools, schemas, several answers, seeds, several keys and conversations that continue; clients
-disconnect, read slowly, and send what is refused. Checks that no request failed because of the server, that gauges of
-running and waiting requests and used pages return to zero, that memory grew by less than 3 % compared with a first such
-load, that the log has no traceback, and that every completed answer equals the one that the same request gets alone,
-without a cache. The exit status is 1 if a check fails.
+disconnect, do not read, and send what is refused. Checks that no request failed because of the server, that gauges of
+running and waiting requests and used pages return to zero while clients that do not read are still connected, that
+memory grew by less than 3 % compared with a first such load, that the log has no traceback, and that every completed
+answer equals the one that the same request gets alone, without a cache. The exit status is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -46,11 +46,15 @@ TIMEOUT = httpx.Timeout(300)
 
 @dataclass
 class Outcome:
-    """statuses: count of each; 0: the client left. answers: request and text of each completed answer."""
+    """statuses: count of each; 0: the client left. answers: request and text of each completed answer.
+
+    unread: open connections of clients that do not read their answers.
+    """
 
     statuses: Counter[int] = field(default_factory=Counter)
     answers: list[tuple[Ask, str]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    unread: list[socket.socket] = field(default_factory=list)
 
 
 def main() -> None:
@@ -73,28 +77,46 @@ def check(file: Path, requests: int, connections: int, *, at_once: int, seed: in
     """Run the load; return one line per failed check."""
     load = asks(requests, seed)
     with shoestring(file, *OPTIONS, *CACHE, "--parallel", "4") as server:
-        asyncio.run(play(server, asks(max(150, requests // 4), seed + 1), at_once))
+        _close(asyncio.run(play(server, asks(max(150, requests // 4), seed + 1), at_once)))
         before = resident(server)
         outcome, refused = asyncio.run(_both(server, load, connections, at_once, seed))
         complaints = [*outcome.complaints, *at_rest(server)]
+        _close(outcome)
         growth = resident(server) / before - 1
         if refused:
             complaints.append(f"{refused} connections were refused")
+        complaints += [f"the log has {line!r}" for line in _errors(server.log.read_text(errors="replace"))]
         if growth >= GROWTH:
             complaints.append(f"memory grew by {growth:.1%}, {before / 2**20:.0f} MiB before")
     alone = [replace(ask, follow_ups=()) for ask, _ in outcome.answers]
     with shoestring(file, *OPTIONS, "--cache-memory", "0", "--parallel", "1") as server:
-        single = {ask.body + ask.path.encode(): text for ask, text in asyncio.run(play(server, alone, 1)).answers}
-    for ask, text in outcome.answers:
-        other = single.get(ask.body + ask.path.encode())
-        if other != text:
-            complaints.append(f"{ask.path} {ask.body[:300]!r}: {text!r} in the load, {other!r} alone")
+        complaints += differing(outcome.answers, asyncio.run(play(server, alone, 1)).answers)
     statuses = ", ".join(f"{count} × {status or 'left'}" for status, count in sorted(outcome.statuses.items()))
     print(
         f"{file.stem}: {requests} requests beside {connections} connections: {statuses}; "
         f"{len(outcome.answers)} answers compared; memory {growth:+.2%}"
     )
     return complaints
+
+
+def differing(load: Sequence[tuple[Ask, str]], alone: Sequence[tuple[Ask, str]]) -> list[str]:
+    """The answers that the same request does not get alone."""
+    single = {(ask.path, ask.body): text for ask, text in alone}
+    return [
+        f"{ask.path} {ask.body[:300]!r}: {text!r} in the load, {single.get((ask.path, ask.body))!r} alone"
+        for ask, text in load
+        if text != single.get((ask.path, ask.body))
+    ]
+
+
+def _errors(log: str) -> list[str]:
+    """The last lines of tracebacks, each once."""
+    return sorted(set(re.findall(r"^Traceback .*\n(?: .*\n)*(.*)", log, re.M)))
+
+
+def _close(outcome: Outcome) -> None:
+    for connection in outcome.unread:
+        connection.close()
 
 
 async def _both(server: Server, load: Sequence[Ask], connections: int, at_once: int, seed: int) -> tuple[Outcome, int]:
@@ -122,8 +144,8 @@ async def play(server: Server, load: Sequence[Ask], at_once: int) -> Outcome:
 
 async def _turn(server: Server, http: httpx.AsyncClient, ask: Ask, outcome: Outcome) -> Ask | None:
     """Send one request and note what came of it; the next turn of its conversation, if there is one."""
-    if ask.fault == "reads slowly":
-        await _read_slowly(server, ask)
+    if ask.fault == "reads nothing":
+        outcome.unread.append(await _ask_unread(server, ask))
         return None
     try:
         status, answer = await send(http, ask)
@@ -164,23 +186,19 @@ async def send(http: httpx.AsyncClient, ask: Ask) -> tuple[int, Any]:
         return 200, chunks
 
 
-async def _read_slowly(server: Server, ask: Ask) -> None:
-    """Ask, then read next to nothing: the server may wait for its write timeout, not longer, and cancels the rest."""
+async def _ask_unread(server: Server, ask: Ask) -> socket.socket:
+    """Ask for much, and read nothing. The connection stays open: the server has to end the request by itself."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.setblocking(False)
     loop = asyncio.get_running_loop()
-    port = int(server.url.rpartition(":")[2])
     start = (
         f"{ask.method} {ask.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ask.key}\r\n"
         f"Content-Length: {len(ask.body)}\r\n\r\n"
     )
-    with connection:
-        await loop.sock_connect(connection, ("127.0.0.1", port))
-        await loop.sock_sendall(connection, start.encode() + ask.body)
-        for _ in range(20):
-            await asyncio.wait_for(loop.sock_recv(connection, 64), TIMEOUT.read)
-            await asyncio.sleep(0.2)
+    await loop.sock_connect(connection, ("127.0.0.1", int(server.url.rpartition(":")[2])))
+    await loop.sock_sendall(connection, start.encode() + ask.body)
+    return connection
 
 
 def at_rest(server: Server) -> list[str]:

@@ -13,7 +13,7 @@ MODEL = "tiny"
 MOST_BODY = 65536
 KEYS = ("key-1", "key-2", "key-3")
 
-Fault = Literal["none", "leaves", "reads slowly", "refused"]
+Fault = Literal["none", "leaves", "reads nothing", "refused"]
 
 #: Prompts share their beginning with others, or with none.
 _OPENINGS = [
@@ -77,13 +77,13 @@ def asks(requests: int, seed: int) -> list[Ask]:
 
 def _ask(source: random.Random) -> Ask:
     key = source.choice(KEYS)
-    kind = source.choices(("good", "leaves", "reads slowly", "wrong", "large"), (70, 12, 2, 10, 6))[0]
+    kind = source.choices(("good", "leaves", "reads nothing", "wrong", "large"), (70, 12, 2, 10, 6))[0]
     if kind == "wrong":
         method, path, body = source.choice(_WRONG)
         return Ask(method, path, body, key, "refused")
     text = source.choice(_OPENINGS) + f"Question {source.randrange(40)}: " + "why? " * source.randrange(1, 12)
-    if kind == "reads slowly":
-        return Ask("POST", "/v1/chat/completions", _long(text), key, "reads slowly")
+    if kind == "reads nothing":
+        return Ask("POST", "/v1/chat/completions", _long(text), key, "reads nothing")
     if kind == "large":  # longer than the context, or than the limit of a body
         text *= source.choice((30, 600))
     path, fields = source.choice((_chat, _completion, _message, _ollama_chat, _ollama_generate))(text, source)

@@ -11,7 +11,7 @@ from tiny_files import tiny_llama, tiny_qwen
 
 def test_a_short_soak_breaks_nothing() -> None:
     with tiny_qwen() as file:
-        assert soak.check(file, 80, 400, at_once=12, seed=1) == []
+        assert soak.check(file, 80, 300, at_once=12, seed=1) == []
 
 
 @pytest.mark.deep
@@ -29,9 +29,16 @@ def test_the_load_has_everything() -> None:
     text = b"\n".join(ask.body for ask in load)
     for field in (b'"tools"', b'"json_schema"', b'"n"', b'"seed"', b'"regex"', b'"format"', b'"stream": true'):
         assert field in text, field
-    assert {ask.fault for ask in load} == {"none", "leaves", "reads slowly", "refused"}
+    assert {ask.fault for ask in load} == {"none", "leaves", "reads nothing", "refused"}
     assert len({ask.key for ask in load}) == 3
     assert any(len(ask.follow_ups) == 2 for ask in load)
+
+
+def test_a_difference_is_a_complaint() -> None:
+    one, two = asks(2, seed=3)
+    assert soak.differing([(one, "a"), (two, "b")], [(two, "b"), (one, "a")]) == []
+    assert len(soak.differing([(one, "a"), (two, "b")], [(two, "B"), (one, "a")])) == 1
+    assert len(soak.differing([(one, "a"), (two, "b")], [(two, "b")])) == 1
 
 
 def test_an_answer_says_the_same_in_pieces() -> None:

@@ -68,7 +68,7 @@ def besiege(
     alone = _watched(server, lambda: time.sleep(quiet))[0]
     seconds, outcomes = _watched(server, lambda: asyncio.run(_play(server.port, chosen, at_once, patience)))
     after = _watched(server, lambda: time.sleep(0.5))[0]
-    complaints = at_rest(Server("besieged", f"http://127.0.0.1:{server.port}", server.pid))
+    complaints = at_rest(Server("besieged", f"http://127.0.0.1:{server.port}", server.pid, server.log))
     for attack, outcome in zip(chosen, outcomes, strict=True):
         problem = judge.of_reply(outcome, attack.replied)
         if problem is not None:
