@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -36,8 +37,11 @@ class Besieged:
 
 
 @contextmanager
-def besieged(model: Path, memory: int, *options: str) -> Iterator[Besieged]:
-    """The server with this budget; stopped after the block. Raises AssertionError if it does not stop with status 0."""
+def besieged(model: Path, memory: int, *options: str, descriptors: int | None = None) -> Iterator[Besieged]:
+    """The server with this budget; stopped after the block. Raises AssertionError if it does not stop with status 0.
+
+    descriptors: the most file descriptors that it may have.
+    """
     log = model.with_suffix(".log")
     command = [
         sys.executable,
@@ -52,8 +56,13 @@ def besieged(model: Path, memory: int, *options: str) -> Iterator[Besieged]:
         *options,
     ]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("SHOESTRING_")}
+
+    def limit() -> None:
+        if descriptors is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=variables)
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=variables, preexec_fn=limit)
     try:
         port = _port(process, log)
         yield Besieged(port, process.pid, memory, log)
