@@ -11,7 +11,7 @@ from tiny_files import tiny_llama, tiny_qwen
 
 def test_a_short_soak_breaks_nothing() -> None:
     with tiny_qwen() as file:
-        assert soak.check(file, 80, 300, at_once=12, seed=1) == []
+        assert soak.check(file, 60, 200, at_once=12, seed=1) == []
 
 
 @pytest.mark.deep
