@@ -77,9 +77,11 @@ def check(file: Path, requests: int, connections: int, *, at_once: int, seed: in
     """Run the load; return one line per failed check."""
     load = asks(requests, seed)
     with shoestring(file, *OPTIONS, *CACHE, "--parallel", "4") as server:
-        _close(asyncio.run(play(server, asks(max(150, requests // 4), seed + 1), at_once)))
+        at_a_time = min(1000, max(1, connections // 10))
+        warm = asks(max(150, requests // 4), seed + 1)
+        _close(asyncio.run(_both(server, warm, connections // 4, at_a_time, at_once, seed + 1))[0])
         before = resident(server)
-        outcome, refused = asyncio.run(_both(server, load, connections, at_once, seed))
+        outcome, refused = asyncio.run(_both(server, load, connections, at_a_time, at_once, seed))
         complaints = [*outcome.complaints, *at_rest(server)]
         _close(outcome)
         growth = resident(server) / before - 1
@@ -119,9 +121,12 @@ def _close(outcome: Outcome) -> None:
         connection.close()
 
 
-async def _both(server: Server, load: Sequence[Ask], connections: int, at_once: int, seed: int) -> tuple[Outcome, int]:
+async def _both(
+    server: Server, load: Sequence[Ask], connections: int, at_a_time: int, at_once: int, seed: int
+) -> tuple[Outcome, int]:
+    """The load's outcome, and the number of refused connections; `at_a_time` of these are opened in a wave."""
     outcome, refused = await asyncio.gather(
-        play(server, load, at_once), waves(server.url, connections, min(1000, max(1, connections // 10)), seed)
+        play(server, load, at_once), waves(server.url, connections, at_a_time, seed)
     )
     return outcome, refused
 
