@@ -6,6 +6,8 @@ The first SIGTERM or Ctrl-C refuses new requests and lets running answers finish
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import faulthandler
 import gc
 import logging
@@ -33,8 +35,12 @@ log = logging.getLogger("shoestring.server")
 HEADER_SECONDS = 30.0
 #: Most connections at once, if the process may open enough files.
 _MOST_CONNECTIONS = 4096
-#: Files that the process opens beside connections.
-_OTHER_FILES = 64
+#: Connections that asyncio accepts before other work has a turn.
+_ACCEPTED_AT_ONCE = 64
+#: Connections that the system keeps until they are accepted.
+_BACKLOG = 2048
+#: Files that the process opens beside connections; asyncio may have accepted four times before one is closed.
+_OTHER_FILES = 64 + 4 * _ACCEPTED_AT_ONCE
 #: How long stopping the engine's thread, and sending the last answers, may take; and the whole end.
 _STOP_SECONDS = 2.0
 _END_SECONDS = 6.0
@@ -56,8 +62,10 @@ def serve(service: Service, settings: Settings, listening: socket.socket) -> Non
         log_config=None,
         access_log=False,
         server_header=False,
+        backlog=_ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=int(_STOP_SECONDS),
     )
+    Patient.limit = most_connections()
     sys.setswitchinterval(_SWITCH_SECONDS)
     # The model's objects stay: collections need not visit them.
     gc.collect()
@@ -81,6 +89,12 @@ class DrainingServer(uvicorn.Server):
         self._timeout = timeout_seconds
         self._until: float | None = None
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_report)
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(_BACKLOG)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._until is None:
             self._service.refuse_new()
@@ -103,9 +117,19 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The event loop's own errors. Before Python 3.12 asyncio reports a full table of files thousands of times."""
+    error = context.get("exception")
+    if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE) and "socket" in context):
+        loop.default_exception_handler(context)
+
+
 def most_connections() -> int:
-    """The connections that the limit of open files allows."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    """Raise the limit of open files as far as the system lets us. Returns the connections that it allows."""
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        files = most
     return _MOST_CONNECTIONS if files < 0 else max(16, min(_MOST_CONNECTIONS, files - _OTHER_FILES))
 
 
@@ -118,7 +142,7 @@ class Patient(H11Protocol):
     _late: asyncio.TimerHandle | None = None
     #: connections that wait for a head, in the order of their beginnings
     _waiting: ClassVar[dict[Patient, None]] = {}
-    limit: ClassVar[int] = most_connections()
+    limit: ClassVar[int] = _MOST_CONNECTIONS
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
