@@ -18,6 +18,7 @@ from shoestring.server.http import health, metrics
 from shoestring.server.http.auth import AccessControl
 from shoestring.server.http.bodies.arrival import Arrival
 from shoestring.server.http.bodies.in_flight import InFlight
+from shoestring.server.http.bodies.linger import Linger
 from shoestring.server.http.bodies.route import Bodies
 from shoestring.server.http.error_responses import error_response
 from shoestring.server.http.exposure import all_keys
@@ -57,6 +58,7 @@ def create_app(service: Service, settings: Settings | None = None, log: Observer
     app.add_middleware(AccessControl, settings=settings, keys=all_keys(settings))
     observers: list[Observer] = [app.state.metrics, *([] if log is None else [log])]
     app.add_middleware(Observe, observers=observers)
+    app.add_middleware(Linger)
     return app
 
 
