@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoestring.printable import printable, shortened
+from shoestring.printable import printable, quoted, shortened
 
 
 @given(st.text())
@@ -21,3 +21,10 @@ def test_ordinary_text_stays() -> None:
     assert printable("a\tb\nc", lines=True) == "a\tb\nc"
     assert printable("\x1b]52;c;\x07") == "\\x1b]52;c;\\x07"
     assert shortened("a\nb") == "a\\nb"
+
+
+def test_quoted_values_are_escaped_once() -> None:
+    assert quoted("a\x1bb") == "'a\\x1bb'"
+    assert quoted("it's") == '"it\'s"'
+    assert quoted(["x"]) == "a list"
+    assert quoted(1.5) == "1.5"

@@ -28,7 +28,8 @@ def shortened(text: str, limit: int = 500) -> str:
 def quoted(value: object, limit: int = 100) -> str:
     """A value of others inside a message: a text in quotes, shortened; a list or an object by its kind."""
     if isinstance(value, str):
-        return repr(shortened(value, limit))
+        mark = '"' if "'" in value else "'"
+        return f"{mark}{shortened(value, limit)}{mark}"
     if isinstance(value, dict | list | tuple):
         return "an object" if isinstance(value, dict) else "a list"
     return shortened(repr(value), limit)

@@ -69,6 +69,7 @@ def besieged(model: Path, memory: int, *options: str, descriptors: int | None = 
         assert process.poll() is None, f"the server ended with {process.returncode}"
         process.send_signal(signal.SIGTERM)
         assert process.wait(_STOP_SECONDS) == 0, "the server did not stop well"
+        assert b"leaked" not in log.read_bytes(), "the extension reports leaks"
     finally:
         process.kill()
         process.wait()

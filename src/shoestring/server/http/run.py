@@ -70,7 +70,10 @@ def serve(service: Service, settings: Settings, listening: socket.socket) -> Non
     # The model's objects stay: collections need not visit them.
     gc.collect()
     gc.freeze()
-    DrainingServer(config, service, settings.shutdown_timeout).run(sockets=[listening])
+    try:
+        DrainingServer(config, service, settings.shutdown_timeout).run(sockets=[listening])
+    finally:
+        gc.unfreeze()  # or the extension reports the model's matrices as leaked at exit
     writer("stopped")
     if not writer.close() or not service.idle or app.state.bodies.busy:
         # The interpreter's end would wait for what such a thread uses, or take it away.
