@@ -34,12 +34,12 @@ _MARKS = {"ok": "ok     ", "warning": "warning", "failed": "MISSING"}
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. mend: how to fix a problem."""
+    """The result of one check. fix: how to fix a problem."""
 
     name: str
     state: Literal["ok", "warning", "failed"]
     text: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 @spread
@@ -69,8 +69,8 @@ def show(findings: list[Finding], effective: Resolved | None) -> None:
     """Print the findings and settings as text."""
     for finding in findings:
         say(f"{_MARKS[finding.state]}  {finding.name:10}{printable(finding.text)}")
-        if finding.mend is not None:
-            say(f"{'':19}→ {printable(finding.mend)}")
+        if finding.fix is not None:
+            say(f"{'':19}→ {printable(finding.fix)}")
     if effective is not None:
         say("\nsettings" + (f" (file {printable(str(effective.file))})" if effective.file else ""))
         for name, setting in in_effect(effective).items():
@@ -105,9 +105,9 @@ def in_effect(effective: Resolved) -> dict[str, dict[str, Any]]:
 # --- the checks
 
 
-def failed(name: str, error: Exception, mend: str | None = None) -> Finding:
+def failed(name: str, error: Exception, fix: str | None = None) -> Finding:
     """A failed check. Most errors already say what to do."""
-    return Finding(name, "failed", " ".join(str(error).split()), mend)
+    return Finding(name, "failed", " ".join(str(error).split()), fix)
 
 
 def extension() -> Finding:
