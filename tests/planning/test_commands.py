@@ -34,7 +34,16 @@ VLLM = {
 PARSERS = {"qwen3", "qwen3_coder", "llama4_pythonic"}
 LLAMA_SERVER = {
     "-hf": "text", "-m": "text", "-c": "count", "-np": "count", "-ngl": "count", "-ncmoe": "count", "--jinja": "",
-    "--rope-scaling": "text", "--rope-scale": "count", "--yarn-orig-ctx": "count",
+    "--rope-scaling": "text", "--rope-scale": "count", "--yarn-orig-ctx": "count", "-ctk": "text", "-ctv": "text",
+}  # fmt: skip
+MLX = {"mlx_lm.chat": {"--model": "text"}, "mlx_lm.server": {"--model": "text"}}
+#: other engines: what their command may say after the program
+OTHERS = {
+    "ik_llama.cpp": {"-hf": "text", "-c": "count", "-fa": "", "-rtr": "", "-ngl": "count", "--n-cpu-moe": "count"},
+    "ktransformers": {
+        "-m": "text", "--model": "text", "--kt-weight-path": "text", "--kt-cpuinfer": "count",
+        "--kt-num-gpu-experts": "count", "--kt-method": "text", "--tensor-parallel-size": "count",
+    },
 }  # fmt: skip
 MACHINES = (
     "8xh100", "6xh100", "2xa100", "rtx-5090+128g", "3xrtx-4090+256g", "mac-m3-ultra-512g", "cpu:64c-12ch-ddr5+512g",
@@ -84,13 +93,45 @@ def test_engines_know_every_flag() -> None:
                 check(words[2:], VLLM)
             elif program == "llama-server":
                 check(words, LLAMA_SERVER)
+            elif program in MLX:
+                check(words, MLX[program])
             else:
                 assert program == "shoestring"
                 command = get_command(app).commands.get(words[0])  # type: ignore[attr-defined]
                 if command is not None:
                     flags = {option for parameter in command.params for option in parameter.opts}
                     assert {word for word in words if word.startswith("-")} <= flags, line
-    assert engines == {"vllm", "llama-server", "shoestring"}
+    assert engines == {"vllm", "llama-server", "shoestring", *MLX}
+
+
+def test_other_engines_have_their_commands() -> None:
+    engines = set()
+    for machine, a in assessed():
+        for engine, line in a.command.others:
+            engines.add(engine)
+            row, words = CATALOGUE.engines[engine], shlex.split(line)
+            assert a.candidate.config.family in row.families
+            assert engine == "ktransformers" or a.need.sizes.type in row.formats or engine in ("ollama", "lm-studio")
+            assert engine != "ktransformers" or machine.gpu is not None
+            if engine in OTHERS:
+                check(words[1:], OTHERS[engine])
+            else:
+                assert words[:2] == {"ollama": ["ollama", "run"], "lm-studio": ["lms", "get"]}[engine]
+                assert len(words) == 3
+    assert engines == {"ik_llama.cpp", "ollama", "lm-studio", "ktransformers"}
+
+
+@pytest.mark.parametrize(("model", "repository"), [
+    ("qwen3.5-35b-a3b", "mlx-community/Qwen3.5-35B-A3B-4bit"),
+    ("llama-4-scout", "mlx-community/Llama-4-Scout-17B-16E-Instruct-4bit"),
+])  # fmt: skip
+def test_a_mac_runs_mlx(model: str, repository: str) -> None:
+    a = assess(from_row(CATALOGUE.models[model]), parse_hardware("mac-m5-max-128g", CATALOGUE), Question(), CATALOGUE)
+    assert a.command.lines[-1] == f"mlx_lm.server --model {repository}"
+    assert a.need.sizes.type == "MLX-4bit"
+    asked = Question(type="Q4_K_M")
+    b = assess(from_row(CATALOGUE.models[model]), parse_hardware("mac-m5-max-128g", CATALOGUE), asked, CATALOGUE)
+    assert b.command.engine == "llama.cpp"
 
 
 def test_vllm_uses_every_gpu_and_llama_server_every_layer() -> None:

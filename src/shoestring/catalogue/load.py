@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from shoestring.catalogue import schema
 from shoestring.catalogue.schema import KINDS, Catalogue
@@ -25,14 +25,15 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
 FOLDER = Path(__file__).parent
+T = TypeVar("T")
 
 #: table in a file → (field of Catalogue, class of its rows); a file may contain several tables
 TABLES: dict[str, tuple[str, type]] = {
-    name.removesuffix("s"): (name, get_args(hint)[1]) for name, hint in get_type_hints(Catalogue).items()
+    get_args(hint)[1].__name__.casefold(): (name, get_args(hint)[1]) for name, hint in get_type_hints(Catalogue).items()
 }
 FILES = (
-    "sources", "models", "uploads", "scores", "prices", "hosts", "rents", "devices", "engines", "licences", "uses",
-    "claims", "speeds",
+    "sources", "models", "uploads", "scores", "prices", "hosts", "rents", "devices", "cards", "unified", "processors",
+    "machines", "engines", "licences", "uses", "claims",
 )  # fmt: skip
 
 Tables = dict[str, dict[str, Any]]
@@ -87,6 +88,8 @@ def _references(row: Any) -> Iterator[tuple[str, str, str]]:
             yield table, table, getattr(row, table)
         for id in getattr(row, plural, ()):
             yield plural, table, id
+    if getattr(row, "confirmed_by", ""):
+        yield "confirmed_by", "source", row.confirmed_by
 
 
 #: Bytes of a TOML file
@@ -126,10 +129,33 @@ def read_rows(path: Path) -> Tables:
     return tables
 
 
+def read_table(path: Path, name: str, row_class: type[T]) -> T:
+    """The row of a file that has one table [name]; its numbers must be above 0.
+
+    Raises RequestError that names the line and field which do not fit.
+    """
+    values, text = read_toml(path)
+    if not isinstance(values.get(name), dict) or len(values) != 1:
+        fields = ", ".join(field.name for field in dataclasses.fields(row_class))  # type: ignore[arg-type]
+        raise RequestError(f"{path}: line 1: write one table [{name}] with {fields}")
+    try:
+        row: T = _row(row_class, values[name], positive=True)
+    except _Unfit as error:
+        field, problem = error.args
+        raise RequestError(f"{path}: line {_line(text, name, 0, field)}: {name}.{field} {problem}") from None
+    return row
+
+
+def misfit(path: Path, table: str, field: str, problem: str) -> RequestError:
+    """The error for a field of a file's table that its reader refuses."""
+    _, text = read_toml(path)
+    return RequestError(f"{path}: line {_line(text, table, 0, field)}: {table}.{field} {problem}")
+
+
 _types = cache(get_type_hints)
 
 
-def _row(row_class: type, values: Any) -> Any:
+def _row(row_class: type, values: Any, positive: bool = False) -> Any:
     """A row from its table in a file. Raises _Unfit."""
     if not isinstance(values, dict):
         raise _Unfit("", "is not a table")
@@ -141,11 +167,11 @@ def _row(row_class: type, values: Any) -> Any:
         if name not in values and field.default is dataclasses.MISSING:
             raise _Unfit(name, "is missing")
     least = -1e30 if row_class is schema.Fact else 0.0
-    return row_class(**{name: _value(name, value, types[name], least) for name, value in values.items()})
+    return row_class(**{name: _value(name, value, types[name], least, positive) for name, value in values.items()})
 
 
-def _value(name: str, value: Any, declared: Any, least: float) -> Any:
-    """The value as the schema's type. Raises _Unfit for another type, or a number below `least`."""
+def _value(name: str, value: Any, declared: Any, least: float, positive: bool) -> Any:
+    """The value as the schema's type. Raises _Unfit for another type, or a number below `least` or not `positive`."""
     if isinstance(value, datetime.date):
         value = value.isoformat()
     shown = f"is {value!r}: write"
@@ -157,6 +183,8 @@ def _value(name: str, value: Any, declared: Any, least: float) -> Any:
         raise _Unfit(name, f"{shown} a value of type {getattr(declared, '__name__', declared)}")
     if type(value) in (int, float) and not least <= value < 1e30:
         raise _Unfit(name, f"{shown} a number from {least:g} to 1e+30")
+    if positive and type(value) in (int, float) and value == 0:
+        raise _Unfit(name, f"is {value:g}: write a number above 0")
     if name == "kind" and value not in KINDS:
         raise _Unfit(name, f"{shown} one of {', '.join(KINDS)}")
     if name == "date" and not _is_date(value):

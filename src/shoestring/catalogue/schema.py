@@ -109,10 +109,14 @@ class Device(Row):
 
     name: str
     aliases: tuple[str, ...]
+    #: of a unified machine, the largest that is sold
     memory_bytes: int
     bandwidth: float
     #: dense operations per second in 16, 8 and 4 bits; 0: not available
     flops_16: float
+    #: width of the memory bus, and transfers per second of one of its pins; 0: unknown
+    bus_bits: int = 0
+    memory_rate: float = 0.0
     flops_8: float = 0.0
     flops_4: float = 0.0
     #: to its neighbours, one direction
@@ -122,6 +126,47 @@ class Device(Row):
     power: float = 0.0
     unified: bool = False
     vendor: str = "nvidia"
+    laptop: bool = False
+    #: products with this chip, as people name them: mac-studio, macbook-pro
+    products: tuple[str, ...] = ()
+    #: id of a second Source, and the bandwidth that it states
+    confirmed_by: str = ""
+    confirmed_bandwidth: float = 0.0
+
+
+@dataclass(frozen=True)
+class Processor(Row):
+    """A processor, with the fastest memory that its vendor states."""
+
+    name: str
+    aliases: tuple[str, ...]
+    cores: int
+    #: cycles per second
+    clock: float
+    #: of 64 bits
+    channels: int
+    #: transfers per second
+    memory_rate: float
+    #: floating-point operations of a core
+    flops_per_cycle: int
+    power: float
+    laptop: bool = False
+    #: id of a second Source, and the bandwidth that it states
+    confirmed_by: str = ""
+    confirmed_bandwidth: float = 0.0
+
+    @property
+    def bandwidth(self) -> float:
+        return self.channels * 8 * self.memory_rate
+
+
+@dataclass(frozen=True)
+class Machine(Row):
+    """A whole machine by name; `hardware` is what --hardware would say."""
+
+    name: str
+    aliases: tuple[str, ...]
+    hardware: str
 
 
 @dataclass(frozen=True)
@@ -176,6 +221,28 @@ class Engine(Row):
     #: the earliest date at which a source shows it running each of `families`; "": unknown
     since: tuple[str, ...] = ()
     note: str = ""
+    #: repositories with files of its own types, "model repository"; the type follows the name: -4bit, -8bit
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Efficiency(Row):
+    """How much of the limits of a kind of device an engine reaches: a fit to published speeds."""
+
+    engine: str
+    #: nvidia, amd, intel, apple: GPUs of that vendor; processor
+    devices_of: tuple[str, ...]
+    #: share of the stated bandwidth reached when reading weights that every token uses, and routed experts
+    bandwidth: float
+    expert_bandwidth: float
+    #: shares of the stated operations reached in prompts, by a dense model and by one with experts
+    dense_compute: float
+    expert_compute: float
+    kernel_seconds: float = 0.0
+    #: on processors, for each core: the threads wait for each other
+    core_seconds: float = 0.0
+    #: latency of an exchange between GPUs that share layers
+    exchange_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -232,24 +299,6 @@ class Claim(Row):
 
 
 @dataclass(frozen=True)
-class Speed(Row):
-    """A published speed, to compare estimates with."""
-
-    model: str
-    type: str
-    hardware: str
-    #: prefill and decode: of one user; throughput: of all users
-    phase: str
-    tokens_per_second: float
-    context: int = 4096
-    users: int = 1
-    #: tokens per prompt and answer, if other users' prompts interrupt answers; 0: they do not
-    prompt: int = 0
-    answer: int = 0
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Fact(Row):
     """A number that fits no other table, e.g. the article's recommended memory for a model."""
 
@@ -271,15 +320,17 @@ class Catalogue:
     prices: dict[str, Price] = field(default_factory=dict)
     hosts: dict[str, Host] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
+    processors: dict[str, Processor] = field(default_factory=dict)
+    machines: dict[str, Machine] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     rentals: dict[str, Rental] = field(default_factory=dict)
     purchases: dict[str, Purchase] = field(default_factory=dict)
     engines: dict[str, Engine] = field(default_factory=dict)
+    efficiencies: dict[str, Efficiency] = field(default_factory=dict)
     licences: dict[str, Licence] = field(default_factory=dict)
     clauses: dict[str, Clause] = field(default_factory=dict)
     uses: dict[str, Use] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
-    speeds: dict[str, Speed] = field(default_factory=dict)
     facts: dict[str, Fact] = field(default_factory=dict)
 
     def score(self, model: str, benchmark: str) -> Score | None:

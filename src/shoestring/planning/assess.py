@@ -7,7 +7,6 @@ from typing import Literal
 
 from shoestring.catalogue.schema import Catalogue
 from shoestring.errors import RequestError
-from shoestring.models.state import KVType
 from shoestring.planning.candidates.candidates import Candidate
 from shoestring.planning.candidates.formats import bits
 from shoestring.planning.commands import Command, command
@@ -15,7 +14,7 @@ from shoestring.planning.cost import Cost, Money, cost
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.licence import Terms, User, judge
 from shoestring.planning.measured import Measured
-from shoestring.planning.memory import AS_STORED, Need, Placement, can_split, choose, context_limit
+from shoestring.planning.memory import AS_STORED, Need, Placement, PlannedKV, can_split, choose, context_limit
 from shoestring.planning.speed import Scale, Speed, estimate
 
 Difficulty = Literal["easy", "moderate", "advanced"]
@@ -34,7 +33,7 @@ class Question:
     context: int = 8192
     users: int = 1
     type: str | None = None
-    kv_type: KVType = "f16"
+    kv_type: PlannedKV = "f16"
     min_speed: float = 0.0
     money: Money = field(default_factory=Money)
     user: User = field(default_factory=User)
@@ -110,7 +109,7 @@ def assess(
     free = placed.free + n.sequences_bytes
     runs = placed.fit not in ("no", "disk")
     level, reasons = _difficulty(n, placed, machine, terms)
-    step = _step(speed, question, catalogue)
+    step = step_of(speed, question, catalogue)
     return Assessment(
         candidate=candidate,
         need=n,
@@ -128,7 +127,8 @@ def assess(
     )
 
 
-def _step(speed: Speed, question: Question, catalogue: Catalogue) -> Step | None:
+def step_of(speed: Speed, question: Question, catalogue: Catalogue) -> Step | None:
+    """The step of the question's use; None: only writing counts, or the speed is unknown."""
     use = catalogue.uses[question.use] if question.use is not None else None
     if use is None or not use.prompt or not speed.decode or not speed.prefill:
         return None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from shoestring.catalogue.schema import Catalogue
-from shoestring.planning.candidates.formats import UPLOADED_AS, is_gguf
-from shoestring.planning.efficiency import parallel, takes_turns
+from shoestring.planning.candidates.candidates import USUAL_TYPE
+from shoestring.planning.candidates.formats import UPLOADED_AS, bits, is_gguf
+from shoestring.planning.efficiency import MLX, VLLM, engine_of, parallel
 from shoestring.planning.hardware.machine import Hardware
-from shoestring.planning.memory import Need, Placement, our_engine_reads
+from shoestring.planning.memory import AS_STORED, Need, Placement, mlx_file, need, our_engine_reads, place
 
 #: Llama 4 scales its queries from here on; vLLM by itself only beyond 32,768
 LLAMA4_FLOOR_SCALE = 8192
@@ -23,14 +25,24 @@ class Command:
     lines: tuple[str, ...]
     #: why this engine, one sentence
     reason: str
+    #: other engines that run it there, and their commands
+    others: tuple[tuple[str, str], ...] = ()
 
 
 def command(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue, use: str | None = None) -> Command:
-    """The command that starts a placed model, for a use case of the catalogue."""
+    """The command that starts a placed model, for a use case of the catalogue, and the commands of other engines."""
+    best = _best(n, placed, machine, catalogue, use)
+    return replace(best, others=tuple(_others(n, placed, machine, best.engine)))
+
+
+def _best(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue, use: str | None) -> Command:
     if placed.fit == "no":
         return Command("", (), "no known engine runs it here")
-    if not takes_turns(n, placed, machine):
+    engine = engine_of(n, placed, machine)
+    if engine == VLLM:
         return _vllm(n, machine)
+    if engine == MLX:
+        return _mlx(n)
     sees = use != "multimodal" or "image" in catalogue.engines["shoestring"].modalities
     if n.own and sees:
         return _shoestring(n)
@@ -44,6 +56,8 @@ def _location(n: Need) -> str:
     row = n.candidate.row
     if row is None:
         return n.candidate.location
+    if file := mlx_file(n.candidate, n.sizes.type):
+        return file
     if is_gguf(n.sizes.type):
         return f"{row.gguf}:{UPLOADED_AS.get(n.sizes.type, n.sizes.type)}"
     for entry in row.quantized:
@@ -55,7 +69,7 @@ def _location(n: Need) -> str:
 
 def _vllm(n: Need, machine: Hardware) -> Command:
     config = n.candidate.config
-    ways, stages = parallel(config, machine.gpus)
+    ways, stages = parallel(config.num_attention_heads, machine.gpus)
     words = ["vllm", "serve", _location(n), "--tensor-parallel-size", str(ways)]
     if stages > 1:
         words += ["--pipeline-parallel-size", str(stages)]
@@ -94,6 +108,38 @@ def _stretched(n: Need) -> bool:
     return n.context > n.candidate.config.max_position_embeddings
 
 
+def _mlx(n: Need) -> Command:
+    """MLX's server; one user talks to it in the terminal. It has no option for the context: memory grows with it."""
+    where = _location(n)
+    lines = [shlex.join(["mlx_lm.chat", "--model", where])] if n.users == 1 else []
+    lines.append(shlex.join(["mlx_lm.server", "--model", where]))
+    return Command("mlx", tuple(lines), "MLX uses a Mac's GPU best")
+
+
+def _others(n: Need, placed: Placement, machine: Hardware, engine: str) -> Iterator[tuple[str, str]]:
+    """Other engines that run a placed model of the catalogue, and their commands."""
+    row, apple = n.candidate.row, machine.gpu is not None and machine.gpu.vendor == "apple"
+    if row is None or placed.fit in ("no", "disk") or engine == VLLM or n.sizes.type == AS_STORED:
+        return
+    where = _location(n)
+    if is_gguf(n.sizes.type):
+        if placed.ram and not apple:
+            split = ["-ngl", "99"] if placed.gpu_layers else []
+            moved = ["--n-cpu-moe", str(placed.expert_layers_in_ram)] if placed.expert_layers_in_ram else []
+            words = ["llama-server", "-hf", where, "-c", str(n.context * n.users), "-fa", "-rtr", *split, *moved]
+            yield "ik_llama.cpp", shlex.join(words)
+        yield "ollama", shlex.join(["ollama", "run", f"hf.co/{where}"])
+        yield "lm-studio", shlex.join(["lms", "get", f"https://huggingface.co/{row.gguf}@{n.sizes.type}"])
+    elif engine == MLX:
+        yield "lm-studio", shlex.join(["lms", "get", f"https://huggingface.co/{where}"])
+    if n.candidate.config.family == "qwen3_5" and placed.fit == "gpu+ram" and machine.gpu is not None and not apple:
+        words = ["python", "-m", "sglang.launch_server", "--model", row.repository, "--kt-weight-path", row.repository,
+                 "--kt-cpuinfer", str(machine.cores), "--kt-num-gpu-experts", "1", "--kt-method", "BF16",
+                 "--tensor-parallel-size", str(machine.gpus)]  # fmt: skip
+        if 2 * n.candidate.total < machine.ram_usable + machine.gpu_usable:
+            yield "ktransformers", shlex.join(words)
+
+
 def _shoestring(n: Need) -> Command:
     where = _location(n)
     lines = [shlex.join(["shoestring", "pull", where])] if n.candidate.row else []
@@ -123,13 +169,19 @@ def _llama_server(n: Need, placed: Placement, machine: Hardware, missing: str) -
         native = n.candidate.config.max_position_embeddings
         words += ["--rope-scaling", "yarn", "--rope-scale", str(-(-n.context // native)),
                   "--yarn-orig-ctx", str(native)]  # fmt: skip
+    if n.kv_type == "q8_0":
+        words += ["-ctk", "q8_0", "-ctv", "q8_0"]
     words.append("--jinja")
     if placed.fit == "disk":
         reason = "the system pages from disk what does not fit in memory; our engine does not stream yet"
     elif placed.fit == "gpu+ram":
         reason = "llama.cpp splits it between GPU and RAM"
     elif placed.fit == "gpu":
-        reason = f"llama.cpp runs {n.sizes.type} on this GPU" if machine.gpu else ""
+        reason = f"llama.cpp runs {n.sizes.type} on this GPU"
+        if is_gguf(n.sizes.type) and bits(n.sizes.type) < bits(USUAL_TYPE) and machine.ram_bytes:
+            usual = need(n.candidate, USUAL_TYPE, n.context, n.users, n.kv_type)
+            if place(usual, machine).fit == "gpu+ram":
+                reason = f"{n.sizes.type} stays on this GPU, where {USUAL_TYPE} would spill into RAM"
     elif _stretched(n):
         reason = "a context beyond the file's needs YaRN, which our engine takes only from the file"
     else:

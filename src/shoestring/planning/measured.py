@@ -20,7 +20,8 @@ from shoestring.errors import RequestError, ShoestringError
 from shoestring.files import read_input, write_whole
 from shoestring.planning.candidates.candidates import resolve_row
 from shoestring.planning.candidates.formats import ALIASES, TYPES
-from shoestring.planning.hardware.detect import processor, total_bytes
+from shoestring.planning.hardware import kept
+from shoestring.planning.hardware.detect import this_key
 from shoestring.planning.memory import AS_STORED, Need, Placement
 
 #: Bytes of a file of measurements
@@ -45,29 +46,20 @@ class Measured:
         return same and n.users == 1 and placed.fit == "ram"
 
 
-def machine_key() -> str:
-    """A name for this machine from its processor, usable cores and memory."""
-    cores, _, label = processor()
-    text = f"{label} {cores}c {total_bytes() / 1e9:.0f}gb"
-    return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
-
-
 def folder() -> Path:
     """The folder of this machine's measurements."""
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("shoestring", appauthor=False)) / "measured" / machine_key()
+    return kept.folder(this_key())
 
 
 def remember(facts: Mapping[str, Any], path: Path) -> Path | None:
     """Save bench's results for the checkpoint at `path`. Returns the file, or None if it cannot be written."""
-    saved = dict(facts) | {
-        "model": str(facts["model"]),
-        "path": str(path.resolve()),
-        "date": datetime.date.today().isoformat(),
-    }
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(path.resolve().parts[-2:])).strip("-")
-    target = folder() / f"{name}.json"
+    return save(dict(facts) | {"path": str(path.resolve())}, "-".join(path.resolve().parts[-2:]))
+
+
+def save(facts: Mapping[str, Any], name: str) -> Path | None:
+    """Save measurements under a name, with today's date. Returns the file, or None if it cannot be written."""
+    saved = dict(facts) | {"model": str(facts["model"]), "date": datetime.date.today().isoformat()}
+    target = folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-')}.json"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with write_whole(target, begins=b"{") as file:
@@ -81,7 +73,8 @@ def recall(catalogue: Catalogue) -> tuple[Measured, ...]:
     """All measurements of bench on this machine, the newest last."""
     results = []
     try:
-        files = sorted(folder().glob("*.json"), key=lambda file: (file.stat().st_mtime, file.name))
+        files = [file for file in folder().glob("*.json") if file.name != kept.FILE]
+        files.sort(key=lambda file: (file.stat().st_mtime, file.name))
     except OSError:
         return ()
     for file in files:
@@ -99,11 +92,12 @@ def read_measured(path: Path, catalogue: Catalogue) -> Measured:
         decode, prefill = float(facts["decode_tokens_per_second"]), float(facts["prefill_tokens_per_second"])
         name, where = str(facts["model"]), str(facts.get("path", ""))
         bench_type, date = str(facts.get("type") or ""), str(facts.get("date", ""))
+        how = str(facts.get("source") or "shoestring bench")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise RequestError(f"{path} is not output of `shoestring bench --json`: {error}") from error
     if not (decode > 0 and prefill > 0):
         raise RequestError(f"{path}: decode_tokens_per_second and prefill_tokens_per_second must be above 0")
-    source = f"shoestring bench, {date}" if date else path.name
+    source = f"{how}, {date}" if date else path.name
     row = _row(name, where, catalogue)
     if row is None:
         return Measured(Path(where or name).name, AS_STORED, decode, prefill, source)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Literal
+from typing import Literal, get_args
 
+from shoestring.catalogue.load import builtin_catalogue
 from shoestring.catalogue.schema import Upload
 from shoestring.checkpoint.names.parts import PARTS, Part
 from shoestring.models.families import state_layout
@@ -17,7 +18,7 @@ from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import KVType
 from shoestring.models.workspace import workspace_bytes
 from shoestring.planning.candidates.candidates import Candidate, published
-from shoestring.planning.candidates.formats import GGUF_TYPES, OWN_TYPES, Sizes, is_gguf, sizes
+from shoestring.planning.candidates.formats import GGUF_TYPES, OWN_TYPES, Sizes, bits, is_gguf, is_mlx, sizes
 from shoestring.planning.hardware.machine import Hardware
 
 #: not resident: multi-token prediction stays in the file until an engine speculates with it
@@ -32,6 +33,13 @@ SMALL = 15e9
 APART: tuple[Part, ...] = ("vision", "mtp")
 #: bytes of tokenizer and metadata in a GGUF: what eight uploads in Q8_0 have beyond their tensors
 GGUF_HEADER = 11_000_000
+
+#: types of keys and values: our engine's, and q8_0 of llama.cpp, with blocks of 32 numbers in 34 bytes
+PlannedKV = Literal["f16", "f32", "q8_0"]
+KV_TYPES: tuple[PlannedKV, ...] = get_args(PlannedKV)
+
+#: a type below this is not chosen to keep a model on a GPU
+FEWEST_BITS_ON_GPU = 3.0
 
 #: best first
 Fit = Literal["gpu", "gpu+ram", "ram", "disk", "no"]
@@ -50,7 +58,7 @@ class Need:
     sizes: Sizes
     context: int
     users: int
-    kv_type: KVType
+    kv_type: PlannedKV
     own: bool = False
     threads: int = 0
     #: the published file whose size is known; None: sizes follow the type's recipe
@@ -66,24 +74,38 @@ class Need:
         return Layout(state_layout(self.candidate.config))
 
     @property
+    def page_type(self) -> KVType:
+        """The type that our engine's layout counts in; q8_0 is a part of f16."""
+        return "f16" if self.kv_type == "q8_0" else self.kv_type
+
+    def cached(self, nbytes: int) -> int:
+        """Bytes of keys and values that take `nbytes` in `page_type`."""
+        return nbytes * 17 // 32 if self.kv_type == "q8_0" else nbytes
+
+    @property
     def kv_bytes_per_token(self) -> int:
         """Bytes per token in layers that attend to the whole past."""
-        return self.layout.bytes_per_token(self.kv_type)
+        return self.cached(self.layout.bytes_per_token(self.page_type))
 
     @property
     def chunked_kv_bytes(self) -> int:
         """Maximum bytes of chunk-local layers per sequence."""
-        return self.layout.nbytes(Demand(chunk_pages=self.layout.demand(2**40).chunk_pages), self.kv_type)
+        pages = self.layout.demand(2**40).chunk_pages
+        return self.cached(self.layout.nbytes(Demand(chunk_pages=pages), self.page_type))
 
     @property
     def state_bytes_per_sequence(self) -> int:
         """Bytes of recurrent and convolution state, for any length."""
-        return self.layout.nbytes(Demand(slots=1), self.kv_type)
+        return self.layout.nbytes(Demand(slots=1), self.page_type)
 
     @cached_property
     def sequence_bytes(self) -> int:
         """Bytes of one sequence of `context` tokens, in whole pages."""
-        return self.layout.sequence_bytes(self.context, self.kv_type)
+        return self._sequence_bytes(self.context)
+
+    def _sequence_bytes(self, context: int) -> int:
+        state = self.state_bytes_per_sequence
+        return state + self.cached(self.layout.sequence_bytes(context, self.page_type) - state)
 
     @property
     def sequences_bytes(self) -> int:
@@ -97,6 +119,17 @@ class Need:
     @property
     def routed_bytes(self) -> int:
         return self.sizes.of("routed_experts")
+
+    @cached_property
+    def looked_up_bytes(self) -> int:
+        """Bytes of an embedding that is not also the head: a token reads one row of it."""
+        shapes, layers = self.candidate.shapes, self.candidate.config.num_hidden_layers
+        both = [s for s in shapes if s.role in ("embedding", "head")]
+        if all(s.role != "head" for s in both):
+            return 0
+        type_ = "BF16" if self.sizes.type == AS_STORED else self.sizes.type
+        each = {s.role: sizes((s,), type_, layers, self.own, tied=False).total for s in both}
+        return self.sizes.of("embeddings") * each["embedding"] // sum(each.values())
 
     @property
     def always_bytes(self) -> int:
@@ -117,7 +150,7 @@ class Need:
         low, high = 0, limit
         while low < high:
             middle = (low + high + 1) // 2
-            if self.users * self.layout.sequence_bytes(middle, self.kv_type) <= free:
+            if self.users * self._sequence_bytes(middle) <= free:
                 low = middle
             else:
                 high = middle - 1
@@ -126,6 +159,10 @@ class Need:
     def most_users(self, free: int) -> int:
         """Maximum sequences of `context` tokens whose state fits in `free` bytes."""
         return max(0, free // self.sequence_bytes) if self.sequence_bytes else 0
+
+
+#: what was computed for one model, context and number of users: by type, whether our engine runs it, and its threads
+Needs = dict[tuple[str, bool, int], Need]
 
 
 def context_limit(candidate: Candidate) -> int:
@@ -151,8 +188,14 @@ class Placement:
     free: int
 
 
+def mlx_file(candidate: Candidate, type_: str) -> str:
+    """The repository of a model's file in a type of MLX; "" if none is known."""
+    files = dict(entry.split(" ") for entry in builtin_catalogue().engines["mlx"].files)
+    return f"{files[candidate.id]}-{type_.removeprefix('MLX-')}" if is_mlx(type_) and candidate.id in files else ""
+
+
 def need(
-    candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType = "f16", own: bool = False,
+    candidate: Candidate, type_: str, context: int, users: int, kv_type: PlannedKV = "f16", own: bool = False,
     threads: int = 0,
 ) -> Need:  # fmt: skip
     """The memory of a candidate. own: our engine runs it, with `threads` threads."""
@@ -193,15 +236,34 @@ def our_engine_reads(candidate: Candidate, type_: str, context: int) -> bool:
 
 
 def on_machine(
-    candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType, machine: Hardware
+    candidate: Candidate,
+    type_: str,
+    context: int,
+    users: int,
+    kv_type: PlannedKV,
+    machine: Hardware,
+    needs: Needs | None = None,
 ) -> tuple[Need, Placement]:
-    """Place a model for our engine if it reads the type and all of it fits in RAM as loaded; else for other engines."""
-    if machine.gpu is None and our_engine_reads(candidate, type_, context):
-        n = need(candidate, type_, context, users, kv_type, own=True, threads=machine.cores)
+    """Place a model for our engine if it reads the type and all of it fits in RAM as loaded; else for other engines.
+
+    Keys and values in q8_0 are llama.cpp's: other engines' types have them in f16. `needs` keeps what was computed for
+    one model, context and number of users.
+    """
+    needs = {} if needs is None else needs
+
+    def needed(own: bool, threads: int) -> Need:
+        if (type_, own, threads) not in needs:
+            needs[type_, own, threads] = need(candidate, type_, context, users, kv_type, own, threads)
+        return needs[type_, own, threads]
+
+    if kv_type == "q8_0" and not is_gguf(type_) and type_ != AS_STORED:
+        kv_type = "f16"
+    if machine.gpu is None and kv_type != "q8_0" and our_engine_reads(candidate, type_, context):
+        n = needed(True, machine.cores)
         placed = place(n, machine)
         if placed.fit == "ram":
             return n, placed
-    n = need(candidate, type_, context, users, kv_type)
+    n = needed(False, 0)
     return n, place(n, machine)
 
 
@@ -294,7 +356,11 @@ def ladder(machine: Hardware, candidate: Candidate) -> tuple[str, ...]:
     gguf = tuple(GGUF_TYPES[GGUF_TYPES.index("Q4_K_M") :])
     gguf = tuple(t for t in gguf if t not in ("Q4_0", "IQ4_NL"))
     if machine.gpu is None or machine.gpu.unified:
-        return (("Q8_0",) if candidate.total < SMALL / 5 else ()) + gguf
+        small = candidate.total < SMALL / 5
+        apple = machine.gpu is not None and machine.gpu.vendor == "apple"
+        mlx = "MLX-8bit" if small else "MLX-4bit"
+        first = (mlx,) if apple and mlx_file(candidate, mlx) else ()
+        return first + (("Q8_0",) if small else ()) + gguf
     if candidate.total < SMALL:
         return ("Q8_0", *gguf)
     published = {q.split()[0] for q in candidate.row.quantized} if candidate.row else set()
@@ -304,16 +370,33 @@ def ladder(machine: Hardware, candidate: Candidate) -> tuple[str, ...]:
 
 
 def choose(
-    candidate: Candidate, machine: Hardware, context: int, users: int, type_: str | None, kv_type: KVType = "f16"
+    candidate: Candidate,
+    machine: Hardware,
+    context: int,
+    users: int,
+    type_: str | None,
+    kv_type: PlannedKV = "f16",
+    needs: Needs | None = None,
 ) -> tuple[Need, Placement]:
-    """The requested type, else the first of the ladder that fits in memory, else the first that streams from disk."""
+    """The requested type, else the first of the ladder that fits in memory, else the first that streams from disk.
+
+    Before a model spills from a GPU into RAM, a smaller type of at least three bits that stays on the GPU is chosen.
+    """
     order = (type_,) if type_ else (AS_STORED,) if candidate.stored else ladder(machine, candidate)
     tried: list[tuple[Need, Placement]] = []
+    spilled: tuple[Need, Placement] | None = None
     for name in order:
-        n, placed = on_machine(candidate, name, context, users, kv_type, machine)
+        if spilled is not None and bits(name) < FEWEST_BITS_ON_GPU:
+            break
+        n, placed = on_machine(candidate, name, context, users, kv_type, machine, needs)
         gpu_only = name == "BF16" and type_ is None
-        if placed.fit == "gpu" or (placed.fit in ("gpu+ram", "ram") and not gpu_only):
+        if placed.fit in ("gpu", "ram"):
             return n, placed
+        if placed.fit == "gpu+ram" and not gpu_only:
+            spilled = spilled or (n, placed)
+            continue
         if placed.fit == "no" or not gpu_only:
             tried.append((n, placed))
+    if spilled is not None:
+        return spilled
     return min(tried, key=lambda pair: (pair[1].fit == "no", pair[1].missing))

@@ -12,7 +12,6 @@ from shoestring.catalogue.age import outdated
 from shoestring.catalogue.load import load_catalogue
 from shoestring.catalogue.schema import Catalogue, Row
 from shoestring.errors import RequestError
-from shoestring.models.state import KVType
 from shoestring.planning.advice.verdict import Verdict, rank
 from shoestring.planning.assess import Assessment, Question, assess
 from shoestring.planning.candidates.candidates import Candidate, from_row
@@ -23,7 +22,7 @@ from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.licence import User
 from shoestring.planning.measured import Measured, read_measured, recall
-from shoestring.planning.memory import context_limit
+from shoestring.planning.memory import KV_TYPES, PlannedKV, context_limit
 from shoestring.planning.speed import scale_of
 
 
@@ -61,7 +60,7 @@ def plan(
     context: int | None = None,
     users: int = 1,
     quant: str | None = None,
-    kv_type: KVType = "f16",
+    kv_type: PlannedKV = "f16",
     min_speed: float = 3.0,
     money: Money | None = None,
     company_mau: int | None = None,
@@ -78,11 +77,41 @@ def plan(
     `min_speed` is in tokens/s. `company_mau`, `eu`, `end_user`, `derived`: see planning/licence.py. `measured`: an
     output of `shoestring bench --json` to use instead. Raises RequestError or CheckpointError with one sentence.
     """
+    question, candidates, rows = ask(
+        *models, use=use, context=context, users=users, quant=quant, kv_type=kv_type, min_speed=min_speed, money=money,
+        company_mau=company_mau, eu=eu, end_user=end_user, derived=derived, prices=prices, catalogue=catalogue,
+    )  # fmt: skip
+    question = dataclasses.replace(question, measured=_known(measured, hardware, rows))
+    machine = parse_hardware(hardware, rows)
+    notes = [f"measured here: {m.model}, {m.type}, {m.decode:.3g} tokens/s ({m.source})" for m in question.measured]
+    return make_plan(candidates, dataclasses.replace(machine, notes=(*machine.notes, *notes)), question, rows)
+
+
+def ask(
+    *models: str,
+    use: str | None = None,
+    context: int | None = None,
+    users: int = 1,
+    quant: str | None = None,
+    kv_type: PlannedKV = "f16",
+    min_speed: float = 3.0,
+    money: Money | None = None,
+    company_mau: int | None = None,
+    eu: bool = False,
+    end_user: bool = False,
+    derived: bool = False,
+    prices: str | Path | None = None,
+    catalogue: str | Path | None = None,
+) -> tuple[Question, tuple[Candidate, ...], Catalogue]:
+    """The question in the keywords of `plan`, its models, and the catalogue to answer it with. Raises as `plan`."""
+    if kv_type not in KV_TYPES:
+        raise RequestError(f"--kv-type {kv_type} is unknown: choose {', '.join(KV_TYPES)}")
     rows = load_catalogue(Path(catalogue) if catalogue else None, Path(prices) if prices else None)
     money = money or Money()
     check_hosts(money, rows)
     use = use_name(use, rows)
-    candidates = [resolve(name, rows) for name in models] or [from_row(row, rows) for row in rows.models.values()]
+    candidates = tuple(resolve(name, rows) for name in models)
+    candidates = candidates or tuple(from_row(row, rows) for row in rows.models.values())
     question = Question(
         use=use,
         context=usual_context(use, candidates, rows) if context is None else context,
@@ -92,12 +121,9 @@ def plan(
         min_speed=min_speed,
         money=money,
         user=User(company_mau, eu, end_user, derived),
-        measured=_known(measured, hardware, rows),
     )
     check_context(candidates, question, bool(models))
-    machine = parse_hardware(hardware, rows)
-    notes = [f"measured here: {m.model}, {m.type}, {m.decode:.3g} tokens/s ({m.source})" for m in question.measured]
-    return make_plan(candidates, dataclasses.replace(machine, notes=(*machine.notes, *notes)), question, rows)
+    return question, candidates, rows
 
 
 def _known(measured: str | Path | None, hardware: str | None, catalogue: Catalogue) -> tuple[Measured, ...]:

@@ -136,13 +136,13 @@ def scout_4bit(catalogue: Catalogue, _: str) -> Result:
 def speed(catalogue: Catalogue, _: str) -> Result:
     machine = parse_hardware("8xh100", catalogue)
     a = assess(model(catalogue, QWEN), machine, Question(type="FP8"), catalogue)
-    servers = [s for s in catalogue.speeds.values() if s.model == QWEN and s.phase == "throughput"]
-    published = "; ".join(f"{s.tokens_per_second:,.0f} tokens/s for {s.users} users on {s.hardware}" for s in servers)
+    served = [f for f in catalogue.facts.values() if f.model == QWEN and f.topic == "served speed"]
+    published = "; ".join(f.text for f in served)
     text = (
         f"The article names no source. The estimate for one user is {a.speed.decode or 0:,.0f} tokens/s in FP8; "
         f"published: {published}."
     )
-    return Result("in part", text, (QWEN, "article-speed-qwen", *(s.id for s in servers)))
+    return Result("in part", text, (QWEN, "article-speed-qwen", *(f.id for f in served)))
 
 
 def cloud_speed(catalogue: Catalogue, _: str) -> Result:

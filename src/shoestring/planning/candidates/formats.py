@@ -30,10 +30,13 @@ GGUF_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "IQ4_NL", "IQ4_XS", "Q
 #: the types that our engine computes with
 OWN_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0")
 GPU_TYPES = ("FP8", "GPTQ", "NVFP4")
-TYPES = ("BF16", *GPU_TYPES, *GGUF_TYPES)
+#: MLX's affine quantization: bits, and one scale and one bias of 16 bits for this many weights
+MLX_TYPES = {"MLX-8bit": 8, "MLX-4bit": 4}
+MLX_GROUP = 64
+TYPES = ("BF16", *GPU_TYPES, *MLX_TYPES, *GGUF_TYPES)
 ALIASES = {"AWQ": "GPTQ", "INT4": "GPTQ", "W4A16": "GPTQ", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "F16": "BF16",
            "FP4": "NVFP4", "Q2": "Q2_K", "Q3": "Q3_K", "Q3_K_M": "Q3_K", "Q4": "Q4_K_M", "Q5": "Q5_K_M", "Q6": "Q6_K",
-           "Q8": "Q8_0"}  # fmt: skip
+           "Q8": "Q8_0", "MLX": "MLX-4bit", "MLX_4": "MLX-4bit", "MLX_8": "MLX-8bit"}  # fmt: skip
 #: unsloth's dynamic mixes, and the type that most of their experts have; uploads.toml has the sizes of some
 DYNAMIC = {
     "UD-IQ1_M": "IQ1_M", "UD-IQ2_XXS": "IQ2_XXS", "UD-IQ2_M": "IQ2_S", "UD-Q2_K_XL": "Q2_K", "UD-IQ3_XXS": "IQ3_XXS",
@@ -74,8 +77,9 @@ def type_name(name: str) -> str:
         return name.upper()
     normalized = name.upper().replace("-", "_")
     normalized = ALIASES.get(normalized, normalized)
-    if normalized in TYPES:
-        return normalized
+    for known in TYPES:
+        if known.upper().replace("-", "_") == normalized:
+            return known
     near = get_close_matches(name.upper(), (*TYPES, *DYNAMIC, *ALIASES), n=3, cutoff=0.4)
     raise RequestError(f"--quant {name} is unknown: choose {', '.join(near) if near else 'one of ' + ', '.join(TYPES)}")
 
@@ -84,8 +88,14 @@ def is_gguf(name: str) -> bool:
     return name in GGUF_TYPES or name in DYNAMIC
 
 
+def is_mlx(name: str) -> bool:
+    return name in MLX_TYPES
+
+
 def bits(name: str) -> float:
     """Bits per weight of a type's main format, including scales."""
+    if is_mlx(name):
+        return MLX_TYPES[name] + 32 / MLX_GROUP
     if name in ("FP8", "GPTQ", "NVFP4"):
         return {"FP8": 8 + 32 / (128 * 128), "GPTQ": 4 + 20 / 128, "NVFP4": 4 + 8 / 16}[name]
     name = DYNAMIC.get(name, name)
@@ -93,13 +103,15 @@ def bits(name: str) -> float:
     return 8 * size / block
 
 
-def sizes(shapes: Iterable[Shape], name: str, layers: int, loaded: bool = False) -> Sizes:
+def sizes(shapes: Iterable[Shape], name: str, layers: int, loaded: bool = False, tied: bool | None = None) -> Sizes:
     """Bytes by part of all `shapes` in type `name`: in the file, or loaded by our engine.
 
-    `layers`: the text model's number of layers, which mixes depend on.
+    `layers`: the text model's number of layers, which mixes depend on. `tied`: whether the embedding is also the head;
+    None: if there is no head among the shapes.
     """
+    shapes = tuple(shapes)
     total = dict.fromkeys(PARTS, 0)
-    tied = not any(s.role == "head" for s in shapes)
+    tied = not any(s.role == "head" for s in shapes) if tied is None else tied
     count = loaded_bytes if loaded else tensor_bytes
     for shape in shapes:
         total[shape.part] += shape.count * count(shape, name, layers, tied)
@@ -121,8 +133,11 @@ def tensor_bytes(shape: Shape, name: str, layers: int, tied: bool) -> int:
         block, size = BLOCKS[gguf_type(shape, name, layers, tied)]
         return shape.rows * (shape.columns // block) * size
     part = shape.like or shape.part
-    converted = part in CONVERTED and shape.matrix and shape.role not in KEPT_ROLES
     rows, columns = shape.rows, shape.columns
+    if is_mlx(name):  # mlx_lm.convert: every linear layer and the embedding whose width is a multiple of the group
+        converted = shape.matrix and part != "vision" and shape.role != "convolution" and not columns % MLX_GROUP
+        return rows * (columns * MLX_TYPES[name] // 8 + 4 * columns // MLX_GROUP if converted else 2 * columns)
+    converted = part in CONVERTED and shape.matrix and shape.role not in KEPT_ROLES
     if name == "BF16" or not converted:
         return 2 * rows * columns
     if name == "FP8":  # one float32 scale per block of 128 × 128, as Qwen publishes

@@ -1,7 +1,4 @@
-"""Detect this machine: processor, memory and its bandwidth, disk, NVIDIA GPUs. Installs nothing, uses no network.
-
-It measures memory bandwidth by copying for a few hundredths of a second, since no interface reports it.
-"""
+"""Detect this machine: processor, memory and its bandwidth, disk, NVIDIA GPUs. Installs nothing, uses no network."""
 
 from __future__ import annotations
 
@@ -9,14 +6,14 @@ import os
 import platform
 import shutil
 import subprocess
-import time
-from concurrent.futures import ThreadPoolExecutor
+import sys
 from pathlib import Path
 
 from shoestring.catalogue.schema import Catalogue, Device
-from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, Hardware, find_device
-
-COPY_BYTES = 48 * 2**20
+from shoestring.planning.hardware.kept import bandwidth as kept_bandwidth
+from shoestring.planning.hardware.kept import machine_key
+from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, Hardware
+from shoestring.planning.hardware.spelling import find_device
 
 
 def detect(catalogue: Catalogue) -> Hardware:
@@ -25,8 +22,8 @@ def detect(catalogue: Catalogue) -> Hardware:
     available = _meminfo("MemAvailable") or total_bytes()
     notes = [f"{available / 1e9:.1f} GB of memory are free now"]
     gpu, gpus = _nvidia(catalogue)
-    bandwidth = _measure_bandwidth(cores)
-    notes.append(f"memory bandwidth of {bandwidth / 1e9:.0f} GB/s measured here by copying")
+    bandwidth, date = kept_bandwidth(this_key(), cores)
+    notes.append(f"memory bandwidth of {bandwidth / 1e9:.0f} GB/s measured here by copying on {date}")
     usage = shutil.disk_usage(Path.home() if Path.home().exists() else Path("/"))
     notes.append(f"{usage.free / 1e9:.0f} GB of disk are free; its speed is unknown: add +nvme4 to --hardware")
     name = f"this machine ({label}, {cores} cores, {total_bytes() / 1e9:.0f} GB"
@@ -37,12 +34,28 @@ def detect(catalogue: Catalogue) -> Hardware:
         gpus=gpus,
         ram_bytes=total_bytes(),
         ram_bandwidth=bandwidth,
-        ram_reached=True,
         cores=cores,
         cpu_flops=cores * clock * FLOPS_PER_CYCLE,
         disk_bytes=usage.free,
         notes=tuple(notes),
+        desktop=_has_screen(),
+        laptop=_has_battery(),
     )
+
+
+def this_key() -> str:
+    """The name under which this machine's measurements are kept."""
+    cores, _, label = processor()
+    return machine_key(label, cores, total_bytes())
+
+
+def _has_battery() -> bool:
+    return any(Path("/sys/class/power_supply").glob("BAT*"))
+
+
+def _has_screen() -> bool:
+    """Whether somebody works at this machine, so that other programs need memory."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def processor() -> tuple[int, float, str]:
@@ -103,19 +116,3 @@ def _nvidia(catalogue: Catalogue) -> tuple[Device | None, int]:
         if device is not None:
             return device, names.count(names[0])
     return None, 0
-
-
-def _measure_bandwidth(threads: int) -> float:
-    """Bytes per second that all cores read and write while copying; the best of three runs."""
-    import numpy as np
-
-    count = min(threads, 16)
-    size = max(COPY_BYTES // count, 2**22)
-    pairs = [(np.zeros(size, dtype=np.uint8), np.zeros(size, dtype=np.uint8)) for _ in range(count)]
-    best = 0.0
-    with ThreadPoolExecutor(count) as pool:
-        for _ in range(3):
-            begin = time.perf_counter()
-            list(pool.map(lambda pair: np.copyto(pair[1], pair[0]), pairs))
-            best = max(best, 2 * size * count / (time.perf_counter() - begin))
-    return best

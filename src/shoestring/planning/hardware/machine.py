@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from shoestring.catalogue.schema import Catalogue, Device
+from shoestring.catalogue.schema import Device
 
 GIB = 2**30
 #: operations per cycle and core with AVX2: two fused multiply-adds of eight floats
 FLOPS_PER_CYCLE = 32
 DEFAULT_CLOCK = 2.5e9
-#: reserved for the system
+#: kept for the system of a server
 SYSTEM_BYTES = 2 * GIB
+#: kept for the programs of somebody who works at the machine: an eighth of the memory within these bounds
+DESKTOP_BYTES = (4 * GIB, 8 * GIB)
 #: share of a GPU's memory that engines use by default (vLLM's gpu-memory-utilization)
 GPU_SHARE = 0.9
 #: share of a Mac's memory that its GPU may hold, with its limit (iogpu.wired_limit_mb) raised from 75 %
 UNIFIED_SHARE = 0.875
+#: watts besides GPUs: of a desktop or server, of a laptop; and of a whole machine without GPUs
+HOST_POWER, LAPTOP_HOST_POWER = 200.0, 50.0
+SERVER_POWER, DESKTOP_POWER, LAPTOP_POWER = 350.0, 150.0, 65.0
 
 
 @dataclass(frozen=True)
@@ -34,40 +38,40 @@ class Hardware:
     disk_bytes: int = 0
     disk_known: bool = False
     notes: tuple[str, ...] = ()
-    #: whether `ram_bandwidth` was measured here by copying, not taken from a name or file
-    ram_reached: bool = False
+    #: whether somebody works at it, so that other programs need memory
+    desktop: bool = False
+    laptop: bool = False
+    #: watts of the machine without GPUs; 0: unknown
+    processor_power: float = 0.0
+    #: of the memory, 64 bits each; 0: unknown
+    channels: int = 0
 
     @property
     def gpu_usable(self) -> int:
         """Bytes that an engine may fill on all GPUs together."""
         if self.gpu is None:
             return 0
-        share = UNIFIED_SHARE if self.gpu.unified else GPU_SHARE
-        return int(self.gpus * self.gpu.memory_bytes * share)
+        if self.gpu.unified:
+            memory = self.gpu.memory_bytes
+            return int(min(memory * UNIFIED_SHARE, memory - reserved(memory)))
+        return int(self.gpus * self.gpu.memory_bytes * GPU_SHARE)
 
     @property
     def ram_usable(self) -> int:
-        return max(0, self.ram_bytes - SYSTEM_BYTES)
+        return max(0, self.ram_bytes - (reserved(self.ram_bytes) if self.desktop else SYSTEM_BYTES))
 
     @property
     def power(self) -> float:
-        """Watts of the devices at their limit, plus 200 for the host of GPUs; 350 without GPUs."""
+        """Watts of the devices at their limit and of the host around them."""
         if self.gpu is not None and self.gpu.unified:
             return self.gpu.power
-        return self.gpus * self.gpu.power + 200 if self.gpu is not None else 350.0
+        if self.gpu is not None:
+            return self.gpus * self.gpu.power + (LAPTOP_HOST_POWER if self.gpu.laptop else HOST_POWER)
+        kind = LAPTOP_POWER if self.laptop else DESKTOP_POWER if self.desktop else SERVER_POWER
+        return self.processor_power or kind
 
 
-def find_device(name: str, catalogue: Catalogue) -> Device | None:
-    """A device by id or alias; the name of a unified one may include its memory: mac-m3-max-48g."""
-    for device in catalogue.devices.values():
-        if name == device.id or name in device.aliases:
-            return device
-    if match := re.fullmatch(r"(.+)-(\d+)gb?", name):
-        base = find_device(match[1], catalogue)
-        if base is not None:
-            memory = int(match[2]) * GIB
-            if base.unified and memory:
-                return replace(base, memory_bytes=memory, name=f"{base.name} {match[2]} GB")
-            if abs(memory - base.memory_bytes) < 0.1 * memory:
-                return base
-    return None
+def reserved(memory: int) -> int:
+    """Bytes of a desktop's or laptop's memory that its other programs need."""
+    low, high = DESKTOP_BYTES
+    return min(max(low, memory // 8), high)

@@ -115,6 +115,8 @@ def _details(p: Plan, a: Assessment, console: Console, explain: bool) -> None:
 def _command(a: Assessment, console: Console) -> None:
     for line in a.command.lines:
         console.print(Text("  " + line, style="bold cyan"), soft_wrap=True)
+    for engine, line in a.command.others:
+        console.print(Text(f"  or with {engine}: {line}", style="dim"))
 
 
 def _memory(a: Assessment) -> RenderableType:

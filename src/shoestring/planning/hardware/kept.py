@@ -1,0 +1,82 @@
+"""What plan keeps about this machine between runs: a folder named after it, and its memory bandwidth.
+
+No interface reports the bandwidth, so it is measured once by copying, the best of several runs, and kept in the user's
+data folder. Failures to read or save are not errors: plan then measures again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from shoestring.errors import RequestError, ShoestringError
+from shoestring.files import read_text, write_whole
+
+#: bytes of each copy: more than a processor caches
+COPY_BYTES = 192 * 2**20
+RUNS = 8
+LARGEST_FILE = 2**16
+FILE = "bandwidth.json"
+LEVEL_3 = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
+
+
+def folder(machine: str) -> Path:
+    """The folder of measurements of a machine, by its key."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("shoestring", appauthor=False)) / "measured" / machine
+
+
+def machine_key(label: str, cores: int, memory: int) -> str:
+    """A name for a machine from its processor, usable cores and bytes of memory."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{label} {cores}c {memory / 1e9:.0f}gb".casefold()).strip("-")
+
+
+def bandwidth(machine: str, threads: int, again: bool = False) -> tuple[float, str]:
+    """Bytes per second of this machine's memory, and the date of the measurement. `again`: measure even if kept."""
+    file = folder(machine) / FILE
+    if not again:
+        try:
+            kept = json.loads(read_text(file, LARGEST_FILE))
+            rate, date = float(kept["bytes_per_second"]), str(kept["date"])
+            if rate > 0:
+                return rate, date
+        except (OSError, RequestError, ValueError, KeyError, TypeError):
+            pass
+    rate, date = measure(threads), datetime.date.today().isoformat()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(file, begins=b"{") as out:
+            out.write(json.dumps({"bytes_per_second": rate, "date": date, "runs": RUNS}).encode())
+    except (OSError, ShoestringError):
+        pass
+    return rate, date
+
+
+def measure(threads: int) -> float:
+    """Bytes per second that `threads` cores read and write while copying; the best of several runs."""
+    import numpy as np
+
+    count = min(threads, 16)
+    size = max(COPY_BYTES, 2 * _cache_bytes()) // count
+    pairs = [(np.zeros(size, dtype=np.uint8), np.ones(size, dtype=np.uint8)) for _ in range(count)]
+    best = 0.0
+    with ThreadPoolExecutor(count) as pool:
+        for _ in range(RUNS + 1):  # the first run maps the pages
+            begin = time.perf_counter()
+            list(pool.map(lambda pair: np.copyto(pair[0], pair[1]), pairs))
+            best = max(best, 2 * size * count / (time.perf_counter() - begin))
+    return best
+
+
+def _cache_bytes() -> int:
+    """Bytes of the last cache; 0: unknown."""
+    try:
+        text = LEVEL_3.read_text().strip().upper()
+        return int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]]
+    except (OSError, ValueError, KeyError, IndexError):
+        return 0
