@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.catalogue.schema import Upload
+from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.names.parts import PARTS, Part
 from shoestring.models.families import state_layout
 from shoestring.models.layout import Demand, Layout
@@ -69,9 +70,9 @@ class Need:
         """Bytes to download."""
         return self.file.total if self.upload is None else self.upload.bytes
 
-    @cached_property
+    @property
     def layout(self) -> Layout:
-        return Layout(state_layout(self.candidate.config))
+        return _layout(self.candidate.config)
 
     @property
     def page_type(self) -> KVType:
@@ -138,7 +139,7 @@ class Need:
 
     @cached_property
     def workspace_bytes(self) -> int:
-        return workspace_bytes(self.candidate.config, self.threads)
+        return _workspace(self.candidate.config, self.threads)
 
     @property
     def total_bytes(self) -> int:
@@ -159,6 +160,16 @@ class Need:
     def most_users(self, free: int) -> int:
         """Maximum sequences of `context` tokens whose state fits in `free` bytes."""
         return max(0, free // self.sequence_bytes) if self.sequence_bytes else 0
+
+
+@cache
+def _layout(config: Config) -> Layout:
+    return Layout(state_layout(config))
+
+
+@cache
+def _workspace(config: Config, threads: int) -> int:
+    return workspace_bytes(config, threads)
 
 
 #: what was computed for one model, context and number of users: by type, whether our engine runs it, and its threads

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
+from shoestring.checkpoint.config.types import Config
 from shoestring.models.families import expert_layers
 from shoestring.models.sizes import flops_per_token
 from shoestring.models.state import AttentionState
@@ -68,9 +70,14 @@ def _work_of(n: Need) -> Work:
         always_bytes=n.always_bytes - n.sizes.of("vision") - n.looked_up_bytes,
         routed_bytes=n.routed_bytes,
         sequence_bytes=attended + 2 * n.state_bytes_per_sequence,
-        decode_flops=flops_per_token(config, n.context),
-        prompt_flops=flops_per_token(config, n.context // 4),
+        decode_flops=_flops(config, n.context),
+        prompt_flops=_flops(config, n.context // 4),
     )
+
+
+@cache
+def _flops(config: Config, context: int) -> float:
+    return flops_per_token(config, context)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Candidate:
         name = UPLOADED_AS.get(type_, type_)
         return next((upload for upload in self.uploads if upload.type == name), None)
 
-    @property
+    @cached_property
     def total(self) -> int:
         """Parameters, including vision and multi-token prediction."""
         return sum(shape.parameters for shape in self.shapes)
