@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from shoestring.files import write_whole
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from shoestring.catalogue.schema import Catalogue
+    from shoestring.planning.assess import Question
+    from shoestring.planning.candidates.candidates import Candidate
     from shoestring.planning.compare import Comparison
     from shoestring.planning.plan import Plan
 
@@ -47,15 +50,17 @@ class Wishes:
     use: str | None = option(
         "USE", "Use case: agents, code, multilingual, multimodal, long-context, budget or api.", "--for"
     )
-    hardware: str | None = option(
-        "H", "8xh100, rtx-5090+64g, mac-m3-max-48g, cpu:64c-12ch-ddr5+256g or a TOML file. [default: this machine]"
+    hardware: list[str] | None = option(
+        "H",
+        "8xh100, rtx3090+64g, mac studio 128, epyc-9654+768g, gpu:24g@936, a TOML file; may be repeated. "
+        "[default: this machine]",
     )
     context: int | None = option("N", "Tokens per sequence. [default: 8192, for agents 65536]", "--context", "-c")
     users: int = option("N", "Concurrent sequences.", "--users", "-u", default=1)
     quant: str | None = option(
         "Q", "BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ or NVFP4. [default: the best that fits]", "--quant", "-q"
     )
-    kv_type: options.KV = options.KVType.f16
+    kv_type: str = option("f16|f32|q8_0", "Data type of the KV cache; q8_0 is llama.cpp's.", default="f16")
     min_speed: float = option("T/S", "Slowest acceptable decode speed, in tokens/s.", default=3.0)
     budget_usd_month: float | None = option("X", "Maximum dollars per month for the machine.", "--budget-usd")
     rent_usd_hour: float | None = option("X", "Rent of the machine, dollars per hour.")
@@ -89,15 +94,75 @@ class Output:
     json: options.Json = False
 
 
+@dataclass(frozen=True)
+class Tasks:
+    """What plan does besides planning for one machine."""
+
+    find_hardware: bool = option(
+        None, "Find the smallest and the cheapest machine for each MODEL. [default: both flagships]",
+        "--find-hardware", default=False,
+    )  # fmt: skip
+    measure: bool = option(
+        None, "Time layers of each MODEL's shapes on this machine, a minute each, and use the results from now on.",
+        "--measure", default=False,
+    )  # fmt: skip
+
+
 @spread
 def plan(
     models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Models to assess, as above.")] = None,
     *,
     wishes: Wishes,
+    tasks: Tasks,
     output: Output,
     debug: options.Debug = False,
 ) -> None:
-    _report(_planned(models or [], wishes), output)
+    if tasks.measure:
+        from shoestring.cli.advise.measure import measure
+
+        if wishes.hardware or tasks.find_hardware:
+            raise RequestError("--measure times this machine: it takes neither --hardware nor --find-hardware")
+        measure(_planned(models or [], wishes, None))
+    if tasks.find_hardware:
+        _find(models or [], wishes, output)
+    elif wishes.hardware and len(wishes.hardware) > 1:
+        _table([_planned(models or [], wishes, name) for name in wishes.hardware], bool(models), output)
+    else:
+        _report(_planned(models or [], wishes, _one(wishes)), output)
+
+
+def _one(wishes: Wishes) -> str | None:
+    """The only machine of the command line; None: this one. Raises RequestError for several."""
+    if wishes.hardware and len(wishes.hardware) > 1:
+        raise RequestError("--hardware can be given once here: only `shoestring plan` compares machines")
+    return wishes.hardware[0] if wishes.hardware else None
+
+
+def _table(plans: list[Plan], every: bool, output: Output) -> None:
+    """Print one table of several machines."""
+    from shoestring.planning.report.machines import machines_json, render_machines
+
+    if output.html is not None:
+        raise RequestError("--html needs one --hardware: a page is about one machine")
+    if output.json:
+        typer.echo(json_module.dumps(machines_json(plans)))
+    else:
+        _show(lambda console: render_machines(plans, every, console))
+
+
+def _find(models: list[str], wishes: Wishes, output: Output) -> None:
+    """Print the machines that `--find-hardware` finds."""
+    from shoestring.planning.find import find_hardware
+    from shoestring.planning.report.machines import found_json, render_found
+
+    if wishes.hardware or output.html is not None:
+        raise RequestError("--find-hardware looks for machines: it takes neither --hardware nor --html")
+    question, candidates, catalogue = _asked(models, wishes)
+    found = find_hardware(candidates if models else (), question, catalogue)
+    if output.json:
+        typer.echo(json_module.dumps(found_json(found, question)))
+    else:
+        _show(lambda console: render_found(found, question, console))
 
 
 @spread
@@ -111,7 +176,7 @@ def compare(
 ) -> None:
     from shoestring.planning.compare import compare as side_by_side
 
-    planned = _planned([first, second], wishes)
+    planned = _planned([first, second], wishes, _one(wishes))
     ids = [id_of(name, planned) for name in (first, second)]
     if ids[0] == ids[1]:
         same = planned.assessments[0].candidate.name
@@ -142,14 +207,30 @@ def _report(result: Plan | Comparison, output: Output) -> None:
             _show(lambda console: render_comparison(result, console, output.explain))
 
 
-def _planned(models: list[str], wishes: Wishes) -> Plan:
-    from shoestring.planning.cost import Money
+def _planned(models: list[str], wishes: Wishes, hardware: str | None) -> Plan:
     from shoestring.planning.plan import plan as make
 
+    return make(*models, hardware=hardware, **_values(wishes))
+
+
+def _asked(models: list[str], wishes: Wishes) -> tuple[Question, tuple[Candidate, ...], Catalogue]:
+    from shoestring.planning.plan import ask
+
+    values = _values(wishes)
+    if values.pop("measured"):
+        raise RequestError("--measured is about one machine: --find-hardware compares estimates")
+    return ask(*models, **values)
+
+
+def _values(wishes: Wishes) -> dict[str, Any]:
+    """The keywords of `shoestring.plan` but for the machine."""
+    from shoestring.planning.cost import Money
+
     values = asdict(wishes)
+    values.pop("hardware")
     money = Money(**{field.name: values.pop(field.name) for field in fields(Money)})
-    values |= {"kv_type": wishes.kv_type.value, "company_mau": people(wishes.company_mau)}
-    return make(*models, money=money, **values)
+    values |= {"company_mau": people(wishes.company_mau)}
+    return values | {"money": money}
 
 
 def id_of(name: str, planned: Plan) -> str:

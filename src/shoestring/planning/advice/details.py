@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from shoestring.catalogue.schema import Catalogue
 from shoestring.planning.advice import findings
 from shoestring.planning.advice.break_even import break_even
 from shoestring.planning.advice.sentences import Finding, Sentence, sentence
 from shoestring.planning.advice.verdict import standing
-from shoestring.planning.assess import Assessment
+from shoestring.planning.assess import Assessment, Question
 from shoestring.planning.candidates.formats import bits, is_gguf
 from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan
@@ -24,13 +25,15 @@ def details(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
     return tuple(s for s in found if s is not None)
 
 
+def wanted(q: Question, catalogue: Catalogue) -> str:
+    """The question in words."""
+    text = f"{q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
+    return text + (f", for {catalogue.uses[q.use].title.lower()}" if q.use else "")
+
+
 def asked(planned: Plan) -> Sentence:
     """The question, and the notes about the machine."""
-    q = planned.question
-    text = f"{q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
-    if q.use:
-        text += f", for {planned.catalogue.uses[q.use].title.lower()}"
-    text = "; ".join((text, *planned.machine.notes))
+    text = "; ".join((wanted(planned.question, planned.catalogue), *planned.machine.notes))
     return Sentence(text + ".", (Finding("", "question", "as asked"),))
 
 

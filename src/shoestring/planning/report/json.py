@@ -27,7 +27,7 @@ def plan_json(p: Plan) -> dict[str, Any]:
         "question": _question(p),
         "models": [assessment_json(a) for a in p.assessments],
         "verdicts": [_verdict(v) for v in p.verdicts],
-        "claims": _claims(plan_sentences(p)),
+        "claims": claims_json(plan_sentences(p)),
         "notice": NOT_ADVICE,
     }
     return data | {"rows": _rows(p, data)}
@@ -57,7 +57,7 @@ def comparison_json(c: Comparison) -> dict[str, Any]:
             }
             for k in c.claims
         ],
-        "claims": _claims(comparison_sentences(c)),
+        "claims": claims_json(comparison_sentences(c)),
         "notice": NOT_ADVICE,
     }
     return data | {"rows": _rows(c.plan, data)}
@@ -193,7 +193,7 @@ def _sentence(s: Sentence) -> dict[str, Any]:
     return {"text": s.text, "rows": list(s.rows)}
 
 
-def _claims(sentences: Sequence[Sentence]) -> list[dict[str, Any]]:
+def claims_json(sentences: Sequence[Sentence]) -> list[dict[str, Any]]:
     """Every sentence of the report with what it states: a record for each model and subject."""
     return [{**_sentence(s), "findings": [dataclasses.asdict(f) for f in s.findings]} for s in dict.fromkeys(sentences)]
 
