@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from typing import Any
 
@@ -135,6 +136,13 @@ def test_every_sentence_on_several_machines_has_a_record(models: tuple[str, ...]
     assert unrecorded(text, found["claims"][:1])
     hours = [f["subject"] for claim in found["claims"] for f in claim["findings"] if f["subject"].startswith("an hour")]
     assert hours == [f"an hour of {name}" for name in hardware]
+
+
+def test_the_printed_command_plans_for_the_same_question() -> None:
+    text = run("scout", "--find-hardware", "--for", "agents", "--users", "2", "--min-speed", "12")
+    (line,) = [line.strip() for line in text.splitlines() if line.strip().startswith("shoestring plan ")]
+    (model,) = json.loads(run(*shlex.split(line)[2:], "--json"))["models"]
+    assert (model["context"], model["users"], model["problems"]) == (65_536, 2, [])
 
 
 @pytest.mark.parametrize("words", [("--min-speed", "10"), ("scout", "--min-speed", "1e6"), ("--for", "agents")])

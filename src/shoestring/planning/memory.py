@@ -112,7 +112,7 @@ class Need:
     def sequences_bytes(self) -> int:
         return self.users * self.sequence_bytes
 
-    @property
+    @cached_property
     def weights_bytes(self) -> int:
         """Bytes of the resident weights."""
         return self.sizes.total - self.sizes.of(*UNUSED)

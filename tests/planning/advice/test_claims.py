@@ -21,7 +21,8 @@ from shoestring.planning.report.json import comparison_json, plan_json
 from shoestring.planning.report.text import render_comparison, render_plan
 
 MACHINES = ["cpu:{c}c-{h}ch-ddr5+{g}g", "cpu:{c}c-{h}ch-ddr5+{g}g+nvme7", "rtx-{card}+{g}g", "{n}xh100", "{n}xa100-80g",
-            "mac-m{m}-max-{mac}g", "2xrtx-{card}+{g}g"]  # fmt: skip
+            "mac-m{m}-max-{mac}g", "2xrtx-{card}+{g}g", "epyc-9654, {g}gb", "strix halo", "gpu:24g@936+{g}g",
+            "mac studio 128"]  # fmt: skip
 USES = [None, "agents", "code", "multilingual", "multimodal", "long-context", "budget", "api"]
 MODELS = ["qwen3.5", "scout", "maverick", "qwen3.5:122b-a10b", "qwen3.5:35b-a3b", "qwen3.5:27b", "qwen3.5:9b",
           "qwen3.5:0.8b", "qwen3.6:27b", "qwen3.6:35b-a3b"]  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 
 from shoestring import ops
 from shoestring.checkpoint.names.parts import PARTS, Part
@@ -63,7 +64,7 @@ class Sizes:
     type: str
     by_part: tuple[tuple[Part, int], ...]
 
-    @property
+    @cached_property
     def total(self) -> int:
         return sum(size for _, size in self.by_part)
 

@@ -36,8 +36,10 @@ def render_machines(plans: Sequence[Plan], every: bool, console: Console) -> Non
             table.add_row(escape(p.machine.name), escape(a.candidate.name), *(cells[name] for name in COLUMNS))
     console.print(table)
     console.print()
-    for sentence in table_sentences(plans):
-        console.print(Text(sentence.text, style="dim"))
+    sentences = [sentence.text for sentence in table_sentences(plans)]
+    machines = 1 + len(plans)
+    for text in (*sentences[:machines], " ".join(sentences[machines:])):
+        console.print(Text(text, style="dim"))
 
 
 def machines_json(plans: Sequence[Plan]) -> dict[str, Any]:
@@ -57,8 +59,17 @@ def render_found(found: Sequence[Found], question: Question, console: Console) -
         for sentence in found_sentences(one):
             console.print(Padding(Text(sentence.text), (0, 0, 0, 2)))
         if one.smallest is not None:
-            line = f"  shoestring plan {one.candidate.id} --hardware {one.smallest.hardware}"
-            console.print(Text(line, style="bold cyan"), soft_wrap=True)
+            line = f"shoestring plan {one.candidate.id} --hardware {one.smallest.hardware}{_options(question)}"
+            console.print(Text("  " + line, style="bold cyan"), soft_wrap=True)
+
+
+def _options(question: Question) -> str:
+    """What the question says beyond the defaults, as options of plan."""
+    said = [("--for", question.use, None), ("--context", question.context, Question.context),
+            ("--users", question.users, Question.users), ("--quant", question.type, None),
+            ("--kv-type", question.kv_type, Question.kv_type),
+            ("--min-speed", f"{question.min_speed:g}", "3")]  # fmt: skip
+    return "".join(f" {name} {value}" for name, value, usual in said if value != usual)
 
 
 def found_json(found: Sequence[Found], question: Question) -> dict[str, Any]:
