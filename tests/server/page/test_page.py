@@ -190,7 +190,8 @@ def test_rename_delete_undo_and_two_at_once(at: Open, server: StandIn) -> None:
     at.go()
     at.say("First")
     at.page.wait_for_selector("article.live > .text p")
-    at.page.keyboard.press("Control+k")
+    at.page.keyboard.press("Control+Shift+O")
+    at.page.wait_for_selector(".starter")
     at.ask("Second")
     titles = at.page.locator("#list .title")
     assert titles.all_inner_texts() == ["Second", "First"]

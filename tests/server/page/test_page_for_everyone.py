@@ -44,6 +44,8 @@ def test_the_keyboard_is_enough(at: Open, server: StandIn) -> None:
     for name in ("New chat", "Settings", "Light or dark", "Answer again", "Edit this message", "Copy the answer"):
         assert name in reached
     keys.press("Control+k")
+    at.page.wait_for_selector("#search[open]")
+    keys.press("Enter")  # the first line is a new chat
     at.page.wait_for_selector(".starter")
 
 

@@ -1,18 +1,20 @@
 // One answer on the page: folded thinking, text, tool calls, errors and speed. Draws only what is new in its record.
+import { actionRow } from "./actions.js";
 import { copyButton, duration, el, icon, iconButton, number } from "./dom.js";
 import { listing } from "./code.js";
 import { markdownInto } from "./markdown.js";
 import { speed } from "./turn.js";
 
 const ENDS = {
-  "": "Interrupted: the page was closed.",
   stopped: "Stopped by you.",
   length: "Ended at its limit of tokens.",
   content_filter: "Ended by the server.",
 };
 
-/** The view of an answer's record: `{node, update(), setLast(flag)}`. `retry` runs the answer again. */
-export function answerView(answer, { retry, contextLength }) {
+const INTERRUPTED = "The page was closed before this answer ended.";
+
+/** The view of an answer's record: `{node, update(), place(versions)}`. The other arguments are what its buttons do. */
+export function answerView(answer, { again, remove, before, after, contextLength }) {
   const text = el("div", { class: "text" });
   const thoughts = el("div", { class: "text" });
   const thoughtFor = el("span");
@@ -26,12 +28,16 @@ export function answerView(answer, { retry, contextLength }) {
   const trouble = el("div", { class: "trouble", hidden: true, role: "alert" });
   const bar = el("progress", { max: 1, hidden: true, "aria-label": "Prompt read" });
   const measures = el("p", { class: "measures" });
-  const again = iconButton("retry", "Answer again", retry);
-  const actions = el("div", { class: "actions" }, copyButton("Copy the answer", () => answer.content), again);
-  const foot = el("footer", {}, measures, actions);
+  const row = actionRow({
+    buttons: [copyButton("Copy the answer", () => answer.content)],
+    changes: [iconButton("retry", "Answer again", again), iconButton("trash", "Delete this answer", remove)],
+    before,
+    after,
+  });
+  const foot = el("footer", {}, row.node, measures);
   const node = el(
     "article",
-    { class: "answer", "aria-label": "Answer" },
+    { class: "answer", "aria-label": "Answer", tabIndex: -1 },
     el("h2", { class: "unseen", textContent: "Answer" }),
     thinking,
     text,
@@ -40,7 +46,7 @@ export function answerView(answer, { retry, contextLength }) {
     bar,
     foot,
   );
-  const drawText = growing(text, answer, "content");
+  const drawText = growing(text, answer, "content", answer.json ? "```json\n" : "");
   const drawThoughts = growing(thoughts, answer, "reasoning");
   const callViews = [];
   let ended = false;
@@ -63,33 +69,36 @@ export function answerView(answer, { retry, contextLength }) {
     bar.hidden = live?.phase !== "reading";
     if (live?.phase === "reading") bar.value = live.computed / live.prompt;
     measures.textContent = live ? during(answer) : afterwards(answer, contextLength());
-    actions.hidden = Boolean(live);
+    row.node.hidden = Boolean(live);
     if (live) return;
     ended = true;
-    if (answer.error) {
-      const retryButton = el("button", { type: "button", class: "button", onclick: retry }, icon("retry"), "Try again");
-      trouble.replaceChildren(el("p", { textContent: answer.error }), retryButton);
+    const wrong = answer.error || (answer.finish ? "" : INTERRUPTED);
+    if (wrong) {
+      const retry = el("button", { type: "button", class: "button", onclick: again }, icon("retry"), "Try again");
+      trouble.replaceChildren(el("p", { textContent: wrong }), retry);
     }
-    trouble.hidden = !answer.error;
+    trouble.hidden = !wrong;
   }
 
   update();
   return {
     node,
     update,
-    setLast(last) {
-      again.hidden = !last;
+    place(versions) {
+      row.show(versions);
       const button = trouble.querySelector("button");
-      if (button) button.hidden = !last;
+      if (button) button.hidden = versions.running;
     },
   };
 }
 
-// Draws the rest of one of the answer's texts; settles it once the answer has ended.
-function growing(container, answer, name) {
+// Draws the rest of one of the answer's texts, behind `start`; settles it once the answer has ended.
+function growing(container, answer, name, start = "") {
   const view = markdownInto(container);
   let shown = 0;
   return () => {
+    if (start && answer[name]) view.push(start);
+    if (answer[name]) start = "";
     if (answer[name].length > shown) view.push(answer[name].slice(shown));
     shown = answer[name].length;
     if (!answer.live) view.end();

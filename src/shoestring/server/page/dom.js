@@ -30,6 +30,11 @@ const STROKES = {
   sun: "M10 6.5a3.5 3.5 0 1 0 0 7a3.5 3.5 0 1 0 0-7M10 2v1.5M10 16.5V18M2 10h1.5M16.5 10H18M4.3 4.3l1 1M14.7 14.7l1 1M15.7 4.3l-1 1M5.3 14.7l-1 1",
   moon: "M16 12A6.5 6.5 0 0 1 8 4a6.5 6.5 0 1 0 8 8z",
   down: "M10 4v12M5 11l5 5 5-5",
+  left: "M12 5l-5 5 5 5",
+  right: "M8 5l5 5-5 5",
+  search: "M8.5 3.5a5 5 0 1 0 0 10a5 5 0 1 0 0-10M12.5 12.5l4 4",
+  clip: "M14.5 9.5l-5 5a3 3 0 0 1-4.3-4.3l6-6a2 2 0 0 1 2.9 2.9l-5.8 5.8a1 1 0 0 1-1.5-1.4l5-5",
+  save: "M10 3v9M6.5 8.5L10 12l3.5-3.5M4 14v3h12v-3",
   tool: "M12.5 3.5a4 4 0 0 0-4.6 5.4L3.5 13.3l3.2 3.2 4.4-4.4a4 4 0 0 0 5.4-4.6L14 10l-2.6-1.4L10 6z",
 };
 
@@ -53,7 +58,7 @@ export function iconButton(name, label, press, more = "") {
 /** A button that copies text, and shows the result for a moment. */
 export function copyButton(label, text) {
   const button = iconButton("copy", label, async () => {
-    const copied = await copy(text());
+    const copied = await copyText(text());
     button.replaceChildren(icon(copied ? "done" : "close"));
     button.title = copied ? "Copied" : "The browser did not allow it";
     announce(button.title);
@@ -65,7 +70,8 @@ export function copyButton(label, text) {
   return button;
 }
 
-async function copy(text) {
+/** Copies a text. Resolves to whether the browser allowed it. */
+export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;

@@ -1,21 +1,26 @@
 // The page as a whole: the current conversation, the running answers, the keys. Everything else has its own module.
-import { isAlive, listModels, storeKey } from "./api.js";
-import { announce, el, icon, iconButton, number } from "./dom.js";
+import { askKey } from "./access.js";
+import { isAlive, listModels } from "./api.js";
+import { themeButton } from "./colours.js";
+import { composer } from "./composer.js";
+import { announce, copyText, el, icon, iconButton, number } from "./dom.js";
+import { asMarkdown, exported, fileName, imported, saveAs } from "./exchange.js";
+import { showOpening } from "./opening.js";
+import { newConversation } from "./records.js";
+import { searchDialog } from "./search.js";
 import { settingsPanel } from "./settings.js";
-import { sidebar, toast } from "./sidebar.js";
+import { sidebar } from "./sidebar.js";
 import * as storage from "./store.js";
 import { threadView } from "./thread.js";
-import { emptyAnswer, pendingCall, runTurn } from "./turn.js";
+import { toast } from "./toast.js";
+import { emptyAnswer, isEmpty, pendingCall, runTurn } from "./turn.js";
+import * as versions from "./versions.js";
 
 const $ = (id) => document.getElementById(id);
 const narrow = matchMedia("(max-width: 760px)");
-const darkSystem = matchMedia("(prefers-color-scheme: dark)");
-const STARTERS = [
-  "Explain recursion in three sentences.",
-  "Write a Python function that reverses the words of a line, with a test.",
-  "Compare tea and coffee in a small table.",
-];
-const KEYS = [["Enter", "send"], ["↑", "edit the last"], ["Esc", "stop"], ["Ctrl K", "new chat"]];
+/** How often a growing answer is stored, and how long a request waits for storage, in milliseconds. */
+const STORE_EVERY = 1000;
+const STORE_WAIT = 2000;
 
 const settings = storage.loadSettings();
 const running = new Map(); // id of a conversation → the AbortController of its answer
@@ -23,20 +28,37 @@ let conversations = [];
 let current = null;
 let models = [];
 let trouble = ""; // why no model is known
+let isLeaving = false; // the browser breaks the running answers, which is no error of theirs
 
+const isRunning = (conversation) => running.has(conversation?.id);
 const thread = threadView({
-  retry,
+  again,
   edit,
-  running: (conversation) => running.has(conversation?.id),
+  remove: removeMessage,
+  choose: chooseVersion,
+  answer: answerNow,
+  running: isRunning,
+  unanswered: isUnanswered,
   contextLength,
 });
 const side = sidebar({ open: openConversation, rename, remove });
-const panel = settingsPanel(settings, (text) => {
-  current.system = text;
-  settings.system = text;
-  storage.saveSettings(settings);
-  if (current.messages.length) store(current);
+const field = composer({
+  state: () => ({ busy: isRunning(current), pending: isRunning(current) ? null : pendingCall(current) }),
+  send,
+  stop: () => running.get(current.id)?.abort(),
+  editLast: () => thread.editLast(),
 });
+const finder = searchDialog({ conversations: () => conversations, open: openAt, startNew });
+const panel = settingsPanel(
+  settings,
+  (text) => {
+    current.system = text;
+    settings.system = text;
+    storage.saveSettings(settings);
+    if (current.messages.length) store(current);
+  },
+  showHint,
+);
 
 // --- drawing ---------------------------------------------------------------------------------------------------------
 
@@ -49,34 +71,29 @@ function contextLength() {
 }
 
 function showAll() {
+  const isStarted = current.messages.length > 0;
   side.show(conversations, current.id, running);
   $("title").textContent = current.title || "New chat";
   document.title = current.title ? `${current.title} · Shoestring` : "Shoestring";
-  $("empty").hidden = current.messages.length > 0;
-  if (!current.messages.length) showEmpty();
+  $("empty").hidden = isStarted;
+  $("save").hidden = !isStarted;
+  if (!isStarted) showOpening({ model: model(), contextLength: contextLength(), trouble, send, loadModels });
   thread.show(current);
-  showComposer();
+  showFoot();
 }
 
-function showComposer() {
-  const busy = running.has(current.id);
-  const pending = busy ? null : pendingCall(current);
-  const words = $("words");
-  const button = $("send");
-  button.replaceChildren(icon(busy ? "stop" : "send"));
-  button.setAttribute("aria-label", busy ? "Stop" : "Send");
-  button.title = busy ? "Stop (Esc)" : "Send (Enter)";
-  button.disabled = !busy && !words.value.trim();
-  button.classList.toggle("stops", busy);
-  words.placeholder = pending ? `Result of ${pending.call.name}${pending.of > 1 ? ` (${pending.number} of ${pending.of})` : ""}` : "Write a message";
-  $("words-label").textContent = pending ? `Result of ${pending.call.name}` : "Message";
-  words.style.height = "auto";
-  words.style.height = `${words.scrollHeight}px`;
+function showFoot() {
+  field.show();
   showFullness();
+  showHint();
+}
+
+function showHint() {
+  $("hint").textContent = settings.schema ? "Answers follow the JSON schema of the settings" : "Enter sends, Shift Enter begins a line";
 }
 
 function showFullness() {
-  const last = current.messages.findLast((message) => message.measures?.prompt);
+  const last = versions.path(current).findLast((message) => message.measures?.prompt);
   const length = contextLength();
   $("fullness").hidden = !last || !length;
   if (!last || !length) return;
@@ -88,6 +105,8 @@ function showFullness() {
   $("fullness").classList.toggle("nearly", share > 0.85);
   $("used").textContent = `${number(used)} of ${number(length)} tokens`;
 }
+
+// --- models ----------------------------------------------------------------------------------------------------------
 
 function showModels() {
   const options = models.map((one) => el("option", { value: one.id, textContent: one.id, selected: one === model() }));
@@ -102,28 +121,6 @@ function choose(id) {
   showAll();
 }
 
-function showEmpty() {
-  const one = model();
-  const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-  const length = contextLength();
-  const facts = [
-    one?.description,
-    length ? `Remembers ${number(length)} tokens of a conversation.` : "",
-    here ? "Runs on this machine; what you write stays on it." : `Runs on ${location.hostname}.`,
-  ];
-  const starters = STARTERS.map((text) =>
-    el("button", { type: "button", class: "starter", textContent: text, onclick: () => send(text) }),
-  );
-  $("empty").replaceChildren(
-    el("p", { class: "dim", textContent: one ? "You are talking to" : trouble ? "No model" : "Asking the server" }),
-    el("h2", { textContent: one?.id ?? (trouble || "…") }),
-    ...(one ? facts.filter(Boolean).map((fact) => el("p", { textContent: fact })) : []),
-    trouble && !one ? el("button", { type: "button", class: "button", onclick: loadModels }, icon("retry"), "Try again") : "",
-    one ? el("div", { class: "starters" }, ...starters) : "",
-    el("p", { class: "dim keys" }, ...KEYS.flatMap(([key, does]) => [el("kbd", { textContent: key }), ` ${does} `])),
-  );
-}
-
 async function loadModels() {
   try {
     models = await listModels();
@@ -135,6 +132,12 @@ async function loadModels() {
   }
   showModels();
   showAll();
+}
+
+async function askKeyAndModels() {
+  const hasKey = await askKey();
+  if (hasKey && !models.length) loadModels();
+  return hasKey;
 }
 
 let waiting = 0;
@@ -160,12 +163,19 @@ function openConversation(conversation) {
   history.replaceState(null, "", conversation.messages.length ? `#${conversation.id}` : location.pathname);
   closeSide();
   showAll();
-  if (!narrow.matches) $("words").focus();
+  if (!narrow.matches) field.focus();
+}
+
+/** Opens a conversation at a message, whichever version it belongs to. */
+function openAt(conversation, message) {
+  if (message && !isRunning(conversation)) versions.choose(conversation, message);
+  openConversation(conversation);
+  if (message && versions.path(conversation).includes(message)) thread.reveal(message);
 }
 
 function startNew() {
-  openConversation(current && !current.messages.length ? current : storage.newConversation(settings.system ?? ""));
-  $("words").focus();
+  openConversation(current && !current.messages.length ? current : newConversation(settings.system ?? ""));
+  field.focus();
 }
 
 function rename(conversation, title) {
@@ -187,55 +197,96 @@ function remove(conversation) {
   });
 }
 
-// --- turns -----------------------------------------------------------------------------------------------------------
+// --- messages and their versions -------------------------------------------------------------------------------------
+
+function changed(conversation) {
+  store(conversation);
+  showAll();
+}
+
+function chooseVersion(conversation, message) {
+  versions.choose(conversation, message);
+  changed(conversation);
+}
+
+function removeMessage(conversation, message) {
+  const undo = versions.remove(conversation, message);
+  changed(conversation);
+  field.focus();
+  toast("Deleted one message.", "Undo", () => {
+    if (isRunning(conversation)) return;
+    undo();
+    changed(conversation);
+  });
+}
+
+/** Whether the last message waits for an answer and none is on its way. */
+function isUnanswered(conversation) {
+  const last = versions.path(conversation).at(-1);
+  return Boolean(last) && last.role !== "assistant" && !isRunning(conversation) && !pendingCall(conversation);
+}
 
 function send(text) {
   const words = text.trim();
-  if (!words || running.has(current.id)) return;
-  const pending = pendingCall(current);
-  if (pending) {
-    current.messages.push({ role: "tool", content: words, tool_call_id: pending.call.id });
-    if (pendingCall(current)) {
-      store(current);
-      showAll();
-      return;
-    }
-  } else {
-    current.messages.push({ role: "user", content: words });
-  }
+  if (!words || isRunning(current)) return;
+  const call = pendingCall(current)?.call;
+  versions.append(current, call ? { role: "tool", content: words, tool_call_id: call.id } : { role: "user", content: words });
   current.title ||= words.split("\n")[0].slice(0, 60);
-  answerNow(current);
+  answerUnlessPending(current);
 }
 
-/** Runs the last answer again, without the results that its tool calls got. */
-function retry(conversation) {
-  if (running.has(conversation.id)) return;
-  conversation.messages.splice(conversation.messages.findLastIndex((message) => message.role === "assistant"));
-  answerNow(conversation);
+function edit(conversation, message, content) {
+  if (isRunning(conversation)) return;
+  const version = { role: message.role, content };
+  if (message.role === "tool") version.tool_call_id = message.tool_call_id;
+  versions.addVersion(conversation, message, version);
+  answerUnlessPending(conversation);
 }
 
-function edit(conversation, message, words) {
-  if (running.has(conversation.id)) return;
-  conversation.messages.splice(conversation.messages.indexOf(message));
-  conversation.messages.push({ role: "user", content: words });
-  answerNow(conversation);
+// A call without a result is answered by the user first.
+function answerUnlessPending(conversation) {
+  if (pendingCall(conversation)) changed(conversation);
+  else answerNow(conversation);
 }
 
-async function answerNow(conversation) {
-  const answer = emptyAnswer(model()?.id ?? "");
+/** Answers again, beside the earlier answer; in its place if that one has nothing to show. */
+function again(conversation, answer) {
+  if (isRunning(conversation)) return;
+  const version = newAnswer();
+  versions.addVersion(conversation, answer, version);
+  const hasChildren = conversation.messages.some(({ parent }) => parent === answer.id);
+  if (isEmpty(answer) && !hasChildren) {
+    versions.remove(conversation, answer);
+    versions.choose(conversation, version);
+  }
+  fill(conversation, version);
+}
+
+function answerNow(conversation) {
+  const answer = newAnswer();
+  versions.append(conversation, answer);
+  fill(conversation, answer);
+}
+
+function newAnswer() {
+  return emptyAnswer(model()?.id ?? "", Boolean(settings.schema));
+}
+
+async function fill(conversation, answer) {
   const stop = new AbortController();
-  conversation.messages.push(answer);
   conversation.changed = Date.now();
   answer.live = { phase: "waiting", sent: performance.now(), pieces: 0 };
   running.set(conversation.id, stop);
   conversations = [conversation, ...conversations.filter((one) => one !== conversation)];
-  history.replaceState(null, "", `#${current.id}`);
+  if (conversation === current) history.replaceState(null, "", `#${conversation.id}`);
   showAll();
   thread.toEnd();
   announce("The model is answering.");
-  let saved = performance.now();
-  const changed = () => {
-    if (performance.now() - saved > 2000) {
+  // A page that is reloaded from here on shows the question.
+  await Promise.race([store(conversation), new Promise((resolve) => setTimeout(resolve, STORE_WAIT))]);
+  let saved = 0;
+  const grown = () => {
+    if (answer.live?.pieces && performance.now() - saved > STORE_EVERY) {
       saved = performance.now();
       store(conversation);
     }
@@ -243,41 +294,17 @@ async function answerNow(conversation) {
   };
   const ticking = setInterval(() => thread.update(), 250);
   try {
-    await runTurn({ conversation, answer, settings, signal: stop.signal, changed, askKey });
+    await runTurn({ conversation, answer, settings, signal: stop.signal, changed: grown, askKey: askKeyAndModels });
   } finally {
     clearInterval(ticking);
     running.delete(conversation.id);
-    if (conversations.includes(conversation)) await store(conversation);
+    if (conversations.includes(conversation) && !isLeaving) await store(conversation);
     side.show(conversations, current.id, running);
-    thread.markLast();
-    showComposer();
+    thread.place();
+    showFoot();
     announce(answer.error || `Answer: ${answer.content.slice(0, 3000)}`);
     if (answer.finish === "gone") waitForServer();
   }
-}
-
-// --- the key ---------------------------------------------------------------------------------------------------------
-
-let asking = null;
-
-/** Asks for an API key; several callers share one dialog. Resolves to whether there is a key to try. */
-function askKey() {
-  asking ??= new Promise((resolve) => {
-    const dialog = $("key");
-    const hadKey = storeKey("");
-    $("key-why").textContent = `${hadKey ? "The server did not accept this key." : "This server answers only with a key."} It is kept until you close this tab.`;
-    $("key-field").value = "";
-    dialog.returnValue = "";
-    dialog.showModal();
-    dialog.onclose = () => {
-      const key = dialog.returnValue === "use" ? $("key-field").value.trim() : "";
-      storeKey(key);
-      asking = null;
-      resolve(Boolean(key));
-      if (key && !models.length) loadModels();
-    };
-  });
-  return asking;
 }
 
 // --- controls --------------------------------------------------------------------------------------------------------
@@ -293,34 +320,14 @@ function closeSide() {
   $("side").inert = narrow.matches;
 }
 
-function isDark() {
-  return (document.documentElement.dataset.theme ?? (darkSystem.matches ? "dark" : "light")) === "dark";
-}
-
-function nextTheme() {
-  const theme = isDark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  try {
-    localStorage.setItem("shoestring.theme", theme);
-  } catch {
-    // The theme lasts until the tab closes.
-  }
-  showTheme();
-}
-
-function showTheme() {
-  $("theme").replaceChildren(icon(isDark() ? "sun" : "moon"));
-}
-
-async function exportFile() {
-  const address = URL.createObjectURL(new Blob([await storage.exported()], { type: "application/json" }));
-  el("a", { href: address, download: `shoestring-${new Date().toISOString().slice(0, 10)}.json` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+async function exportAll() {
+  const name = `shoestring-${new Date().toISOString().slice(0, 10)}.json`;
+  saveAs(name, exported(await storage.allConversations()), "application/json");
 }
 
 async function importFile(file) {
   try {
-    const count = await storage.imported(await file.text());
+    const count = await imported(await file.text());
     const live = (one) => conversations.find((other) => other.id === one.id && running.has(one.id)) ?? one;
     conversations = (await storage.allConversations()).map(live);
     current = conversations.find((one) => one.id === current.id) ?? current;
@@ -331,55 +338,65 @@ async function importFile(file) {
   }
 }
 
+function wireSaving() {
+  const menu = $("save-menu");
+  const save = iconButton("save", "Copy or save this chat", () => {});
+  save.id = "save";
+  save.popoverTargetElement = menu;
+  const line = (label, press) => el("button", { type: "button", class: "line", onclick: press }, label);
+  menu.append(
+    line("Copy as Markdown", async () => {
+      menu.hidePopover();
+      toast((await copyText(asMarkdown(current))) ? "Copied the chat as Markdown." : "The browser did not allow it.");
+    }),
+    line("Save as Markdown", () => {
+      menu.hidePopover();
+      saveAs(`${fileName(current.title)}.md`, asMarkdown(current), "text/markdown");
+    }),
+  );
+  $("tools-place").append(save);
+}
+
 function wire() {
-  const words = $("words");
   $("menu-place").append(iconButton("menu", "Conversations", openSide));
-  const theme = iconButton("moon", "Light or dark", nextTheme);
-  theme.id = "theme";
-  $("tools-place").append(theme, iconButton("sliders", "Settings", () => panel.open(current, model())));
+  wireSaving();
+  $("tools-place").append(themeButton(), iconButton("sliders", "Settings", () => panel.open(current, model())));
   $("new").append(icon("plus"), "New chat");
   $("new").addEventListener("click", startNew);
+  $("find").append(icon("search"), "Search");
+  $("find").addEventListener("click", finder.open);
   $("latest").append(icon("down"), "Latest");
   $("scrim").addEventListener("click", closeSide);
-  $("export").addEventListener("click", exportFile);
+  $("export").addEventListener("click", exportAll);
   $("import").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", () => $("file").files[0] && importFile($("file").files[0]).then(() => ($("file").value = "")));
-  $("key-not").addEventListener("click", () => $("key").close(""));
   narrow.addEventListener("change", closeSide);
-  darkSystem.addEventListener("change", showTheme);
-  words.addEventListener("input", showComposer);
-  $("composer").addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (running.has(current.id)) return running.get(current.id).abort();
-    const text = words.value;
-    words.value = "";
-    send(text);
+  document.addEventListener("keydown", pressed);
+  window.addEventListener("pagehide", () => {
+    isLeaving = true;
+    for (const one of conversations) if (isRunning(one)) storage.saveConversation(one);
   });
-  words.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-      event.preventDefault();
-      if (!running.has(current.id)) $("composer").requestSubmit();
-    } else if (event.key === "ArrowUp" && !words.value && thread.editLast()) {
-      event.preventDefault();
-    }
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
-      event.preventDefault();
-      for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
-      startNew();
-    } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
-      if (document.body.classList.contains("side-open")) closeSide();
-      else running.get(current.id)?.abort();
-    }
-  });
-  showTheme();
+  window.addEventListener("pageshow", () => (isLeaving = false));
   closeSide();
 }
 
+function pressed(event) {
+  const key = event.key.toLowerCase();
+  const isCommand = (event.ctrlKey || event.metaKey) && !event.altKey;
+  if (isCommand && ((key === "k" && !event.shiftKey) || (key === "o" && event.shiftKey))) {
+    event.preventDefault();
+    for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    if (key === "k") finder.open();
+    else startNew();
+  } else if (key === "escape" && !document.querySelector("dialog[open], :popover-open")) {
+    if (document.body.classList.contains("side-open")) closeSide();
+    else running.get(current.id)?.abort();
+  }
+}
+
 conversations = await storage.allConversations();
-current = conversations.find((one) => one.id === location.hash.slice(1)) ?? storage.newConversation(settings.system ?? "");
+current = conversations.find((one) => one.id === location.hash.slice(1)) ?? newConversation(settings.system ?? "");
 wire();
 showAll();
-if (!narrow.matches) $("words").focus();
+if (!narrow.matches) field.focus();
 await loadModels();

@@ -1,5 +1,5 @@
-// The list of conversations, and the toast at the foot of the page.
-import { announce, el, iconButton } from "./dom.js";
+// The list of conversations.
+import { el, iconButton } from "./dom.js";
 
 const DAY = 24 * 60 * 60 * 1000;
 
@@ -63,18 +63,4 @@ function dayOf(time) {
   const today = new Date().setHours(0, 0, 0, 0);
   if (time >= today) return "Today";
   return time >= today - DAY ? "Yesterday" : "Earlier";
-}
-
-let fading = 0;
-
-/** Shows a line at the foot of the page for some seconds, with a button if there is a `label`. */
-export function toast(text, label, press) {
-  const holder = document.getElementById("toast");
-  const hide = () => (holder.hidden = true);
-  const button = label && el("button", { type: "button", class: "button", textContent: label, onclick: () => (hide(), press()) });
-  holder.replaceChildren(el("span", { textContent: text }), button ?? "");
-  holder.hidden = false;
-  announce(text);
-  clearTimeout(fading);
-  fading = setTimeout(hide, 8000);
 }

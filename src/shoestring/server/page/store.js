@@ -1,29 +1,34 @@
-// Storage in the browser: conversations in IndexedDB, settings in localStorage. If the browser stores nothing (a private
-// window, for example), conversations stay in memory until the tab closes. Stored and imported data is checked by field.
+// Storage in the browser: conversations in IndexedDB, settings in localStorage, the words that are being written in
+// sessionStorage. If the browser stores nothing (a private window, for example), all stay in memory until the tab closes.
+import { checkedConversation } from "./records.js";
 
 const NAME = "shoestring";
 const SETTINGS = "shoestring.settings";
+const DRAFT = "shoestring.draft";
 const memory = new Map();
+let opening = null;
 let database = null;
 
 function open() {
-  database ??= new Promise((resolve, reject) => {
+  opening ??= new Promise((resolve, reject) => {
     const request = indexedDB.open(NAME, 1);
     request.onupgradeneeded = () => request.result.createObjectStore("conversations", { keyPath: "id" });
-    request.onsuccess = () => resolve(request.result);
+    request.onsuccess = () => resolve((database = request.result));
     request.onerror = reject;
   }).catch(() => null);
-  return database;
+  return opening;
 }
 
+// Begins at once where the database is open: a page that is being left runs nothing later.
 async function inStore(mode, work) {
-  const opened = await open();
+  const opened = database ?? (await open());
   if (!opened) return undefined;
   return new Promise((resolve, reject) => {
     const transaction = opened.transaction("conversations", mode);
     const request = work(transaction.objectStore("conversations"));
     transaction.oncomplete = () => resolve(request.result);
     transaction.onerror = transaction.onabort = () => reject(transaction.error);
+    transaction.commit?.();
   });
 }
 
@@ -44,77 +49,6 @@ export async function deleteConversation(id) {
   await inStore("readwrite", (store) => store.delete(id));
 }
 
-export function newConversation(system) {
-  const now = Date.now();
-  return { id: newId(), title: "", system, created: now, changed: now, messages: [] };
-}
-
-// crypto.randomUUID is missing if the page comes over plain HTTP from another machine.
-function newId() {
-  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-const text = (value) => (typeof value === "string" ? value : "");
-const time = (value) => (Number.isFinite(value) ? value : Date.now());
-
-// The known fields with valid types; null if this is not a conversation.
-function checkedConversation(raw) {
-  if (typeof raw !== "object" || raw === null || !Array.isArray(raw.messages) || !text(raw.id)) return null;
-  return {
-    id: raw.id,
-    title: text(raw.title).slice(0, 200),
-    system: text(raw.system),
-    created: time(raw.created),
-    changed: time(raw.changed),
-    messages: raw.messages.map(checkedMessage).filter(Boolean),
-  };
-}
-
-function checkedMessage(raw) {
-  if (typeof raw !== "object" || raw === null) return null;
-  const content = text(raw.content);
-  if (raw.role === "user") return { role: "user", content };
-  if (raw.role === "tool") return { role: "tool", content, tool_call_id: text(raw.tool_call_id) };
-  if (raw.role !== "assistant") return null;
-  const calls = Array.isArray(raw.tool_calls) ? raw.tool_calls : [];
-  const measures = {};
-  for (const [name, value] of Object.entries(raw.measures ?? {})) if (Number.isFinite(value)) measures[name] = value;
-  return {
-    role: "assistant",
-    content,
-    reasoning: text(raw.reasoning),
-    tool_calls: calls.map((call) => ({ id: text(call?.id), name: text(call?.name), arguments: text(call?.arguments) })),
-    model: text(raw.model),
-    finish: text(raw.finish),
-    error: text(raw.error),
-    measures,
-  };
-}
-
-/** All conversations as the text of an export file. */
-export async function exported() {
-  return JSON.stringify({ format: "shoestring-conversations", version: 1, conversations: await allConversations() }, null, 1);
-}
-
-/**
- * Imports an export file; its conversations replace those of the same id. Returns their number. Throws an Error with a
- * message for people.
- */
-export async function imported(content) {
-  let file;
-  try {
-    file = JSON.parse(content);
-  } catch {
-    throw new Error("This file is not JSON.");
-  }
-  if (file?.format !== "shoestring-conversations" || !Array.isArray(file.conversations)) {
-    throw new Error("This file holds no conversations of this page.");
-  }
-  const good = file.conversations.map(checkedConversation).filter(Boolean);
-  for (const conversation of good) await saveConversation(conversation);
-  return good.length;
-}
-
 /** The stored settings; an empty object at first. */
 export function loadSettings() {
   try {
@@ -129,5 +63,23 @@ export function saveSettings(settings) {
     localStorage.setItem(SETTINGS, JSON.stringify(settings));
   } catch {
     // They last until the tab closes.
+  }
+}
+
+/** The words in the message field when the page was left. */
+export function loadDraft() {
+  try {
+    return sessionStorage.getItem(DRAFT) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+export function saveDraft(words) {
+  try {
+    if (words) sessionStorage.setItem(DRAFT, words);
+    else sessionStorage.removeItem(DRAFT);
+  } catch {
+    // A reload loses them.
   }
 }

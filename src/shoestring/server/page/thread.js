@@ -1,8 +1,16 @@
-// The messages of one conversation. While an answer grows, the view stays at its end.
+// The shown messages of one conversation. While an answer grows, the view stays at its end.
 import { answerView } from "./answer.js";
-import { copyButton, el, iconButton } from "./dom.js";
+import { el, icon } from "./dom.js";
+import { resultView, userView } from "./messages.js";
+import { path, versionsOf } from "./versions.js";
 
-/** The thread in #scroll, #thread and #latest: `{show, update, editLast, markLast, toEnd}`. `act`: what buttons do. */
+/** Drawing takes at most this share of the time: a long paragraph takes long, and the page has to stay quick. */
+const SHARE = 0.25;
+
+/**
+ * The thread in #scroll, #thread and #latest: `{show, update, place, editLast, reveal, toEnd}`. `act`: what buttons do:
+ * again, edit, remove and choose, each for (conversation, message), and answer(conversation).
+ */
 export function threadView(act) {
   const scroll = document.getElementById("scroll");
   const thread = document.getElementById("thread");
@@ -10,7 +18,8 @@ export function threadView(act) {
   let conversation = null;
   let views = new Map();
   let atEnd = true;
-  let requested = false; // an animation frame
+  let requested = false; // a drawing
+  let rested = 0; // the time from which the next drawing may begin
 
   scroll.addEventListener("scroll", () => {
     atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
@@ -30,100 +39,83 @@ export function threadView(act) {
     conversation = shown;
     const old = views;
     views = new Map();
-    for (const message of shown.messages) views.set(message, old.get(message) ?? viewOf(message));
+    for (const message of path(shown)) views.set(message, old.get(message) ?? viewOf(message));
     const nodes = [...views.values()].map((view) => view.node);
     for (const child of [...thread.children]) if (!nodes.includes(child)) child.remove();
     nodes.forEach((node, place) => thread.children[place] === node || thread.insertBefore(node, thread.children[place] ?? null));
-    markLast();
+    place();
     if (other || atEnd) toEnd();
   }
 
   function viewOf(message) {
-    if (message.role === "assistant") {
-      return answerView(message, { retry: () => act.retry(conversation), contextLength: act.contextLength });
-    }
-    return message.role === "user" ? userView(message) : resultView(message);
-  }
-
-  function userView(message) {
-    const body = el("div", { class: "words", textContent: message.content });
-    const edit = iconButton("edit", "Edit this message", () => view.edit());
-    const actions = el("div", { class: "actions" }, edit, copyButton("Copy the message", () => message.content));
-    const heading = el("h2", { class: "unseen", textContent: "You" });
-    const node = el("article", { class: "user", "aria-label": "You" }, heading, body, actions);
-    const view = {
-      node,
-      setLast: (last) => (edit.hidden = !last),
-      edit() {
-        const area = el("textarea", { value: message.content, "aria-label": "Edit your message", rows: 3 });
-        const close = () => {
-          form.replaceWith(body);
-          actions.hidden = false;
-          document.getElementById("words").focus();
-        };
-        const save = (event) => {
-          event?.preventDefault();
-          const words = area.value.trim();
-          close();
-          if (words) act.edit(conversation, message, words);
-        };
-        const cancel = el("button", { type: "button", class: "button", textContent: "Cancel", onclick: close });
-        const send = el("button", { type: "submit", class: "button main", textContent: "Send again" });
-        const form = el("form", { class: "editing", onsubmit: save }, area, el("div", { class: "row" }, cancel, send));
-        area.addEventListener("keydown", (event) => {
-          if (event.key === "Escape") close();
-          else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) save(event);
-          else return;
-          event.stopPropagation();
-        });
-        body.replaceWith(form);
-        actions.hidden = true;
-        area.focus();
-        area.setSelectionRange(area.value.length, area.value.length);
-      },
+    const step = (by) => () => {
+      const versions = versionsOf(conversation, message);
+      act.choose(conversation, versions[versions.indexOf(message) + by]);
     };
-    return view;
+    const buttons = {
+      again: () => act.again(conversation, message),
+      edit: (words) => act.edit(conversation, message, words),
+      remove: () => act.remove(conversation, message),
+      before: step(-1),
+      after: step(1),
+    };
+    if (message.role === "assistant") return answerView(message, { ...buttons, contextLength: act.contextLength });
+    return message.role === "user" ? userView(message, buttons) : resultView(message, buttons);
   }
 
-  function resultView(message) {
-    const heading = el("h2", { class: "unseen", textContent: "Result of a tool" });
-    const label = el("p", { class: "dim", textContent: "Result of the tool" });
-    const words = el("pre", { textContent: message.content, tabIndex: 0 });
-    return { node: el("article", { class: "result", "aria-label": "Result of a tool" }, heading, label, words) };
-  }
-
-  function lastOf(role) {
-    return conversation?.messages.findLast((message) => message.role === role);
-  }
-
-  function markLast() {
-    const last = { assistant: lastOf("assistant"), user: lastOf("user") };
+  // What the messages' buttons offer, and a button for an answer where none is.
+  function place() {
+    if (!conversation) return;
     const running = act.running(conversation);
-    for (const [message, view] of views) view.setLast?.(message === last[message.role] && !running);
+    for (const [message, view] of views) {
+      const versions = versionsOf(conversation, message);
+      view.place({ at: versions.indexOf(message) + 1, of: versions.length, running });
+    }
+    thread.querySelector(".offer")?.remove();
+    if (act.unanswered(conversation)) thread.append(offer());
+  }
+
+  function offer() {
+    const press = () => act.answer(conversation);
+    const button = el("button", { type: "button", class: "button", onclick: press }, icon("retry"), "Answer it");
+    return el("div", { class: "offer" }, el("p", { textContent: "This message has no answer." }), button);
   }
 
   function draw() {
     requested = false;
     const wasAtEnd = atEnd;
+    const from = performance.now();
     for (const view of views.values()) view.update?.();
+    rested = performance.now() + (performance.now() - from) * (1 / SHARE - 1);
     if (wasAtEnd) toEnd();
   }
 
   return {
     show,
     toEnd,
-    markLast,
-    /** Draws what is new, once per frame; at once if the page is hidden, where no frames come. */
+    place,
+    /** Draws what is new, at most once per frame; at once if the page is hidden, where no frames come. */
     update() {
-      if (document.hidden) draw();
-      else if (!requested) requestAnimationFrame(draw);
-      requested = !document.hidden;
+      if (document.hidden) return draw();
+      if (requested) return;
+      requested = true;
+      const wait = rested - performance.now();
+      if (wait > 16) setTimeout(() => requestAnimationFrame(draw), wait);
+      else requestAnimationFrame(draw);
     },
     /** Opens the last message of the user for editing, if there is one. */
     editLast() {
-      const message = lastOf("user");
+      const message = [...views.keys()].findLast(({ role }) => role === "user");
       if (message && !act.running(conversation)) views.get(message).edit();
       return Boolean(message);
+    },
+    /** Scrolls to a message and marks it for a moment. */
+    reveal(message) {
+      const { node } = views.get(message);
+      node.scrollIntoView({ block: "center" });
+      node.focus({ preventScroll: true });
+      node.classList.add("found");
+      setTimeout(() => node.classList.remove("found"), 2500);
     },
   };
 }

@@ -1,15 +1,24 @@
 // One turn: build the request, and fill in the answer as it arrives. Does not touch the document.
 import { ApiError, streamChat } from "./api.js";
+import { path } from "./versions.js";
 
 const MOST_TRIES = 5;
+const SAMPLING = [
+  "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "seed",
+];
 
-/** A new answer. */
-export function emptyAnswer(model) {
-  return { role: "assistant", content: "", reasoning: "", tool_calls: [], model, finish: "", error: "", measures: {} };
+/** A new answer. `json`: it follows a schema. */
+export function emptyAnswer(model, json) {
+  return { role: "assistant", content: "", reasoning: "", tool_calls: [], model, json, finish: "", error: "", measures: {} };
+}
+
+/** Whether an answer has nothing that could be shown as a version of it. */
+export function isEmpty(answer) {
+  return !answer.content && !answer.reasoning && !answer.tool_calls.length;
 }
 
 /**
- * Fills `answer`, the last message of `conversation`, and calls `changed()` after each change. `answer.live` is the
+ * Fills `answer`, the last message that `conversation` shows, and calls `changed()` after each change. `answer.live` is the
  * current state: {phase: "waiting" | "reading" | "busy" | "thinking" | "answering", …}; absent after the end.
  * `askKey()` resolves to whether there is a new key to try.
  */
@@ -42,14 +51,12 @@ export async function runTurn({ conversation, answer, settings, signal, changed,
 
 function requestOf(conversation, answer, settings) {
   const messages = conversation.system.trim() ? [{ role: "system", content: conversation.system }] : [];
-  for (const message of conversation.messages) {
-    const isEmpty = message.role === "assistant" && !message.content && !complete(message.tool_calls).length;
-    if (message !== answer && !isEmpty) messages.push(sent(message));
+  for (const message of path(conversation)) {
+    const saysNothing = message.role === "assistant" && !message.content && !complete(message.tool_calls).length;
+    if (message !== answer && !saysNothing) messages.push(sent(message));
   }
   const body = { model: answer.model, messages, stream: true, stream_options: { include_usage: true, include_progress: true } };
-  for (const name of ["temperature", "top_p", "top_k", "min_p", "presence_penalty", "seed"]) {
-    if (Number.isFinite(settings[name])) body[name] = settings[name];
-  }
+  for (const name of SAMPLING) if (Number.isFinite(settings[name])) body[name] = settings[name];
   if (Number.isFinite(settings.max_tokens)) body.max_completion_tokens = settings.max_tokens;
   if (settings.thinking === "on" || settings.thinking === "off") {
     body.chat_template_kwargs = { enable_thinking: settings.thinking === "on" };
@@ -57,6 +64,8 @@ function requestOf(conversation, answer, settings) {
     body.reasoning_effort = settings.thinking;
   }
   if (Array.isArray(settings.tools) && settings.tools.length) body.tools = settings.tools;
+  if (Array.isArray(settings.stop) && settings.stop.length) body.stop = settings.stop;
+  if (answer.json) body.response_format = { type: "json_schema", json_schema: { name: "answer", schema: settings.schema, strict: true } };
   return body;
 }
 
@@ -72,8 +81,9 @@ function complete(calls) {
 }
 
 function sent(message) {
-  if (message.role !== "assistant") return message;
-  const source = { role: "assistant", content: message.content };
+  const source = { role: message.role, content: message.content };
+  if (message.role === "tool") source.tool_call_id = message.tool_call_id;
+  if (message.role !== "assistant") return source;
   if (message.reasoning) source.reasoning_content = message.reasoning;
   const calls = complete(message.tool_calls);
   if (calls.length) {
@@ -145,7 +155,7 @@ function readUsage(usage, answer) {
 
 /** The first call of the last answer without a result; null if there is none. */
 export function pendingCall(conversation) {
-  const { messages } = conversation;
+  const messages = path(conversation);
   let at = messages.length - 1;
   while (at >= 0 && messages[at].role === "tool") at -= 1;
   const answer = messages[at];

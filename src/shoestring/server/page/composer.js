@@ -1,0 +1,97 @@
+// The message field: it grows with its words, takes files, and keeps what is written over a reload.
+import { onFiles, readFile, withFiles } from "./attachments.js";
+import { announce, el, icon, iconButton } from "./dom.js";
+import { loadDraft, saveDraft } from "./store.js";
+import { toast } from "./toast.js";
+
+/**
+ * The form #composer: `{show(), focus()}`. `act`: `state()` gives {busy, pending} of the shown conversation, `send(text)`
+ * and `stop()` act on it, `editLast()` opens its last message for editing and returns whether there is one.
+ */
+export function composer(act) {
+  const form = document.getElementById("composer");
+  const words = document.getElementById("words");
+  const label = document.getElementById("words-label");
+  const button = document.getElementById("send");
+  const chips = document.getElementById("chips");
+  const picker = document.getElementById("attached");
+  let files = [];
+
+  function show() {
+    const { busy, pending } = act.state();
+    button.replaceChildren(icon(busy ? "stop" : "send"));
+    button.setAttribute("aria-label", busy ? "Stop" : "Send");
+    button.title = busy ? "Stop (Esc)" : "Send (Enter)";
+    button.disabled = !busy && !words.value.trim() && !files.length;
+    button.classList.toggle("stops", busy);
+    label.textContent = pending ? `Result of ${pending.call.name}` : "Message";
+    const which = pending?.of > 1 ? ` (${pending.number} of ${pending.of})` : "";
+    words.placeholder = pending ? `Result of ${pending.call.name}${which}` : "Write a message";
+    words.style.height = "auto";
+    words.style.height = `${words.scrollHeight}px`;
+  }
+
+  function showFiles() {
+    const chip = (file) =>
+      el(
+        "li",
+        { class: "chip" },
+        el("span", { textContent: file.name }),
+        iconButton("close", `Remove ${file.name}`, () => {
+          files = files.filter((one) => one !== file);
+          showFiles();
+          words.focus();
+        }),
+      );
+    chips.replaceChildren(...files.map(chip));
+    chips.hidden = !files.length;
+    show();
+  }
+
+  async function take(list) {
+    for (const file of list) {
+      try {
+        const read = await readFile(file);
+        files.push(read);
+        announce(`${read.name} joins the message.`);
+      } catch (error) {
+        toast(error.message);
+      }
+    }
+    showFiles();
+    words.focus();
+  }
+
+  function submit(event) {
+    event.preventDefault();
+    if (act.state().busy) return act.stop();
+    const text = withFiles(words.value.trim(), files);
+    if (!text) return;
+    words.value = "";
+    files = [];
+    saveDraft("");
+    showFiles();
+    act.send(text);
+  }
+
+  const attach = iconButton("clip", "Add a text file", () => picker.click());
+  form.prepend(attach);
+  picker.addEventListener("change", () => take([...picker.files]).then(() => (picker.value = "")));
+  onFiles(take);
+  words.value = loadDraft();
+  words.addEventListener("input", () => {
+    saveDraft(words.value);
+    show();
+  });
+  form.addEventListener("submit", submit);
+  words.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      if (!act.state().busy) form.requestSubmit();
+    } else if (event.key === "ArrowUp" && !words.value && act.editLast()) {
+      event.preventDefault();
+    }
+  });
+
+  return { show, focus: () => words.focus() };
+}

@@ -1,0 +1,16 @@
+// A line at the foot of the page, for some seconds.
+import { announce, el } from "./dom.js";
+
+let fading = 0;
+
+/** Shows a line, with a button if there is a `label`. */
+export function toast(text, label, press) {
+  const holder = document.getElementById("toast");
+  const hide = () => (holder.hidden = true);
+  const button = label && el("button", { type: "button", class: "button", textContent: label, onclick: () => (hide(), press()) });
+  holder.replaceChildren(el("span", { textContent: text }), button ?? "");
+  holder.hidden = false;
+  announce(text);
+  clearTimeout(fading);
+  fading = setTimeout(hide, 8000);
+}
