@@ -48,6 +48,8 @@ class Served:
                 return Reply(calls=[("get_weather", {"city": "Kyōto 京都", "days": 2})])
             case "Count":
                 return LONG
+            case "As JSON":
+                return '{"sum": 7}'
         return f"You said {asked.text}" if asked.role == "user" else f"It is {asked.text}"
 
 
@@ -160,3 +162,69 @@ def test_a_conversation_that_no_longer_fits_is_explained(here: Open) -> None:
     here.expected = (*here.expected, "Failed to load resource: the server responded with a status of 400")
     here.ask("x" * (CONTEXT + 1))
     assert "no longer fits" in here.text(".trouble")
+
+
+def test_a_schema_and_stop_strings_shape_the_answer(here: Open, real: Served) -> None:
+    here.button("Settings").click()
+    schema = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
+    here.page.fill("#set-schema", json.dumps(schema))
+    here.page.select_option("#set-thinking", "off")
+    here.page.fill("#set-repetition_penalty", "1.05")
+    here.page.fill("#set-frequency_penalty", "0.1")
+    here.page.keyboard.press("Escape")
+    here.ask("As JSON")
+    assert json.loads(here.text(f"{OVER} > .text code")) == {"sum": 7}
+    here.button("Settings").click()
+    here.page.fill("#set-schema", "")
+    here.page.fill("#set-stop", "goes\\non\ngoes on")
+    here.page.keyboard.press("Escape")
+    here.ask("Count")
+    assert here.text(f"{OVER} > .text") == "And so it"
+
+
+def test_an_earlier_version_comes_from_the_cache_again(here: Open, real: Served) -> None:
+    here.ask("x" * 400)
+    here.ask("y" * 400)
+    here.page.get_by_role("button", name="Edit this message").first.click()
+    here.page.fill(".editing textarea", "z" * 400)
+    here.button("Send again").click()
+    here.page.locator(f"{OVER} > .text", has_text="You said z").wait_for()
+    here.page.get_by_role("button", name="Previous version").first.click()
+    here.ask("And now?")
+    assert [real.asked[-1].prompt.count(letter * 400) for letter in "xyz"] == [2, 2, 0]
+    share = re.search(r"(\d+) % of ([\d,]+) prompt tokens from the cache", here.text(".measures").replace("\u00a0", " "))
+    assert share is not None
+    assert int(share[1]) > 60
+
+
+def test_a_reload_during_an_answer_frees_the_server_and_the_question_can_be_asked_again(
+    here: Open, real: Served
+) -> None:
+    here.say("Count")
+    here.page.locator("article.live > .text", has_text="goes on").wait_for()
+    here.page.reload()
+    here.page.locator(".trouble", has_text="closed before this answer ended").wait_for()
+    wait_until(lambda: not real.service.busy)
+    said = here.text("article.answer > .text")
+    assert said
+    assert LONG.startswith(said)
+    here.button("Try again").click()
+    here.page.locator("article.live > .text", has_text="goes on").wait_for()
+    here.page.keyboard.press("Escape")
+    here.page.wait_for_selector(OVER)
+    assert LONG.startswith(here.text(f"{OVER} > .text"))
+    assert here.text(".versions") == "2/2"
+    assert {asked.text for asked in real.asked} == {"Count"}
+
+
+def test_any_message_can_be_deleted_and_the_server_takes_the_rest(here: Open, real: Served) -> None:
+    here.ask("One")
+    here.ask("Two")
+    here.page.get_by_role("button", name="Delete this message").first.click()
+    here.ask("Three")  # after an answer at the beginning
+    assert here.text(f"{OVER} > .text") == "You said Three"
+    here.page.get_by_role("button", name="Delete this answer").nth(1).click()
+    here.ask("Four")  # after two questions
+    assert here.text(f"{OVER} > .text") == "You said Four"
+    assert "You said One" in real.asked[-1].prompt
+    assert "You said Two" not in real.asked[-1].prompt

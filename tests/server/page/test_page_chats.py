@@ -287,12 +287,10 @@ def test_any_changes_leave_a_tree_and_any_deletion_can_be_undone(at: Open) -> No
                     }
                     if (kind === 3) {
                         const shown = versions.path(chat).filter((one) => one !== any);
-                        const wasShown = versions.path(chat).includes(any);
                         const undo = versions.remove(chat, any);
                         if (chat.messages.length !== texts - 1) wrong.push("more than one message is gone");
                         const has = versions.path(chat);
-                        const isLast = shown.length && wasShown && shown.at(-1).id === any.parent;
-                        if (!isLast && shown.some((one) => !has.includes(one))) wrong.push("what follows is not shown");
+                        if (shown.some((one) => !has.includes(one))) wrong.push("what follows is not shown");
                         if (random(2)) {
                             undo();
                             if (JSON.stringify(chat) !== before) wrong.push("not undone");
@@ -308,7 +306,7 @@ def test_any_changes_leave_a_tree_and_any_deletion_can_be_undone(at: Open) -> No
                     if (words(again) !== words(chat)) wrong.push("another path after loading");
                 }
             }
-            return wrong;
+            return [...new Set(wrong)];
         }"""
     )
     assert wrong == []

@@ -58,7 +58,7 @@ export function remove(conversation, message) {
   conversation.messages = messages.filter(({ id }) => !gone.has(id));
   for (const one of conversation.messages) if (gone.has(one.parent)) one.parent = message.parent;
   const left = conversation.messages.filter((one) => one.parent === message.parent);
-  parent.next = (shown ?? left.at(-1))?.id ?? 0;
+  if (parent.next === message.id) parent.next = (shown ?? left.at(-1))?.id ?? 0;
 
   return () => {
     const later = conversation.messages.filter((one) => !messages.includes(one));
