@@ -50,6 +50,8 @@ class StandIn:
     answers: list[list[Piece] | Callable[[], Response]] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=lambda: [MODEL])
     key: str = ""
+    #: seconds between the pieces of an answer
+    pause: float = 0.0
     asked: list[dict[str, Any]] = field(default_factory=list)
     left: int = 0
     _gate: threading.Event = field(default_factory=threading.Event)
@@ -75,7 +77,7 @@ class StandIn:
                     continue
                 chunk = delta(content=piece) if isinstance(piece, str) else piece
                 yield f"data: {json.dumps(chunk)}\n\n"
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.pause)
             yield "data: [DONE]\n\n"
         except asyncio.CancelledError:
             self.left += 1

@@ -192,7 +192,9 @@ def test_an_earlier_version_comes_from_the_cache_again(here: Open, real: Served)
     here.page.get_by_role("button", name="Previous version").first.click()
     here.ask("And now?")
     assert [real.asked[-1].prompt.count(letter * 400) for letter in "xyz"] == [2, 2, 0]
-    share = re.search(r"(\d+) % of ([\d,]+) prompt tokens from the cache", here.text(".measures").replace("\u00a0", " "))
+    share = re.search(
+        r"(\d+) % of ([\d,]+) prompt tokens from the cache", here.text(".measures").replace("\u00a0", " ")
+    )
     assert share is not None
     assert int(share[1]) > 60
 

@@ -61,10 +61,24 @@ def press(at: Open, name: str, number: int = 0) -> None:
 
 def test_a_question_is_stored_before_it_is_sent(at: Open, server: StandIn) -> None:
     server.answers = [[WAIT, "Late.", *end()]]
+    at.page.add_init_script(
+        """
+        window.order = [];
+        const { put } = IDBObjectStore.prototype, { fetch } = window;
+        IDBObjectStore.prototype.put = function (value) {
+            this.transaction.addEventListener("complete", () => window.order.push("stored"));
+            return put.call(this, value);
+        };
+        window.fetch = function (address, options) {
+            if (address.includes("chat")) window.order.push("sent");
+            return fetch.call(window, address, options);
+        };
+        """
+    )
     at.go()
-    at.page.evaluate("window.addEventListener('pagehide', (event) => event.stopImmediatePropagation(), true)")
     at.say("Keep my question")
     wait_until(lambda: server.asked)
+    assert at.page.evaluate("window.order") == ["stored", "sent"]
     assert [[message["content"] for message in chat["messages"]] for chat in stored(at)] == [["Keep my question", ""]]
 
 
@@ -72,7 +86,7 @@ def test_a_question_is_stored_before_it_is_sent(at: Open, server: StandIn) -> No
 def test_a_reload_during_an_answer_keeps_the_question_and_offers_it_again(
     at: Open, server: StandIn, arrived: str
 ) -> None:
-    server.answers = [[arrived, WAIT, "it.", *end()], ["Whole.", *end()]]
+    server.answers = [[*arrived, WAIT, "it.", *end()], ["Whole.", *end()]]
     at.go()
     at.say("A long question")
     wait_until(lambda: server.asked)
@@ -115,8 +129,9 @@ OLD = {
     "changed": 2,
     "messages": [
         {"role": "user", "content": "One?"},
-        {"role": "assistant", "content": "One.", "reasoning": "", "tool_calls": [{"id": "a", "name": "f", "arguments": "{}"}],
-         "model": "m", "finish": "tool_calls", "error": "", "measures": {"tokens": 3}},
+        {"role": "assistant", "content": "One.", "reasoning": "", "model": "m",
+         "tool_calls": [{"id": "a", "name": "f", "arguments": "{}"}],
+         "finish": "tool_calls", "error": "", "measures": {"tokens": 3}},
         {"role": "tool", "content": "result", "tool_call_id": "a"},
         {"role": "assistant", "content": "Two.", "finish": "stop"},
     ],
@@ -146,10 +161,12 @@ def test_chats_that_were_stored_before_there_were_versions_load(at: Open, server
 HOSTILE = [
     ({"next": 1}, [{"id": 1, "parent": 2, "next": 2}, {"id": 2, "parent": 1, "next": 1}], ["m0", "m1"]),
     ({"next": 7}, [{"id": 1, "parent": 1, "next": 1}, {"id": 1, "parent": 1, "next": -1}], ["m0", "m1"]),
-    ({"next": "x"}, [{"id": "a", "parent": None}, {"id": 1e9, "parent": {}}, {"id": 1.5, "parent": "a"}], ["m0", "m1", "m2"]),
+    ({"next": "x"}, [{"id": "a", "parent": None}, {"id": 1e9, "parent": {}}, {"id": 1.5, "parent": "a"}],
+     ["m0", "m1", "m2"]),
     ({}, [{"id": 5, "parent": 0}, {"id": 6, "parent": 0}, {"id": 7, "parent": 5}], ["m1"]),
     ({"next": 5}, [{"id": 5, "parent": 0}, {"id": 6, "parent": 0}, {"id": 7, "parent": 5}], ["m0", "m2"]),
-    ({"next": 5}, [{"id": 5, "parent": 0}, {"id": 6, "parent": 5}, {"id": 8, "parent": 5}, {"id": 9, "parent": 5}], ["m0", "m3"]),
+    ({"next": 5}, [{"id": 5, "parent": 0}, {"id": 6, "parent": 5}, {"id": 8, "parent": 5}, {"id": 9, "parent": 5}],
+     ["m0", "m3"]),
     ({}, [{"id": 0, "parent": 0}, {"id": 2, "parent": 99}], ["m0", "m1"]),
 ]  # fmt: skip
 
@@ -350,7 +367,9 @@ def test_search_finds_words_in_any_version_and_opens_it(at: Open, server: StandI
 
 
 def test_a_chat_is_saved_and_copied_as_markdown(at: Open, server: StandIn, tmp_path: Path) -> None:
-    call = delta(tool_calls=[{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}}])
+    call = delta(
+        tool_calls=[{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}}]
+    )
     server.answers = [["Old.", *end()], ["See:\n\n```\ncode\n```", call, *end("tool_calls")], ["Done.", *end()]]
     at.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     at.go()

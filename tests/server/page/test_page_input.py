@@ -1,4 +1,4 @@
-"""What goes into a request besides typed words: files, stop strings, penalties, a schema; and how its answer is drawn."""
+"""What goes into a request besides typed words: files, stop strings, penalties, a schema; wide and slow answers."""
 
 from __future__ import annotations
 

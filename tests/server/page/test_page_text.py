@@ -289,8 +289,9 @@ def test_a_long_answer_keeps_what_is_drawn(page: Any) -> None:
     [
         ("Items:\n\n", "- *a* and \\(b\\)\n", "li"),
         ("| a |\n|-|\n", "| *b* and \\(c\\) |\n", "tbody tr"),
+        ("", "and **a *b* `c`** \\(d\\)\n", "p > strong"),
     ],
-    ids=["list", "table"],
+    ids=["list", "table", "paragraph"],
 )
 def test_a_growing_list_or_table_keeps_its_parts(page: Any, head: str, part: str, children: str) -> None:
     kept = page.evaluate(

@@ -284,7 +284,7 @@ async function fill(conversation, answer) {
   announce("The model is answering.");
   // A page that is reloaded from here on shows the question.
   await Promise.race([store(conversation), new Promise((resolve) => setTimeout(resolve, STORE_WAIT))]);
-  let saved = 0;
+  let saved = -Infinity;
   const grown = () => {
     if (answer.live?.pieces && performance.now() - saved > STORE_EVERY) {
       saved = performance.now();

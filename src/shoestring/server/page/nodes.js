@@ -15,6 +15,7 @@ const DEEPEST = 24;
  */
 export function blockView(tokens, lines, live, grows) {
   const { type, map, attrs } = tokens[0];
+  if (type === "paragraph_open") return paragraphView(tokens, live);
   if (type === "fence") return listingView(tokens[0], live, grows && !isClosed(tokens[0]));
   const isTable = type === "table_open";
   // A list grows by items, a table by the rows below its head.
@@ -32,6 +33,30 @@ export function blockView(tokens, lines, live, grows) {
   while (rows.children.length > same) rows.lastChild.remove();
   rows.append(...more.children);
   return { node: live.node, frame, keys };
+}
+
+// A paragraph grows by what stands at its top level: text, line breaks, whole elements. Each of these is one node.
+function paragraphView([opening, inline, closing], live) {
+  const { children } = inline;
+  const starts = [];
+  let depth = 0;
+  children.forEach(({ nesting }, at) => {
+    if (depth === 0) starts.push(at);
+    depth += nesting;
+  });
+  const isText = (at, end) => end === at + 1 && children[at].type === "text";
+  const keys = starts.map((at, part) => {
+    const end = starts[part + 1] ?? children.length;
+    return isText(at, end) ? `text ${children[at].content}` : JSON.stringify(children.slice(at, end));
+  });
+  let same = 0;
+  const isLive = live?.paragraph && live.node.childNodes.length === live.keys.length;
+  if (isLive) while (same < keys.length - 1 && live.keys[same] === keys[same]) same += 1;
+  if (same === 0) return { node: block([opening, inline, closing]), paragraph: true, keys };
+  const fresh = block([opening, { ...inline, children: children.slice(starts[same]) }, closing]);
+  while (live.node.childNodes.length > same) live.node.lastChild.remove();
+  live.node.append(...fresh.childNodes);
+  return { node: live.node, paragraph: true, keys };
 }
 
 function block(tokens) {

@@ -6,29 +6,27 @@ const NAME = "shoestring";
 const SETTINGS = "shoestring.settings";
 const DRAFT = "shoestring.draft";
 const memory = new Map();
-let opening = null;
 let database = null;
 
 function open() {
-  opening ??= new Promise((resolve, reject) => {
+  database ??= new Promise((resolve, reject) => {
     const request = indexedDB.open(NAME, 1);
     request.onupgradeneeded = () => request.result.createObjectStore("conversations", { keyPath: "id" });
-    request.onsuccess = () => resolve((database = request.result));
+    request.onsuccess = () => resolve(request.result);
     request.onerror = reject;
   }).catch(() => null);
-  return opening;
+  return database;
 }
 
-// Begins at once where the database is open: a page that is being left runs nothing later.
 async function inStore(mode, work) {
-  const opened = database ?? (await open());
+  const opened = await open();
   if (!opened) return undefined;
   return new Promise((resolve, reject) => {
     const transaction = opened.transaction("conversations", mode);
     const request = work(transaction.objectStore("conversations"));
     transaction.oncomplete = () => resolve(request.result);
     transaction.onerror = transaction.onabort = () => reject(transaction.error);
-    transaction.commit?.();
+    transaction.commit?.(); // at once: a page that is being left would not commit by itself
   });
 }
 
