@@ -1,4 +1,4 @@
-// A line at the foot of the page, for some seconds.
+// A line below the head of the page, for some seconds: there it covers no button of the last message.
 import { announce, el } from "./dom.js";
 
 let fading = 0;
