@@ -14,7 +14,7 @@ from typing import Any
 from shoestring.checkpoint.tensors import shown
 from shoestring.errors import CheckpointError
 
-#: Keys that change no answer: {reason: "key key …"}
+#: Keys that change no answer: {reason: "key key …"}. A key that ends in "*" stands for all keys that begin so.
 Ignored = Mapping[str, str]
 
 #: The default of a required field
@@ -36,6 +36,8 @@ class Fields:
     values: Mapping[str, Any]
     prefix: str = ""
     read: set[str] = field(default_factory=set)
+    #: our name of a key → the name that the file uses, where that is another one
+    spelled: dict[str, str] = field(default_factory=dict)
 
     def __contains__(self, key: str) -> bool:
         return self.values.get(key) is not None
@@ -52,7 +54,21 @@ class Fields:
 
     def name(self, key: str) -> str:
         """The key in the file."""
+        key = self.spelled.get(key, key)
         return key if key.startswith(OWN) else self.prefix + key
+
+    def rename(self, others: Mapping[str, str]) -> None:
+        """Read other writers' keys as ours: {other: ours}. Raises CheckpointError if both are there and differ."""
+        values = dict(self.values)
+        for other, ours in others.items():
+            if other not in self:
+                continue
+            value = values.pop(other)
+            if ours in self and values[ours] != value:
+                raise self.error(other, value, f"but {self.name(ours)} is {shown(repr(values[ours]))}")
+            self.spelled.setdefault(ours, other)
+            values[ours] = value
+        self.values = values
 
     def error(self, key: str, value: Any, expected: str) -> CheckpointError:
         return CheckpointError(f"{self.where}: {self.name(key)} is {shown(repr(value))}, {expected}")
@@ -109,10 +125,13 @@ class Fields:
     def finish(self, *ignored: Ignored) -> None:
         """Raise CheckpointError if a field was not read, is not listed and is not switched off."""
         listed = {key for reasons in ignored for keys in reasons.values() for key in keys.split()}
+        beginnings = tuple(key[:-1] for key in listed if key.endswith("*"))
         unknown = [
             key
             for key, value in self.values.items()
-            if key not in self.read and key not in listed and value not in (None, False, 0, "", [], {})
+            if key not in self.read | listed
+            and not key.startswith(beginnings)
+            and value not in (None, False, 0, "", [], {})
         ]
         if unknown:
             names = ", ".join(shown(self.name(key)) for key in unknown[:8])

@@ -59,10 +59,9 @@ def _pattern(layers: int, interval: int = _NOPE_INTERVAL) -> tuple[bool, ...]:
 def _read_rope_layers(reading: Reading, key: str, absent: Any) -> tuple[bool, ...]:
     """The list's name is misleading: 1 means rotary positions. An empty list means the default pattern."""
     fields, layers = reading.fields, reading.values["num_hidden_layers"]
-    if reading.is_gguf and not any(name.startswith(OWN) for name in fields.values):
-        reading.notes.append(
-            "NoPE layers, chunks, temperature and qk-norm are the published models': the file has no keys"
-        )
+    if reading.is_gguf and not any(name.startswith(OWN) and name not in fields.spelled for name in fields.values):
+        assumed = "NoPE layers and temperature" if fields.spelled else "NoPE layers, chunks, temperature and qk-norm"
+        reading.notes.append(f"{assumed} are the published models': the file has no keys")
     listed = fields.integers(key, (), most=1)
     if not listed:
         interval = _NOPE_INTERVAL if reading.is_gguf else fields.integer("no_rope_layer_interval", _NOPE_INTERVAL)
@@ -185,9 +184,19 @@ FAMILY = Family(
         "how transformers keeps its cache": "cache_implementation",
     },
     ignored_gguf={
+        "images are not read yet": "vision.*",
         "documentation": "rope.scaling.finetuned",
         "moe_layers says it per layer": "interleave_moe_layer_step",
         "compared with the list of tokens": "vocab_size",
         "no_rope_layers says it per layer": "attention.sliding_window_pattern",
+    },
+    # Ollama's converter, https://github.com/ollama/ollama/blob/main/convert/convert_llama4.go; the first two are those
+    # of its first version.
+    renamed_gguf={
+        "intermediate_size": "feed_forward_length",
+        "intermediate_size_moe": "expert_feed_forward_length",
+        "attention.head_dim": "attention.key_length",
+        "attention.chunk_size": f"{OWN}llama4.attention_chunk_size",
+        "use_qk_norm": f"{OWN}llama4.use_qk_norm",
     },
 )

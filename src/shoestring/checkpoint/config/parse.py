@@ -11,7 +11,7 @@ import numpy as np
 
 from shoestring.checkpoint.config import llama4, qwen3_5
 from shoestring.checkpoint.config.fields import IGNORED_EVERYWHERE, OWN, Fields, check_quantization
-from shoestring.checkpoint.config.table import Reading, read_rows, write_rows
+from shoestring.checkpoint.config.table import Family, Reading, read_rows, write_rows
 from shoestring.checkpoint.config.types import GGUF_ARCHITECTURES, MODEL_TYPES, Config, Qwen3_5Config
 from shoestring.checkpoint.tensors import Checkpoint, shown
 from shoestring.errors import CheckpointError
@@ -35,7 +35,9 @@ def parse_config(checkpoint: Checkpoint) -> Config:
         problem = f"{key} is {shown(repr(name))}" if name is not None else f"there is no {key}"
         raise CheckpointError(f"{where}: {problem}: models of {', '.join(known)} are run")
     family = qwen3_5.FAMILY if name.startswith("qwen") else llama4.FAMILY
-    reading = _gguf_fields(checkpoint, where, name) if is_gguf else _hugging_face_fields(checkpoint, where, name)
+    reading = (
+        _gguf_fields(checkpoint, where, name, family) if is_gguf else _hugging_face_fields(checkpoint, where, name)
+    )
     for constant, allowed in (family.constant_gguf if is_gguf else family.constant_text).items():
         reading.fields.expect(constant, *allowed)
     read_rows(family.rows_of(name), reading)
@@ -81,10 +83,11 @@ def write_config(config: Config, format: Literal["gguf", "safetensors"]) -> dict
     return {"architectures": [transformers_class], "model_type": model_type, **constants, **fields}
 
 
-def _gguf_fields(checkpoint: Checkpoint, where: str, architecture: str) -> Reading:
+def _gguf_fields(checkpoint: Checkpoint, where: str, architecture: str, family: Family) -> Reading:
     prefix = architecture + "."
     values = {k.removeprefix(prefix): v for k, v in checkpoint.metadata.items() if k.startswith((prefix, OWN))}
     fields = Fields(where, values, prefix)
+    fields.rename(family.renamed_gguf)
     return Reading(checkpoint, fields, fields)
 
 

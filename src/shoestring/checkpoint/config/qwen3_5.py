@@ -31,6 +31,18 @@ from shoestring.checkpoint.config.types import Qwen3_5Config
 LINEAR, FULL = "linear_attention", "full_attention"
 
 
+def _read_key_value_heads(reading: Reading, key: str, absent: Any) -> int:
+    """GGUF may list the count for each layer, with 0 for recurrent ones: Ollama's converter did."""
+    fields = reading.fields
+    listed = fields.raw(key)
+    if not reading.is_gguf or not isinstance(listed, list):
+        return fields.integer(key, absent)
+    counts = set(fields.integers(key)) - {0}
+    if len(counts) != 1:
+        raise fields.error(key, listed, "0 for recurrent layers and one number for all others is needed")
+    return counts.pop()
+
+
 def _read_layers(reading: Reading, key: str, absent: Any) -> int:
     """GGUF's count includes the layers of multi-token prediction."""
     layers = reading.fields.integer(key, absent, most=MOST_LAYERS)
@@ -49,13 +61,34 @@ def _write_layers(config: Qwen3_5Config, is_gguf: bool, key: str) -> Mapping[str
 def _read_layer_types(reading: Reading, key: str, absent: Any) -> tuple[str, ...]:
     """Published files list them. Without a list, transformers uses full attention in every fourth layer by default."""
     fields, layers, mtp = reading.fields, reading.values["num_hidden_layers"], reading.values["mtp_num_hidden_layers"]
+    by_heads = _layer_types_by_heads(reading, layers)
     if key not in fields:
+        if by_heads and "full_attention_interval" not in fields:
+            return by_heads
         interval = fields.integer("full_attention_interval", 4)
-        return tuple(FULL if (n + 1) % interval == 0 else LINEAR for n in range(layers))
+        types = tuple(FULL if (n + 1) % interval == 0 else LINEAR for n in range(layers))
+        if by_heads not in (None, types):
+            heads = fields.raw("attention.head_count_kv")
+            raise fields.error("attention.head_count_kv", heads, f"but full_attention_interval is {interval}")
+        return types
     is_linear = read_choices(reading, key, layers + mtp if reading.is_gguf else layers, (FULL, LINEAR))
     if any(is_linear[layers:]):
         raise fields.error(key, list(is_linear), f"0 for the last {mtp} layers, of multi-token prediction, is needed")
-    return tuple(LINEAR if linear else FULL for linear in is_linear[:layers])
+    types = tuple(LINEAR if linear else FULL for linear in is_linear[:layers])
+    if by_heads not in (None, types):
+        heads = fields.raw("attention.head_count_kv")
+        raise fields.error("attention.head_count_kv", heads, f"but {key} says otherwise of a layer")
+    return types
+
+
+def _layer_types_by_heads(reading: Reading, layers: int) -> tuple[str, ...] | None:
+    """The types that a GGUF file implies by 0 key-value heads of recurrent layers; None: it lists no zeros."""
+    heads = reading.fields.raw("attention.head_count_kv") if reading.is_gguf else None
+    if not isinstance(heads, list) or 0 not in heads:
+        return None
+    if len(heads) not in (layers, layers + reading.values["mtp_num_hidden_layers"]):
+        raise reading.fields.error("attention.head_count_kv", heads, f"one for each of {layers} layers is needed")
+    return tuple(FULL if count else LINEAR for count in heads[:layers])
 
 
 def _write_layer_types(config: Qwen3_5Config, is_gguf: bool, key: str) -> Mapping[str, Any]:
@@ -81,6 +114,7 @@ def _write_value_head_dim(config: Qwen3_5Config, is_gguf: bool, key: str) -> Map
 
 #: The format decides it, no key: a converter must move the heads.
 HEAD_ORDER = Form(lambda reading, key, absent: "tiled" if reading.is_gguf else "grouped")
+KV_HEADS = Form(_read_key_value_heads)
 BLOCKS = Form(_read_layers, _write_layers)
 LAYER_TYPES = Form(_read_layer_types, _write_layer_types)
 VALUE_DIM = Form(_read_value_head_dim, _write_value_head_dim)
@@ -96,7 +130,7 @@ _ROWS = (
     Row("vocab_size",              "vocab_size",                    "vocab_size",                        VOCABULARY),
     Row("hidden_size",             "hidden_size",                   "embedding_length",                  COUNT),
     Row("num_attention_heads",     "num_attention_heads",           "attention.head_count",              PER_LAYER),
-    Row("num_key_value_heads",     "num_key_value_heads",           "attention.head_count_kv",           PER_LAYER),
+    Row("num_key_value_heads",     "num_key_value_heads",           "attention.head_count_kv",           KV_HEADS),
     Row("head_dim",                Key("head_dim", 256),            "attention.key_length",              HEAD_DIM),
     Row("rms_norm_eps",            "rms_norm_eps",                  "attention.layer_norm_rms_epsilon",  NUMBER),
     Row("layer_types",             "layer_types",                   "attention.recurrent_layers",        LAYER_TYPES),
@@ -150,6 +184,11 @@ FAMILY = Family(
         "expert_shared_count": (1,),
         "rope.scaling.attn_factor": (1.0,),
         "rope.scaling.yarn_ext_factor": (1.0,),
+        # Ollama's converter, https://github.com/ollama/ollama/blob/main/convert/convert_qwen3next.go
+        "norm_top_k_prob": (True,),
+        "ssm.v_head_reordered": (True,),
+        "rope.mrope_interleaved": (True,),
+        "mrope_interleaved": (True,),
     },
     ignored_outer={
         "images are not read yet": "image_token_id video_token_id vision_start_token_id vision_end_token_id",
@@ -167,5 +206,7 @@ FAMILY = Family(
         "attention.recurrent_layers says it per layer": "full_attention_interval",
         "documentation": "rope.scaling.finetuned",
         "one group is the whole": "expert_group_count expert_group_used_count",
+        "images are not read yet": "vision.* image_token_id vision_start_token_id vision_end_token_id",
     },
+    renamed_gguf={},
 )

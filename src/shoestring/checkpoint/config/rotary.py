@@ -19,6 +19,8 @@ from shoestring.errors import CheckpointError, RequestError
 
 #: The GGUF tensor that stores llama3 scaling as a divisor of each frequency
 ROPE_FREQUENCIES = "rope_freqs.weight"
+#: Further keys for the sections that Ollama's converter writes, beside the usual one or in its place
+_OTHER_SECTIONS = ("rope.mrope_section", "mrope_sections")
 
 
 def _read_theta(reading: Reading, key: str, absent: Any) -> float:
@@ -54,16 +56,27 @@ def _read_whole_head(reading: Reading, key: str, absent: Any) -> int:
 
 
 def _read_sections(reading: Reading, key: str, absent: Any) -> tuple[int, ...]:
-    fields, half, odd = reading.fields, reading.values["dims"] // 2, reading.values["dims"] % 2
-    sections = fields.integers(key, absent)
+    fields, half = reading.fields, reading.values["dims"] // 2
     if reading.is_gguf:
-        if len(sections) not in (3, 4) or any(sections[3:]) or sum(sections) not in (0, half) or odd:
-            raise fields.error(key, list(sections), f"t, h, w, 0 that add up to {half} are needed")
-    elif sections and (len(sections) != 3 or sum(sections) != half):
-        raise fields.error(key, list(sections), f"three numbers that add up to {half} are needed")
+        sections = _read_gguf_sections(reading, key)
     else:
+        sections = fields.integers(key, absent)
+        if sections and (len(sections) != 3 or sum(sections) != half):
+            raise fields.error(key, list(sections), f"three numbers that add up to {half} are needed")
         fields.expect("mrope_interleaved", True)
     return sections[:3] if any(sections[1:]) else ()  # only time: the same as no sections
+
+
+def _read_gguf_sections(reading: Reading, usual: str) -> tuple[int, ...]:
+    fields, (half, odd) = reading.fields, divmod(reading.values["dims"], 2)
+    names = [name for name in (usual, *_OTHER_SECTIONS) if name in fields] or [usual]
+    for name in names:
+        sections = fields.integers(name)
+        if len(sections) not in (3, 4) or any(sections[3:]) or sum(sections) not in (0, half) or odd:
+            raise fields.error(name, list(sections), f"t, h, w, 0 that add up to {half} are needed")
+        if sections[:3] != fields.integers(names[0])[:3]:
+            raise fields.error(name, list(sections), f"but {names[0]} is {fields.raw(names[0])}")
+    return fields.integers(names[0])
 
 
 def _write_sections(config: Config, is_gguf: bool, key: str) -> Mapping[str, Any]:

@@ -101,6 +101,8 @@ class Family:
     ignored_outer: Ignored
     ignored_text: Ignored
     ignored_gguf: Ignored
+    #: keys of other GGUF writers that mean the same: {theirs: ours}
+    renamed_gguf: Mapping[str, str]
     #: additional rows of one kind of model
     dense: tuple[Row, ...] = ()
     mixture: tuple[Row, ...] = ()

@@ -82,7 +82,7 @@ def bind(config: Config, checkpoint: Checkpoint, shapes: Mapping[str, WeightShap
         prefix, head_prefix = _prefixes(config, checkpoint)
         head = head_prefix + tables.HEAD.hugging_face
     for row in tables.model_rows(config):
-        binder.row(row.ours, prefix + binder.foreign(row), row.fold)
+        binder.row(row.ours, binder.foreign(prefix, row), row.fold)
     if not config.tie_word_embeddings:
         binder.row(tables.HEAD.ours, head)
     elif head in checkpoint.tensors:
@@ -120,8 +120,12 @@ class _Binder:
     def __post_init__(self) -> None:
         self.is_gguf = self.checkpoint.format == "gguf"
 
-    def foreign(self, row: Row) -> str:
-        return row.gguf if self.is_gguf else row.hugging_face
+    def foreign(self, block: str, row: Row) -> str:
+        if not self.is_gguf:
+            return block + row.hugging_face
+        other = block + tables.GGUF_OTHER_NAMES.get(row.gguf, row.gguf)
+        usual = block + row.gguf
+        return other if other in self.checkpoint.tensors and usual not in self.checkpoint.tensors else usual
 
     def layer(self, layer: int, block: str) -> None:
         fused = self.is_gguf and block + tables.GGUF_FUSED_QKV in self.checkpoint.tensors
@@ -131,7 +135,7 @@ class _Binder:
             self.fused(fused_rows, f"layers.{layer}.", block + tables.GGUF_FUSED_QKV)
         for row in rows:
             if row not in fused_rows:
-                self.row(f"layers.{layer}.{row.ours}", block + self.foreign(row), row.fold)
+                self.row(f"layers.{layer}.{row.ours}", self.foreign(block, row), row.fold)
         if f"layers.{layer}.experts.gate" in self.shapes:
             self.experts(f"layers.{layer}.experts.", block)
 
@@ -245,9 +249,10 @@ class _Binder:
                     self.ignored[name] = reason
 
     def reason_to_ignore(self, name: str) -> str | None:
-        if not self.is_gguf:
-            prefixes = tables.HUGGING_FACE_IGNORED[self.config.family]
-            return next((reason for start, reason in prefixes.items() if name.startswith(start)), None)
+        prefixes = tables.GGUF_IGNORED if self.is_gguf else tables.HUGGING_FACE_IGNORED[self.config.family]
+        reason = next((reason for start, reason in prefixes.items() if name.startswith(start)), None)
+        if reason is not None or not self.is_gguf:
+            return reason
         if isinstance(self.config, Qwen3_5Config):
             layers = self.config.num_hidden_layers
             blocks = range(layers, layers + self.config.mtp_num_hidden_layers)

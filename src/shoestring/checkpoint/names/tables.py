@@ -84,6 +84,9 @@ LLAMA_MIXTURE = (
     *_mlp("shared", "ffn_{}_shexp.weight", "feed_forward.shared_expert.{}_proj.weight"),
 )
 
+#: Names that Ollama's converter gives to some tensors
+GGUF_OTHER_NAMES = {"ssm_dt.bias": "ssm_dt"}
+
 #: The converter has an option to write these rows as one tensor, stacked in this order.
 GGUF_FUSED_QKV = "attn_qkv.weight"
 FUSED_ROWS = {"attention.query_gate", "attention.query", "attention.key", "attention.value"}
@@ -117,7 +120,8 @@ HUGGING_FACE_PREFIXES = {
 }
 
 VISION_UNUSED, MTP_UNUSED = "vision: images are not read yet", "multi-token prediction: not used yet"
-#: Beginnings of Hugging Face names that no weight uses, and why.
+#: Beginnings of names that no weight uses, and why. In GGUF, Ollama's files have all parts of a model.
+GGUF_IGNORED = {"v.": VISION_UNUSED, "mm.": VISION_UNUSED, "mtp.": MTP_UNUSED}
 HUGGING_FACE_IGNORED = {
     "qwen3_5": {"model.visual.": VISION_UNUSED, "visual.": VISION_UNUSED, "mtp.": MTP_UNUSED, "model.mtp.": MTP_UNUSED},
     "llama4": {"vision_model.": VISION_UNUSED, "multi_modal_projector.": VISION_UNUSED},

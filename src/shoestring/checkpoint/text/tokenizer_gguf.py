@@ -21,6 +21,8 @@ def read_metadata(metadata: Mapping[str, Any], file: str) -> Contents:
         return TokenizerError(f"{file}: {what}")
 
     kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
+    if pre == "default" and metadata.get("general.architecture") == "llama4":
+        pre = "llama4"  # what Ollama's converter writes when it does not know the pattern
     if kind != "gpt2":
         raise fail(f"tokenizer.ggml.model is {_shown(kind)}: both families use 'gpt2' (byte-level BPE)")
     lists: list[list[Any]] = []
