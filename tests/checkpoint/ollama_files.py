@@ -1,7 +1,7 @@
 """Hugging Face tensors as the GGUF files of llama.cpp's and of Ollama's converters have them.
 
-Sources: https://github.com/ollama/ollama, convert/convert_qwen3next.go (February and June 2026), convert/convert_llama4.go
-(April 2025); llama/compat/llama-ollama-compat.cpp there says which of these forms the library still has.
+Sources: https://github.com/ollama/ollama, convert/convert_qwen3next.go (2026), convert/convert_llama4.go (2025);
+llama/compat/llama-ollama-compat.cpp there says which of these forms the library still has.
 """
 
 from typing import Any

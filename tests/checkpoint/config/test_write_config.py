@@ -97,7 +97,7 @@ def qwen_configs(draw: st.DrawFn, is_gguf: bool) -> Qwen3_5Config:
         linear_num_value_heads=key_heads * draw(st.integers(1, 4)),
         linear_key_head_dim=draw(st.integers(1, 512)),
         linear_value_head_dim=draw(st.integers(1, 512)),
-        linear_conv_kernel_dim=draw(st.integers(1, 64)),
+        linear_conv_kernel_dim=draw(st.integers(1, 8)),
         tie_word_embeddings=draw(st.booleans()),
         max_position_embeddings=context,
         mtp_num_hidden_layers=draw(st.integers(0, 2)),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shoestring.checkpoint.config.harmless import is_harmless
 from shoestring.checkpoint.tensors import shown
 from shoestring.errors import CheckpointError
 
@@ -38,6 +39,8 @@ class Fields:
     read: set[str] = field(default_factory=set)
     #: our name of a key → the name that the file uses, where that is another one
     spelled: dict[str, str] = field(default_factory=dict)
+    #: names of the fields that were accepted because they cannot reach the arithmetic; None: none is accepted
+    harmless: list[str] | None = None
 
     def __contains__(self, key: str) -> bool:
         return self.values.get(key) is not None
@@ -116,28 +119,39 @@ class Fields:
         if value is not None and value not in allowed:
             raise self.error(key, value, f"only {' or '.join(map(repr, allowed))} is supported")
 
-    def section(self, key: str, default: Any = REQUIRED) -> Fields:
+    def section(self, key: str, default: Any = REQUIRED, harmless: list[str] | None = None) -> Fields:
         value = self.raw(key, default)
         if not isinstance(value, dict):
             raise self.error(key, value, "an object is needed")
-        return Fields(self.where, value, f"{self.prefix}{key}.")
+        return Fields(self.where, value, f"{self.prefix}{key}.", harmless=harmless)
 
-    def finish(self, *ignored: Ignored) -> None:
-        """Raise CheckpointError if a field was not read, is not listed and is not switched off."""
+    def finish(self, *ignored: Ignored, inner: Fields | None = None) -> None:
+        """Raise CheckpointError if a field was not read, is not listed and is not switched off.
+
+        inner: the object of the text model in this one, whose fields this one may repeat: then both must be equal.
+        """
         listed = {key for reasons in ignored for keys in reasons.values() for key in keys.split()}
         beginnings = tuple(key[:-1] for key in listed if key.endswith("*"))
-        unknown = [
-            key
+        rest = {
+            key: value
             for key, value in self.values.items()
             if key not in self.read | listed
             and not key.startswith(beginnings)
             and value not in (None, False, 0, "", [], {})
-        ]
+        }
+        for key in [key for key in rest if inner is not None and key in inner]:
+            assert inner is not None
+            value = rest.pop(key)
+            if value != inner.values[key]:
+                raise self.error(key, value, f"but {inner.name(key)} is {shown(repr(inner.values[key]))}")
+        unknown = [key for key in rest if self.harmless is None or not is_harmless(key)]
         if unknown:
             names = ", ".join(shown(self.name(key)) for key in unknown[:8])
             raise CheckpointError(
                 f"{self.where}: unknown fields could change the answer: {names}: this version cannot run the model"
             )
+        if self.harmless is not None:
+            self.harmless += [self.name(key) for key in rest]
 
 
 #: Fields of any config.json that do not change a text model's arithmetic

@@ -22,6 +22,7 @@ from shoestring.checkpoint.config.fields import OWN
 from shoestring.checkpoint.config.rotary import LLAMA_ROTARY
 from shoestring.checkpoint.config.table import (
     COUNT,
+    DEFAULTS,
     EXPERTS,
     FLAG,
     HEAD_DIM,
@@ -58,6 +59,14 @@ def _pattern(layers: int, interval: int = _NOPE_INTERVAL) -> tuple[bool, ...]:
 
 def _read_rope_layers(reading: Reading, key: str, absent: Any) -> tuple[bool, ...]:
     """The list's name is misleading: 1 means rotary positions. An empty list means the default pattern."""
+    fields, layers = reading.fields, _listed_rope_layers(reading, key)
+    older = "nope_layer_interval"  # repeats what the others say
+    if older in fields and layers != _pattern(len(layers), fields.integer(older)):
+        raise fields.error(older, fields.raw(older), "but other fields or defaults say otherwise")
+    return layers
+
+
+def _listed_rope_layers(reading: Reading, key: str) -> tuple[bool, ...]:
     fields, layers = reading.fields, reading.values["num_hidden_layers"]
     if reading.is_gguf and not any(name.startswith(OWN) and name not in fields.spelled for name in fields.values):
         assumed = "NoPE layers and temperature" if fields.spelled else "NoPE layers, chunks, temperature and qk-norm"
@@ -174,6 +183,7 @@ FAMILY = Family(
     names=lambda config: ("llama4", "llama4_text", "Llama4ForCausalLM"),
     rows=_ROWS,
     constant_text={"hidden_act": ("silu",), "attention_bias": (False,)},
+    default_text=DEFAULTS | {"scoring_func": ("sigmoid",), "partial_rotary_factor": (1.0,)},
     constant_gguf={"expert_gating_func": (2,), "expert_shared_count": (1,), "expert_weights_norm": (False,)},
     ignored_outer={"images are not read yet": "boi_token_index eoi_token_index image_token_index"},
     ignored_text={

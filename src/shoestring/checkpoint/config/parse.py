@@ -16,6 +16,8 @@ from shoestring.checkpoint.config.types import GGUF_ARCHITECTURES, MODEL_TYPES, 
 from shoestring.checkpoint.tensors import Checkpoint, shown
 from shoestring.errors import CheckpointError
 
+#: Names in one note; `inspect` shows the file's path, where the others are
+_MOST_LISTED = 20
 _MULTIPLES = (
     ("num_attention_heads", "num_key_value_heads"),
     ("linear_num_value_heads", "linear_num_key_heads"),
@@ -38,7 +40,8 @@ def parse_config(checkpoint: Checkpoint) -> Config:
     reading = (
         _gguf_fields(checkpoint, where, name, family) if is_gguf else _hugging_face_fields(checkpoint, where, name)
     )
-    for constant, allowed in (family.constant_gguf if is_gguf else family.constant_text).items():
+    constants = family.constant_gguf if is_gguf else {**family.constant_text, **family.default_text}
+    for constant, allowed in constants.items():
         reading.fields.expect(constant, *allowed)
     read_rows(family.rows_of(name), reading)
     fields, outer = reading.fields, reading.outer
@@ -48,7 +51,9 @@ def parse_config(checkpoint: Checkpoint) -> Config:
         fields.finish(IGNORED_EVERYWHERE, family.ignored_outer, family.ignored_text)
     else:
         fields.finish(IGNORED_EVERYWHERE, family.ignored_text)
-        outer.finish(IGNORED_EVERYWHERE, family.ignored_outer)
+        outer.finish(IGNORED_EVERYWHERE, family.ignored_outer, inner=fields)
+    if fields.harmless:
+        reading.notes.append(f"fields that change no result: {_listed(fields.harmless)}")
     config = family.config(**reading.values, notes=tuple(reading.notes))
     values = vars(config)
     for name, divisor in _MULTIPLES:
@@ -83,6 +88,11 @@ def write_config(config: Config, format: Literal["gguf", "safetensors"]) -> dict
     return {"architectures": [transformers_class], "model_type": model_type, **constants, **fields}
 
 
+def _listed(names: list[str]) -> str:
+    more = len(names) - _MOST_LISTED
+    return ", ".join(shown(name) for name in names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _gguf_fields(checkpoint: Checkpoint, where: str, architecture: str, family: Family) -> Reading:
     prefix = architecture + "."
     values = {k.removeprefix(prefix): v for k, v in checkpoint.metadata.items() if k.startswith((prefix, OWN))}
@@ -92,7 +102,10 @@ def _gguf_fields(checkpoint: Checkpoint, where: str, architecture: str, family: 
 
 
 def _hugging_face_fields(checkpoint: Checkpoint, where: str, model_type: str) -> Reading:
-    outer = Fields(where, checkpoint.metadata)
+    outer = Fields(where, checkpoint.metadata, harmless=[])
     note = check_quantization(outer)
-    text = outer if model_type.endswith("_text") else outer.section("text_config")
+    text = outer
+    if not model_type.endswith("_text"):
+        text = outer.section("text_config", harmless=outer.harmless)
+        text.expect("model_type", f"{model_type}_text", model_type)
     return Reading(checkpoint, outer, text, notes=[note] if note else [])

@@ -12,6 +12,7 @@ from shoestring.checkpoint.config.fields import MOST_LAYERS
 from shoestring.checkpoint.config.rotary import QWEN_ROTARY
 from shoestring.checkpoint.config.table import (
     COUNT,
+    DEFAULTS,
     EXPERTS,
     HEAD_DIM,
     NUMBER,
@@ -119,7 +120,8 @@ BLOCKS = Form(_read_layers, _write_layers)
 LAYER_TYPES = Form(_read_layer_types, _write_layer_types)
 VALUE_DIM = Form(_read_value_head_dim, _write_value_head_dim)
 MTP = count(least=0, most=MOST_LAYERS)
-TAPS = count(most=64)
+#: The kernels have no wider convolution; published models have 4.
+TAPS = count(most=8)
 
 # fmt: off
 _ROWS = (
@@ -177,6 +179,7 @@ FAMILY = Family(
         "decoder_sparse_step": (1,),
         "norm_topk_prob": (True,),
     },
+    default_text=DEFAULTS | {"scoring_func": ("softmax",), "use_qk_norm": (True,)},
     constant_gguf={
         "expert_gating_func": (1,),
         "expert_weights_norm": (True,),

@@ -97,6 +97,8 @@ class Family:
     #: fields with one value (or several of the same meaning) in every model of the family
     constant_text: Mapping[str, tuple[Any, ...]]
     constant_gguf: Mapping[str, tuple[Any, ...]]
+    #: fields that some files spell out although every model of the family has that value; we do not write them
+    default_text: Mapping[str, tuple[Any, ...]]
     #: in addition to IGNORED_EVERYWHERE
     ignored_outer: Ignored
     ignored_text: Ignored
@@ -164,3 +166,11 @@ FLAG = Form(lambda reading, key, absent: reading.fields.boolean(key, absent))
 VOCABULARY = Form(_read_vocabulary)
 HEAD_DIM = Form(_read_head_dim, _write_head_dim)
 TIED = Form(_read_tied)
+
+#: `Family.default_text` of both families
+DEFAULTS: dict[str, tuple[Any, ...]] = {
+    "pretraining_tp": (1,),
+    "routed_scaling_factor": (1.0,),
+    "n_group": (1,),
+    "topk_group": (1,),
+}

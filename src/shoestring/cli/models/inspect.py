@@ -105,7 +105,7 @@ def described(opened: Opened) -> dict[str, Any]:
         "vocabulary": config.vocab_size,
         "tokenizer_vocabulary": vocabulary,
         "template": template,
-        "unusual": [*unusual, *peculiarities(opened, summary.ignored_bytes, summary.widened_bytes)],
+        "unusual": [*unusual, *config.notes, *peculiarities(opened, summary.ignored_bytes, summary.widened_bytes)],
     }
 
 
