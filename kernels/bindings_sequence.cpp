@@ -268,7 +268,6 @@ void delta_rule(In<float, 2> qkv, In<float, 2> a, In<float, 2> b, In<float, 1> d
     const int64_t rows = qkv.shape(0), value_heads = slots.shape(1), key_dim = slots.shape(2),
                   value_dim = slots.shape(3);
     require(key_heads >= 1 && key_dim >= 1 && value_dim >= 1, "slots: [slots, value_heads, key_dim, value_dim]");
-    require(value_dim % 16 == 0, "slots: value_dim a multiple of 16");
     require(qkv.shape(1) == 2 * int64_t{key_heads} * key_dim + value_heads * value_dim,
             "qkv: [rows, 2 · key_heads · key_dim + value_heads · value_dim]");
     require(a.shape(0) == rows && b.shape(0) == rows && a.shape(1) == value_heads && b.shape(1) == value_heads,

@@ -130,10 +130,29 @@ constexpr int STRIP = 2 * LANES;   // columns; 128 rows of it are 16 KB
 constexpr int TOKEN_BLOCK = 64;    // tokens that are prepared, then run over all strips
 constexpr float NORM_EPS = 1e-6f;  // inside the root, on the sum of squares
 
-template <int W>
+// W vectors of columns at once; WHOLE: all lanes of them are columns, else only the first `count` of the last vector.
+template <int W, bool WHOLE = true>
 struct Strips {
     static constexpr int value = W;
+    static constexpr bool whole = WHOLE;
 };
+
+template <bool WHOLE>
+SHOESTRING_INLINE Lanes load_columns_of(const float* p, int count) {
+    if constexpr (WHOLE) return load(p);
+    return load(p, count);
+}
+template <bool WHOLE>
+SHOESTRING_INLINE void store_columns_of(float* p, Lanes v, int count) {
+    if constexpr (WHOLE)
+        store(p, v);
+    else
+        store(p, v, count);
+}
+
+SHOESTRING_INLINE int columns_left(int column, int value_dim) {
+    return value_dim - column < LANES ? value_dim - column : LANES;
+}
 
 inline int64_t delta_rule_scratch_floats(int64_t key_dim, int64_t value_dim) {
     const int64_t keys = (key_dim + LANES - 1) / LANES * LANES;
@@ -167,11 +186,14 @@ inline void gates(const DeltaRule& op, int64_t row, int count, int head, float* 
 }
 
 // `count` tokens over one strip of W · 16 columns: state [key_dim][W · 16]; q, k [count][stride];
-// v and out point to the strip's first column of the first token.
-template <int W>
+// v and out point to the strip's first column of the first token. Not WHOLE: the last vector has only `last` columns;
+// its other lanes are 0 in the state and stay so.
+template <int W, bool WHOLE>
 inline void run_strip(float* state, int key_dim, const float* q, const float* k, int64_t stride, const float* g,
-                      const float* beta, int count, const float* v, int64_t v_stride, float* out, int64_t out_stride) {
+                      const float* beta, int count, const float* v, int64_t v_stride, float* out, int64_t out_stride,
+                      int last) {
     constexpr int COLUMNS = W * LANES;
+    auto columns = [&](int w) { return w + 1 < W ? LANES : last; };
     Lanes u[W], o[W], delta[W];
     for (int w = 0; w < W; ++w) u[w] = zero();
     for (int i = 0; i < key_dim; ++i)
@@ -179,7 +201,7 @@ inline void run_strip(float* state, int key_dim, const float* q, const float* k,
     for (int t = 0; t < count; ++t) {
         const Lanes decay = set1(g[t]);
         for (int w = 0; w < W; ++w) {
-            const Lanes wanted = load(v + t * v_stride + w * LANES);
+            const Lanes wanted = load_columns_of<WHOLE>(v + t * v_stride + w * LANES, columns(w));
             delta[w] = mul(set1(beta[t]), sub(wanted, mul(decay, u[w])));
             u[w] = o[w] = zero();
         }
@@ -203,24 +225,38 @@ inline void run_strip(float* state, int key_dim, const float* q, const float* k,
                     o[w] = fma(set1(query[i]), s, o[w]);
                 }
         }
-        for (int w = 0; w < W; ++w) store(out + t * out_stride + w * LANES, o[w]);
+        for (int w = 0; w < W; ++w) store_columns_of<WHOLE>(out + t * out_stride + w * LANES, o[w], columns(w));
     }
 }
 
-// Between a slot's [key_dim, value_dim] and the strips of the scratch.
+// Between a slot's [key_dim, value_dim] and the strips of the scratch, which are whole vectors wide.
+inline int strip_width(int column, int value_dim) {
+    const int left = value_dim - column;
+    return left < STRIP ? (left + LANES - 1) / LANES * LANES : STRIP;
+}
 inline void load_state(const float* slot, int key_dim, int value_dim, float* state) {
     for (int column = 0; column < value_dim; column += STRIP) {
-        const int width = value_dim - column < STRIP ? value_dim - column : STRIP;
+        const int width = strip_width(column, value_dim);
         for (int i = 0; i < key_dim; ++i, state += width)
-            for (int c = 0; c < width; c += LANES)
-                store(state + c, slot ? load(slot + int64_t(i) * value_dim + column + c) : zero());
+            for (int c = 0; c < width; c += LANES) {
+                const int64_t at = int64_t(i) * value_dim + column + c;
+                const int count = columns_left(column + c, value_dim);
+                store(state + c, !slot ? zero() : count < LANES ? load(slot + at, count) : load(slot + at));
+            }
     }
 }
 inline void save_state(const float* state, int key_dim, int value_dim, float* slot) {
     for (int column = 0; column < value_dim; column += STRIP) {
-        const int width = value_dim - column < STRIP ? value_dim - column : STRIP;
+        const int width = strip_width(column, value_dim);
         for (int i = 0; i < key_dim; ++i, state += width)
-            for (int c = 0; c < width; c += LANES) store(slot + int64_t(i) * value_dim + column + c, load(state + c));
+            for (int c = 0; c < width; c += LANES) {
+                float* to = slot + int64_t(i) * value_dim + column + c;
+                const int count = columns_left(column + c, value_dim);
+                if (count < LANES)
+                    store(to, load(state + c), count);
+                else
+                    store(to, load(state + c));
+            }
     }
 }
 
@@ -237,45 +273,54 @@ inline void one_token(const float* from, float* to, int key_dim, int value_dim, 
         const float* block = from + int64_t(row) * value_dim;
         auto sum_columns = [&](auto strips, int column) {
             constexpr int W = decltype(strips)::value;
+            constexpr bool WHOLE = decltype(strips)::whole;
+            const int count = columns_left(column, value_dim);
             Lanes u[W];
             for (int w = 0; w < W; ++w) u[w] = load(delta + column + w * LANES);
             for (int i = 0; i < rows; ++i)
                 for (int w = 0; w < W; ++w) {
                     const float* at = block + int64_t(i) * value_dim + column + w * LANES;
                     prefetch(reinterpret_cast<const char*>(at) + AHEAD);
-                    u[w] = fma(set1(k[row + i]), load(at), u[w]);
+                    u[w] = fma(set1(k[row + i]), load_columns_of<WHOLE>(at, count), u[w]);
                 }
             for (int w = 0; w < W; ++w) store(delta + column + w * LANES, u[w]);
         };
         int column = 0;
         for (; column + 4 * LANES <= value_dim; column += 4 * LANES) sum_columns(Strips<4>{}, column);
-        for (; column < value_dim; column += LANES) sum_columns(Strips<1>{}, column);
+        for (; column + LANES <= value_dim; column += LANES) sum_columns(Strips<1>{}, column);
+        if (column < value_dim) sum_columns(Strips<1, false>{}, column);
     }
     for (int c = 0; c < value_dim; c += LANES) {
-        store(delta + c, mul(set1(beta), sub(load(v + c), mul(decay, load(delta + c)))));
-        store(out + c, zero());
+        const int count = columns_left(c, value_dim);
+        const Lanes wanted = count < LANES ? load(v + c, count) : load(v + c);
+        store(delta + c, mul(set1(beta), sub(wanted, mul(decay, load(delta + c)))));
     }
+    std::memset(out, 0, size_t(value_dim) * sizeof(float));
     for (int row = 0; row < key_dim; row += ROW_BLOCK) {
         const int rows = key_dim - row < ROW_BLOCK ? key_dim - row : ROW_BLOCK;
         auto update_columns = [&](auto strips, int column) {
             constexpr int W = decltype(strips)::value;
+            constexpr bool WHOLE = decltype(strips)::whole;
+            const int count = columns_left(column, value_dim);
             Lanes o[W], change[W];
             for (int w = 0; w < W; ++w) {
-                o[w] = load(out + column + w * LANES);
+                o[w] = load_columns_of<WHOLE>(out + column + w * LANES, count);
                 change[w] = load(delta + column + w * LANES);
             }
             for (int i = 0; i < rows; ++i)
                 for (int w = 0; w < W; ++w) {
                     const int64_t at = int64_t(row + i) * value_dim + column + w * LANES;
-                    const Lanes s = fma(set1(k[row + i]), change[w], mul(decay, from ? load(from + at) : zero()));
-                    store(to + at, s);
+                    const Lanes old = from ? load_columns_of<WHOLE>(from + at, count) : zero();
+                    const Lanes s = fma(set1(k[row + i]), change[w], mul(decay, old));
+                    store_columns_of<WHOLE>(to + at, s, count);
                     o[w] = fma(set1(q[row + i]), s, o[w]);
                 }
-            for (int w = 0; w < W; ++w) store(out + column + w * LANES, o[w]);
+            for (int w = 0; w < W; ++w) store_columns_of<WHOLE>(out + column + w * LANES, o[w], count);
         };
         int column = 0;
         for (; column + 2 * LANES <= value_dim; column += 2 * LANES) update_columns(Strips<2>{}, column);
-        for (; column < value_dim; column += LANES) update_columns(Strips<1>{}, column);
+        for (; column + LANES <= value_dim; column += LANES) update_columns(Strips<1>{}, column);
+        if (column < value_dim) update_columns(Strips<1, false>{}, column);
     }
 }
 
@@ -320,13 +365,20 @@ void delta_rule(const DeltaRule& op, int span, int head, float* scratch) {
         const float* v = qkv + 2 * op.key_heads * DK + head * DV;
         float* out = op.out + (row * op.value_heads + head) * DV;
         for (int column = 0; column < DV; column += STRIP) {
-            float* strip = state + int64_t(DK) * column;
-            if (DV - column >= STRIP)
-                run_strip<2>(strip, DK, q, k, keys, g, beta, count, v + column, row_floats, out + column,
-                             int64_t(op.value_heads) * DV);
+            auto run = [&](auto strips) {
+                run_strip<decltype(strips)::value, decltype(strips)::whole>(
+                    state + int64_t(DK) * column, DK, q, k, keys, g, beta, count, v + column, row_floats, out + column,
+                    int64_t(op.value_heads) * DV, (DV - column - 1) % LANES + 1);
+            };
+            const int left = DV - column;
+            if (left >= STRIP)
+                run(Strips<2>{});
+            else if (left > LANES)
+                run(Strips<2, false>{});
+            else if (left == LANES)
+                run(Strips<1>{});
             else
-                run_strip<1>(strip, DK, q, k, keys, g, beta, count, v + column, row_floats, out + column,
-                             int64_t(op.value_heads) * DV);
+                run(Strips<1, false>{});
         }
         row = until;
         for (; snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] == row - 1; ++snapshot)
