@@ -66,5 +66,5 @@ def final_delivery(number: int, request: Request, error: Exception | None = None
     return Delivery(number, len(request.sequence.tokens), Sampled(-1), reason, error=error)
 
 
-def not_finite() -> NumericsError:
-    return NumericsError("a logit is not a finite number: the checkpoint's weights are damaged or out of range")
+def not_finite(source: str) -> NumericsError:
+    return NumericsError(f"{source}: a logit is not a finite number: its weights are damaged or out of range")

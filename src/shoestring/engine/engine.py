@@ -424,7 +424,7 @@ class Engine:
             with self.runner.frame():
                 logits = self.runner.head(hidden[run.start : run.stop])
                 if not self.runner.is_finite(logits):
-                    raise not_finite()
+                    raise not_finite(self.runner.source)
                 scoring.receive(begin + run.start, logits)
 
     def _sample(self, sampling: list[tuple[int, Generation, int]], logits: Float32) -> None:
@@ -432,7 +432,7 @@ class Engine:
         for row, (number, work, _) in enumerate(sampling):
             request = self._requests[number]
             if not finite and not self.runner.is_finite(logits[row : row + 1]):
-                self._fail(number, not_finite(), keep=False)
+                self._fail(number, not_finite(self.runner.source), keep=False)
                 continue
             try:
                 drawn = draw(self.runner, request, work, logits[row])

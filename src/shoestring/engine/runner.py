@@ -36,6 +36,10 @@ class Runner(Protocol):
         """Width of a row of hidden states."""
 
     @property
+    def source(self) -> str:
+        """Where the weights come from, for errors: the checkpoint's path."""
+
+    @property
     def layers(self) -> int:
         """Number of layers, which is also the number of the last hidden state that `forward` passes to `observe`."""
 
@@ -69,7 +73,7 @@ class Runner(Protocol):
 class FamilyRunner:
     """Weights of either family, and the workspace that their steps compute in."""
 
-    def __init__(self, weights: families.KernelWeights, experts: Experts, sampled_vocabulary: int) -> None:
+    def __init__(self, weights: families.KernelWeights, experts: Experts, sampled_vocabulary: int, source: str) -> None:
         """sampled_vocabulary: ids from there on have no token and are never sampled."""
         self._weights = weights
         self._experts = experts
@@ -78,6 +82,7 @@ class FamilyRunner:
         self.layers = len(weights.layers)
         self.hidden_size = weights.config.hidden_size
         self.vocab_size = weights.config.vocab_size
+        self.source = source
         self._sampled_vocabulary = min(sampled_vocabulary, self.vocab_size)
 
     @contextmanager

@@ -54,6 +54,7 @@ class ScriptedRunner:
         self.vocab_size = vocab_size
         self.hidden_size = 2
         self.layers = 0
+        self.source = "script"
         #: the tokens that each span of the last step sees at its end
         self._seen: list[tuple[int, ...]] = []
         #: rows computed so far

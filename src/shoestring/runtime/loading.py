@@ -115,7 +115,7 @@ def load(
         tokenizer, template = text.result()
     check_unchanged(opened.checkpoint)  # the last time: nothing reads the files from here on
     engine = Engine(
-        FamilyRunner(weights, experts, tokenizer.vocab_size),
+        FamilyRunner(weights, experts, tokenizer.vocab_size, str(opened.checkpoint.path)),
         context=planned.context,
         kv_type=kv_type,
         sequences=planned.sequences,

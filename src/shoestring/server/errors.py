@@ -95,7 +95,8 @@ def from_exception(error: Exception) -> ApiError:
     if isinstance(error, RecursionError):
         return bad_request("the request nests too deep to be processed")
     if isinstance(error, NumericsError):
-        return ApiError(500, message, "numerics_error")
+        log.error("%s", message)  # with the file's name, which is not for clients
+        return ApiError(500, "a logit is not a finite number: the model's weights are damaged", "numerics_error")
     if isinstance(error, ShoestringError):
         # About files: their names are for the log, not for clients.
         log.error("%s", message)
