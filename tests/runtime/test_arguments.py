@@ -65,6 +65,8 @@ def test_token_ids_out_of_range_are_refused_everywhere(id: int) -> None:
     for use in (model.logits, model.hidden_states, model.decode, model.generate):
         with pytest.raises(RequestError, match="token ids must lie between 0 and 263"):
             use([1, id])
+    with pytest.raises(RequestError, match="stop_ids: token ids must lie between 0 and 263"):
+        model.generate([1], stop_ids=[5, id])
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,8 @@ class Model:
                 "parallel_tool_calls": request.parallel_tool_calls,
                 "thinking_budget": request.thinking_budget,
             }
+        if options.stop_ids and not 0 <= min(options.stop_ids) <= max(options.stop_ids) < self.vocab_size:
+            raise RequestError(f"stop_ids: token ids must lie between 0 and {self.vocab_size - 1}")
         ends = options.stop_ids | (frozenset() if options.ignore_eos else self.tokenizer.eos_ids)
         return form_of(
             self.tokenizer,

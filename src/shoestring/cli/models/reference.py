@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.cli.say import say
 from shoestring.engine.request import FinishReason
-from shoestring.errors import CapacityError
+from shoestring.errors import CapacityError, RequestError
 from shoestring.ops.sampling import Sampled, Sampling
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
@@ -49,7 +49,9 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapp
     most = min(free_tokens, arguments["max_tokens"] or free_tokens)
     fields = sampling_fields(opened.checkpoint, tokenizer.vocab_size)
     sampling = options(opened.config.family, thinking, fields, arguments)
-    pick = Picker(sampling, tokenizer.vocab_size, tokens)
+    vocabulary = min(tokenizer.vocab_size, opened.config.vocab_size)
+    check_ids({"the prompt": tokens, "logit_bias": sampling.logit_bias, "stop_ids": arguments["stop_ids"]}, vocabulary)
+    pick = Picker(sampling, vocabulary, tokens)
     ends = tokenizer.eos_ids | set(arguments["stop_ids"])
     form = form_of(tokenizer, opened.config.family, chat=prompt.chat, stops=arguments["stop"], hidden_ids=ends)
     machine, pieces_of = OutputMachine(form, inside_thinking=thinking), Pieces(0, thinking=thinking)
@@ -76,6 +78,13 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapp
         "prompt_tokens": len(tokens),
     }
     say(json_module.dumps(facts))
+
+
+def check_ids(ids: Mapping[str, Iterable[int]], vocabulary: int) -> None:
+    """Raise RequestError for token ids beyond the vocabulary. ids: by the name of the option."""
+    for name, tokens in ids.items():
+        if any(not 0 <= token < vocabulary for token in tokens):
+            raise RequestError(f"{name}: token ids must lie between 0 and {vocabulary - 1}")
 
 
 def options(family: str, thinking: bool, fields: Mapping[str, Any], arguments: Mapping[str, Any]) -> Sampling:
