@@ -194,3 +194,43 @@ def test_damaged_files_are_passed_by(tmp_path_factory: pytest.TempPathFactory, n
     assert read_architecture(path) in (None, "qwen35") or noise
     path.write_bytes(b"GGUF" + noise)
     read_architecture(path)
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+ODD = [
+    "", "[]", "3", "null", "{}", DEEP, f'{{"layers": {DEEP}}}', '{"layers": null}', '{"layers": 3}', '{"layers": {}}',
+    '{"layers": "ab"}', '{"layers": [3, null, []]}', '{"layers": [{}]}', '{"layers": [{"mediaType": 3, "digest": 4}]}',
+    '{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:\\u0000"}]}',
+    '{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": null}]}',
+    '{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": ".."}]}',
+    '{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:\\ud800"}]}',
+    '{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": "' + "a" * 5000 + '"}]}',
+    '{"model_type": ' + DEEP + "}", '{"model_type": {"a": 1}}', '{"weight_map": 3}', '{"weight_map": {"a": 3}}',
+    '{"model_type": "llama4", "weight_map": {"a": "\\u0000"}}', '{"layers": 1' + "0" * 5000 + "}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ODD, ids=lambda text: text[:40])
+def test_odd_files_in_stores_are_passed_by(home: Path, text: str) -> None:
+    """Each where the four stores have JSON; what is whole beside them is listed."""
+    good = gguf(home / ".ollama/models/blobs/sha256-aa")
+    root = home / ".ollama/models"
+    manifest(root, "registry.ollama.ai/library/good/1b", "sha256:aa")
+    odd = [
+        root / "manifests/registry.ollama.ai/library/odd/1b",
+        root / "manifests/odd",
+        root / "manifests/host/odd",
+        snapshot(home, "org/odd") / "config.json",
+        folder(snapshot(home, "org/index")) / "model.safetensors.index.json",
+        folder(home / ".lmstudio/models/org/odd") / "config.json",
+        home / ".lmstudio-home-pointer",
+    ]
+    for path in odd:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for depth in ("bare", "host2/model"):  # a manifest of a model, at a depth that has no name
+        manifest(root, depth, "sha256:aa")
+    found = listed()
+    assert found["good:1b"] == ("Ollama", "qwen3_5", good, 500)
+    assert set(found) <= {"good:1b", "org/index", "org/odd"}
+    assert stores.find_checkpoint("odd:1b") is None

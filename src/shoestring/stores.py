@@ -28,6 +28,8 @@ FAMILIES = {name: "llama4" if name.startswith("llama4") else "qwen3_5" for name 
 
 #: Bytes of a file that contains one path
 _LARGEST_POINTER = 1 << 16
+#: A manifest is below host, then perhaps a namespace, then model, and is named by its tag.
+_MANIFEST_DEPTH = 3
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 
 
@@ -107,7 +109,7 @@ def _lm_studio() -> Iterator[Found]:
     seen = set()
     for home in homes:
         models = home / "models"
-        if models.is_dir() and models.resolve() not in seen:
+        if _is_folder(models) and models.resolve() not in seen:
             seen.add(models.resolve())
             yield from _gguf_tree(models, "LM Studio")
             for config in _files(models, "config.json"):
@@ -129,8 +131,9 @@ def _ollama() -> Iterator[Found]:
             except (OSError, ValueError, TypeError, KeyError, CheckpointError):
                 continue
             family = FAMILIES.get(read_architecture(blobs[0]) or "") if blobs else None
-            if family:
-                host, *middle, model, tag = manifest.relative_to(manifests).parts
+            parts = manifest.relative_to(manifests).parts
+            if family and len(parts) >= _MANIFEST_DEPTH:
+                host, *middle, model, tag = parts
                 short = [part for part in (host, *middle) if part not in ("registry.ollama.ai", "library")]
                 yield Found("/".join([*short, f"{model}:{tag}"]), "Ollama", family, blobs[0], size)
 
@@ -167,6 +170,14 @@ def _files(root: Path, ending: str) -> list[Path]:
     for folder, _, names in os.walk(root):
         paths += [Path(folder, name) for name in names if name.endswith(ending)]
     return sorted(path for path in paths if path.is_file())
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder. A path that another program wrote may be no path at all."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _folders(root: Path) -> list[Path]:
