@@ -72,6 +72,7 @@ app.command("version", help=version.HELP, short_help="Print the version and inst
 
 def run(arguments: list[str], program: typer.Typer = app) -> int:
     """Run a command line of `program`; returns the exit code."""
+    _open_standard_streams()
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug = "--debug" in own
     try:
@@ -107,6 +108,21 @@ def run(arguments: list[str], program: typer.Typer = app) -> int:
         what = f"this is a bug in shoestring ({type(error).__name__}: {error}): run again with --debug and report it"
         return _failed(what, error, 1, debug)
     return code if isinstance(code, int) else 0
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where the caller closed stdin, stdout or stderr.
+
+    Python sets such a stream to None, and the next file that is opened would get its number and the output.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is not None:
+            continue
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != number:
+            os.dup2(null, number)
+            os.close(null)
+        setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace"))
 
 
 def _failed(message: str, error: BaseException, code: int, debug: bool) -> int:
