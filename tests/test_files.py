@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from shoestring.errors import RequestError
+from shoestring.errors import CheckpointError, RequestError
 from shoestring.files import (
     locked,
+    named_path,
     open_locked,
     open_regular,
     read_bytes,
@@ -24,6 +25,16 @@ from shoestring.files import (
     remove_unlocked,
     write_whole,
 )
+
+
+def test_a_path_that_a_user_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert named_path("~/x") == tmp_path / "x"
+    assert named_path("a/~b") == Path("a/~b")
+    with pytest.raises(RequestError, match=r"^~no-such-user/x is not a path: its ~ names no user"):
+        named_path("~no-such-user/x")
+    with pytest.raises(CheckpointError, match="has a zero byte"):
+        named_path("a\0b", CheckpointError)
 
 
 def test_reading_follows_links_and_is_bounded(tmp_path: Path) -> None:

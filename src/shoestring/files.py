@@ -33,6 +33,17 @@ _BLOCK = 1 << 20
 _NAME_CHARACTERS = 50
 
 
+def named_path(text: str | os.PathLike[str], error: type[ShoestringError] = RequestError) -> Path:
+    """The path that a user wrote, with a leading ~ replaced. Raises `error` for ~ of an unknown user, a zero byte."""
+    path = Path(text)
+    if "\0" in str(path):
+        raise error(f"{str(path)!r} is not a path: it has a zero byte")
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise error(f"{path} is not a path: its ~ names no user of this machine: write the whole path") from None
+
+
 # --- reading -------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -60,3 +61,31 @@ def test_ctrl_c_inside_generated_code_ends_with_130() -> None:
     """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (130, "error: interrupted\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["version", "list", "plan --hardware 64g", "inspect nowhere.gguf"])
+def test_closed_streams_are_no_error(command: str, closed: str, tmp_path: Path) -> None:
+    """Programs start others so. No file gets the number of a closed stream, nor the output."""
+    line = f"{' '.join(PYTHON)} {command} {closed}"
+    environment = {**os.environ, "HOME": str(tmp_path), "HF_HOME": str(tmp_path)}
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == (2 if "nowhere" in command else 0), result.stderr
+    assert "bug in shoestring" not in result.stderr
+    assert bool(result.stdout) == (">&-" not in closed.split() and command not in ("list", "inspect nowhere.gguf"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "inspect {}", "run {} hi", "chat {}", "serve {}", "serve m --config {}", "serve demo-llama4 --api-key-file {}",
+        "batch {} out", "bench {}", "perplexity m --file {}", "compare {} {}",
+        "plan --hardware {}.toml",
+    ],
+)  # fmt: skip
+def test_the_home_of_an_unknown_user_is_one_line(line: str) -> None:
+    command = [*PYTHON, *line.format(*["~no-such-user/x"] * 2).split()]
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "~no-such-user/x" in result.stderr

@@ -14,6 +14,7 @@ from shoestring.checkpoint.formats.mapping import identity
 from shoestring.checkpoint.formats.safetensors import has_safetensors, open_safetensors
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError
+from shoestring.files import named_path
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -21,17 +22,12 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
     Raises CheckpointError if there is no usable file, or more than one candidate.
     """
-    path = Path(path)
-    if "\0" in str(path):
-        raise CheckpointError(f"{str(path)!r} is not a path: it has a zero byte")
+    path = named_path(path, CheckpointError)
     try:
-        path = path.expanduser()
         if path.is_dir():
             return _open_folder(path)
         if not path.exists():
             raise CheckpointError(f"{path} does not exist: give a .gguf file or a folder with safetensors")
-    except RuntimeError as error:  # ~ of an unknown user
-        raise CheckpointError(f"{path} is not a path: {error}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     if path.suffix == ".safetensors":

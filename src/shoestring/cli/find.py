@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shoestring.cli.options import Loading
 from shoestring.cli.progress import Progress
 from shoestring.errors import CheckpointError
+from shoestring.files import named_path
 
 if TYPE_CHECKING:
     from shoestring.runtime.model import Model
@@ -28,7 +29,7 @@ def find(name: str) -> Path:
     if name in EMBEDDED:
         with Progress(f"writing {name}") as progress:
             return EMBEDDED[name](progress)
-    path = Path(name).expanduser()
+    path = named_path(name, CheckpointError)
     if path.exists():
         return path
     if not name.startswith(("/", ".", "~")):

@@ -3,6 +3,8 @@
 import itertools
 import os
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 
@@ -257,6 +259,35 @@ def test_a_header_has_a_bound_whatever_the_size_of_the_file(tmp_path):
         with pytest.raises(CheckpointError, match=says):
             open_gguf(path)
         assert read_architecture(path) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (ARRAY, struct.pack("<IQ", STRING, (1 << 22) - 1)),
+        (ARRAY, struct.pack("<IQ", U8, 1 << 22)),
+        (ARRAY, struct.pack("<IQ", U8, 1 << 30)),
+        (STRING, struct.pack("<Q", (1 << 26) - 1)),
+        (STRING, struct.pack("<Q", 900 << 20)),
+    ],
+)
+def test_the_header_of_a_file_with_a_hole_takes_little_memory(tmp_path, kind, value):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw_gguf([pair("k", kind, value)]))
+    os.truncate(path, 1 << 30)
+    code = """if True:
+        import resource, sys
+        from pathlib import Path
+        from shoestring.checkpoint.formats.gguf import open_gguf
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            open_gguf(Path(sys.argv[1]))
+        except Exception:
+            pass
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    result = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert int(result.stdout) < 400 << 10  # KiB; 3 GiB before headers were bounded
 
 
 # --- files that change -----------------------------------------------------------------------------------------

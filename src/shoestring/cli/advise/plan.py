@@ -19,7 +19,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.shared import option, spread
 from shoestring.errors import RequestError
-from shoestring.files import write_whole
+from shoestring.files import named_path, write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -240,7 +240,7 @@ def id_of(name: str, planned: Plan) -> str:
     row = resolve_row(name, planned.catalogue)
     if row is not None:
         return row.id
-    path = Path(name).expanduser()
+    path = named_path(name)
     return path.name if path.exists() else name
 
 

@@ -20,7 +20,7 @@ import typer
 from shoestring import bounded_json
 from shoestring.cli.say import say
 from shoestring.errors import RequestError, ShoestringError
-from shoestring.files import check_writable, read_bytes, write_whole
+from shoestring.files import check_writable, named_path, read_bytes, write_whole
 
 #: Bytes of a saved conversation
 LARGEST_CONVERSATION = 64 << 20
@@ -113,7 +113,7 @@ class Conversation:
     def _command(self, line: str) -> bool:
         """Run a line that starts with a slash. Returns False to quit."""
         command, _, argument = line.strip().partition(" ")
-        file = Path(argument.strip()).expanduser()
+        file = named_path(argument.strip())
         match command:
             case "/help":
                 say(COMMANDS)

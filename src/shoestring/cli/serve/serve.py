@@ -13,6 +13,7 @@ from shoestring.cli.progress import Progress, human
 from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.shared import spread
+from shoestring.files import named_path
 
 if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened
@@ -100,7 +101,7 @@ def model_id(settings: Settings, path: Path) -> str:
     if settings.model_name is not None:
         return settings.model_name
     name = settings.model
-    if name is None or Path(name).expanduser().exists():
+    if name is None or named_path(name).exists():
         return path.resolve().name.removesuffix(".gguf") if name is not None else "demo-llama4"
     return name
 

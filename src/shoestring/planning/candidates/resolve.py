@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from pathlib import Path
 
 from shoestring.catalogue.schema import Catalogue
 from shoestring.errors import RequestError
+from shoestring.files import named_path
 from shoestring.planning.candidates.candidates import Candidate, from_row, resolve_row
 
 
@@ -18,7 +18,7 @@ def resolve(name: str, catalogue: Catalogue) -> Candidate:
     row = resolve_row(name, catalogue)
     if row is not None:
         return from_row(row, catalogue)
-    path = Path(name).expanduser()
+    path = named_path(name)
     if path.exists():
         from shoestring.planning.candidates.checkpoints import from_path  # opening files costs an import
 

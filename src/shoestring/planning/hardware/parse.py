@@ -15,6 +15,7 @@ from pathlib import Path
 from shoestring.catalogue.load import misfit, read_table
 from shoestring.catalogue.schema import Catalogue, Device, Processor
 from shoestring.errors import RequestError
+from shoestring.files import named_path
 from shoestring.planning.hardware.detect import detect
 from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, GIB, Hardware
 from shoestring.planning.hardware.spelling import find_device, find_machine, find_processor, is_product, near
@@ -38,7 +39,7 @@ def parse_hardware(text: str | None, catalogue: Catalogue) -> Hardware:
     if text is None or text == "here":
         return detect(catalogue)
     if text.endswith(".toml"):
-        return from_file(Path(text).expanduser(), catalogue)
+        return from_file(named_path(text), catalogue)
     whole = find_machine(text, catalogue)
     machine, notes = Hardware(text, desktop=True), []
     for piece in _pieces(whole.hardware if whole else text):

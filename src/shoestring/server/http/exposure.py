@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from pathlib import Path
 
 from shoestring.errors import RequestError
-from shoestring.files import read_input_text
+from shoestring.files import named_path, read_input_text
 from shoestring.server.http.settings import LARGEST_FILE, Settings
 
 
@@ -25,7 +24,7 @@ def all_keys(settings: Settings) -> tuple[str, ...]:
     """All keys of the settings and their file. Raises RequestError for a file that is unreadable or empty."""
     if settings.api_key_file is None:
         return settings.api_keys
-    path = Path(settings.api_key_file).expanduser()
+    path = named_path(settings.api_key_file)
     try:
         lines = read_input_text(path, LARGEST_FILE).splitlines()
     except RequestError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from shoestring.errors import RequestError
-from shoestring.files import read_input_text
+from shoestring.files import named_path, read_input_text
 from shoestring.server.limits import Limits
 
 PREFIX = "SHOESTRING_"
@@ -115,7 +115,7 @@ def resolve(
         sources.update(dict.fromkeys(more, source))
 
     if path is not None:
-        merge("file", from_file(Path(path).expanduser()))
+        merge("file", from_file(named_path(path)))
     merge("environment", from_environment(environment))
     merge(
         "flag", {name: _checked(name, value, _flag(name)) for name, value in flags.items() if value not in (None, ())}
