@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_vocabulary
 from run_steps import run
 from tiny_models import TinyModel, llama_config, qwen_config, tokens
 from tiny_models import llama_tensors as llama
@@ -14,6 +15,7 @@ from tiny_models import qwen_tensors as qwen
 from shoestring.errors import CheckpointError
 from shoestring.models.weights import load_weights
 from shoestring.reference.model import logits as reference_logits
+from shoestring.runtime.loading import load
 from shoestring.runtime.opening import open_model
 
 DEFAULT_ROPE = {"rope_type": "default", "rope_theta": 10000.0}
@@ -98,6 +100,22 @@ def test_near_the_reference_and_the_same_in_any_steps(config: dict[str, Any], ma
     assert np.abs(whole - expected).max() <= 5e-5 * np.abs(expected).max()
     for chunks in ([1] * 70, [7] * 10, [64, 6]):
         assert np.array_equal(run(loaded, ids, chunks=chunks), whole)
+
+
+@pytest.mark.parametrize(("config", "make"), CASES)
+def test_a_model_answers(config: dict[str, Any], make: Any, tmp_path: Path) -> None:
+    """Through engine, pages and cache; the model's vocabulary is that of a tokenizer, or smaller."""
+    size = len(small_vocabulary.metadata()["tokenizer.ggml.tokens"])
+    config = config | {"vocab_size": min(size, 4 * config["vocab_size"])}
+    folder = TinyModel(config, make).write(tmp_path)
+    small_vocabulary.write_folder(folder)
+    opened = open_model(folder)
+    ids = tokens(70, config["vocab_size"])
+    expected = run(load_weights(opened.config, opened.binding), ids, "f16")
+    with load(folder, threads=2, context=256) as model:
+        assert np.array_equal(model.logits(ids), expected)
+        assert list(model.generate([ids.tolist(), [1, 2]], max_tokens=10, seed=1))
+        assert np.array_equal(model.logits(ids, chunk=3), expected)
 
 
 @pytest.mark.parametrize(

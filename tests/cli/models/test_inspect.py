@@ -38,6 +38,16 @@ def test_inspect_never_loads_the_extension(tmp_path: Path) -> None:
     assert facts["chunk_bytes_per_token_f16"] == facts["chunk_size"] == 0
 
 
+def test_inspect_lists_fields_that_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tiny_models import TINY, TinyModel
+
+    model = TINY["qwen-dense"]
+    config = model.config | {"_attn_implementation_autoset": True, "temperature": 0.5, "tokenizer_class": "X"}
+    assert run(["inspect", str(TinyModel(config, model.tensors).write(tmp_path))]) == 0
+    expected = "fields that change no result: _attn_implementation_autoset, temperature, tokenizer_class\n"
+    assert f"unusual        {expected}" in capsys.readouterr().out
+
+
 def test_inspect_reports_the_state_of_chunked_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import random_models
 

@@ -135,7 +135,7 @@ def peculiarities(opened: Opened, ignored_bytes: int, widened_bytes: int) -> lis
     if config.family == "llama4" and not config.use_qk_norm:
         notes.append("queries and keys are not normalized")
     if widened_bytes:
-        notes.append(f"FP8 matrices are converted to float32 at load: {human(widened_bytes)}")
+        notes.append(f"{human(widened_bytes)} of float32 from FP8 matrices")
     reasons: dict[str, int] = {}
     for _, reason in opened.binding.ignored:
         reasons[reason] = reasons.get(reason, 0) + 1
