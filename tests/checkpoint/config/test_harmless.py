@@ -1,12 +1,14 @@
 """Fields that cannot reach the arithmetic: accepted and listed. Everything else is refused by name."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from published_configs import QWEN_35B, QWEN_38_27B, SCOUT
 
+from shoestring.catalogue.load import FOLDER
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.tensors import Checkpoint
@@ -139,6 +141,50 @@ def test_later_releases_of_the_same_model_types() -> None:
     assert parsed(QWEN_38_27B | {"language_model_only": True}) == config
     with pytest.raises(CheckpointError, match=r"output_gate_type is 'sigmoid', only 'swish' or 'silu'"):
         parsed(with_text(QWEN_38_27B, output_gate_type="sigmoid"))
+
+
+#: What transformers 4 writes into every config.json beside a model's own fields
+_NULL = """
+    bad_words_ids begin_suppress_tokens bos_token_id cross_attention_hidden_size decoder_start_token_id eos_token_id
+    exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id pad_token_id prefix
+    problem_type sep_token_id suppress_tokens task_specific_params tokenizer_class
+"""
+_FALSE = """
+    add_cross_attention do_sample early_stopping is_decoder is_encoder_decoder tie_encoder_decoder output_attentions
+    output_hidden_states output_scores remove_invalid_values return_dict_in_generate tf_legacy_loss torchscript
+    use_bfloat16
+"""
+_ZERO = "diversity_penalty min_length encoder_no_repeat_ngram_size no_repeat_ngram_size chunk_size_feed_forward"
+_ONE = """
+    length_penalty num_beams num_beam_groups num_return_sequences repetition_penalty temperature top_p typical_p
+"""
+TRANSFORMERS_4: dict[str, Any] = {
+    **dict.fromkeys(_NULL.split()),
+    **dict.fromkeys(_FALSE.split(), False),
+    **dict.fromkeys(_ZERO.split(), 0),
+    **dict.fromkeys(_ONE.split(), 1),
+    "_name_or_path": "x/y",
+    "id2label": {"0": "LABEL_0"},
+    "label2id": {"LABEL_0": 0},
+    "max_length": 20,
+    "pruned_heads": {},
+    "return_dict": True,
+    "top_k": 50,
+    "torch_dtype": "bfloat16",
+}
+PUBLISHED = sorted((FOLDER / "configs").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.stem)
+def test_published_configs_with_what_transformers_4_adds(file: Path) -> None:
+    assert len(PUBLISHED) > 10
+    metadata = json.loads(file.read_text())
+    plain = parsed(metadata)
+    assert not listed(plain)
+    text = metadata.get("text_config")
+    both = TRANSFORMERS_4 | metadata | ({"text_config": TRANSFORMERS_4 | text} if text else {})
+    assert parsed(both) == plain
+    assert "temperature" in listed(parsed(both))
 
 
 def test_another_model_type_is_refused_by_that_name() -> None:
