@@ -96,6 +96,8 @@ def test_llama_gives_the_bits_of_the_folder(tmp_path: Path, name: str, first: bo
     folder = open_model(TinyModel(config, lambda c: hugging_face).write(new_folder(tmp_path)))
     assert theirs.config == ours.config == folder.config
     assert theirs.config.attention_chunk_size == config["attention_chunk_size"]
+    assumed = "NoPE layers, temperature: as in the published models, the file has no keys for them"
+    assert theirs.config.notes == (assumed,)
     expected = logits(folder)
     assert np.array_equal(logits(theirs), expected)
     assert np.array_equal(logits(ours), expected)

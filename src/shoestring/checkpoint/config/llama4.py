@@ -44,6 +44,15 @@ CHUNKED, FULL = "chunked_attention", "full_attention"
 _NOPE_INTERVAL, _MAVERICK_EXPERTS = 4, 128
 
 
+#: Our keys, by what they say, that most GGUF files lack
+_ASSUMED = {
+    "no_rope_layers": "NoPE layers",
+    "attention_chunk_size": "chunks",
+    "attn_temperature_tuning": "temperature",
+    "use_qk_norm": "qk-norm",
+}
+
+
 def _own(name: str, absent: Any = None) -> Key:
     return Key(f"{OWN}llama4.{name}", absent)
 
@@ -68,9 +77,10 @@ def _read_rope_layers(reading: Reading, key: str, absent: Any) -> tuple[bool, ..
 
 def _listed_rope_layers(reading: Reading, key: str) -> tuple[bool, ...]:
     fields, layers = reading.fields, reading.values["num_hidden_layers"]
+    # A file of ours leaves out what is as published; others have no key for it.
     if reading.is_gguf and not any(name.startswith(OWN) and name not in fields.spelled for name in fields.values):
-        assumed = "NoPE layers and temperature" if fields.spelled else "NoPE layers, chunks, temperature and qk-norm"
-        reading.notes.append(f"{assumed} are the published models': the file has no keys")
+        assumed = [what for name, what in _ASSUMED.items() if f"{OWN}llama4.{name}" not in fields]
+        reading.notes.append(f"{', '.join(assumed)}: as in the published models, the file has no keys for them")
     listed = fields.integers(key, (), most=1)
     if not listed:
         interval = _NOPE_INTERVAL if reading.is_gguf else fields.integer("no_rope_layer_interval", _NOPE_INTERVAL)
