@@ -14,7 +14,7 @@ from shoestring.planning.candidates.candidates import from_row
 from shoestring.planning.compare import compare
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.plan import make_plan
-from shoestring.planning.report.text import render_comparison
+from shoestring.planning.report.short import short_comparison
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ def test_the_readme_matches_the_output_of_compare() -> None:
     candidates = [from_row(catalogue.models[id]) for id in pair]
     out = io.StringIO()
     planned = make_plan(candidates, machine, Question(min_speed=3.0), catalogue)
-    render_comparison(compare(planned, *pair), Console(file=out, width=100, no_color=True, highlight=False))
+    short_comparison(compare(planned, *pair), Console(file=out, width=100, no_color=True, highlight=False))
     printed = [line.rstrip(" ─") for line in out.getvalue().splitlines()]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = readme.split("$ shoestring compare qwen3.5 scout\n", 1)[1].split("```", 1)[0]

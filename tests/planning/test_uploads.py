@@ -8,7 +8,8 @@ import pytest
 
 from shoestring.catalogue.load import builtin_catalogue, load_catalogue
 from shoestring.errors import RequestError
-from shoestring.planning.advice.details import RECIPE_MARGIN, SMALL_RECIPE_MARGIN, details
+from shoestring.planning.advice.details import details
+from shoestring.planning.advice.findings import RECIPE_MARGIN, SMALL_RECIPE_MARGIN
 from shoestring.planning.candidates.candidates import from_row
 from shoestring.planning.candidates.formats import DYNAMIC, bits, is_gguf, type_name
 from shoestring.planning.memory import GGUF_HEADER, need, sizes_of

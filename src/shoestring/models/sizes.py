@@ -4,6 +4,7 @@ Counted over the functions that build the weights and that the engine allocates 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from shoestring.checkpoint.config.types import Config
 from shoestring.models.families import state_layout
@@ -19,6 +20,7 @@ class Parameters:
     active: int
 
 
+@lru_cache(64)
 def parameters(config: Config) -> Parameters:
     """Count the parameters of a config. An untied embedding is not active: it is looked up, not multiplied."""
     total = active = 0

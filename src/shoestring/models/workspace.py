@@ -7,6 +7,7 @@ tests/runtime/test_resident.py compares the sum with measured peaks.
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 
 from shoestring.checkpoint.config.types import Config
 from shoestring.models.families import expert_layers
@@ -26,6 +27,7 @@ _TOKEN_BYTES = 800
 _ATTENTION_VECTORS, _ATTENTION_SEGMENTS = 64, 65
 
 
+@lru_cache(256)
 def workspace_bytes(config: Config, threads: int) -> int:
     """Bytes of a process beside weights and state, with `threads` threads (0: another engine's kernels)."""
     outputs: Counter[str] = Counter()

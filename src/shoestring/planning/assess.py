@@ -84,6 +84,8 @@ class Assessment:
     problems: tuple[str, ...]
     #: a step of the use: reading new tokens and writing an answer; None: only writing counts, or the speed is unknown
     step: Step | None = None
+    #: if it does not run with all users: with how many at once it would, and in which type; None: with none
+    fewer_users: tuple[int, str] | None = None
 
     @property
     def runs(self) -> bool:
@@ -109,6 +111,7 @@ def assess(
     free = placed.free + n.sequences_bytes
     runs = placed.fit not in ("no", "disk")
     level, reasons = _difficulty(n, placed, machine, terms)
+    fewer = _fewer_users(candidate, machine, context, question) if placed.fit == "no" and question.users > 1 else None
     step = step_of(speed, question, catalogue)
     return Assessment(
         candidate=candidate,
@@ -122,9 +125,18 @@ def assess(
         difficulty_reasons=reasons,
         longest_context=n.longest_context(free) if runs else (context if placed.fit == "disk" else 0),
         most_users=n.most_users(free) if runs else (question.users if placed.fit == "disk" else 0),
-        problems=tuple(_problems(n, placed, speed, priced, terms, question, limit, step)),
+        problems=tuple(_problems(n, placed, speed, priced, terms, question, limit, step, fewer)),
         step=step,
+        fewer_users=fewer,
     )
+
+
+def _fewer_users(candidate: Candidate, machine: Hardware, context: int, question: Question) -> tuple[int, str] | None:
+    """With how many users at once a model would run that does not run with all of them, and in which type."""
+    n, placed = choose(candidate, machine, context, 1, question.type, question.kv_type)
+    if placed.fit in ("no", "disk"):
+        return None
+    return n.most_users(placed.free + n.sequences_bytes), n.sizes.type
 
 
 def step_of(speed: Speed, question: Question, catalogue: Catalogue) -> Step | None:
@@ -137,15 +149,17 @@ def step_of(speed: Speed, question: Question, catalogue: Catalogue) -> Step | No
 
 def _problems(
     n: Need, placed: Placement, speed: Speed, priced: Cost, terms: Terms | None, question: Question, limit: int,
-    step: Step | None,
+    step: Step | None, fewer: tuple[int, str] | None,
 ) -> list[str]:  # fmt: skip
     problems = []
     if question.context > limit:
         problems.append(f"it reads at most {limit:,} tokens, not {question.context:,}")
     if placed.fit == "no":
-        needed, short = f"{n.total_bytes / 1e9:,.0f} GB", f"{placed.missing / 1e9:,.1f} GB"
+        needed, short = f"{n.total_bytes / 1e9:,.1f} GB", f"{placed.missing / 1e9:,.1f} GB"
         where = "" if can_split(n.sizes.type) else " of GPU memory"
         problems.append(f"it needs {needed}{where} in {n.sizes.type}, {short} too much")
+        if fewer is not None:
+            problems[-1] += f" ({fewer[0]:,} user{'s' if fewer[0] > 1 else ''} at once would fit, in {fewer[1]})"
     if placed.fit == "disk":
         problems.append("its experts would be read from disk for every token")
     if placed.fit != "no" and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:

@@ -89,6 +89,7 @@ class Wishes:
 class Output:
     """Form of the result: a page, JSON, or text."""
 
+    everything: bool = option(None, "Print all models, tables and sentences.", "--all", default=False)
     explain: bool = option(None, "Show how the speeds are computed.", "--explain", default=False)
     html: Path | None = option("FILE", "Write a self-contained HTML report.")
     json: options.Json = False
@@ -199,12 +200,21 @@ def _report(result: Plan | Comparison, output: Output) -> None:
 
         typer.echo(json_module.dumps(plan_json(result) if isinstance(result, Plan) else comparison_json(result)))
     else:
-        from shoestring.planning.report.text import render_comparison, render_plan
+        _show(lambda console: _print(result, output, console))
 
-        if isinstance(result, Plan):
-            _show(lambda console: render_plan(result, console, output.explain))
-        else:
-            _show(lambda console: render_comparison(result, console, output.explain))
+
+def _print(result: Plan | Comparison, output: Output, console: Console) -> None:
+    from shoestring.planning.plan import Plan
+
+    if output.everything:
+        from shoestring.planning.report.text import render_comparison, render_plan
+    else:
+        from shoestring.planning.report.short import short_comparison as render_comparison
+        from shoestring.planning.report.short import short_plan as render_plan
+    if isinstance(result, Plan):
+        render_plan(result, console, output.explain)
+    else:
+        render_comparison(result, console, output.explain)
 
 
 def _planned(models: list[str], wishes: Wishes, hardware: str | None) -> Plan:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoestring.planning.advice import findings
-from shoestring.planning.advice.scores import comparable
+from shoestring.planning.advice.scores import comparable, pairing
 from shoestring.planning.advice.sentences import Finding, Sentence, sentence
-from shoestring.planning.advice.verdict import Ranked, Verdict, listed
+from shoestring.planning.advice.verdict import Ranked, Verdict, compared, listed
 from shoestring.planning.assess import Assessment
 from shoestring.planning.candidates.candidates import from_row
 from shoestring.planning.plan import Plan, leading, make_plan
@@ -22,10 +22,18 @@ class Instead:
 
 
 def choose(planned: Plan, one: Assessment, other: Assessment) -> tuple[Sentence, ...]:
-    """Reasons to choose `one` rather than `other`."""
+    """Reasons to choose `one` rather than `other`; if its licence does not cover the user, that alone."""
+    if one.terms is not None and not one.terms.usable:
+        text = f"nothing, for you: {brief_licence(one)}"
+        return (sentence(text, *findings.licence(one), rows=one.terms.rows),)
     uses = (_use(planned, verdict, one, other) for verdict in planned.verdicts)
-    found = [*uses, _machine(one, other), _speed(one, other), _price(one, other), _licence(one, other),
-             _reads(one, other)]  # fmt: skip
+    return (*(s for s in uses if s is not None), *beyond_uses(one, other))
+
+
+def beyond_uses(one: Assessment, other: Assessment, quote: bool = True) -> tuple[Sentence, ...]:
+    """Reasons to choose `one` for any use. quote: with the clause of a licence that does not cover the user."""
+    found = (_machine(one, other), _speed(one, other), _price(one, other), _licence(one, other, quote),
+             _reads(one, other))  # fmt: skip
     return tuple(s for s in found if s is not None)
 
 
@@ -56,20 +64,48 @@ def _use(planned: Plan, verdict: Verdict, one: Assessment, other: Assessment) ->
     """A use that `one` wins, or for which only it has scores."""
     best = verdict.best
     if best is None:
-        return _alone(planned, verdict, one, other)
+        return alone(planned, verdict, one, other)
     if best.assessment is not one:
         return None
     loser = next(r for r in verdict.ranking if r.assessment is other)
-    line = verdict.line
+    line, use = verdict.line, verdict.use
     if loser.group <= best.group or not _leads(loser, best):
         return Sentence(line.text, line.findings, (verdict.use.id, *line.rows))
-    reason = other.terms.reason if other.terms is not None else ""
-    short = f"the {other.terms.licence.name} does not cover you" if other.terms is not None else ""
-    runs, why = findings.runs(other), "; ".join(short if p == reason else p for p in other.problems)
-    text = f"{line.text.removesuffix('.')}: only because {other.candidate.name} {runs.verdict} ({why})"
-    if verdict.use.measure == "price":
-        (runs,), text = findings.licence(other), f"{line.text.removesuffix('.')}: only because {short}"
-    return sentence(text, *line.findings, runs, rows=(verdict.use.id, *line.rows, *loser.sentences[1].rows))
+    rows = (use.id, *line.rows, *loser.sentences[1].rows)
+    if use.measure == "price":
+        text = f"{line.text.removesuffix('.')}, because {brief_licence(other)}"
+        return sentence(text, *line.findings, *findings.licence(other), rows=rows)
+    if use.measure != "quality":
+        text = f"{line.text.removesuffix('.')}, because {out_of_play(other)}"
+        return sentence(text, *line.findings, findings.runs(other), rows=rows)
+    pair = pairing(other.candidate.id, one.candidate.id, use.benchmarks, planned.catalogue)
+    assert pair is not None
+    found = (line.findings[0], *findings.against(f"scores for {use.id}", other, one, pair), findings.runs(other))
+    reserved = "" if best.group == 0 else ", with a reservation"
+    ahead = compared(other, one, pair, planned.catalogue)
+    text = f"{use.title}: {one.candidate.name}{reserved}, because {out_of_play(other)}, which is {ahead}"
+    return sentence(text, *found, rows=rows)
+
+
+def out_of_play(a: Assessment) -> str:
+    """Why a model comes behind one with weaker figures, as a clause."""
+    runs = findings.runs(a).verdict
+    refused = a.terms is not None and not a.terms.usable
+    out = "is held back" if refused else "has a reservation"
+    out = f"{runs} here" if runs in ("does not run", "needs the disk") else out
+    return f"{a.candidate.name} {out} ({brief(a)})"
+
+
+def brief_licence(a: Assessment) -> str:
+    assert a.terms is not None
+    return f"the {a.terms.licence.name} does not cover you"
+
+
+def brief(a: Assessment) -> str:
+    """What stands against a model, in a few words: a licence's clause is not quoted."""
+    if a.terms is None or a.terms.usable:
+        return "; ".join(a.problems)
+    return "; ".join(brief_licence(a) if problem == a.terms.reason else problem for problem in a.problems)
 
 
 def _leads(loser: Ranked, best: Ranked) -> bool:
@@ -79,10 +115,17 @@ def _leads(loser: Ranked, best: Ranked) -> bool:
     return loser.measure is not None and best.measure is not None and loser.measure > best.measure
 
 
-def _alone(planned: Plan, verdict: Verdict, one: Assessment, other: Assessment) -> Sentence | None:
+def alone_findings(verdict: Verdict, one: Assessment, other: Assessment) -> tuple[Finding, Finding]:
+    return (
+        Finding(one.candidate.id, f"scores for {verdict.use.id}", "alone"),
+        Finding(other.candidate.id, f"figure for {verdict.use.id}", "none"),
+    )
+
+
+def alone(planned: Plan, verdict: Verdict, one: Assessment, other: Assessment) -> Sentence | None:
     """A use without an order, in which `one` has scores and `other` has none."""
     use, catalogue = verdict.use, planned.catalogue
-    if use.measure != "quality" or one.candidate.row is None or not one.runs:
+    if verdict.best is not None or use.measure != "quality" or one.candidate.row is None or not one.runs:
         return None
     scores = comparable(one.candidate.id, use.benchmarks, catalogue)
     if not scores or (other.candidate.row and comparable(other.candidate.id, use.benchmarks, catalogue)):
@@ -91,9 +134,7 @@ def _alone(planned: Plan, verdict: Verdict, one: Assessment, other: Assessment) 
         f"{use.title}: only {one.candidate.name} has scores that could be compared ({listed(scores, catalogue)}); "
         f"there is no order, because {other.candidate.name} has none"
     )
-    alone = Finding(one.candidate.id, f"scores for {use.id}", "alone")
-    none = Finding(other.candidate.id, f"figure for {use.id}", "none")
-    return sentence(text, alone, none, rows=(use.id, *(s.id for s in scores)))
+    return sentence(text, *alone_findings(verdict, one, other), rows=(use.id, *(s.id for s in scores)))
 
 
 def _machine(one: Assessment, other: Assessment) -> Sentence | None:
@@ -154,10 +195,11 @@ def _price(one: Assessment, other: Assessment) -> Sentence | None:
     return sentence(text, *found, rows=(cheap.price.id, dear.price.id))
 
 
-def _licence(one: Assessment, other: Assessment) -> Sentence | None:
+def _licence(one: Assessment, other: Assessment, quote: bool) -> Sentence | None:
     if one.terms is None or other.terms is None or not one.terms.usable or other.terms.usable:
         return None
-    text = f"licence: you may use {one.candidate.name}; for {other.candidate.name}, {other.terms.reason}"
+    why = other.terms.reason if quote else brief_licence(other)
+    text = f"licence: you may use {one.candidate.name}; for {other.candidate.name}, {why}"
     return sentence(text, *findings.licence(one), *findings.licence(other), rows=other.terms.rows)
 
 
@@ -170,5 +212,8 @@ def _reads(one: Assessment, other: Assessment) -> Sentence | None:
     what = " and ".join(more)
     first = Finding(one.candidate.id, f"reads {what}", "yes")
     second = Finding(other.candidate.id, f"reads {what}", "no")
-    text = f"{one.candidate.name} reads {what}, {other.candidate.name} does not"
-    return sentence(text, first, second, rows=_rows(one, other))
+    text, found = f"{one.candidate.name} reads {what}, {other.candidate.name} does not", (first, second)
+    if not one.runs:
+        runs = findings.runs(one)
+        text, found = f"{text}; but it {runs.verdict} here", (*found, runs)
+    return sentence(text, *found, rows=_rows(one, other))

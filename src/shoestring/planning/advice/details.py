@@ -8,12 +8,8 @@ from shoestring.planning.advice.break_even import break_even
 from shoestring.planning.advice.sentences import Finding, Sentence, sentence
 from shoestring.planning.advice.verdict import standing
 from shoestring.planning.assess import Assessment, Question
-from shoestring.planning.candidates.formats import bits, is_gguf
 from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan
-
-#: how much larger than the recipe published files are, from four bits up and below: the most in uploads.toml
-RECIPE_MARGIN, SMALL_RECIPE_MARGIN = 0.05, 0.25
 
 
 def details(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
@@ -27,8 +23,20 @@ def details(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
 
 def wanted(q: Question, catalogue: Catalogue) -> str:
     """The question in words."""
-    text = f"{q.context:,} tokens of context, {q.users} user{'s' if q.users > 1 else ''}"
-    return text + (f", for {catalogue.uses[q.use].title.lower()}" if q.use else "")
+    text = f"{q.context:,} tokens of context, {_users(q.users)}"
+    title = catalogue.uses[q.use].title if q.use else ""
+    return text + (f", for {title[:1].lower()}{title[1:]}" if title else "")
+
+
+def essentials(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
+    """What counts most about the only model of a plan; a licence's clauses are not quoted."""
+    found = [standing(a), _margin(a), _speed(a) if a.problems else None, _step(a), _cost(a), _hosted(a)]
+    if a.cost.cheapest is not None:
+        found.append(break_even(planned, a, a.cost.cheapest))
+    if a.terms is not None and a.terms.licence.limit_mau and a.terms.usable:
+        text = f"{a.terms.licence.name}: granted under conditions on who you are and what you publish"
+        found.append(sentence(text, *findings.licence(a), rows=(a.terms.licence.id,)))
+    return tuple(s for s in found if s is not None)
 
 
 def asked(planned: Plan) -> Sentence:
@@ -42,7 +50,7 @@ def assumptions(planned: Plan) -> Sentence:
     q, m = planned.question, planned.question.money
     parts = [
         f"{q.context:,} tokens of context (--context)",
-        f"{q.users} user{'s' if q.users > 1 else ''} at once (--users)",
+        f"{_users(q.users)} (--users)",
         f"keys and values in {q.kv_type} (--kv-type)",
         f"at least {q.min_speed:g} tokens/s (--min-speed)",
         f"the machine busy {m.utilisation:.0%} of the time (--utilisation)",
@@ -55,6 +63,10 @@ def assumptions(planned: Plan) -> Sentence:
     if m.provider or m.region:
         parts.append(f"hosted {f'by {m.provider}' if m.provider else f'in {(m.region or str()).upper()}'}")
     return sentence("assumed: " + "; ".join(parts), Finding("", "assumptions", "as listed"))
+
+
+def _users(count: int) -> str:
+    return f"{count:,} users at once" if count > 1 else "1 user"
 
 
 def footer(planned: Plan) -> tuple[Sentence, ...]:
@@ -90,18 +102,14 @@ def _parameters(a: Assessment) -> Sentence | None:
 
 def _margin(a: Assessment) -> Sentence | None:
     """How exact the sizes are, if no upload of the type is known; None if they are exact."""
-    n, type_ = a.need, a.need.sizes.type
-    if n.upload is not None or n.candidate.row is None or not is_gguf(type_) or not a.runs:
+    found, type_ = findings.margin(a), a.need.sizes.type
+    if found is None:
         return None
-    share = RECIPE_MARGIN if bits(type_) >= 4 else SMALL_RECIPE_MARGIN
-    free, more = findings.gigabytes(a.placement.free), share * n.file.total
     text = (
-        f"the catalogue has no upload of {type_}, so its size is that of the recipe: files are up to {share:.0%} "
-        f"larger, and {free} are left here"
+        f"the catalogue has no upload of {type_}, so its size is that of the recipe: files are up to "
+        f"{findings.recipe_margin(type_):.0%} larger, and {found.figure} are left here"
     )
-    tight = a.placement.fit != "disk" and a.placement.free < more
-    verdict = "may not fit" if tight else "fits"
-    return sentence(text + (", so it may not fit" if tight else ""), Finding(n.candidate.id, "margin", verdict, free))
+    return sentence(text + (": check its size before you download it" if found.verdict == "tight" else ""), found)
 
 
 def _difficulty(a: Assessment) -> Sentence:

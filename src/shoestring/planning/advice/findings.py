@@ -5,8 +5,11 @@ from __future__ import annotations
 from shoestring.planning.advice.scores import Pairing
 from shoestring.planning.advice.sentences import Finding
 from shoestring.planning.assess import Assessment
+from shoestring.planning.candidates.formats import bits, is_gguf
 from shoestring.planning.cost import Offer
 
+#: how much larger than the recipe published files are, from four bits up and below: the most in uploads.toml
+RECIPE_MARGIN, SMALL_RECIPE_MARGIN = 0.05, 0.25
 PLACES = {"gpu": "on the GPU", "gpu+ram": "on GPU and RAM", "ram": "in RAM", "disk": "with the disk", "no": ""}
 
 
@@ -31,6 +34,28 @@ def runs(a: Assessment) -> Finding:
 
 def memory(a: Assessment) -> Finding:
     return Finding(a.candidate.id, "memory needed", a.need.sizes.type, gigabytes(a.need.total_bytes))
+
+
+def margin(a: Assessment) -> Finding | None:
+    """Whether a file that is larger than its recipe still fits; None if the file's size is known, or nothing runs."""
+    n, type_ = a.need, a.need.sizes.type
+    if n.upload is not None or n.candidate.row is None or not is_gguf(type_) or not a.runs:
+        return None
+    tight = a.placement.fit != "disk" and a.placement.free < recipe_margin(type_) * n.file.total
+    return Finding(a.candidate.id, "margin", "tight" if tight else "fits", gigabytes(a.placement.free))
+
+
+def recipe_margin(type_: str) -> float:
+    """How much larger than the recipe the files of a type are at most."""
+    return RECIPE_MARGIN if bits(type_) >= 4 else SMALL_RECIPE_MARGIN
+
+
+def tightly(a: Assessment) -> str:
+    """Words behind a size that a larger file may exceed; "" if it has room."""
+    found = margin(a)
+    if found is None or found.verdict != "tight":
+        return ""
+    return f" (by its recipe; {found.figure} are left for a larger file)"
 
 
 def missing(a: Assessment) -> Finding:
@@ -60,6 +85,18 @@ def step(a: Assessment) -> tuple[Finding, ...]:
 
 def context(a: Assessment) -> Finding:
     return Finding(a.candidate.id, "longest context here", "", f"{a.longest_context:,}")
+
+
+def users(a: Assessment) -> Finding:
+    return Finding(a.candidate.id, "most users here", "", f"{a.most_users:,} user{'s' if a.most_users != 1 else ''}")
+
+
+def fewer_users(a: Assessment) -> tuple[Finding, ...]:
+    """With how many users at once a model would run; () if it runs with all of them, or with none."""
+    if a.fewer_users is None:
+        return ()
+    most, type_ = a.fewer_users
+    return (Finding(a.candidate.id, "users that would fit", type_, f"{most:,} user{'s' if most > 1 else ''}"),)
 
 
 def download(a: Assessment) -> Finding:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from shoestring.planning.advice.details import asked, assumptions, details, footer
+from shoestring.planning.advice.details import asked, assumptions, details, essentials, footer
+from shoestring.planning.advice.recommend import recommend
 from shoestring.planning.advice.sentences import Sentence
+from shoestring.planning.advice.summary import left_out, short_choice, top
 from shoestring.planning.compare import Comparison
 from shoestring.planning.plan import Plan, leading
 
 
 def plan_sentences(p: Plan) -> list[Sentence]:
-    best = leading(p)
+    best, advice = leading(p), recommend(p)
     shown = [a for a in p.assessments if a.runs or a is best]
-    found = [asked(p), *(v.line for v in p.verdicts)]
+    found = [asked(p), *advice.sentences, *advice.changes, *(s for _, s in top(p)), *(v.line for v in p.verdicts)]
+    found += [s for s in (left_out(p),) if s is not None]
+    if len(p.assessments) == 1:
+        found += essentials(p, p.assessments[0])
     found += [s for v in p.verdicts for r in v.ranking for s in r.sentences]
     found += [s for a in shown for s in details(p, a)]
     return [*found, assumptions(p), *footer(p)]
@@ -19,7 +24,10 @@ def plan_sentences(p: Plan) -> list[Sentence]:
 
 def comparison_sentences(c: Comparison) -> list[Sentence]:
     p = c.plan
-    found = [asked(p), *c.choose_left, *c.choose_right]
+    advice = recommend(p, c.instead)
+    found = [asked(p), *advice.sentences, *advice.changes, *short_choice(p, c.left, c.right)]
+    found += short_choice(p, c.right, c.left)
+    found += [*c.choose_left, *c.choose_right]
     if c.instead is not None:
         found += [c.instead.sentence, *details(p, c.instead.assessment)]
     found += [k.sentence for k in c.claims]

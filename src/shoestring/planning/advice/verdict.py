@@ -77,7 +77,7 @@ def rank(use: Use, assessments: Sequence[Assessment], catalogue: Catalogue) -> V
     rated = sorted(rated, key=key)
     ranking = []
     for number, item in enumerate(rated):
-        other = rated[1 if number == 0 else 0] if len(rated) > 1 else None
+        other = rated[0] if number else _second(rated)
         why = _why(use, item, other, catalogue)
         ranking.append(
             Ranked(item.assessment, _group(use, item), item.measure, item.place, (why, _how(use, item.assessment)))
@@ -88,6 +88,11 @@ def rank(use: Use, assessments: Sequence[Assessment], catalogue: Catalogue) -> V
 def general_score(a: str, b: str, catalogue: Catalogue) -> Pairing | None:
     """Two models on the general benchmarks that both have."""
     return pairing(a, b, catalogue.uses["budget"].benchmarks, catalogue)
+
+
+def _second(rated: Sequence[_Rated]) -> _Rated | None:
+    """With whom the first is compared: the next with a figure, whether it runs or not; None if nobody else is there."""
+    return next((r for r in rated[1:] if r.place is not None), rated[1] if len(rated) > 1 else None)
 
 
 def _group(use: Use, item: _Rated) -> int:
@@ -166,13 +171,17 @@ def _line(use: Use, rated: Sequence[_Rated], catalogue: Catalogue) -> Sentence:
     best, title = rated[0], use.title
     if _group(use, best) == NOT_AT_ALL:
         lacking = {"quality": "share a benchmark of it", "price": "have a price to compare"}
-        if any(not r.problem for r in rated):
+        if len(rated) == 1:
+            a = best.assessment
+            why = best.problem + _marked(use, a, catalogue) if best.problem else "does not run here"
+            text = f"{title}: {a.candidate.name} {why}"
+        elif any(not r.problem for r in rated):
             text = f"{title}: none of them runs here"
         else:
             text = f"{title}: no order, because no two of them {lacking.get(use.measure, 'could be compared')}"
         return sentence(text, Finding("", f"first for {use.id}", "none"))
     a = best.assessment
-    other = rated[1] if len(rated) > 1 else None
+    other = _second(rated)
     measure, found, rows = _figure(use, best, other, catalogue)
     reserved = "" if _group(use, best) == 0 else ", with a reservation"
     first = Finding(a.candidate.id, f"first for {use.id}", "first" + reserved)
@@ -196,8 +205,11 @@ def _figure(use: Use, item: _Rated, other: _Rated | None, catalogue: Catalogue) 
             pair.rows,
         )
     scores = comparable(a.candidate.id, use.benchmarks, catalogue)
-    text = f"with {listed(scores, catalogue)}; no other model shares a benchmark of this use"
-    return text, (Finding(a.candidate.id, f"scores for {use.id}", "alone"),), tuple(s.id for s in scores)
+    return (
+        f"with {listed(scores, catalogue)}",
+        (Finding(a.candidate.id, f"scores for {use.id}", "alone"),),
+        tuple(s.id for s in scores),
+    )
 
 
 def compared(a: Assessment, b: Assessment, pair: Pairing, catalogue: Catalogue) -> str:
@@ -248,7 +260,7 @@ def _why(use: Use, item: _Rated, other: _Rated | None, catalogue: Catalogue) -> 
         return sentence(f"{name} {item.problem}{_marked(use, a, catalogue)}", figure, rows=item.rows)
     text, found, rows = _figure(use, item, other, catalogue)
     if use.measure == "quality":
-        return sentence(f"{name} is {text}" if text[:4] != "with" else f"{name} stands alone {text}", *found,
+        return sentence(f"{name} is {text}" if text[:4] != "with" else f"{name} comes {text}", *found,
                         rows=(*item.rows, *rows))  # fmt: skip
     if use.measure == "context":
         limit, per_token = context_limit(a.candidate), a.need.kv_bytes_per_token
@@ -298,5 +310,7 @@ def standing(a: Assessment) -> Sentence:
         return sentence(f"it {runs.verdict}: {'; '.join(a.problems)}", runs, rows=rows)
     where = findings.PLACES[a.placement.fit]
     speed = "".join(f", {f.figure} ({f.verdict})" for f in findings.decode(a))
-    text = f"it suits this machine: {findings.memory(a).figure} in {a.need.sizes.type} {where}{speed}"
+    text = (
+        f"it suits this machine: {findings.memory(a).figure} in {a.need.sizes.type} {where}{findings.tightly(a)}{speed}"
+    )
     return sentence(text, runs, findings.memory(a), *findings.decode(a), rows=(*rows, *a.cost.rows))

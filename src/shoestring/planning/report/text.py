@@ -1,4 +1,4 @@
-"""Print plans and comparisons: tables that shrink to the terminal's width; plain text when stdout is not a terminal."""
+"""Print plans and comparisons in full: tables that shrink to the terminal's width; plain text when stdout is not a terminal."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ COLOUR = {"gpu": "green", "ram": "green", "gpu+ram": "yellow", "disk": "red", "n
 
 
 def render_plan(p: Plan, console: Console, explain: bool = False) -> None:
-    """Print a plan."""
-    _head(p, console)
+    """Print everything about a plan."""
+    print_head(p, console)
     console.print(_overview(p, console.width))
     for verdict in p.verdicts:
         console.print(_verdict_line(verdict))
@@ -37,8 +37,8 @@ def render_plan(p: Plan, console: Console, explain: bool = False) -> None:
 
 
 def render_comparison(c: Comparison, console: Console, explain: bool = False) -> None:
-    """Print a comparison."""
-    _head(c.plan, console)
+    """Print everything about a comparison."""
+    print_head(c.plan, console)
     names = (c.left.candidate.name, c.right.candidate.name)
     for name, sentences in ((names[0], c.choose_left), (names[1], c.choose_right)):
         console.print(Text(f"\nChoose {name} if this matters most", style="bold"))
@@ -48,7 +48,7 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
             console.print(Padding(Text("• nothing here favours it"), (0, 0, 0, 2)))
     if c.instead is not None:
         console.print(Text("\n" + c.instead.sentence.text, style="bold"))
-        _command(c.instead.assessment, console)
+        print_command(c.instead.assessment, console)
     for section in c.sections:
         console.print("", _section(section, names, console.width), sep="\n")
     if c.claims:
@@ -66,7 +66,7 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
     _foot(c.plan, console)
 
 
-def _head(p: Plan, console: Console) -> None:
+def print_head(p: Plan, console: Console) -> None:
     console.print(Rule(Text(p.machine.name, style="bold"), align="left"))
     console.print(Text(asked(p).text, style="dim"))
 
@@ -109,10 +109,10 @@ def _details(p: Plan, a: Assessment, console: Console, explain: bool) -> None:
         console.print(Text(sentence.text, style="yellow" if number == 0 and a.problems else ""))
     if explain:
         console.print(Padding(Group(*(Text(line, style="dim") for line in a.speed.formula)), (0, 0, 0, 2)))
-    _command(a, console)
+    print_command(a, console)
 
 
-def _command(a: Assessment, console: Console) -> None:
+def print_command(a: Assessment, console: Console) -> None:
     for line in a.command.lines:
         console.print(Text("  " + line, style="bold cyan"), soft_wrap=True)
     for engine, line in a.command.others:
