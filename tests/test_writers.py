@@ -27,7 +27,7 @@ from shoestring.cli.serve import batch_files
 from shoestring.errors import ShoestringError
 from shoestring.files import write_whole
 from shoestring.planning import measured
-from shoestring.planning.report.html import BEGINNING
+from shoestring.planning.report.page import BEGINNING
 from shoestring.samples.demo_qwen3_5 import hugging_face
 
 SOURCE = Path(__file__).parents[1] / "src" / "shoestring"

@@ -6,9 +6,11 @@ import io
 from pathlib import Path
 
 import speed_points
+import tokens
 from rich.console import Console
 
 from shoestring.catalogue.load import builtin_catalogue
+from shoestring.planning.advice.tokens import study
 from shoestring.planning.assess import Question
 from shoestring.planning.candidates.candidates import from_row
 from shoestring.planning.compare import compare
@@ -27,19 +29,23 @@ def test_the_tables_of_published_speeds_match_the_script() -> None:
 
 
 def test_pictures_exist() -> None:
-    for name in ("compare-light.png", "compare-phone-dark.png"):
+    for name in ("light", "dark", "phone-light", "phone-dark", "charts"):
+        name = f"compare-{name}.png"
         assert (ROOT / "docs" / "images" / name).read_bytes().startswith(b"\x89PNG")
         assert f"images/{name}" in (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
 
 
 def test_token_counts_match_the_catalogue() -> None:
+    """The table, its two lines of medians, and the sentence of the article's claim."""
     text = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
-    facts = [f for f in builtin_catalogue().facts.values() if f.topic == "tokens"]
-    assert len(facts) == 8
-    for fact in facts:
-        said = f"{abs(fact.value):.1f} %"
-        assert said in text
-        assert said in fact.text
+    counts = [(t.name, t.qwen3_5, t.llama4, t.qwen2_5) for t in builtin_catalogue().tokens.values()]
+    assert tokens.table(counts) in text
+    large = [t.name for t in builtin_catalogue().tokens.values() if t.large]
+    assert large == list(tokens.LARGE.values())
+    for against in ("llama4", "qwen2_5"):
+        found = study(against, builtin_catalogue())  # type: ignore[arg-type]
+        assert f"median {tokens.percent(found.median)}" in tokens.table(counts)
+        assert f"fewer tokens in {found.fewer}." in tokens.table(counts)
 
 
 def test_the_readme_matches_the_output_of_compare() -> None:

@@ -33,7 +33,7 @@ TABLES: dict[str, tuple[str, type]] = {
 }
 FILES = (
     "sources", "models", "uploads", "scores", "prices", "hosts", "rents", "devices", "cards", "unified", "processors",
-    "machines", "engines", "licences", "uses", "claims",
+    "machines", "engines", "licences", "uses", "claims", "tokens",
 )  # fmt: skip
 
 Tables = dict[str, dict[str, Any]]

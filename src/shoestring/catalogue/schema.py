@@ -299,6 +299,18 @@ class Claim(Row):
 
 
 @dataclass(frozen=True)
+class Language(Row):
+    """Tokens of one text, the same in all languages, in the vocabularies of both families and of Qwen before 3.5."""
+
+    name: str
+    qwen3_5: int
+    llama4: int
+    qwen2_5: int
+    #: one of the 33 languages with many speakers, over which medians are taken
+    large: bool
+
+
+@dataclass(frozen=True)
 class Fact(Row):
     """A number that fits no other table, e.g. the article's recommended memory for a model."""
 
@@ -331,6 +343,7 @@ class Catalogue:
     clauses: dict[str, Clause] = field(default_factory=dict)
     uses: dict[str, Use] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
+    tokens: dict[str, Language] = field(default_factory=dict)
     facts: dict[str, Fact] = field(default_factory=dict)
 
     def score(self, model: str, benchmark: str) -> Score | None:

@@ -16,7 +16,7 @@ import typer
 
 from shoestring import __version__
 from shoestring.cli import version
-from shoestring.cli.advise import bench, plan
+from shoestring.cli.advise import bench, plan, tokens
 from shoestring.cli.models import chat, demo, files, inspect, perplexity, run_command
 from shoestring.cli.options import Debug
 from shoestring.cli.say import say
@@ -58,6 +58,7 @@ app.command("batch", help=batch.HELP, short_help="Answer a file of requests.")(b
 app.command("doctor", help=doctor.HELP, short_help="Check whether this machine can serve.")(doctor.doctor)
 app.command("plan", help=plan.PLAN_HELP, short_help="Recommend a model to run.")(plan.plan)
 app.command("compare", help=plan.COMPARE_HELP, short_help="Compare two models for your use case.")(plan.compare)
+app.command("tokens", help=tokens.HELP, short_help="Count a text's tokens in both families.")(tokens.tokens)
 app.command("inspect", help=inspect.HELP, short_help="Describe a checkpoint.")(inspect.inspect)
 app.command("bench", help=bench.HELP, short_help="Measure speed and memory.")(bench.bench)
 app.command("perplexity", help=perplexity.HELP, short_help="Compute the perplexity of a text.")(perplexity.perplexity)

@@ -12,6 +12,7 @@ from shoestring.planning.advice.break_even import Turn, turns
 from shoestring.planning.advice.choose import Instead, choose, instead_of
 from shoestring.planning.advice.findings import dollars
 from shoestring.planning.advice.sentences import Sentence
+from shoestring.planning.advice.tokens import language_lines
 from shoestring.planning.article.check import Checked, check_claims
 from shoestring.planning.assess import Assessment
 from shoestring.planning.licence import Terms
@@ -81,6 +82,7 @@ def compare(planned: Plan, first: str, second: str) -> Comparison:
         _prices(planned, left, right),
         _licences(left, right),
         _tooling(left, right, catalogue),
+        *_languages(left, right, catalogue),
     )
     flagships = {m.id for m in catalogue.models.values() if m.flagship}
     claims = check_claims(catalogue) if {left.candidate.id, right.candidate.id} & flagships else ()
@@ -242,6 +244,18 @@ def _prices(planned: Plan, left: Assessment, right: Assessment) -> Section:
 
 def _turn(turn: Turn | None) -> str:
     return turn.short if turn is not None else "–"
+
+
+def _languages(left: Assessment, right: Assessment, catalogue: Catalogue) -> tuple[Section, ...]:
+    """Tokens and cost of one text by language; () if both models have one vocabulary."""
+    lines = []
+    for t in language_lines(left, right, catalogue):
+        one, other = (
+            f"{n:,}, {dollars(usd)}" if usd is not None else f"{n:,}"
+            for n, usd in zip(t.tokens, t.dollars, strict=True)
+        )
+        lines.append(Line(t.count.name, one, other, f"{t.change:+.1f} %", t.count.kind, (t.count.id,)))
+    return (Section("Tokens per language", tuple(lines)),) if lines else ()
 
 
 def _licences(left: Assessment, right: Assessment) -> Section:

@@ -163,6 +163,13 @@ def cost(model: str | None, speed: Speed, machine: Hardware, money: Money, catal
                 rows, missing)  # fmt: skip
 
 
+def cheapest_price(model: str, money: Money, catalogue: Catalogue) -> tuple[float, Price] | None:
+    """Dollars per million tokens of the mix at the cheapest provider without a mark; None if there is none."""
+    prices = [p for p in catalogue.prices_of(model) if not _mark(p, money, catalogue)]
+    found = min(prices, key=lambda p: (blend(p, money.input_share), p.id), default=None)
+    return (blend(found, money.input_share), found) if found is not None else None
+
+
 def seconds_per_million(speed: Speed, input_share: float) -> float | None:
     """Busy seconds per million tokens of the mix. Without a prefill estimate, prompts count as free."""
     if not speed.throughput:

@@ -12,7 +12,7 @@ from shoestring.catalogue.age import outdated
 from shoestring.catalogue.load import load_catalogue
 from shoestring.catalogue.schema import Catalogue, Row
 from shoestring.errors import RequestError
-from shoestring.planning.advice.verdict import Verdict, rank
+from shoestring.planning.advice.verdict import Verdict, general_score, rank
 from shoestring.planning.assess import Assessment, Question, assess
 from shoestring.planning.candidates.candidates import Candidate, from_row
 from shoestring.planning.candidates.formats import type_name
@@ -145,9 +145,17 @@ def make_plan(candidates: Sequence[Candidate], machine: Hardware, question: Ques
 
 
 def leading(p: Plan) -> Assessment | None:
-    """The winner of the use, else of most uses on this machine; None if nothing runs."""
+    """The winner of the use; without a use, of most uses on this machine. None if nothing runs.
+
+    Of two that both suit the machine, without a use: the one that is ahead on the general benchmarks.
+    """
     if len(p.assessments) == 1:
         return p.assessments[0]
+    if len(p.assessments) == 2 and p.question.use is None and all(a.suits for a in p.assessments):
+        one, other = p.assessments
+        pair = general_score(one.candidate.id, other.candidate.id, p.catalogue)
+        if pair is not None and pair.lead:
+            return one if pair.lead > 0 else other
     wins: dict[str, int] = {}
     for verdict in p.verdicts:
         best = verdict.best

@@ -191,10 +191,12 @@ def _report(result: Plan | Comparison, output: Output) -> None:
 
     if output.html is not None:
         from shoestring.planning.report.html import comparison_html, plan_html
+        from shoestring.planning.report.short import verdict
 
         if output.json:
             raise RequestError("--html and --json cannot be combined: give one of them")
         _write(output.html, plan_html(result) if isinstance(result, Plan) else comparison_html(result))
+        _show(lambda console: verdict(result, console))
     elif output.json:
         from shoestring.planning.report.json import comparison_json, plan_json
 
@@ -281,7 +283,7 @@ def _show(render: Callable[[Console], None]) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Write the report atomically. Replaces only an earlier report. Raises RequestError."""
-    from shoestring.planning.report.html import BEGINNING
+    from shoestring.planning.report.page import BEGINNING
 
     with write_whole(path, begins=BEGINNING.encode()) as file:
         file.write(text.encode("utf-8", "replace"))

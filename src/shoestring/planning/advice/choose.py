@@ -212,8 +212,8 @@ def _reads(one: Assessment, other: Assessment) -> Sentence | None:
     what = " and ".join(more)
     first = Finding(one.candidate.id, f"reads {what}", "yes")
     second = Finding(other.candidate.id, f"reads {what}", "no")
-    text, found = f"{one.candidate.name} reads {what}, {other.candidate.name} does not", (first, second)
+    text, found = f"{one.candidate.name} reads {what}, {other.candidate.name} does not", [first, second]
     if not one.runs:
         runs = findings.runs(one)
-        text, found = f"{text}; but it {runs.verdict} here", (*found, runs)
+        text, found = f"{text}; but it {runs.verdict} here", [*found, runs]
     return sentence(text, *found, rows=_rows(one, other))

@@ -6,6 +6,7 @@ from shoestring.planning.advice.details import asked, assumptions, details, esse
 from shoestring.planning.advice.recommend import recommend
 from shoestring.planning.advice.sentences import Sentence
 from shoestring.planning.advice.summary import left_out, short_choice, top
+from shoestring.planning.advice.tokens import tokens_sentence
 from shoestring.planning.compare import Comparison
 from shoestring.planning.plan import Plan, leading
 
@@ -28,6 +29,7 @@ def comparison_sentences(c: Comparison) -> list[Sentence]:
     found = [asked(p), *advice.sentences, *advice.changes, *short_choice(p, c.left, c.right)]
     found += short_choice(p, c.right, c.left)
     found += [*c.choose_left, *c.choose_right]
+    found += [s for s in (tokens_sentence(c.left, c.right, p.catalogue),) if s is not None]
     if c.instead is not None:
         found += [c.instead.sentence, *details(p, c.instead.assessment)]
     found += [k.sentence for k in c.claims]

@@ -10,6 +10,7 @@ from shoestring.planning.advice.break_even import break_even
 from shoestring.planning.advice.choose import Instead, brief, out_of_play
 from shoestring.planning.advice.sentences import Finding, Sentence, sentence
 from shoestring.planning.advice.summary import firsts, firsts_here, here, titles
+from shoestring.planning.advice.verdict import general_score
 from shoestring.planning.assess import Assessment
 from shoestring.planning.licence import User, judge
 from shoestring.planning.plan import Plan, leading
@@ -43,10 +44,9 @@ def _none(planned: Plan) -> tuple[Sentence, ...]:
     text = f"{'none of them runs' if len(planned.assessments) > 1 else 'it does not run'} on this machine"
     text += f"; {nearest.candidate.name} comes nearest: {brief(nearest)}"
     said = [sentence(text, *found)]
-    offers = [(a.cost.cheapest, a) for a in planned.assessments if a.cost.cheapest is not None and _usable(a)]
+    offers = [(offer, a) for a in planned.assessments if (offer := a.cost.cheapest) is not None and _usable(a)]
     if offers:
-        offer, a = min(offers, key=lambda pair: pair[0].usd_per_million)  # type: ignore[union-attr]
-        assert offer is not None
+        offer, a = min(offers, key=lambda pair: pair[0].usd_per_million)
         price = findings.hosted(a, offer)
         provider = offer.price.provider
         said.append(sentence(f"hosted, {a.candidate.name} costs {price.figure} per million tokens at {provider}", price,
@@ -62,8 +62,15 @@ def _run(planned: Plan, best: Assessment, other: Assessment | None) -> Sentence:
     """The model to run, with its uses, and why not the other one of two."""
     text, found = here(best)
     won = firsts_here(planned, best) if len(planned.assessments) > 1 else []
+    if other is not None and planned.question.use is None and best.suits and other.suits:
+        pair = general_score(best.candidate.id, other.candidate.id, planned.catalogue)
+        if pair is not None and pair.lead > 0:
+            figures = findings.against("general benchmarks", best, other, pair)
+            by = f"{figures[0].figure} on {len(pair.pairs)} general benchmarks"
+            text += f"; it is ahead of {other.candidate.name} by {by}"
+            found = (*found, *figures)
     added = [v.line.findings[0] for v in won]
-    text += f"; it is first for {titles(won)}" if won else ""
+    text += f"; {'' if 'it is' in text else 'it is '}first for {titles(won)}" if won else ""
     if other is not None and not other.suits:
         text += f"; {out_of_play(other)}"
         added.append(findings.runs(other))
@@ -78,9 +85,10 @@ def _second(planned: Plan, best: Assessment) -> tuple[Sentence, ...]:
     if own and offer is not None and hosted is not None:
         cheaper = (best.cost.usd_per_million or 0.0) <= offer.usd_per_million
         advice = "so the machine is the cheaper way" if cheaper else "so hosting is the cheaper way at this use"
+        busy = f"{planned.question.money.utilisation:.0%} of the time"
         text = (
-            f"a million tokens of {name} cost {own[0].figure} on this machine, busy "
-            f"{planned.question.money.utilisation:.0%} of the time, and {hosted.figure} at {offer.price.provider}, {advice}"
+            f"a million tokens of {name} cost {own[0].figure} on this machine, busy {busy}, and {hosted.figure} at "
+            f"{offer.price.provider}, {advice}"
         )
         return (sentence(text, *own, hosted, rows=(*best.cost.rows, offer.price.id)),)
     if own:
@@ -125,8 +133,8 @@ def _limits(best: Assessment | None) -> Sentence | None:
         return None
     users, context = findings.users(best), findings.context(best)
     text = (
-        f"more users or longer texts: at most {users.figure} at once with {best.need.context:,} tokens each, or "
-        f"{context.figure} tokens for {best.need.users:,}, fit beside {best.candidate.name} in {best.need.sizes.type}"
+        f"more users or longer texts: {best.candidate.name} in {best.need.sizes.type} leaves memory for {users.figure} "
+        f"at once with {best.need.context:,} tokens each, or for {context.figure} tokens each with {best.need.users:,}"
     )
     return sentence(text, users, context)
 

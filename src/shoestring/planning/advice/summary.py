@@ -1,4 +1,4 @@
-"""The short form of a report: the top three in one sentence each, what is left out, and the uses that each of two wins."""
+"""The short form of a report: the top three in one sentence each, what is left out, what speaks for each of two."""
 
 from __future__ import annotations
 
@@ -122,7 +122,8 @@ def _short_of(a: Assessment) -> str:
 
 def won(planned: Plan, one: Assessment, other: Assessment) -> Sentence | None:
     """The uses in which `one` is ahead of `other`, those for want of the other apart; None if there are none."""
-    clear, only = [], []
+    clear: list[Verdict] = []
+    only: list[Verdict] = []
     for verdict in firsts(planned, one):
         loser = next(r for r in verdict.ranking if r.assessment is other)
         (only if loser.group > verdict.ranking[0].group else clear).append(verdict)

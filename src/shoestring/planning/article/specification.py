@@ -6,6 +6,7 @@ import datetime
 
 from shoestring.catalogue.schema import Catalogue
 from shoestring.checkpoint.config.types import Llama4Config, Qwen3_5Config
+from shoestring.planning.advice.tokens import Study, more, study
 from shoestring.planning.article.result import NAMES, QWEN, SCOUT, Result, model
 from shoestring.planning.memory import context_limit, need
 
@@ -122,8 +123,18 @@ def training(catalogue: Catalogue, argument: str) -> Result:
 
 
 def tokens(catalogue: Catalogue, _: str) -> Result:
-    facts = [f for f in catalogue.facts.values() if f.topic == "tokens"]
-    return Result("in part", "Qwen 3.5 takes " + "; ".join(f.text for f in facts) + ".", tuple(f.id for f in facts))
+    before, llama = study("qwen2_5", catalogue), study("llama4", catalogue)
+    text = (
+        f"Qwen 3.5 takes in the median of {before.count} large languages {more(before.median)} than with Qwen's "
+        f"previous vocabulary; {_each(before, 'English', 'Hebrew', 'Amharic')}; but in the median of the same "
+        f"languages {more(llama.median)} than with Llama 4's vocabulary; {_each(llama, 'English')}; from "
+        f"{more(llama.least[1])} ({llama.least[0]}) to {more(llama.most[1])} ({llama.most[0]})."
+    )
+    return Result("in part", text, tuple(t.id for t in catalogue.tokens.values()))
+
+
+def _each(study: Study, *languages: str) -> str:
+    return "; ".join(f"{more(study.changes[language])} in {language}" for language in languages)
 
 
 def video(catalogue: Catalogue, _: str) -> Result:

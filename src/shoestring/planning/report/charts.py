@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from shoestring.planning.advice.findings import dollars
 from shoestring.planning.assess import Assessment, assess
-from shoestring.planning.compare import Comparison
+from shoestring.planning.compare import MARK, Comparison
 from shoestring.planning.memory import context_limit
 from shoestring.planning.plan import Plan
 from shoestring.planning.report.cells import PARTS, places
-from shoestring.planning.report.svg import Bar, Pair, Segment, Series, lines, paired_bars, stacked_bars
+from shoestring.planning.report.lines import Dot, Series, lines
+from shoestring.planning.report.svg import Bar, Pair, Segment, paired_bars, stacked_bars
 
 #: part → CSS class
 COLOURS = {part: f"p{i}" for i, part in enumerate(PARTS)}
 #: maximum models in a chart
 MOST_MODELS = 6
+OWN = "own"
 
 
 def memory_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
@@ -38,7 +41,7 @@ def legend(assessments: Sequence[Assessment]) -> list[tuple[str, str]]:
     return [(PARTS[part], COLOURS[part]) for part in PARTS if part in shown and part != "mtp"]
 
 
-def speed_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
+def speeds(p: Plan, assessments: Sequence[Assessment]) -> list[Series]:
     """Estimated decode speed against context, for each model in its chosen type."""
     series = []
     for i, a in enumerate(assessments[:MOST_MODELS]):
@@ -53,28 +56,59 @@ def speed_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
                 break
             points.append((float(context), longer.speed.decode))
         if points:
-            series.append(Series(a.candidate.name, f"m{i}", tuple(points)))
+            series.append(Series(f"{a.candidate.name} in {a.need.sizes.type}", f"m{i}", tuple(points)))
+    return series
+
+
+def speed_chart(series: Sequence[Series]) -> str:
     return lines(series, "tokens of context", "tokens/s, one user's share, estimated", "Speed against context")
 
 
-def cost_chart(p: Plan, assessments: Sequence[Assessment]) -> str:
-    """Dollars against tokens per month: the own machine (constant up to its capacity) and the cheapest provider."""
-    series = []
-    for i, a in enumerate(assessments[:MOST_MODELS]):
+def costs(assessments: Sequence[Assessment]) -> list[Series]:
+    """Dollars against tokens per month: the cheapest provider of each model, and the machine up to its capacity.
+
+    The machine costs the same for all models, so it is one line, with a dot where each model's capacity ends.
+    """
+    shown, series = assessments[:MOST_MODELS], []
+    for i, a in enumerate(shown):
         offer = a.cost.cheapest
-        volumes = [10.0 ** (e / 4) for e in range(24, 44)]
         if offer is not None:
-            points = tuple((v, v / 1e6 * offer.usd_per_million) for v in volumes)
-            series.append(Series(f"{a.candidate.name}, {offer.price.provider}", f"m{i}", points, dashed=True))
-        if a.cost.usd_per_month and a.cost.capacity_tokens:
-            reach = [v for v in volumes if v < a.cost.capacity_tokens] + [a.cost.capacity_tokens]
-            own = tuple((v, a.cost.usd_per_month) for v in reach)
-            series.append(Series(f"{a.candidate.name}, own machine to its capacity", f"m{i}", own))
+            points = tuple((v, v / 1e6 * offer.usd_per_million) for v in _volumes())
+            name = f"{a.candidate.name} at {offer.price.provider}, {dollars(offer.usd_per_million)} per million"
+            series.append(Series(name, f"m{i}", points, dashed=True))
+    able = [(i, a) for i, a in enumerate(shown) if a.cost.usd_per_month and a.cost.capacity_tokens]
+    if able:
+        month = able[0][1].cost.usd_per_month
+        most = max(a.cost.capacity_tokens or 0.0 for _, a in able)
+        reach = [v for v in _volumes() if v < most] + [most]
+        dots = tuple(
+            Dot(a.cost.capacity_tokens or 0.0, month, f"m{i}", f"{a.candidate.name}: at most {_volume(a)} a month here")
+            for i, a in able
+        )
+        name = f"this machine, ${month:,.0f} a month"
+        series.append(Series(name, OWN, tuple((v, month) for v in reach), dots=dots))
+    return series
+
+
+def _volumes() -> list[float]:
+    return [10.0 ** (e / 4) for e in range(24, 44)]
+
+
+def _volume(a: Assessment) -> str:
+    tokens = a.cost.capacity_tokens or 0.0
+    return f"{tokens / 1e9:,.1f}B tokens" if tokens >= 1e9 else f"{tokens / 1e6:,.0f}M tokens"
+
+
+def cost_chart(series: Sequence[Series]) -> str:
     return lines(series, "tokens per month", "dollars per month", "Cost against volume")
 
 
 def score_chart(c: Comparison) -> str:
     """The scores of both models, with the kind of each figure."""
     section = next(s for s in c.sections if s.title == "Scores")
-    pairs = [Pair(line.label, *line.values, line.note) for line in section.lines if line.values is not None]
+    pairs = [
+        Pair(line.label, *line.values, f"{line.kind}{f' {MARK}' if line.reasons else ''}")
+        for line in section.lines
+        if line.values is not None
+    ]
     return paired_bars(pairs, (c.left.candidate.name, c.right.candidate.name), "Scores")

@@ -1,4 +1,4 @@
-"""Print plans and comparisons in full: tables that shrink to the terminal's width; plain text when stdout is not a terminal."""
+"""Print plans and comparisons in full, with tables that shrink to the terminal's width."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from shoestring.planning.advice.details import asked, assumptions, details, footer
+from shoestring.planning.advice.tokens import tokens_sentence
 from shoestring.planning.advice.verdict import Verdict
 from shoestring.planning.assess import Assessment
 from shoestring.planning.compare import MARK, Comparison, Section
 from shoestring.planning.plan import Plan, leading
 from shoestring.planning.report.cells import PARTS, overview, places, size
 
+GAPS = {"Scores": "A − B", "On this machine": "A ÷ B", "Prices": "A ÷ B", "Tokens per language": "A to B"}
 COLOUR = {"gpu": "green", "ram": "green", "gpu+ram": "yellow", "disk": "red", "no": "red"}
 
 
@@ -51,6 +53,9 @@ def render_comparison(c: Comparison, console: Console, explain: bool = False) ->
         print_command(c.instead.assessment, console)
     for section in c.sections:
         console.print("", _section(section, names, console.width), sep="\n")
+    said = tokens_sentence(c.left, c.right, c.plan.catalogue)
+    if said is not None:
+        console.print(Text(said.text, style="dim"))
     if c.claims:
         console.print(Text("\nThe article's claims, checked", style="bold"))
         heading = ""
@@ -141,7 +146,7 @@ def _section(section: Section, names: Sequence[str], width: int) -> RenderableTy
     table.add_column(names[0], justify="right")
     table.add_column(names[1], justify="right")
     if width >= 76:
-        table.add_column("A − B" if section.title == "Scores" else "A ÷ B" if "machine" in section.title else "")
+        table.add_column(GAPS.get(section.title, ""))
     if width >= 96:
         table.add_column("", style="dim")
     for line in section.lines:
