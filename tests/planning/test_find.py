@@ -96,7 +96,7 @@ def test_commands() -> None:
     assert "mac studio 128" in table
     several = json.loads(run("scout", "--hardware", "h100", "--hardware", "8xh100", "--json"))
     assert [m["hardware"]["name"] for m in several["machines"]] == ["h100", "8xh100"]
-    assert "or with ollama: ollama run" in run("scout", "--hardware", "rtx3090+64g")
+    assert "or with ollama: ollama run" in run("scout", "--hardware", "rtx3090+64g", "--all")
     assert "none runs" not in run("--hardware", "h100", "--hardware", "8xh100")
 
 

@@ -89,6 +89,14 @@ def test_with_too_many_users_the_number_that_fits_is_said() -> None:
     assert not plan("qwen3.5", hardware="8xh100", users=most + 1, quant=type_).assessments[0].runs
 
 
+def test_a_type_that_does_not_fit_names_one_that_does() -> None:
+    p = plan("scout", hardware="rtx-3090+64g", quant="BF16")
+    (problem,) = p.assessments[0].problems
+    assert problem.endswith("too much (Q4_K_M would fit)")
+    assert plan("scout", hardware="rtx-3090+64g", quant="Q4_K_M").assessments[0].runs
+    assert "would fit" not in " ".join(plan("scout", hardware="cpu:1c+4g", quant="BF16").assessments[0].problems)
+
+
 def test_a_licence_that_does_not_cover_the_user_leaves_no_reason() -> None:
     c = compare(plan(QWEN, SCOUT, hardware="8xh100", eu=True), QWEN, SCOUT)
     assert [s.text for s in c.choose_right] == ["Nothing, for you: the Llama 4 Community License does not cover you."]

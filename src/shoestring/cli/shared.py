@@ -21,9 +21,12 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 
-def option(metavar: str | None, help: str, *names: str, default: Any = None) -> Any:
+def option(
+    metavar: str | None, help: str, *names: str, default: Any = None, parser: Callable[[str], Any] | None = None
+) -> Any:
     """A field of a dataclass that is an option. Without `names`, it is called as the field: --max-tokens."""
-    return dataclasses.field(default=default, metadata={"option": typer.Option(*names, metavar=metavar, help=help)})
+    made = typer.Option(*names, metavar=metavar, help=help, parser=parser)
+    return dataclasses.field(default=default, metadata={"option": made})
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

@@ -111,6 +111,7 @@ def assess(
     free = placed.free + n.sequences_bytes
     runs = placed.fit not in ("no", "disk")
     level, reasons = _difficulty(n, placed, machine, terms)
+    fits_as = _type_that_fits(candidate, machine, context, question) if placed.fit == "no" and question.type else None
     fewer = _fewer_users(candidate, machine, context, question) if placed.fit == "no" and question.users > 1 else None
     step = step_of(speed, question, catalogue)
     return Assessment(
@@ -125,10 +126,16 @@ def assess(
         difficulty_reasons=reasons,
         longest_context=n.longest_context(free) if runs else (context if placed.fit == "disk" else 0),
         most_users=n.most_users(free) if runs else (question.users if placed.fit == "disk" else 0),
-        problems=tuple(_problems(n, placed, speed, priced, terms, question, limit, step, fewer)),
+        problems=tuple(_problems(n, placed, speed, priced, terms, question, limit, step, fewer, fits_as)),
         step=step,
         fewer_users=fewer,
     )
+
+
+def _type_that_fits(candidate: Candidate, machine: Hardware, context: int, question: Question) -> str | None:
+    """The type that plan would choose by itself, if the one that was asked for does not fit; None if none fits."""
+    n, placed = choose(candidate, machine, context, question.users, None, question.kv_type)
+    return n.sizes.type if placed.fit not in ("no", "disk") else None
 
 
 def _fewer_users(candidate: Candidate, machine: Hardware, context: int, question: Question) -> tuple[int, str] | None:
@@ -149,7 +156,7 @@ def step_of(speed: Speed, question: Question, catalogue: Catalogue) -> Step | No
 
 def _problems(
     n: Need, placed: Placement, speed: Speed, priced: Cost, terms: Terms | None, question: Question, limit: int,
-    step: Step | None, fewer: tuple[int, str] | None,
+    step: Step | None, fewer: tuple[int, str] | None, fits_as: str | None,
 ) -> list[str]:  # fmt: skip
     problems = []
     if question.context > limit:
@@ -160,6 +167,8 @@ def _problems(
         problems.append(f"it needs {needed}{where} in {n.sizes.type}, {short} too much")
         if fewer is not None:
             problems[-1] += f" ({fewer[0]:,} user{'s' if fewer[0] > 1 else ''} at once would fit, in {fewer[1]})"
+        if fits_as is not None:
+            problems[-1] += f" ({fits_as} would fit)"
     if placed.fit == "disk":
         problems.append("its experts would be read from disk for every token")
     if placed.fit != "no" and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:

@@ -217,7 +217,7 @@ def _prices(planned: Plan, left: Assessment, right: Assessment) -> Section:
         return first, second
 
     own = (left.cost.usd_per_million, right.cost.usd_per_million)
-    lines = [Line("own machine, per million tokens", *cells(own), _times(*own), "computed", left.cost.rows)]
+    lines = [Line("this machine, per million tokens", *cells(own), _times(*own), "computed", left.cost.rows)]
     outputs = tuple(a.cost.cheapest.price if a.cost.cheapest else None for a in both)
     out = (outputs[0].output_usd if outputs[0] else None, outputs[1].output_usd if outputs[1] else None)
     rows = tuple(p.id for p in outputs if p)

@@ -114,7 +114,8 @@ def hourly(machine: Hardware, money: Money, catalogue: Catalogue) -> tuple[float
     rented = rents(machine, catalogue)
     if rented:
         cheapest, total = rented[0]
-        text = f"{machine.gpus} × ${cheapest.usd_per_hour:g} per hour at {cheapest.provider}"
+        per_gpu = f"{machine.gpus} × ${cheapest.usd_per_hour:g} per hour"
+        text = f"rented for {per_gpu} at {cheapest.provider}; --owned if it is yours"
         return total, text, (cheapest.id,)
     bought = purchase(machine, catalogue)
     if bought is not None:

@@ -171,8 +171,8 @@ def use_name(name: str | None, catalogue: Catalogue) -> str | None:
     """Check a use case's name. Raises RequestError that suggests similar names."""
     if name is None or name in catalogue.uses:
         return name
-    near = get_close_matches(name, list(catalogue.uses), n=2, cutoff=0.4)
-    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(catalogue.uses)}"
+    near = get_close_matches(name, list(catalogue.uses), n=2, cutoff=0.6)
+    hint = f"did you mean {', '.join(near)}?" if near else f"choose {', '.join(catalogue.uses)}"
     raise RequestError(f"--for {name} is unknown: {hint}")
 
 

@@ -85,6 +85,10 @@ def test_answers_in_a_second(arguments: list[str]) -> None:
         (["plan", "scoutt"], "did you mean scout"),
         (["plan", "--hardware", "8xh1000"], "did you mean h100"),
         (["plan", "--for", "cod"], "did you mean code"),
+        (["plan", "--for", "gaming"], "choose agents, code, multilingual"),
+        (["plan", "--quant", "zzz"], "choose one of BF16, FP8"),
+        (["plan", "--users", "many"], "--users is many: give a whole number"),
+        (["plan", "--context", "1.5k"], "--context is 1.5k: give a whole number"),
         (["plan", "--quant", "Q4_K_X"], "choose Q4_K"),
         (["plan", "scout", "--context", "20000000"], "reads at most 10485760 tokens"),
         (["plan", "--context", "0"], "--context is 0"),
@@ -158,6 +162,39 @@ def test_user_prices_change_the_sentence(tmp_path: Path, capsys: pytest.CaptureF
     assert before["verdicts"][0]["ranking"][0]["model"] == "llama-4-scout"
     assert after["verdicts"][0]["ranking"][0]["model"] == "qwen3.5-397b-a17b"
     assert any("mine" in s["rows"] for s in after["choose"][0])
+
+
+def test_thousands_and_bits_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    """A context counts in steps of 1024, as model cards do; users do not."""
+    asked = ["plan", "scout", "--hardware", "8xh100", "--json"]
+    assert run([*asked, "--context", "64k", "--users", "2K", "--quant", "4 bits"]) == 0
+    question = json.loads(capsys.readouterr().out)["question"]
+    assert (question["context"], question["users"], question["type"]) == (65536, 2000, "Q4_K_M")
+    assert run([*asked, "--context", "65_536", "--users", "2,000", "--quant", "8-bit"]) == 0
+    question = json.loads(capsys.readouterr().out)["question"]
+    assert (question["context"], question["users"], question["type"]) == (65536, 2000, "Q8_0")
+
+
+def test_a_page_also_prints_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.html"
+    assert run(["compare", "qwen3.5", "scout", "--hardware", "8xh100", "--html", str(path)]) == 0
+    wrote, *verdict = capsys.readouterr().out.splitlines()
+    assert wrote.startswith("wrote ")
+    assert " ".join(verdict).startswith("Run Qwen3.5-397B-A17B, ")
+    assert " ".join(verdict).count(". A million tokens ") == 1
+
+
+def test_all_prints_what_the_short_form_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+    for asked, left_out in ((["plan"], "Qwen3.8-2.4T-A95B"), (["compare", "qwen3.5", "scout"], "Tokens per language")):
+        asked = [*asked, "--hardware", "rtx-3090+8g"]
+        assert run(asked) == 0
+        short = capsys.readouterr().out
+        assert run([*asked, "--all"]) == 0
+        everything = capsys.readouterr().out
+        assert left_out not in short
+        assert left_out in everything
+        assert "--all" in short
+        assert len(short) < len(everything) / 2
 
 
 def test_user_counts_are_parsed() -> None:

@@ -43,6 +43,18 @@ Every sentence is backed by data with source, date and kind (--json and --html s
 PIPED_WIDTH = 100
 
 
+def _thousands(name: str, thousand: int) -> Callable[[str], int]:
+    """A parser of whole numbers, or of thousands: "64k"."""
+
+    def parse(text: str) -> int:
+        match = re.fullmatch(r"\s*([+-]?\d[\d_,]*)\s*(k?)\s*", str(text), re.IGNORECASE)
+        if match is None:
+            raise RequestError(f"{name} is {text}: give a whole number, such as 2048 or 2k")
+        return int(match[1].replace(",", "").replace("_", "")) * (thousand if match[2] else 1)
+
+    return parse
+
+
 @dataclass(frozen=True)
 class Wishes:
     """Requirements for plan and compare: the keywords of `shoestring.plan`, and the fields of its `money`."""
@@ -55,8 +67,9 @@ class Wishes:
         "8xh100, rtx3090+64g, mac studio 128, epyc-9654+768g, gpu:24g@936, a TOML file; may be repeated. "
         "[default: this machine]",
     )
-    context: int | None = option("N", "Tokens per sequence. [default: 8192, for agents 65536]", "--context", "-c")
-    users: int = option("N", "Concurrent sequences.", "--users", "-u", default=1)
+    context: int | None = option("N", "Tokens per sequence. [default: 8192, for agents 65536]", "--context", "-c",
+                                 parser=_thousands("--context", 1024))  # fmt: skip
+    users: int = option("N", "Sequences at once.", "--users", "-u", default=1, parser=_thousands("--users", 1000))
     quant: str | None = option(
         "Q", "BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ or NVFP4. [default: the best that fits]", "--quant", "-q"
     )

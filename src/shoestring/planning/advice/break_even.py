@@ -98,7 +98,7 @@ def break_even(planned: Plan, a: Assessment, offer: Offer) -> Sentence | None:
         return None
     price, volume = dollars(offer.usd_per_million), _volume(found.tokens)
     users = f" with {found.users} users at once" if found.users > a.need.users else ""
-    text = f"against {found.provider} at {price} a million tokens, your own machine is cheaper from {volume} a month"
+    text = f"against {found.provider} at {price} a million tokens, this machine is cheaper from {volume} a month"
     if found.share <= 1:
         text += f", when it is busy {found.share:.0%} of the time{users}"
     else:

@@ -144,7 +144,7 @@ def _cost(a: Assessment) -> Sentence | None:
     found = findings.own_cost(a)
     if not found:
         return None
-    text = f"own machine: {found[0].figure} per million tokens ({a.cost.basis})"
+    text = f"this machine: {found[0].figure} per million tokens ({a.cost.basis})"
     return sentence(text, *found, rows=a.cost.rows)
 
 

@@ -119,7 +119,7 @@ def own_cost(a: Assessment) -> tuple[Finding, ...]:
     """() if the speed is unknown."""
     if a.cost.usd_per_million is None:
         return ()
-    return (Finding(a.candidate.id, "own machine, a million tokens", "", dollars(a.cost.usd_per_million)),)
+    return (Finding(a.candidate.id, "this machine, a million tokens", "", dollars(a.cost.usd_per_million)),)
 
 
 def hosted(a: Assessment, offer: Offer) -> Finding:

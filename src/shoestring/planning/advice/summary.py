@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from shoestring.catalogue.schema import Catalogue
 from shoestring.planning.advice import findings
-from shoestring.planning.advice.choose import alone, alone_findings, beyond_uses, brief, choose, out_of_play
+from shoestring.planning.advice.choose import (
+    alone,
+    alone_findings,
+    beyond_uses,
+    brief,
+    brief_licence,
+    choose,
+    out_of_play,
+)
 from shoestring.planning.advice.scores import pairing
 from shoestring.planning.advice.sentences import Finding, Sentence, sentence
 from shoestring.planning.advice.verdict import Ranked, Verdict
@@ -57,6 +65,8 @@ def here(a: Assessment) -> tuple[str, tuple[Finding, ...]]:
     memory, speed = findings.memory(a), findings.decode(a)
     text = f"{memory.figure} in {memory.verdict} {findings.PLACES[a.placement.fit]}".rstrip()
     text += findings.tightly(a) + "".join(f", {f.figure} ({f.verdict})" for f in speed)
+    for f in findings.step(a):
+        text, speed = f"{text}, {f.figure} a step", (*speed, f)
     reserved = "" if a.suits else f"; but {brief(a)}"
     return text + reserved, (memory, *speed, findings.runs(a))
 
@@ -85,13 +95,25 @@ def _for_use(verdict: Verdict, ranked: Ranked, shown: Sequence[Ranked], catalogu
         by = f" by {lead.figure}" if pair.lead else ""
         text = f"{words} {other.candidate.name}{by} on {count}; {text}"
     elif use.measure == "price":
-        return Sentence(*_joined(ranked.sentences))
+        return _for_price(a)
     else:
         finding = findings.context(a) if use.measure == "context" else ranked.sentences[0].findings[0]
         unit = "tokens of context here" if use.measure == "context" else f"in {finding.subject.rpartition(' ')[2]}"
         figure = (finding,)
         text = f"{finding.figure} {unit}; {text}"
     return sentence(f"{a.candidate.name}: {text}", *figure, *found)
+
+
+def _for_price(a: Assessment) -> Sentence:
+    offer = a.cost.cheapest
+    assert offer is not None
+    p, hosted = offer.price, findings.hosted(a, offer)
+    refused = a.terms is not None and not a.terms.usable
+    text = (
+        f"{a.candidate.name}: {hosted.figure} per million tokens at {p.provider} (${p.input_usd:g} in, "
+        f"${p.output_usd:g} out){f'; but {brief_licence(a)}' if refused else ''}"
+    )
+    return sentence(text, hosted, *findings.licence(a), rows=(p.id,))
 
 
 def _joined(sentences: Sequence[Sentence]) -> tuple[str, tuple[Finding, ...], tuple[str, ...]]:

@@ -5,6 +5,7 @@ A type is a rule from a Shape to bytes. The rules follow the files that vendors 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -76,12 +77,13 @@ def type_name(name: str) -> str:
     """Normalize a type's name. Raises RequestError that suggests similar names."""
     if name.upper() in DYNAMIC:
         return name.upper()
-    normalized = name.upper().replace("-", "_")
+    words = re.fullmatch(r"(\d)[ _-]?bits?", name.strip(), re.IGNORECASE)
+    normalized = f"Q{words[1]}" if words else name.upper().replace("-", "_")
     normalized = ALIASES.get(normalized, normalized)
     for known in TYPES:
         if known.upper().replace("-", "_") == normalized:
             return known
-    near = get_close_matches(name.upper(), (*TYPES, *DYNAMIC, *ALIASES), n=3, cutoff=0.4)
+    near = get_close_matches(name.upper(), (*TYPES, *DYNAMIC, *ALIASES), n=3, cutoff=0.6)
     raise RequestError(f"--quant {name} is unknown: choose {', '.join(near) if near else 'one of ' + ', '.join(TYPES)}")
 
 

@@ -75,8 +75,9 @@ def _sentences(said: Iterable[Sentence], console: Console) -> None:
 def _next(p: Plan, a: Assessment | None, console: Console, explain: bool) -> None:
     if a is None or not a.command.lines:
         return
-    console.print(Text(f"\nNext, with {a.command.engine}", style="bold"))
-    print_command(a, console)
+    own = ", to run it yourself" if p.question.use == "api" else ""
+    console.print(Text(f"\nNext{own}, with {a.command.engine}", style="bold"))
+    print_command(a, console, others=False)
     if explain:
         for line in a.speed.formula:
             console.print(Padding(Text(line, style="dim"), (0, 0, 0, 2)))

@@ -117,9 +117,14 @@ def _details(p: Plan, a: Assessment, console: Console, explain: bool) -> None:
     print_command(a, console)
 
 
-def print_command(a: Assessment, console: Console) -> None:
+def print_command(a: Assessment, console: Console, others: bool = True) -> None:
+    """The command that starts a model. others: with those of other engines, else with their names."""
     for line in a.command.lines:
         console.print(Text("  " + line, style="bold cyan"), soft_wrap=True)
+    if a.command.others and not others:
+        names = ", ".join(engine for engine, _ in a.command.others)
+        console.print(Padding(Text(f"--all: the commands of {names}", style="dim"), (0, 0, 0, 2)))
+        return
     for engine, line in a.command.others:
         console.print(Text(f"  or with {engine}: {line}", style="dim"))
 
