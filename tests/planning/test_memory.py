@@ -223,7 +223,7 @@ candidates = st.sampled_from(sorted(BY_ID))
 contexts = st.sampled_from([1, 8192, 131_072, 262_144])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(candidates, types, contexts, st.integers(1, 8), machines)
 @example("llama-4-maverick", "BF16", 1, 1, machine(1, 17.0, 7e9, 32))
 @example("llama-4-maverick", "BF16", 1, 1, machine(1, 3.0, 7e9, 32))
@@ -242,7 +242,7 @@ def test_placing_loses_and_invents_nothing(id: str, type_: str, context: int, us
     assert 0 <= p.expert_layers_in_ram <= candidate.config.num_hidden_layers
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(candidates, st.one_of(st.none(), types), contexts, machines, st.integers(0, 8), st.floats(0, 500))
 @example("llama-4-maverick", "BF16", 1, machine(1, 0.0, 7e9, 8), 3, 0.0)
 def test_more_memory_never_makes_the_fit_worse(

@@ -61,7 +61,7 @@ def with_price(id: str, factor: float) -> Catalogue:
 # --- scores ----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.sampled_from(sorted(CATALOGUE.scores)), st.floats(0, 100), st.sampled_from(["8xh100", "rtx-5090+64g"]))
 def test_a_score_changes_only_sentences_that_cite_it(id: str, value: float, hardware: str) -> None:
     before, after = unchanged(hardware), planned(with_score(id, value), hardware)
@@ -72,7 +72,7 @@ def test_a_score_changes_only_sentences_that_cite_it(id: str, value: float, hard
             assert CATALOGUE.scores[id].benchmark in weighs
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.sampled_from(sorted(CATALOGUE.scores)), st.floats(0, 100))
 def test_a_better_score_never_lowers_a_model(id: str, more: float) -> None:
     score = CATALOGUE.scores[id]
@@ -123,7 +123,7 @@ def test_means_are_over_shared_benchmarks_alone(use: str) -> None:
 # --- prices ----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.sampled_from(sorted(CATALOGUE.prices)), st.floats(0.05, 20))
 def test_a_price_changes_only_the_price_ranking(id: str, factor: float) -> None:
     model = CATALOGUE.prices[id].model
@@ -136,7 +136,7 @@ def test_a_price_changes_only_the_price_ranking(id: str, factor: float) -> None:
             assert order(new).index(model) >= order(old).index(model)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     st.floats(0.01, 100),
     st.floats(0, 1),
@@ -262,8 +262,10 @@ def test_a_third_model_is_named_if_neither_suits() -> None:
 def test_the_better_model_is_named_if_the_machine_decides() -> None:
     c = compared(hardware="cpu:32c-8ch-ddr5+96g", use="multimodal")
     (said,) = [s for s in c.choose_right if s.text.startswith("Images and video: ")]
-    assert said.text.startswith("Images and video: Llama 4 Scout, because Qwen3.5-397B-A17B has a reservation (only IQ")
-    assert "which is ahead of Llama 4 Scout by 17.6 on average over the 2 benchmarks that both have" in said.text
+    assert said.text.startswith(
+        "Images and video: Llama 4 Scout; Qwen3.5-397B-A17B is ahead of Llama 4 Scout by 17.6 on"
+    )
+    assert "but has a reservation (only IQ" in said.text
     assert f"{QWEN}-mmmu" in said.rows
 
 
@@ -313,7 +315,7 @@ def test_a_mac_costs_its_price_over_the_years_and_power() -> None:
     assert "power alone" in unsold.cost.basis
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     st.sampled_from(["cpu:8c-2ch-ddr5+{}g", "rtx-5090+{}g", "2xh100+{}g", "cpu:64c-12ch-ddr5+{}g+nvme4"]),
     st.integers(4, 900),
@@ -332,7 +334,7 @@ def test_more_memory_never_lowers_a_model(machine: str, gigabytes: int, more: in
         assert [r.assessment.candidate.id for r in before] == [r.assessment.candidate.id for r in after]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 2 * 10**9), st.booleans(), st.booleans(), st.sampled_from(USES))
 def test_the_user_changes_only_licence_findings(mau: int, eu: bool, end_user: bool, use: str) -> None:
     user = User(mau, eu, end_user)

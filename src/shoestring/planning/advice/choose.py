@@ -83,17 +83,21 @@ def _use(planned: Plan, verdict: Verdict, one: Assessment, other: Assessment) ->
     found = (line.findings[0], *findings.against(f"scores for {use.id}", other, one, pair), findings.runs(other))
     reserved = "" if best.group == 0 else ", with a reservation"
     ahead = compared(other, one, pair, planned.catalogue)
-    text = f"{use.title}: {one.candidate.name}{reserved}, because {out_of_play(other)}, which is {ahead}"
+    text = f"{use.title}: {one.candidate.name}{reserved}; {other.candidate.name} is {ahead}, but {_out(other)}"
     return sentence(text, *found, rows=rows)
 
 
 def out_of_play(a: Assessment) -> str:
     """Why a model comes behind one with weaker figures, as a clause."""
+    return f"{a.candidate.name} {_out(a)}"
+
+
+def _out(a: Assessment) -> str:
     runs = findings.runs(a).verdict
     refused = a.terms is not None and not a.terms.usable
     out = "is held back" if refused else "has a reservation"
     out = f"{runs} here" if runs in ("does not run", "needs the disk") else out
-    return f"{a.candidate.name} {out} ({brief(a)})"
+    return f"{out} ({brief(a)})"
 
 
 def brief_licence(a: Assessment) -> str:
