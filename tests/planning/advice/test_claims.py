@@ -18,6 +18,7 @@ from shoestring.planning.cost import Money
 from shoestring.planning.plan import Plan, plan
 from shoestring.planning.report.html import comparison_html, plan_html
 from shoestring.planning.report.json import comparison_json, plan_json
+from shoestring.planning.report.short import short_comparison, short_plan
 from shoestring.planning.report.text import render_comparison, render_plan
 
 MACHINES = ["cpu:{c}c-{h}ch-ddr5+{g}g", "cpu:{c}c-{h}ch-ddr5+{g}g+nvme7", "rtx-{card}+{g}g", "{n}xh100", "{n}xa100-80g",
@@ -89,8 +90,10 @@ def test_every_printed_sentence_has_a_record(seed: int) -> None:
     console = Console(file=out, width=100_000, no_color=True)
     if isinstance(shown, Plan):
         render_plan(shown, console)
+        short_plan(shown, console)
     else:
         render_comparison(shown, console)
+        short_comparison(shown, console)
     for line in out.getvalue().splitlines():
         assert not is_sentence(without_records(line, texts)), line
 
