@@ -30,7 +30,8 @@ class Sampling:
     """How to draw the next token.
 
     temperature 0: the most likely token (ties: lowest id). top_k 0, top_p 1, min_p 0: off.
-    presence_penalty and frequency_penalty count the generated tokens, repetition_penalty the prompt's too.
+    presence_penalty and frequency_penalty count the generated tokens, repetition_penalty the prompt's too; of both,
+    penalty_window: the last so many, None: all.
     logit_bias: token id → number added to its logit. seed None: a random one. logprobs: how many of the
     likeliest tokens to report with each token; None: report no log-probabilities. Log-probabilities are those
     of the model's own distribution, before temperature, penalties and filters.
@@ -46,11 +47,12 @@ class Sampling:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
     logprobs: int | None = None
+    penalty_window: int | None = None
 
     def __post_init__(self) -> None:
         for name, kinds, expected in _TYPES:
             value = getattr(self, name)
-            optional = value is None and name in ("seed", "logprobs")
+            optional = value is None and name in ("seed", "logprobs", "penalty_window")
             if not optional and (isinstance(value, bool) or not isinstance(value, kinds)):
                 raise TypeError(f"{name} is {value!r}: give {expected}")
         for name, low, high in _RANGES:
@@ -63,6 +65,8 @@ class Sampling:
             raise RequestError(f"logprobs is {self.logprobs}: choose a value from 0 to {MOST_LOGPROBS}")
         if self.seed is not None and not 0 <= self.seed < 1 << 64:
             raise RequestError(f"seed is {self.seed}: choose a value from 0 to 2^64 - 1")
+        if self.penalty_window is not None and self.penalty_window < 0:
+            raise RequestError(f"penalty_window is {self.penalty_window}: choose 0 or more tokens")
         for token, bias in self.logit_bias.items():
             if not isinstance(token, numbers.Integral) or not isinstance(bias, numbers.Real):
                 raise TypeError(f"logit_bias {token!r}: {bias!r}: give numbers by token id")
@@ -80,7 +84,7 @@ class Sampling:
 
 MOST_LOGPROBS = 64
 _TYPES = (
-    *((name, numbers.Integral, "an integer") for name in ("top_k", "seed", "logprobs")),
+    *((name, numbers.Integral, "an integer") for name in ("top_k", "seed", "logprobs", "penalty_window")),
     *(
         (name, numbers.Real, "a number")
         for name in ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
@@ -119,12 +123,15 @@ def sample(
     """Draw the token that follows `tokens` from logits [V].
 
     In this order: allowed (bit i % 32 of word i // 32: id i may be sampled; None: all may); repetition penalty
-    (distinct ids of all tokens), frequency and presence penalty (tokens from prompt_length on); bias; temperature
+    (distinct ids of all tokens), frequency and presence penalty (tokens from prompt_length on), both among the last
+    penalty_window; bias; temperature
     (0: the largest logit); top_k (0: off); top_p of what is left (1: off); min_p relative to the likeliest (0: off);
     one random number of (seed, index, number of tokens). index: which answer to one prompt this is.
     Ties go to the lower id; ids from vocabulary_size on are never sampled. Log-probabilities are those of the
     unchanged logits at temperature 1. Raises RequestError if no id is allowed.
     """
+    window = len(tokens) if sampling.penalty_window is None else sampling.penalty_window
+    first = max(0, len(tokens) - window)
     repeated = sampling.repetition_penalty != 1
     counted = sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
     likeliest = min(sampling.logprobs or 0, vocabulary_size)
@@ -139,8 +146,8 @@ def sample(
         sampling.presence_penalty,
         sampling.frequency_penalty,
         sampling.repetition_penalty,
-        np.array(tokens if repeated else (), np.int32),
-        np.array(tokens[prompt_length:] if counted else (), np.int32),
+        np.array(tokens[first:] if repeated else (), np.int32),
+        np.array(tokens[max(first, prompt_length) :] if counted else (), np.int32),
         np.array(tuple(sampling.logit_bias.keys()), np.int32),
         np.array(tuple(sampling.logit_bias.values()), np.float32),
         sampling.seed or 0,

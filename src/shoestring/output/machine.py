@@ -32,7 +32,8 @@ _MOST_BYTES = 4
 class OutputMachine:
     """One answer. The push that ends it sets finish_reason and stop_sequence."""
 
-    def __init__(self, form: Form, *, inside_thinking: bool = False) -> None:
+    def __init__(self, form: Form, *, inside_thinking: bool = False, continues: bool = False) -> None:
+        """continues: the answer goes on inside of a text, so white space at its beginning belongs to it."""
         self._form = form
         self._decoder = form.tokenizer.stream_decoder(skip_special=form.chat)
         self._parser = Parser(
@@ -41,6 +42,7 @@ class OutputMachine:
             inside_thinking=inside_thinking,
             stops=form.stops,
             trim=form.chat,
+            continues=continues,
             most_calls=form.most_calls,
             new_id=lambda: "call_" + secrets.token_hex(12),
         )
@@ -138,9 +140,8 @@ class OutputMachine:
         if self._thought < budget + _MOST_BYTES and self._decoder.waits:
             return []
         self._closed_thinking = True
-        tokenizer, id = self._form.tokenizer, syntax.id_of(syntax.end_think)
-        end = [id] if id is not None else tokenizer.encode(syntax.end_think)
-        return [*tokenizer.encode(CLOSING), *end, *tokenizer.encode(syntax.after_thinking)]
+        tokenizer = self._form.tokenizer
+        return [*tokenizer.encode(CLOSING), *syntax.end_thinking(tokenizer)]
 
     # ---- the answer
 

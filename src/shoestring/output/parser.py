@@ -17,7 +17,10 @@ from shoestring.output.syntax import Syntax
 
 
 class Parser:
-    """Takes text, returns events. trim: drop white space around thinking and content, which is only layout."""
+    """Takes text, returns events.
+
+    trim: drop white space around thinking and content, which is only layout. continues: except at the beginning.
+    """
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class Parser:
         inside_thinking: bool,
         stops: Sequence[str],
         trim: bool,
+        continues: bool = False,
         most_calls: int | None,
         new_id: Callable[[], str],
     ) -> None:
@@ -39,7 +43,7 @@ class Parser:
         #: white space to show only if something follows it
         self._space = ""
         #: whether nothing of the current thinking or content is shown yet
-        self._blank = trim
+        self._blank = trim and not continues
         #: the start of the current line of content, and whether it is inside a code block
         self._line = ""
         self._fenced = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -14,9 +14,16 @@ class ToolChoice:
     name: str | None = None
 
 
+Kind = Literal["json_schema", "json_object", "regex", "lark", "gbnf", "choice"]
+
+
 @dataclass(frozen=True)
 class Constraint:
-    """The form that the answer's content must have. `value`: a JSON schema, a pattern, a grammar, the choices."""
+    """The form that the answer's content must have. `value`: a JSON schema, a pattern, a grammar, the choices.
 
-    kind: Literal["json_schema", "json_object", "regex", "lark", "gbnf", "choice"]
+    where: the field that asks for it, for errors.
+    """
+
+    kind: Kind
     value: Any = None
+    where: str = field(default="", compare=False)

@@ -62,6 +62,12 @@ class Syntax:
     #: what templates put after the end of thinking
     after_thinking: str = "\n\n"
 
+    def end_thinking(self, tokenizer: Vocabulary) -> list[int]:
+        """The tokens between thinking and content."""
+        id = self.id_of(self.end_think)
+        end = [id] if id is not None else tokenizer.encode(self.end_think)
+        return [*end, *tokenizer.encode(self.after_thinking)]
+
     @cached_property
     def openers(self) -> tuple[str, ...]:
         """Marks that open a call."""

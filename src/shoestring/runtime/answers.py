@@ -34,11 +34,15 @@ class Delta:
 
 @dataclass(frozen=True)
 class Finished:
-    """Answer `choice` is over. stop_sequence: the stop string that ended it."""
+    """Answer `choice` is over. stop_sequence: the stop string that ended it.
+
+    inside_thinking: it ended before its thinking did.
+    """
 
     choice: int
     reason: FinishReason
     stop_sequence: str | None = None
+    inside_thinking: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Answers:
     ) -> None:
         self.prompt = prompt
         self._engine = engine
-        self._machines = [OutputMachine(form, inside_thinking=prompt.inside_thinking) for _ in range(options.n)]
+        self._machines = [OutputMachine(form, inside_thinking=prompt.inside_thinking, continues=prompt.continues) for _ in range(options.n)]
         #: the prompt's scored tokens until a Scored reports them
         self._scored = [Sampled(prompt.tokens[0])] if options.prompt_logprobs else None
         self._top = sampling.logprobs or 0
@@ -154,7 +158,9 @@ class Answers:
             Delta(choice, machine.push(delivery.sampled, delivery.finish_reason), (delivery.sampled,))
         ]
         if machine.finish_reason is not None:
-            items.append(Finished(choice, machine.finish_reason, machine.stop_sequence))
+            items.append(
+                Finished(choice, machine.finish_reason, machine.stop_sequence, machine.ended_inside_thinking)
+            )
             self._end(delivery.number)
             if not self._open:
                 items.append(self.usage)

@@ -18,9 +18,11 @@ from shoestring.errors import RequestError
 from shoestring.ops.sampling import Sampling
 from shoestring.output.form import Form, form_of
 from shoestring.output.request import Constraint, ToolChoice
+from shoestring.output.syntax import syntax_of
 from shoestring.runtime import perplexity as perplexities
 from shoestring.runtime.answers import Answers
 from shoestring.runtime.arguments import check_context, check_result, whole, whole_numbers
+from shoestring.runtime.continued import before, continued
 from shoestring.runtime.default_sampling import default_sampling
 from shoestring.runtime.prompt import Prompt, Template, Tokenizer, chat_prompt, raw_prompt, refuse_long, text_tokens
 from shoestring.runtime.request import ChatRequest, GenerationOptions, Message, Request, requests_of
@@ -289,13 +291,20 @@ class Model:
             if not isinstance(request, ChatRequest):
                 return raw_prompt(self.tokenizer, request.prompt)
             refuse_long(self.tokenizer, request)
-            return chat_prompt(self.template, request)
+            if not request.continues:
+                return chat_prompt(self.template, request)
+            prompt = chat_prompt(self.template, before(request))
+            return continued(prompt, request.messages[-1], self.tokenizer, syntax_of(self.tokenizer, self.family))
+
 
     def form_of(self, request: Request) -> Form:
         """The form of a request's answers. Any thread may call this. Raises RequestError."""
         options = request.options
         chat: dict[str, Any] = {"chat": False}
         if isinstance(request, ChatRequest):
+            if request.continues and options.constraint is not None:
+                what = "an answer that continues the last message cannot have a form of its own"
+                raise RequestError(f"{what}: remove {options.constraint.where or 'the constraint'}, or that message")
             chat = {
                 "tools": request.tools,
                 "tool_choice": request.tool_choice,

@@ -11,6 +11,7 @@ from shoestring.engine.prefix import common_prefix
 from shoestring.errors import RequestError
 from shoestring.output.syntax import Vocabulary
 from shoestring.runtime.request import ChatRequest, Message
+from shoestring.runtime.turns import ordered
 
 #: Characters of a conversation that is worth counting twice.
 _LONG = 1 << 20
@@ -49,12 +50,13 @@ class Template(Protocol):
 
 @dataclass(frozen=True)
 class Prompt:
-    """The tokens of a prompt, its boundaries, and whether the answer begins inside of thinking."""
+    """The tokens of a prompt, its boundaries, and whether the answer begins inside of thinking or of a message."""
 
     tokens: tuple[int, ...]
     boundaries: tuple[int, ...] = ()
     chat: bool = False
     inside_thinking: bool = False
+    continues: bool = False
 
 
 def text_tokens(tokenizer: Tokenizer, text: str, *, allow_special: bool = False) -> list[int]:
@@ -107,7 +109,7 @@ def chat_prompt(template: Template, request: ChatRequest) -> Prompt:
         raise RequestError(f"chat_template_kwargs may not set {', '.join(sorted(reserved))}")
     # A tool_choice of "none" hides the tools, so the model cannot call them.
     tools = request.tools if request.tool_choice.mode != "none" else ()
-    messages = [_with_known_role(message) for message in request.messages]
+    messages = ordered(request.messages)
 
     def render(opened: bool) -> Rendered:
         return template.render(
@@ -129,9 +131,3 @@ def boundaries(tokens: Sequence[int], end: int) -> tuple[int, ...]:
         return (end,)
     opener = tokens[end]
     return (*(position for position in range(1, end) if tokens[position] == opener), end)
-
-
-def _with_known_role(message: Message) -> Message:
-    """Rename OpenAI's newer role "developer" to "system", which templates know."""
-    is_developer = isinstance(message, dict) and message.get("role") == "developer"
-    return {**message, "role": "system"} if is_developer else message

@@ -56,6 +56,8 @@ class ChatRequest:
     thinking_budget: int | None = None
     #: more variables of the chat template
     template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    #: the answer continues the last message, the assistant's, instead of being a new turn
+    continues: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,33 +8,33 @@ from pydantic import Field
 
 from shoestring import bounded_json
 from shoestring.bounded_json import BoundError
+from shoestring.server import field_rules
 from shoestring.server.errors import bad_request
-from shoestring.server.http.fields import Body, Loose, Many
+from shoestring.server.http.fields import Body, LooseBody, Many, Object
+from shoestring.output.request import Kind
 from shoestring.server.request import Constraint
 
 
-class JsonSchema(Loose):
+class JsonSchema(LooseBody):
     name: str | None = None
     description: str | None = None
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    schema_: Object | None = Field(None, alias="schema")
     strict: bool | None = None
 
 
 class ResponseFormat(Body):
-    type: Literal["text", "json_object", "json_schema"]
+    rules: ClassVar = field_rules.OPENAI_RESPONSE_FORMAT
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: JsonSchema | None = None
+    #: llama.cpp's place for the schema, with either type
+    schema_: Object | None = Field(None, alias="schema")
 
 
 class StructuredOutputs(Body):
     """vLLM's field, plus the grammars that it has no name for. Clients set one of them."""
 
-    refused: ClassVar = {
-        "structural_tag": "use tools or json",
-        "whitespace_pattern": "whitespace follows the schema",
-        "disable_any_whitespace": "whitespace follows the schema",
-        "disable_fallback": "there is one backend",
-        "disable_additional_properties": "write additionalProperties: false in the schema",
-    }
+    rules: ClassVar = field_rules.STRUCTURED_OUTPUTS
 
     json_: dict[str, Any] | str | None = Field(None, alias="json")
     json_object: bool | None = None
@@ -46,17 +46,8 @@ class StructuredOutputs(Body):
     gbnf: str | None = None
 
 
-#: vLLM's fields that neither of OpenAI's two APIs supports here, for `refused`.
-UNSUPPORTED = {
-    "min_tokens": "use ignore_eos with max_tokens, or a grammar",
-    "stop_token_ids": "use stop",
-    "use_beam_search": "answers are sampled",
-    **{f"guided_{form}": f"use structured_outputs: {{{form}}}" for form in ("json", "regex", "choice", "grammar")},
-}
-
-
 class ConstraintFields(Body):
-    """Base of bodies whose `refused` includes UNSUPPORTED."""
+    """What an answer must look like."""
 
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
@@ -72,13 +63,14 @@ def constraint(body: ConstraintFields) -> Constraint | None:
         raise bad_request(
             "response_format and structured_outputs cannot be combined: send one", param="response_format"
         )
-    if format.type == "json_object":
-        return Constraint("json_object")
-    if format.json_schema is None:
+    nested = None if format.json_schema is None else format.json_schema.schema_
+    if nested is not None:
+        return Constraint("json_schema", nested, "response_format.json_schema.schema")
+    if format.schema_ is not None:
+        return Constraint("json_schema", format.schema_, "response_format.schema")
+    if format.type == "json_schema" and format.json_schema is None:
         raise bad_request("response_format of type json_schema needs json_schema", param="response_format.json_schema")
-    if format.json_schema.schema_ is None:
-        return Constraint("json_object")
-    return Constraint("json_schema", format.json_schema.schema_)
+    return Constraint("json_object", where="response_format")
 
 
 def _structured_outputs(fields: StructuredOutputs | None) -> Constraint | None:
@@ -86,17 +78,21 @@ def _structured_outputs(fields: StructuredOutputs | None) -> Constraint | None:
     if fields is None:
         return None
     constraints: list[Constraint] = []
-    if fields.json_ is not None:
-        constraints.append(Constraint("json_schema", _schema(fields.json_)))
+
+    def add(kind: Kind, value: Any, name: str) -> None:
+        constraints.append(Constraint(kind, value, f"structured_outputs.{name}"))
+
+    if fields.json_ is not None and fields.json_ != "":
+        add("json_schema", _schema(fields.json_), "json")
     if fields.json_object:
-        constraints.append(Constraint("json_object"))
-    if fields.choice is not None:
-        constraints.append(Constraint("choice", tuple(fields.choice)))
-    if fields.grammar is not None:
-        constraints.append(Constraint("gbnf" if "::=" in fields.grammar else "lark", fields.grammar))
-    for kind in ("regex", "lark", "gbnf"):
-        if getattr(fields, kind) is not None:
-            constraints.append(Constraint(kind, getattr(fields, kind)))
+        add("json_object", None, "json_object")
+    if fields.choice:
+        add("choice", tuple(fields.choice), "choice")
+    if fields.grammar:
+        add("gbnf" if "::=" in fields.grammar else "lark", fields.grammar, "grammar")
+    for kind, text in (("regex", fields.regex), ("lark", fields.lark), ("gbnf", fields.gbnf)):
+        if text:
+            add(kind, text, kind)
     if len(constraints) > 1:
         raise bad_request("structured_outputs has several constraints: send one", param="structured_outputs")
     return constraints[0] if constraints else None

@@ -182,8 +182,9 @@ class EngineThread:
                     if choice in ticket.latest and len(record.gaps) < _MOST_GAPS:
                         record.gaps.append(now - ticket.latest[choice])
                     ticket.latest[choice] = now
-                case Finished(_, reason):
-                    record.finish = f"{record.finish}+{reason}" if record.finish else reason
+                case Finished(_, reason, _, inside):
+                    how = f"{reason} inside thinking" if inside else reason
+                    record.finish = f"{record.finish}+{how}" if record.finish else how
 
 
 def _server_error(error: Exception) -> ApiError:

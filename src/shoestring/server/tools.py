@@ -16,6 +16,26 @@ from shoestring.server.request import ChatRequest
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
+def function_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tool in OpenAI's nested shape, from the flat shapes of the Responses API and of Anthropic, too.
+
+    The type may be missing or stand inside. A schema that is null or [] has no parameters. Others stay unchanged.
+    """
+    if tool.get("type") not in (None, "function", "custom"):
+        return tool
+    function = tool.get("function")
+    if function is None and isinstance(tool.get("name"), str) and "custom" not in tool:
+        function = {name: value for name, value in tool.items() if name not in ("type", "cache_control")}
+    if not isinstance(function, Mapping):
+        return tool
+    fields = {name: value for name, value in function.items() if value is not None and name != "type"}
+    if "input_schema" in fields:
+        fields.setdefault("parameters", fields.pop("input_schema"))
+    if fields.get("parameters") == []:
+        fields["parameters"] = {"type": "object", "properties": {}}
+    return {"type": "function", "function": fields}
+
+
 def check_tools(request: ChatRequest, limits: Limits) -> None:
     """Check that names are valid and unique, parameters are object schemas within the limits, and tool_choice works.
 

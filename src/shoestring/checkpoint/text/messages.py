@@ -14,6 +14,10 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "ipython", "functio
 #: Private characters of Unicode's planes 15 and 16, where marks come from
 _PRIVATE = re.compile("[\U000f0000-\U0010ffff]")
 _NUMBER_BITS = 8192
+#: How often arguments may be encoded as JSON text.
+_MOST_ENCODINGS = 2
+#: The name of arguments that are not an object.
+UNREADABLE = "arguments"
 
 
 def checked_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -50,22 +54,27 @@ def _with_object(call: Any, where: str) -> dict[str, Any]:
         raise RequestError(f"{where} has a tool call that is not an object")
     function = call.get("function")
     if isinstance(function, Mapping):
-        return {**call, "function": {**function, "arguments": _arguments(function, where)}}
-    return {**call, "arguments": _arguments(call, where)}
+        return {**call, "function": {**function, "arguments": arguments_of(function.get("arguments"))}}
+    return {**call, "arguments": arguments_of(call.get("arguments"))}
 
 
-def _arguments(call: Mapping[str, Any], where: str) -> dict[str, Any]:
-    arguments = call.get("arguments")
-    if isinstance(arguments, str):
+def arguments_of(arguments: Any) -> dict[str, Any]:
+    """The arguments of a call as the object that templates expect.
+
+    OpenAI's clients send JSON text, some of them as JSON text of a JSON text. A model may have written something else:
+    max_tokens cut it off, or it is a list. That becomes the one argument UNREADABLE, as it is written.
+    """
+    value = arguments
+    for _ in range(_MOST_ENCODINGS):
+        if not isinstance(value, str):
+            break
         try:
-            arguments = bounded_json.loads(arguments or "{}")
-        except bounded_json.BoundError as error:
-            raise RequestError(f"{where} has a tool call whose arguments are refused: {error}") from None
+            value = bounded_json.loads(value or "{}")
         except (ValueError, RecursionError):
-            raise RequestError(f"{where} has a tool call whose arguments are not JSON") from None
-    if arguments is not None and not isinstance(arguments, Mapping):
-        raise RequestError(f"{where} has a tool call whose arguments are not an object")
-    return dict(arguments or {})
+            break
+    if value is None:
+        return {}
+    return dict(value) if isinstance(value, Mapping) else {UNREADABLE: arguments}
 
 
 def json_copy(value: Any, where: str, private: set[str], depth: int = 0) -> Any:

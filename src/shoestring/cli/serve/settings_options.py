@@ -42,6 +42,9 @@ class Served:
     api_key_file: str | None = option("FILE", "File with keys, one per line; # starts a comment.")
     no_auth: bool | None = option(None, "Let other machines connect without a key.", "--no-auth")
     allow_host: list[str] | None = option("NAME", "Without keys: also accept requests to this host name. Repeatable.")
+    allow_origin: list[str] | None = option(
+        "ORIGIN", "Let pages of this origin use the server, e.g. app://obsidian.md. Repeatable."
+    )
     alias: list[str] | None = option("NAME", "Another name for the model; * accepts any. Repeatable.")
     config: str | None = option("FILE", "TOML file with these options; flags and SHOESTRING_* override it.")
 

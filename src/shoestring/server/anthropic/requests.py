@@ -1,7 +1,8 @@
 """Translate Anthropic requests to ours: blocks become the messages that chat templates expect, in the same order.
 
-It refuses by name what the models cannot use (images, tools that the API would run itself). It drops only redacted
-thinking, which cannot be read here, and Claude Code's billing line.
+It refuses by name what the models cannot use (a user's images, tools that the API would run itself). In a tool's result
+a line says what was left out. It drops only redacted thinking, which cannot be read here, and Claude Code's billing
+line. A last message of the assistant is continued.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from shoestring.printable import quoted
 from shoestring.server.anthropic import types as api
 from shoestring.server.errors import bad_request
+from shoestring.server.left_out import document_text, left_out
 from shoestring.server.request import ChatRequest, Constraint, GenerationOptions, ToolChoice
 from shoestring.server.thinking import ThinkingWish, thinking_wish
 
@@ -36,6 +38,7 @@ def chat_request(body: api.CountTokensBody, client: str = "") -> ChatRequest:
         parallel_tool_calls=not choice.disable_parallel_tool_use,
         thinking=wish.on,
         thinking_budget=wish.budget,
+        continues=body.messages[-1].role == "assistant",
     )
 
 
@@ -55,14 +58,14 @@ def thinking(body: api.CountTokensBody) -> ThinkingWish:
 def _options(body: api.CountTokensBody, client: str) -> GenerationOptions:
     constraint = None
     if body.output_config is not None and body.output_config.format is not None:
-        constraint = Constraint("json_schema", body.output_config.format.schema_)
+        constraint = Constraint("json_schema", body.output_config.format.schema_, "output_config.format.schema")
     if not isinstance(body, api.MessagesBody):
         return GenerationOptions(constraint=constraint, client=client)
     sampling = {"temperature": body.temperature, "top_p": body.top_p, "top_k": body.top_k}
     return GenerationOptions(
         sampling={name: value for name, value in sampling.items() if value is not None},
         max_tokens=body.max_tokens,
-        stop=tuple(body.stop_sequences or ()),
+        stop=tuple(text for text in body.stop_sequences or () if text),
         constraint=constraint,
         client=client,
     )
@@ -109,11 +112,6 @@ def messages(body: api.CountTokensBody) -> list[Message]:
     """The conversation in OpenAI's shape. Raises ApiError for blocks that the model cannot read."""
     if not body.messages:
         raise bad_request("messages is empty: give at least one with the role 'user'", param="messages")
-    if body.messages[-1].role == "assistant":
-        raise bad_request(
-            "the last message is the assistant's: continuing it (prefill) is not supported, end with a user message",
-            param="messages",
-        )
     converted: list[Message] = []
     system = _system(body.system)
     if system is not None:
@@ -130,23 +128,8 @@ def messages(body: api.CountTokensBody) -> list[Message]:
             case "assistant":
                 converted += _assistant(blocks, where)
             case "system":
-                _remind(converted, _joined(blocks, where))
+                converted.append({"role": "system", "content": _joined(blocks, where)})
     return converted
-
-
-def _remind(converted: list[Message], text: str) -> None:
-    """Append a system message from the middle of a conversation, where templates allow only users.
-
-    Claude Code sends these. The text joins the user message before it, in the tags that the same program uses there.
-    """
-    if not converted:
-        converted.append({"role": "system", "content": text})
-        return
-    reminder = f"<system-reminder>\n{text}\n</system-reminder>"
-    if converted[-1]["role"] == "user":
-        converted[-1] = {**converted[-1], "content": f"{converted[-1]['content']}\n{reminder}"}
-    else:
-        converted.append({"role": "user", "content": reminder})
 
 
 def _system(system: str | Sequence[api.Text] | None) -> str | None:
@@ -159,17 +142,18 @@ def _system(system: str | Sequence[api.Text] | None) -> str | None:
 
 
 def _blocks(content: str | Sequence[Any], where: str) -> list[Any]:
+    """The blocks of a message, documents of text as text. Raises ApiError for others that are no text."""
     blocks = [api.Text(type="text", text=content)] if isinstance(content, str) else list(content)
-    for block in blocks:
-        _supported(block, where)
-    return blocks
+    return [_text_of(block, where) if isinstance(block, api.Other) else block for block in blocks]
 
 
-def _supported(block: Any, where: str) -> None:
-    if isinstance(block, api.Unsupported):
+def _text_of(block: api.Other, where: str) -> api.Text:
+    text = document_text(block.model_dump())
+    if text is None:
         raise bad_request(
             f"{where} has a block of type {quoted(block.type)}, which is not supported: send text", param=where
         )
+    return api.Text(type="text", text=text)
 
 
 def _user(blocks: Iterable[Any], tool_names: Mapping[str, str], where: str) -> list[Message]:
@@ -198,15 +182,22 @@ def _user(blocks: Iterable[Any], tool_names: Mapping[str, str], where: str) -> l
 def _tool_result(block: api.ToolResult, tool_names: Mapping[str, str], where: str) -> Message:
     content = block.content
     if not isinstance(content, str):
-        for part in content:
-            _supported(part, where)
-        content = "\n".join(part.text for part in content if isinstance(part, api.Text))
+        content = "\n".join(part.text if isinstance(part, api.Text) else _result_text(part) for part in content)
     if block.is_error and not content.lower().startswith("error"):
         content = f"Error: {content}"
     message: Message = {"role": "tool", "tool_call_id": block.tool_use_id, "content": content}
     if block.tool_use_id in tool_names:
         message["name"] = tool_names[block.tool_use_id]
     return message
+
+
+def _result_text(part: api.Other) -> str:
+    """A part of a tool's result that is no text block."""
+    fields = part.model_dump()
+    text = document_text(fields)
+    if text is not None:
+        return text
+    return left_out(part.type, fields.get("tool_name") if part.type == "tool_reference" else fields.get("title"))
 
 
 def _assistant(blocks: Iterable[Any], where: str) -> list[Message]:

@@ -7,63 +7,58 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from shoestring.server.http.fields import Body, Loose, Many, text_or_list
+from shoestring.server import field_rules
+from shoestring.server.http.fields import Body, Loose, LooseBody, Many, Object, text_or_list
 
 PlainText = Annotated[str, Tag("text")]
-
-
-class CacheControl(Loose):
-    """Accepted without effect: every prompt is cached anyway."""
-
-    type: Literal["ephemeral"] = "ephemeral"
 
 
 # --- content blocks
 
 
-class Text(Body):
+class Block(Body):
+    rules: ClassVar = field_rules.ANTHROPIC_BLOCK
+
+
+class Text(Block):
     type: Literal["text"]
     text: str
-    cache_control: CacheControl | None = None
-    #: part of the API's answers, which clients send back
-    citations: list[Any] | None = Field(default=None, max_length=0)
 
 
-class Thinking(Body):
+class Thinking(Block):
     type: Literal["thinking"]
     thinking: str
     signature: str = ""
 
 
-class RedactedThinking(Body):
+class RedactedThinking(Block):
     """Thinking that only Anthropic can read: accepted and dropped."""
 
     type: Literal["redacted_thinking"]
     data: str
 
 
-class ToolUse(Body):
+class ToolUse(Block):
     type: Literal["tool_use"]
     id: str
     name: str
-    input: dict[str, Any]
-    cache_control: CacheControl | None = None
-    #: {"type": "direct"}, as the API's own answers say
-    caller: dict[str, Any] | None = None
+    #: an object; anything else reaches the model as it is written
+    input: Any = None
 
 
-class ToolResult(Body):
+class ToolResult(Block):
     type: Literal["tool_result"]
     tool_use_id: str
     content: ResultContent = ""
     is_error: bool | None = None
-    cache_control: CacheControl | None = None
 
 
-class Unsupported(Loose):
-    """A kind of block that the API has and we do not; requests.py refuses it by name."""
+class Other(LooseBody):
+    """A block that is no text. requests.py reads a document's text, and says or refuses the rest by name."""
+
+    model_config = ConfigDict(extra="allow")
 
     type: Literal[
         "image",
@@ -84,10 +79,10 @@ class Unsupported(Loose):
     ]
 
 
-_ResultPart = Annotated[Text | Unsupported, Field(discriminator="type")]
+_ResultPart = Annotated[Text | Other, Field(discriminator="type")]
 ResultContent = Annotated[PlainText | Annotated[Many[_ResultPart], Tag("list")], Discriminator(text_or_list)]
 ContentBlock = Annotated[
-    Text | Thinking | RedactedThinking | ToolUse | ToolResult | Unsupported, Field(discriminator="type")
+    Text | Thinking | RedactedThinking | ToolUse | ToolResult | Other, Field(discriminator="type")
 ]
 MessageContent = Annotated[PlainText | Annotated[Many[ContentBlock], Tag("list")], Discriminator(text_or_list)]
 SystemContent = Annotated[PlainText | Annotated[Many[Text], Tag("list")], Discriminator(text_or_list)]
@@ -102,21 +97,16 @@ class Message(Body):
 
 
 class Tool(Body):
-    refused: ClassVar = {"input_examples": "put the examples into the description"}
+    rules: ClassVar = field_rules.ANTHROPIC_TOOL
 
     name: str = Field(min_length=1, max_length=128)
     description: str | None = None
-    input_schema: dict[str, Any]
+    input_schema: Object
     type: Literal["custom"] | None = None
     strict: bool | None = None
-    cache_control: CacheControl | None = None
-    #: arguments always stream as they are generated
-    eager_input_streaming: bool | None = None
-    defer_loading: Literal[False] | None = None
-    allowed_callers: Many[Literal["direct"]] | None = None
 
 
-class ServerTool(Loose):
+class ServerTool(LooseBody):
     """web_search_20250305, bash_20250124 and the like; requests.py refuses them by type."""
 
     type: str
@@ -160,18 +150,18 @@ ThinkingConfig = Annotated[ThinkingEnabled | ThinkingDisabled | ThinkingAdaptive
 
 class OutputFormat(Body):
     type: Literal["json_schema"]
-    schema_: dict[str, Any] = Field(alias="schema")
+    schema_: Object = Field(alias="schema")
     name: str | None = None
 
 
 class OutputConfig(Body):
-    refused: ClassVar = {"task_budget": "limit the answer with max_tokens"}
+    rules: ClassVar = field_rules.ANTHROPIC_OUTPUT
 
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     format: OutputFormat | None = None
 
 
-class Edit(Loose):
+class Edit(LooseBody):
     #: templates drop old thinking by themselves; other edits would change the prompt
     type: Literal["clear_thinking_20251015"]
 
@@ -183,10 +173,7 @@ class ContextManagement(Body):
 class CountTokensBody(Body):
     """POST /v1/messages/count_tokens."""
 
-    refused: ClassVar = {
-        "container": "code execution is not available",
-        "mcp_servers": "connect MCP servers in your client and send their tools in `tools`",
-    }
+    rules: ClassVar = field_rules.ANTHROPIC
 
     model: str
     messages: Many[Message]
@@ -196,11 +183,6 @@ class CountTokensBody(Body):
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
     context_management: ContextManagement | None = None
-    # accepted, no effect on the answer
-    cache_control: CacheControl | None = None
-    speed: Literal["standard", "fast"] | None = None
-    user_profile_id: str | None = None
-    workspace_id: str | None = None
 
 
 class MessagesBody(CountTokensBody):
@@ -208,15 +190,10 @@ class MessagesBody(CountTokensBody):
 
     max_tokens: int = Field(ge=1)
     stream: bool | None = None
-    stop_sequences: Many[Annotated[str, Field(min_length=1)]] | None = None
+    stop_sequences: Many[str] | None = None
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
-    # accepted, no effect on the answer
-    metadata: dict[str, Any] | None = None
-    service_tier: Literal["auto", "standard_only"] | None = None
-    inference_geo: str | None = None
-    diagnostics: dict[str, Any] | None = None
 
 
 # --- the answer
@@ -271,6 +248,8 @@ class AnswerMessage(BaseModel):
     stop_reason: StopReason | None
     stop_sequence: str | None
     usage: MessageUsage
+    #: our extension: the answer ended before its thinking did, so it has no text
+    ended_inside_thinking: bool | None = None
 
 
 class TokensCount(BaseModel):

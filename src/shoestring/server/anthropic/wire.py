@@ -120,7 +120,9 @@ class MessageEvents:
             "output_tokens": usage.completion_tokens,
             "output_tokens_details": {"thinking_tokens": usage.thinking_tokens},
         }
-        delta = {"stop_reason": reason, "stop_sequence": self._finished.stop_sequence}
+        delta: dict[str, Any] = {"stop_reason": reason, "stop_sequence": self._finished.stop_sequence}
+        if self._finished.inside_thinking:
+            delta["ended_inside_thinking"] = True
         return [{"type": "message_delta", "delta": delta, "usage": counts}, {"type": "message_stop"}]
 
 

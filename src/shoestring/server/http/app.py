@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 import shoestring
 from shoestring.errors import ShoestringError
@@ -56,6 +57,16 @@ def create_app(service: Service, settings: Settings | None = None, log: Observer
     # The middleware added last runs first.
     app.add_middleware(Arrival, limits=settings.limits, in_flight=in_flight)
     app.add_middleware(AccessControl, settings=settings, keys=all_keys(settings))
+    if settings.allow_origins:
+        # Before access control: browsers send no key with a preflight.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origins,
+            allow_methods=["GET", "POST", "HEAD"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After"],
+            allow_private_network=True,
+        )
     observers: list[Observer] = [app.state.metrics, *([] if log is None else [log])]
     app.add_middleware(Observe, observers=observers)
     app.add_middleware(Linger)

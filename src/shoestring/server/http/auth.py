@@ -2,7 +2,7 @@
 
 A web page can send requests to a server on the same machine and, with a host name that resolves to it (DNS rebinding),
 even read the answers. So without keys, the server accepts only requests that name this machine, and none from pages of
-other sites.
+other sites, except those of --allow-origin.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class AccessControl:
         self._keys = tuple(key.encode() for key in keys)
         # With keys, or once other machines are allowed, any host name is accepted.
         self._local_only = not keys and is_loopback(settings.host)
+        self._origins = frozenset(settings.allow_origins)
         self._hosts = frozenset({"localhost", *(host.lower() for host in settings.allow_hosts)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,8 +53,9 @@ class AccessControl:
             if host and not self._is_ours(host):
                 what = f"host name {quoted(host)} is not allowed"
                 return ApiError(403, f"{what}: start the server with --allow-host or an API key", "host_not_allowed")
-            if origin is not None and origin != "null" and not self._is_ours(_netloc(origin)):
-                return ApiError(403, "requests from pages of other sites are not allowed", "origin_not_allowed")
+            if origin is not None and not self._may(origin):
+                what = f"requests from pages of {quoted(origin)} are not allowed: start the server with --allow-origin"
+                return ApiError(403, what, "origin_not_allowed")
         path = scope["path"]
         if not self._keys or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
             return None
@@ -70,6 +72,9 @@ class AccessControl:
         """Compare all keys, each in constant time."""
         matches = [hmac.compare_digest(sent, key) for key in self._keys]
         return any(matches)
+
+    def _may(self, origin: str) -> bool:
+        return origin == "null" or not self._origins.isdisjoint((origin, "*")) or self._is_ours(_netloc(origin))
 
     def _is_ours(self, host: str) -> bool:
         name = _name(host)

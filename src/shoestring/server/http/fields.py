@@ -1,40 +1,76 @@
 """Body: the base of all request bodies.
 
-Types are strict ("5" is not a number) and no field is ignored: a field that is neither supported nor known to be
-harmless is refused by name. `refused` gives the reason, where there is more to say than "unknown".
+Types are strict ("5" is not a number), null is the same as a missing field, and no field is dropped silently:
+server/field_rules.py says which ones are accepted without effect and which are refused by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
+from shoestring.server.field_rules import Rules, is_empty, note_ignored
 from shoestring.server.limits import Limits
 
 T = TypeVar("T")
 
 
 class Body(BaseModel):
-    """A request body, or an object inside one. `refused`: field → why not, and what to do instead."""
+    """A request body, or an object inside one. `rules`: the fields that it does not declare."""
 
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
-    refused: ClassVar[Mapping[str, str]] = {}
+    rules: ClassVar[Rules] = Rules()
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse(cls, data: Any) -> Any:
+    def _follow_rules(cls, data: Any) -> Any:
+        if data == []:
+            data = {}  # as PHP writes an empty object
         if not isinstance(data, dict):
             return data
-        for name in data:
-            if name in cls.refused and data[name] is not None:
-                raise PydanticCustomError(
-                    "refused", "{what}", {"what": f"{name} is not supported: {cls.refused[name]}"}
-                )
-        return {name: value for name, value in data.items() if name not in cls.refused}
+        rules, known = cls.rules, _declared(cls)
+        followed = {}
+        for name, value in data.items():
+            if value is None:
+                continue
+            refused = rules.refused.get(name)
+            if name in known:
+                followed[name] = value
+            elif refused is not None:
+                if not refused.accepts(value):
+                    raise PydanticCustomError("refused", "{name} is not supported: {why}", {"name": name, "why": refused.why})
+            elif name in rules.no_effect or is_empty(value):
+                continue
+            elif rules.ignores:
+                note_ignored(name)
+            else:
+                followed[name] = value  # pydantic refuses or ignores it
+        return followed
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """List the fields of the rules, too."""
+        described = handler.resolve_ref_schema(handler(schema))
+        known = described.setdefault("properties", {})
+        for name in sorted(cls.rules.no_effect - known.keys()):
+            known[name] = {"description": "accepted without effect"}
+        for name, refused in cls.rules.refused.items():
+            known.setdefault(name, {"description": f"refused unless it is off: {refused.why}"})
+        return described
+
+
+def _declared(kind: type[BaseModel]) -> frozenset[str]:
+    names = _names.get(kind)
+    if names is None:
+        names = _names[kind] = frozenset(field.alias or name for name, field in kind.model_fields.items())
+    return names
+
+
+_names: dict[type[BaseModel], frozenset[str]] = {}
 
 
 def at_most(limit: int) -> BeforeValidator:
@@ -65,13 +101,26 @@ def list_or_text(value: Any) -> str:
     return "list" if isinstance(value, list) else "text"
 
 
+def _object(value: Any) -> Any:
+    return {} if value == [] else value
+
+
+#: A JSON schema or another object. PHP writes an empty object as [].
+Object = Annotated[dict[str, Any], BeforeValidator(_object)]
+
+
 class Loose(BaseModel):
     """An object that accepts unknown fields without effect."""
 
     model_config = ConfigDict(extra="ignore", strict=True, protected_namespaces=())
 
+
+
+class LooseBody(Loose):
+    """The same in a request, where null is the same as a missing field."""
+
     @model_validator(mode="before")
     @classmethod
-    def _let_others_run(cls, data: Any) -> Any:
-        """Python code: pydantic's own keeps the interpreter lock over thousands of objects."""
-        return data
+    def _drop_nulls(cls, data: Any) -> Any:
+        """In Python: pydantic's own code keeps the interpreter lock over thousands of objects."""
+        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shoestring.printable import shortened
@@ -19,11 +20,15 @@ _QUIET = ("/health", "/metrics", "/page", "/favicon.ico")
 
 #: Most characters of what clients can choose.
 _MOST_METHOD = 20
+_MOST_PATH = 120
 _MOST_FAILURE = 400
 
 
 class Observe:
-    """The outermost ASGI middleware: records each request, and calls the observers when the response has ended."""
+    """The outermost ASGI middleware: records each request, and calls the observers when the response has ended.
+
+    No answer is sniffed for another type than the one that its header names.
+    """
 
     def __init__(self, app: ASGIApp, observers: Sequence[Observer]) -> None:
         self._app = app
@@ -33,12 +38,14 @@ class Observe:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        entry = Record(method=scope["method"])
+        entry = Record(method=scope["method"], path=scope["path"])
         token = CURRENT.set(entry)
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("x-content-type-options", "nosniff")
             await send(message)
 
         try:
@@ -46,7 +53,7 @@ class Observe:
         finally:
             CURRENT.reset(token)
             entry.ended = time.perf_counter()
-            # The route's path, so that path parameters do not multiply endpoints.
+            # The route's path, so that path parameters do not multiply the metrics' endpoints.
             entry.endpoint = str(getattr(scope.get("route"), "path", "unknown"))
             for observer in self._observers:
                 observer(entry)
@@ -69,7 +76,7 @@ def text_line(entry: Record) -> str:
     """The log line as text: what the client waited for, and how the request ended."""
     parts = [
         datetime.now().strftime("%H:%M:%S"),
-        f"{shortened(entry.method, _MOST_METHOD)} {entry.endpoint}",
+        f"{shortened(entry.method, _MOST_METHOD)} {shortened(entry.path, _MOST_PATH)}",
         str(entry.status or 499),
     ]
     if entry.prompt_tokens:
@@ -93,7 +100,7 @@ def json_line(entry: Record) -> str:
     facts = {
         "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         "method": shortened(entry.method, _MOST_METHOD),
-        "endpoint": entry.endpoint,
+        "path": shortened(entry.path, _MOST_PATH),
         "status": entry.status or 499,
         "prompt_tokens": entry.prompt_tokens,
         "cached_tokens": entry.cached_tokens,

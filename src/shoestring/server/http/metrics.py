@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from shoestring.engine.request import Counts
@@ -12,6 +12,9 @@ from shoestring.models.layout import Demand
 from shoestring.server.http import dependencies
 from shoestring.server.http.record import Record
 from shoestring.server.service import Service
+
+# They double the series, and the format's newer version writes them otherwise.
+disable_created_metrics()
 
 router = APIRouter(tags=["server"])
 

@@ -15,6 +15,9 @@ class Record:
     """Facts about one request. Times are from time.perf_counter(), in seconds; 0: not reached."""
 
     method: str = ""
+    #: as the client asked for it
+    path: str = ""
+    #: the path of its route
     endpoint: str = ""
     status: int = 0
     body_bytes: int = 0

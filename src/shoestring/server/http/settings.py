@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, Literal, get_type_hints
 
 from shoestring.errors import RequestError
 from shoestring.files import named_path, read_input_text
+from shoestring.printable import quoted
 from shoestring.server.limits import Limits
 
 PREFIX = "SHOESTRING_"
@@ -57,6 +59,8 @@ class Settings:
     no_auth: bool = False
     #: host names to accept in addition to localhost
     allow_hosts: tuple[str, ...] = ()
+    #: origins of pages that may use the server; "*": any
+    allow_origins: tuple[str, ...] = ()
     #: name of the model for clients; None: from its file
     model_name: str | None = None
     #: other names that requests may use; "*": any
@@ -86,7 +90,7 @@ class Settings:
 #: Settings whose values are bytes and may be written with a unit.
 SIZES = frozenset({"memory", "cache_memory", "max_body"})
 #: A single value may also use the singular name.
-SINGULAR = {"api_keys": "api_key", "allow_hosts": "allow_host", "aliases": "alias"}
+SINGULAR = {"api_keys": "api_key", "allow_hosts": "allow_host", "allow_origins": "allow_origin", "aliases": "alias"}
 SECRET = frozenset({"api_keys"})
 
 
@@ -122,6 +126,7 @@ def resolve(
     )
     settings = Settings(**values)
     _check_ranges(settings, sources)
+    _check_origins(settings)
     return Resolved(settings, sources, None if path is None else Path(path))
 
 
@@ -243,3 +248,14 @@ def _check_ranges(settings: Settings, sources: Mapping[str, Source]) -> None:
         if value is not None and not low <= value <= high:
             where = {"flag": _flag(name), "environment": PREFIX + name.upper()}.get(sources[name], name)
             raise RequestError(f"{where} is {value:g}: choose a value from {low:g} to {high:g}")
+
+
+#: A scheme, a host and perhaps a port, as browsers send them.
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.ASCII)
+
+
+def _check_origins(settings: Settings) -> None:
+    for origin in settings.allow_origins:
+        if not _ORIGIN.fullmatch(origin):
+            what = "write it as browsers send it, like https://example.org or app://name, or * for any page"
+            raise RequestError(f"--allow-origin is {quoted(origin)}: {what}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shoestring.server.errors import bad_request
+from shoestring.server.left_out import left_out
 from shoestring.server.ollama import types as api
+from shoestring.server.openai.sampling_fields import penalty_window, stop_texts
 from shoestring.server.request import ChatRequest, CompletionRequest, Constraint, GenerationOptions
 from shoestring.server.thinking import ThinkingWish, thinking_wish
+from shoestring.server.tools import function_tool
 
 #: Fields that are passed on unchanged.
 _PLAIN = ("temperature", "top_k", "top_p", "min_p", "presence_penalty", "frequency_penalty")
@@ -16,7 +20,10 @@ _PLAIN = ("temperature", "top_k", "top_p", "min_p", "presence_penalty", "frequen
 def chat_request(body: api.ChatBody, client: str = "") -> ChatRequest:
     """A conversation to answer. Raises ApiError, RequestError."""
     return _chat(
-        [_message(message) for message in body.messages], [_tool(tool) for tool in body.tools or ()], body, client
+        [_message(message, number) for number, message in enumerate(body.messages)],
+        [_tool(tool) for tool in body.tools or ()],
+        body,
+        client,
     )
 
 
@@ -30,7 +37,9 @@ def generate_request(body: api.GenerateBody, client: str = "") -> ChatRequest | 
     return _chat([*system, {"role": "user", "content": body.prompt}], [], body, client)
 
 
-def _chat(messages: list[dict[str, Any]], tools: list[dict[str, Any]], body: api.Question, client: str) -> ChatRequest:
+def _chat(
+    messages: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]], body: api.Question, client: str
+) -> ChatRequest:
     wish = thinking(body.think)
     return ChatRequest(
         messages=tuple(messages),
@@ -52,22 +61,17 @@ def options(body: api.Question, client: str) -> GenerationOptions:
     """The generation options. Raises ApiError for options whose sampling differs from ours."""
     fields = body.options or api.Options()
     sampling = {name: getattr(fields, name) for name in _PLAIN if getattr(fields, name) is not None}
-    if fields.repeat_last_n != 0 and fields.repeat_penalty is not None:
+    if fields.repeat_penalty is not None:
         sampling["repetition_penalty"] = fields.repeat_penalty
-    if (fields.repeat_last_n or -1) > 0 and fields.repeat_penalty not in (None, 1.0):
-        raise bad_request(
-            "options.repeat_last_n cannot be combined with repeat_penalty, which counts all tokens: send -1 or 0",
-            param="options",
-        )
+    sampling |= penalty_window(fields.repeat_last_n)
     if fields.seed is not None and fields.seed >= 0:
         sampling["seed"] = fields.seed
     if body.logprobs or body.top_logprobs:
         sampling["logprobs"] = body.top_logprobs or 0
-    stop = (fields.stop,) if isinstance(fields.stop, str) else tuple(fields.stop or ())
     return GenerationOptions(
         sampling=sampling,
         max_tokens=_max_tokens(fields.num_predict),
-        stop=tuple(text for text in stop if text),
+        stop=stop_texts(fields.stop),
         constraint=_constraint(body.format),
         client=client,
     )
@@ -81,11 +85,17 @@ def _max_tokens(num_predict: int | None) -> int | None:
 def _constraint(format: str | dict[str, Any] | None) -> Constraint | None:
     if not format and not isinstance(format, dict):
         return None
-    return Constraint("json_object") if isinstance(format, str) else Constraint("json_schema", format)
+    return Constraint("json_object", where="format") if isinstance(format, str) else Constraint("json_schema", format, "format")
 
 
-def _message(message: api.Message) -> dict[str, Any]:
-    converted: dict[str, Any] = {"role": message.role, "content": message.content or ""}
+def _message(message: api.Message, number: int) -> dict[str, Any]:
+    content = message.content
+    if message.images:
+        if message.role != "tool":
+            where = f"messages.{number}.images"
+            raise bad_request(f"{where} is not supported: only text is supported", param=where)
+        content = "\n".join([*([content] if content else []), *[left_out("image")] * len(message.images)])
+    converted: dict[str, Any] = {"role": message.role, "content": content}
     if message.thinking is not None:
         converted["reasoning_content"] = message.thinking
     if message.tool_calls:
@@ -97,13 +107,17 @@ def _message(message: api.Message) -> dict[str, Any]:
             }
             for number, call in enumerate(message.tool_calls)
         ]
-    if message.tool_name is not None:
-        converted["name"] = message.tool_name
+    name = message.name if message.tool_name is None else message.tool_name
+    if name is not None:
+        converted["name"] = name
     if message.tool_call_id is not None:
         converted["tool_call_id"] = message.tool_call_id
     return converted
 
 
-def _tool(tool: api.Tool) -> dict[str, Any]:
-    function = tool.function.model_dump(exclude_none=True)
-    return {"type": "function", "function": {"parameters": {"type": "object", "properties": {}}, **function}}
+def _tool(tool: dict[str, Any]) -> Mapping[str, Any]:
+    converted = function_tool(tool)
+    function = converted.get("function")
+    if not isinstance(function, Mapping):
+        return converted
+    return {**converted, "function": {"parameters": {"type": "object", "properties": {}}, **function}}

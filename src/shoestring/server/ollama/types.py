@@ -6,14 +6,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from shoestring.server.http.fields import Body, Loose, Many, at_most
+from shoestring.server import field_rules
+from shoestring.server.http.fields import Body, Loose, Many
 from shoestring.server.openai.sampling_fields import StopTexts
 
 # --- what both requests share
 
 
 def _schema_or_text(value: Any) -> str:
-    return "schema" if isinstance(value, dict) else "text"
+    return "schema" if isinstance(value, dict) else "json"
 
 
 def _words_or_switch(value: Any) -> str:
@@ -21,7 +22,7 @@ def _words_or_switch(value: Any) -> str:
 
 
 Format = Annotated[
-    Annotated[Literal["", "json"], Tag("text")] | Annotated[dict[str, Any], Tag("schema")],
+    Annotated[Literal["", "json"], Tag("json")] | Annotated[dict[str, Any], Tag("schema")],
     Discriminator(_schema_or_text),
 ]
 Think = Annotated[
@@ -32,6 +33,8 @@ Think = Annotated[
 
 class Options(Body):
     """Sampling options. Ollama's other options are about loading a model and have no effect here."""
+
+    rules: ClassVar = field_rules.OLLAMA_OPTIONS
 
     num_predict: int | None = None
     temperature: float | None = None
@@ -44,34 +47,14 @@ class Options(Body):
     repeat_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    #: checked together with repeat_penalty
-    repeat_last_n: int | None = None
-    # accepted only if they are off
-    mirostat: Literal[0] | None = None
-    typical_p: Annotated[float, Field(ge=1, le=1)] | None = None
-    tfs_z: Annotated[float, Field(ge=1, le=1)] | None = None
-    penalize_newline: Literal[True] | None = None
-    # accepted, no effect
-    mirostat_tau: float | None = None
-    mirostat_eta: float | None = None
-    num_ctx: int | None = None
-    num_keep: int | None = None
-    num_batch: int | None = None
-    num_gpu: int | None = None
-    main_gpu: int | None = None
-    num_thread: int | None = None
-    numa: bool | None = None
-    low_vram: bool | None = None
-    f16_kv: bool | None = None
-    logits_all: bool | None = None
-    vocab_only: bool | None = None
-    use_mmap: bool | None = None
-    use_mlock: bool | None = None
-    embedding_only: bool | None = None
+    #: the tokens that penalties look back at: 0 none, -1 all; missing: all
+    repeat_last_n: int | None = Field(default=None, ge=-1)
 
 
 class Question(Body):
     """Fields that /api/chat and /api/generate share."""
+
+    rules: ClassVar = field_rules.OLLAMA
 
     model: str
     stream: bool | None = None
@@ -80,54 +63,45 @@ class Question(Body):
     think: Think | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    # accepted, no effect: the model stays loaded, and a prompt that does not fit is refused
+    #: accepted without effect: the model stays loaded
     keep_alive: float | str | None = None
-    truncate: bool | None = None
-    shift: bool | None = None
 
 
 # --- /api/chat
 
 
-class FunctionCall(Body):
+class Part(Body):
+    rules: ClassVar = field_rules.OLLAMA
+
+
+class FunctionCall(Part):
     name: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    description: str | None = None
-    index: int | None = None
+    #: an object; anything else reaches the model as it is written
+    arguments: Any = None
 
 
-class ToolCall(Body):
+class ToolCall(Part):
     function: FunctionCall
     id: str | None = None
-    type: Literal["function"] | None = None
 
 
-class Message(Body):
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str | None = None
+class Message(Part):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str = ""
     thinking: str | None = None
     tool_calls: Many[ToolCall] | None = None
     tool_name: str | None = None
+    #: the older name of `tool_name`
+    name: str | None = None
     tool_call_id: str | None = None
-    images: Annotated[list[Any], at_most(0)] | None = None
-
-
-class Function(Body):
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-
-
-class Tool(Body):
-    type: Literal["function"] | None = None
-    function: Function
+    images: Many[Any] | None = None
 
 
 class ChatBody(Question):
     """POST /api/chat."""
 
     messages: Many[Message] = Field(default_factory=list)
-    tools: Many[Tool] | None = None
+    tools: Many[dict[str, Any]] | None = None
 
 
 # --- /api/generate
@@ -136,24 +110,17 @@ class ChatBody(Question):
 class GenerateBody(Question):
     """POST /api/generate."""
 
-    refused: ClassVar = {
-        "template": "the checkpoint's own chat template is used; with raw the prompt is used unchanged",
-        "width": "no images are generated",
-        "height": "no images are generated",
-        "steps": "no images are generated",
-    }
+    rules: ClassVar = field_rules.OLLAMA_GENERATE
 
     prompt: str = ""
     system: str | None = None
     raw: bool | None = None
-    # accepted only if they are empty
-    suffix: Literal[""] | None = None
-    context: Annotated[list[int], at_most(0)] | None = None
-    images: Annotated[list[Any], at_most(0)] | None = None
 
 
 class ShowBody(Body):
     """POST /api/show."""
+
+    rules: ClassVar = field_rules.OLLAMA
 
     model: str | None = None
     #: the older name of `model`
@@ -233,6 +200,8 @@ class AnswerLine(Loose):
     eval_count: int | None = None
     eval_duration: int | None = None
     logprobs: list[dict[str, Any]] | None = None
+    #: our extension: the answer ended before its thinking did, so it has no content
+    ended_inside_thinking: bool | None = None
 
 
 class ChatLine(AnswerLine):

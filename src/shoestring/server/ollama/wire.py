@@ -30,6 +30,7 @@ class Lines:
         self._pieces = Pieces(0)
         self._calls = 0
         self._reason: Literal["stop", "length"] = "stop"
+        self._inside: dict[str, Any] = {}
 
     def take(self, item: StreamItem) -> list[Line]:
         """Convert an item of the service to lines, perhaps none."""
@@ -41,6 +42,7 @@ class Lines:
             case Finished():
                 self._ended = perf_counter_ns()
                 self._reason = stop_or_length(item.reason)
+                self._inside = {"ended_inside_thinking": True} if item.inside_thinking else {}
             case Usage():
                 return [self._last(item)]
         return []
@@ -100,6 +102,7 @@ class Lines:
             prompt_eval_duration=first - self._started,
             eval_count=usage.completion_tokens,
             eval_duration=ended - first,
+            **self._inside,
         )
 
 

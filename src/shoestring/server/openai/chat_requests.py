@@ -8,10 +8,12 @@ from typing import Any
 from shoestring.printable import quoted
 from shoestring.server.constraints import constraint
 from shoestring.server.errors import bad_request
+from shoestring.server.left_out import file_text, left_out
 from shoestring.server.openai.chat_types import ChatBody, ContentPart, Message
 from shoestring.server.openai.sampling_fields import sampling, stop_texts
 from shoestring.server.request import ChatRequest, GenerationOptions, ToolChoice
 from shoestring.server.thinking import ThinkingWish, thinking_wish
+from shoestring.server.tools import function_tool
 
 #: OpenAI's own limit.
 MOST_TOP_LOGPROBS = 20
@@ -25,18 +27,19 @@ def chat_request(body: ChatBody, client: str) -> ChatRequest:
         GenerationOptions(
             sampling=_sampling(body),
             max_tokens=most_tokens(body.max_tokens, body.max_completion_tokens),
-            stop=stop_texts(body),
+            stop=stop_texts(body.stop),
             n=1 if body.n is None else body.n,
             ignore_eos=bool(body.ignore_eos),
             constraint=constraint(body),
             client=client,
         ),
-        tools=tuple(body.tools or ()),
+        tools=tuple(function_tool(tool) for tool in body.tools or ()),
         tool_choice=tool_choice(body.tool_choice),
         parallel_tool_calls=body.parallel_tool_calls is not False,
         thinking=wish.on,
         thinking_budget=wish.budget,
         template_arguments=wish.template_arguments,
+        continues=_continues(body),
     )
 
 
@@ -44,7 +47,10 @@ def message(source: Message, number: int) -> Mapping[str, Any]:
     """A message in the shape that chat templates expect."""
     content = source.content
     if isinstance(content, list):
-        content = "".join(_text(part, f"messages.{number}.content.{i}") for i, part in enumerate(content))
+        where = f"messages.{number}.content"
+        texts = [_text(part, source.role, f"{where}.{i}") for i, part in enumerate(content)]
+        # A line that stands for a part that was left out is a line of its own.
+        content = ("\n" if source.role == "tool" and any(part.text is None for part in content) else "").join(texts)
     converted: dict[str, Any] = {"role": source.role, "content": content or ""}
     if source.name is not None:
         converted["name"] = source.name
@@ -52,17 +58,23 @@ def message(source: Message, number: int) -> Mapping[str, Any]:
     if source.role == "assistant" and thought is not None:
         converted["reasoning_content"] = thought
     if source.tool_calls:
-        converted["tool_calls"] = [call.model_dump(exclude_none=True) for call in source.tool_calls]
+        converted["tool_calls"] = [call.model_dump(exclude_unset=True) for call in source.tool_calls]
     if source.tool_call_id is not None:
         converted["tool_call_id"] = source.tool_call_id
     return converted
 
 
-def _text(part: ContentPart, where: str) -> str:
-    if part.type == "text" and part.text is not None:
+def _text(part: ContentPart, role: str, where: str) -> str:
+    if part.type in ("text", "input_text", "output_text") and part.text is not None:
         return part.text
     if part.type == "refusal" and part.refusal is not None:
         return part.refusal
+    file = part.file or {}
+    text = file_text(file) if part.type == "file" else None
+    if text is not None:
+        return text
+    if role == "tool" and part.type != "text":
+        return left_out(part.type, file.get("filename"))
     what = "has no text" if part.type == "text" else f"is of type {quoted(part.type)}: only text is supported"
     raise bad_request(f"{where} {what}", code="unsupported_content", param=where)
 
@@ -80,7 +92,8 @@ def _sampling(body: ChatBody) -> dict[str, Any]:
 
 
 def most_tokens(old: int | None, new: int | None) -> int | None:
-    """max_tokens, from its older or its newer name. Raises ApiError if they differ."""
+    """max_tokens, from its older or its newer name; -1 is no limit. Raises ApiError if they differ."""
+    old, new = (None if limit == -1 else limit for limit in (old, new))
     if old is not None and new is not None and old != new:
         raise bad_request("max_tokens and max_completion_tokens differ: send one of them", param="max_tokens")
     return old if new is None else new
@@ -89,16 +102,33 @@ def most_tokens(old: int | None, new: int | None) -> int | None:
 def tool_choice(choice: str | Mapping[str, Any] | None) -> ToolChoice:
     """The tool choice. LangChain's "any" means "required"."""
     match choice:
-        case None | "auto":
+        case None | "" | "auto":
             return ToolChoice()
         case "none":
             return ToolChoice("none")
         case "required" | "any":
             return ToolChoice("required")
-        case {"type": "function", "function": {"name": str(name)}}:
+        case {"type": "function", "function": {"name": str(name)}} | {"type": "function" | "tool", "name": str(name)}:
             return ToolChoice("required", name)
+        case {"type": "auto" | "none" | "required" | "any" as mode}:
+            return tool_choice(mode)
+        case {} if not choice:
+            return ToolChoice()
     what = "none, auto, required or {type: 'function', function: {name}}"
     raise bad_request(f"tool_choice is not valid: send {what}", param="tool_choice")
+
+
+def _continues(body: ChatBody) -> bool:
+    """Whether the answer continues the last message. Raises ApiError for contradictions."""
+    if not body.continue_final_message:
+        if body.add_generation_prompt is False:
+            what = "add_generation_prompt: false needs continue_final_message: true: every answer is a turn"
+            raise bad_request(what, param="add_generation_prompt")
+        return False
+    if body.add_generation_prompt:
+        what = "continue_final_message and add_generation_prompt contradict each other: send one of them"
+        raise bad_request(what, param="continue_final_message")
+    return True
 
 
 def _thinking(body: ChatBody) -> ThinkingWish:
@@ -106,12 +136,20 @@ def _thinking(body: ChatBody) -> ThinkingWish:
     if len(efforts) > 1:
         raise bad_request("reasoning_effort and reasoning.effort differ: send one of them", param="reasoning_effort")
     nested = body.reasoning.max_tokens if body.reasoning else None
-    switch = body.reasoning.enabled if body.reasoning else None
-    if None not in (switch, body.enable_thinking) and switch != body.enable_thinking:
-        raise bad_request("enable_thinking and reasoning.enabled differ: send one of them", param="enable_thinking")
+    switches = {
+        "enable_thinking": body.enable_thinking,
+        "reasoning.enabled": body.reasoning.enabled if body.reasoning else None,
+        "thinking": None,
+    }
+    if body.thinking is not None and body.thinking.type not in (None, "auto"):
+        switches["thinking"] = body.thinking.type != "disabled"
+        nested = body.thinking.budget_tokens if nested is None else nested
+    given = {name: switch for name, switch in switches.items() if switch is not None}
+    if len(set(given.values())) > 1:
+        raise bad_request(f"{' and '.join(given)} differ: send one of them", param=next(iter(given)))
     return thinking_wish(
         effort=next(iter(efforts), None),
-        switch=switch if body.enable_thinking is None else body.enable_thinking,
+        switch=next(iter(given.values()), None),
         budget=nested if body.thinking_budget is None else body.thinking_budget,
         template_arguments=body.chat_template_kwargs,
     )

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Tag
 
-from shoestring.server.constraints import UNSUPPORTED, ConstraintFields
-from shoestring.server.http.fields import Body, Loose, Many
+from shoestring.server import field_rules
+from shoestring.server.constraints import ConstraintFields
+from shoestring.server.http.fields import Body, Loose, LooseBody, Many, text_or_list
 from shoestring.server.openai.sampling_fields import SamplingFields
 
 
-class ContentPart(Loose):
-    """A part of a message's content; only text is supported."""
+class ContentPart(LooseBody):
+    """A part of a message's content; only text is supported. Tool results may have others, which are left out."""
 
-    type: str
+    type: str = "text"
     text: str | None = None
     refusal: str | None = None
+    file: dict[str, Any] | None = None
 
 
-class CalledFunction(Loose):
+Content = Annotated[
+    Annotated[str, Tag("text")] | Annotated[Many[ContentPart], Tag("list")], Discriminator(text_or_list)
+]
+
+
+class CalledFunction(LooseBody):
     name: str
-    arguments: str | dict[str, Any] = ""
+    #: JSON text or its value; what is neither reaches the model as it is written
+    arguments: Any = ""
 
 
-class MessageToolCall(Loose):
+class MessageToolCall(LooseBody):
     id: str | None = None
     type: str = "function"
     function: CalledFunction
@@ -34,15 +42,10 @@ class Message(Body):
     """A message of the conversation. Fields that other servers add are accepted without effect."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    refused: ClassVar = {
-        "audio": "only text is supported",
-        "function_call": "send tool_calls",
-        "prefix": "the client cannot start the answer",
-        "partial": "the client cannot start the answer",
-    }
+    rules: ClassVar = field_rules.OPENAI_MESSAGE
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | Many[ContentPart] | None = None
+    content: Content | None = None
     name: str | None = None
     tool_calls: Many[MessageToolCall] | None = None
     tool_call_id: str | None = None
@@ -51,7 +54,7 @@ class Message(Body):
     reasoning: str | None = None
 
 
-class StreamOptions(Loose):
+class StreamOptions(LooseBody):
     include_usage: bool | None = None
     #: our extension: chunks that report prefill progress
     include_progress: bool | None = None
@@ -60,29 +63,37 @@ class StreamOptions(Loose):
 class Reasoning(Body):
     """OpenRouter's field."""
 
-    refused: ClassVar = {"exclude": "thinking is sent in a field of its own, which a client may ignore"}
+    rules: ClassVar = field_rules.OPENAI_REASONING
 
     effort: str | None = None
     max_tokens: int | None = None
     enabled: bool | None = None
-    summary: Any = None
+
+
+def _switch(value: Any) -> Any:
+    return {"type": "enabled" if value else "disabled"} if isinstance(value, bool) else value
+
+
+class ThinkingSwitch(Body):
+    """The field of GLM, DeepSeek and others, in the form of Anthropic's API."""
+
+    type: Literal["enabled", "disabled", "adaptive", "auto"] | None = None
+    budget_tokens: int | None = None
+
+
+def _choice_kind(value: Any) -> str:
+    return "text" if isinstance(value, str) else "object"
+
+
+ToolChoice = Annotated[
+    Annotated[str, Tag("text")] | Annotated[dict[str, Any], Tag("object")], Discriminator(_choice_kind)
+]
 
 
 class ChatBody(SamplingFields, ConstraintFields):
     """A request for a chat completion."""
 
-    refused: ClassVar = {
-        "functions": "send tools",
-        "function_call": "send tool_choice",
-        "audio": "only text is supported",
-        "web_search_options": "there is no web search: give the model a tool",
-        "verbosity": "ask for it in the system message",
-        "best_of": "use n",
-        **UNSUPPORTED,
-        "add_generation_prompt": "it is always added",
-        "continue_final_message": "the client cannot start the answer",
-        "chat_template": "the checkpoint's template is always used",
-    }
+    rules: ClassVar = field_rules.OPENAI_CHAT
 
     messages: Many[Message]
     model: str | None = None
@@ -95,7 +106,7 @@ class ChatBody(SamplingFields, ConstraintFields):
     top_logprobs: int | None = None
 
     tools: Many[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
 
     reasoning_effort: str | None = None
@@ -103,17 +114,11 @@ class ChatBody(SamplingFields, ConstraintFields):
     enable_thinking: bool | None = None
     thinking_budget: int | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    thinking: Annotated[ThinkingSwitch, BeforeValidator(_switch)] | None = None
 
-    # accepted, no effect on the answer
-    user: Any = None
-    metadata: Any = None
-    store: Any = None
-    service_tier: Any = None
-    prompt_cache_key: Any = None
-    prompt_cache_retention: Any = None
-    safety_identifier: Any = None
-    prediction: Any = None
-    modalities: Many[Literal["text"]] | None = None
+    #: with `continue_final_message` the answer continues the last message, the assistant's
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
 
 
 # --- what is answered, for OpenAPI
@@ -156,6 +161,8 @@ class Choice(Loose):
     message: AnswerMessage
     logprobs: ChoiceLogprobs | None
     finish_reason: Literal["stop", "length", "tool_calls"]
+    #: our extension: the answer ended before its thinking did, so it has no content
+    ended_inside_thinking: bool | None = None
 
 
 class PromptDetails(Loose):

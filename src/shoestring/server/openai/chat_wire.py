@@ -91,8 +91,11 @@ class Chunks:
                 if entries:
                     chunks[-1]["choices"][0]["logprobs"] = {"content": entries, "refusal": None}
                 return chunks
-            case Finished(choice, reason):
-                return [self._chunk(choice, {}, "tool_calls" if reason == "tool_calls" else stop_or_length(reason))]
+            case Finished(choice, reason, _, inside):
+                chunk = self._chunk(choice, {}, "tool_calls" if reason == "tool_calls" else stop_or_length(reason))
+                if inside:
+                    chunk["choices"][0]["ended_inside_thinking"] = True
+                return [chunk]
             case Usage() if self.include_usage:
                 return [{**self.head, "choices": [], "usage": _usage(item)}]
         return []
@@ -153,4 +156,4 @@ def _add(choice: dict[str, Any], piece: dict[str, Any], has_logprobs: bool) -> N
             message["tool_calls"][call["index"]]["function"]["arguments"] += call["function"]["arguments"]
     if piece["logprobs"]:
         choice["logprobs"]["content"] += piece["logprobs"]["content"]
-    choice["finish_reason"] = piece["finish_reason"]
+    choice |= {name: piece[name] for name in ("finish_reason", "ended_inside_thinking") if name in piece}

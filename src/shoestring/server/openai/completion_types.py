@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from shoestring.server.constraints import UNSUPPORTED, ConstraintFields
+from shoestring.server import field_rules
+from shoestring.server.constraints import ConstraintFields
 from shoestring.server.http.fields import Each, at_most
 from shoestring.server.openai.chat_types import CompletionUsage, StreamOptions
 from shoestring.server.openai.sampling_fields import SamplingFields
@@ -17,14 +18,14 @@ MOST_PROMPTS = 256
 
 def _prompt_kind(value: Any) -> str:
     if not isinstance(value, list):
-        return "text"
+        return "prompt"
     first = value[0] if value else None
     return "texts" if isinstance(first, str) else "lists" if isinstance(first, list) else "ids"
 
 
 _Ids = Annotated[Each[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Prompt = Annotated[
-    Annotated[str, Tag("text")]
+    Annotated[str, Tag("prompt")]
     | Annotated[_Ids, Tag("ids")]
     | Annotated[Each[str], at_most(MOST_PROMPTS), Tag("texts")]
     | Annotated[Each[_Ids], at_most(MOST_PROMPTS), Tag("lists")],
@@ -35,7 +36,7 @@ Prompt = Annotated[
 class CompletionBody(SamplingFields, ConstraintFields):
     """POST /v1/completions."""
 
-    refused: ClassVar = {"prompt_logprobs": "use echo with logprobs", **UNSUPPORTED}
+    rules: ClassVar = field_rules.OPENAI_COMPLETION
 
     model: str | None = None
     prompt: Prompt
@@ -45,16 +46,8 @@ class CompletionBody(SamplingFields, ConstraintFields):
     logprobs: int | None = Field(default=None, ge=0)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    # accepted only with values that change nothing
-    suffix: Literal[""] | None = None
+    #: accepted if it asks for no more than `n` answers
     best_of: int | None = None
-    # accepted, no effect on the answer
-    user: str | None = None
-    metadata: dict[str, Any] | None = None
-    service_tier: str | None = None
-    store: bool | None = None
-    prompt_cache_key: str | None = None
-    cache_prompt: bool | None = None
 
 
 # --- the answer

@@ -16,6 +16,7 @@ from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
 from shoestring.server.http.streaming import EventStream, WholeAnswer, event, unless_gone
 from shoestring.server.openai import completion_types as api
+from shoestring.server.openai.chat_requests import most_tokens
 from shoestring.server.openai.completion_wire import Chunk, Chunks
 from shoestring.server.openai.sampling_fields import sampling, stop_texts
 from shoestring.server.request import CompletionRequest, GenerationOptions, Progress, Scored, StreamItem
@@ -55,8 +56,9 @@ async def create_completion(body: api.CompletionBody, request: Request) -> Respo
 
 def completion_requests(body: api.CompletionBody, client: str = "") -> list[CompletionRequest]:
     """One request for each prompt. Raises ApiError."""
-    if body.best_of not in (None, 1, body.n):
+    if body.best_of not in (None, 0, 1, body.n):
         raise bad_request("best_of is not supported: ask for n answers and choose among them", param="best_of")
+    max_tokens = DEFAULT_TOKENS if body.max_tokens is None else most_tokens(body.max_tokens, None)
     if body.max_tokens == 0 and not body.echo:
         raise bad_request("max_tokens is 0: choose at least 1, or echo the prompt", param="max_tokens")
     fields = sampling(body)
@@ -64,8 +66,8 @@ def completion_requests(body: api.CompletionBody, client: str = "") -> list[Comp
         fields["logprobs"] = body.logprobs
     options = GenerationOptions(
         sampling=fields,
-        max_tokens=DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens,
-        stop=stop_texts(body),
+        max_tokens=max_tokens,
+        stop=stop_texts(body.stop),
         n=1 if body.n is None else body.n,
         ignore_eos=bool(body.ignore_eos),
         constraint=constraint(body),

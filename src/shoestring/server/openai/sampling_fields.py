@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
@@ -32,6 +32,10 @@ class SamplingFields(Body):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
+    #: llama.cpp's name for repetition_penalty
+    repeat_penalty: float | None = None
+    #: the tokens that penalties look back at: 0 none, -1 all
+    repeat_last_n: int | None = Field(default=None, ge=-1)
     #: any 64-bit number, signed or unsigned
     seed: int | None = Field(default=None, ge=-(1 << 63), lt=1 << 64)
     #: token id, as a string → value added to its logit
@@ -49,6 +53,11 @@ def sampling(body: SamplingFields) -> dict[str, Any]:
         fields["top_k"] = 0 if body.top_k == -1 else body.top_k
     if body.seed is not None:
         fields["seed"] = body.seed % (1 << 64)
+    if body.repeat_penalty is not None:
+        if body.repetition_penalty not in (None, body.repeat_penalty):
+            raise bad_request("repetition_penalty and repeat_penalty differ: send one of them", param="repeat_penalty")
+        fields["repetition_penalty"] = body.repeat_penalty
+    fields |= penalty_window(body.repeat_last_n)
     if body.logit_bias:
         fields["logit_bias"] = _biases(body.logit_bias)
     return fields
@@ -61,6 +70,12 @@ def _biases(biases: Mapping[str, float]) -> dict[int, float]:
     return {int(key): bias for key, bias in biases.items()}
 
 
-def stop_texts(body: SamplingFields) -> tuple[str, ...]:
-    """The stop strings of a request, which may send one as a plain string."""
-    return (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+def penalty_window(repeat_last_n: int | None) -> dict[str, Any]:
+    """The field of Sampling for llama.cpp's and Ollama's repeat_last_n."""
+    return {} if repeat_last_n in (None, -1) else {"penalty_window": repeat_last_n}
+
+
+def stop_texts(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The stop strings of a request, which may send one as a plain string. Empty ones are off."""
+    texts = (stop,) if isinstance(stop, str) else stop or ()
+    return tuple(text for text in texts if text)

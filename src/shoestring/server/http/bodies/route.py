@@ -19,13 +19,12 @@ from shoestring.printable import shortened
 from shoestring.server.errors import ApiError
 from shoestring.server.http import record
 from shoestring.server.http.bodies.in_flight import Claim, InFlight
+from shoestring.server.http.bodies.words import validation_error
 from shoestring.server.limits import SMALL
 from shoestring.server.workers import Workers
 
 #: Objects and arrays of a body: each may become a model.
 _CONTAINERS = 1 << 16
-#: Most characters of one part of a field's name in an error.
-_PART = 60
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -135,17 +134,4 @@ def _validated(raw: bytes, size: Size, kind: type[BaseModel]) -> BaseModel:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        raise validation_error(error) from None
-
-
-def validation_error(error: ValidationError) -> ApiError:
-    """The first error that pydantic reports: where and what."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = [shortened(str(part), _PART) for part in first["loc"]]
-    where = ".".join(part for part in place if not part.startswith(("function-", "tagged-")))
-    if first["type"] == "extra_forbidden":
-        message = f"{where} is not supported"
-    else:
-        message = f"{where}: {first['msg']}" if where else str(first["msg"])
-    code = "unsupported_field" if first["type"] in ("extra_forbidden", "refused") else "invalid_request"
-    return ApiError(400, message, code, where or None)
+        raise validation_error(error, value) from None

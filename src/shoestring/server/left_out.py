@@ -1,0 +1,64 @@
+"""What stands in a tool's result for a part that is no text: a line that says what was left out, or a document's text.
+
+A tool answers what its program decided, so the user cannot leave out such a part. A user's own picture is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from shoestring.printable import shortened
+
+_MOST_NAME = 100
+
+#: Names of parts in OpenAI's, Anthropic's and Ollama's APIs.
+_KINDS = {
+    **dict.fromkeys(("image", "image_url", "input_image"), "an image"),
+    **dict.fromkeys(("input_audio", "audio", "audio_url"), "a sound"),
+    **dict.fromkeys(("video", "video_url", "input_video"), "a video"),
+    **dict.fromkeys(("document", "file", "input_file"), "a document"),
+    "container_upload": "a file",
+}
+
+
+def left_out(kind: str, name: object = None) -> str:
+    """The line for a part of this type. name: its title or its file's name."""
+    what = _KINDS.get(kind, f"a part of type {shortened(kind, _MOST_NAME)}")
+    title = f" ({shortened(name, _MOST_NAME)})" if isinstance(name, str) and name else ""
+    return f"[{what}{title} was left out: only text can be read here]"
+
+
+def file_text(file: Mapping[str, Any]) -> str | None:
+    """The text of a file in OpenAI's form, whose `file_data` is a data URL; None if it is no text."""
+    data = file.get("file_data")
+    if not isinstance(data, str) or not data.startswith("data:text/"):
+        return None
+    head, comma, body = data.partition(",")
+    if not comma or not head.endswith(";base64"):
+        return None
+    try:
+        return base64.b64decode(body, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def document_text(block: Mapping[str, Any]) -> str | None:
+    """The text of Anthropic's document or search result, with its title; None if a part of it is no text."""
+    source = block.get("source")
+    if block.get("type") == "search_result":
+        heads, content = [block.get("title"), source], block.get("content")
+    elif isinstance(source, Mapping) and source.get("type") == "text":
+        heads, content = [block.get("title"), block.get("context")], source.get("data")
+    elif isinstance(source, Mapping) and source.get("type") == "content":
+        heads, content = [block.get("title"), block.get("context")], source.get("content")
+    else:
+        return None
+    texts = [head for head in heads if isinstance(head, str) and head]
+    for part in content if isinstance(content, list) else [{"type": "text", "text": content}]:
+        if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            return None
+        texts.append(part["text"])
+    return "\n".join(texts)
