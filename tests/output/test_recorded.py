@@ -12,7 +12,7 @@ from recorded import ALL, TOOLS, Recorded
 
 from shoestring.output.form import form_of
 from shoestring.output.parser import Parser
-from shoestring.output.schema import read_tools
+from shoestring.output.schemas.types import read_tools
 from shoestring.output.syntax import syntax_of
 
 NAMES = [f"{family}: {one.name}" for family, one in ALL]

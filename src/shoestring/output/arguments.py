@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shoestring.output.schema import TEXT, Kinds, Tool, from_literal, from_text, json_string, json_text
+from shoestring.output.schemas.types import TEXT, Kinds, Tool, from_literal, from_text, json_string, json_text
 
 _NULL = "null"
 

@@ -20,7 +20,7 @@ from shoestring.output.arguments import Arguments
 from shoestring.output.events import Event, ToolCall, ToolCallArguments, ToolCallEnd
 from shoestring.output.literals import read_literal, read_string
 from shoestring.output.reader import SPACE, EndedError, Parse, Reader
-from shoestring.output.schema import Tool
+from shoestring.output.schemas.types import Tool
 from shoestring.output.syntax import Syntax
 
 _TAG_NAME = re.compile(r"[^<>\n]+")

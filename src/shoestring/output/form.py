@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shoestring.errors import RequestError
-from shoestring.output.grammars import answer_grammar, calls_rules, content_grammars, rest_of_call
+from shoestring.output.grammars import answer_grammar, calls_rules, content_grammars, rest_of_call, with_definitions
 from shoestring.output.masks import Mask, Matcher, compile_grammar, mask_without
 from shoestring.output.request import Constraint, ToolChoice
-from shoestring.output.schema import Tool, read_tools
+from shoestring.output.schemas.keywords import not_enforced, tidied
+from shoestring.output.schemas.types import Tool, read_tools
 from shoestring.output.syntax import Syntax, Vocabulary, syntax_of
 from shoestring.output.trials.plain import plain
-from shoestring.printable import quoted
+from shoestring.printable import quoted, shortened
 
 _MOST_TOOLS = 1024
 _AUTO = ToolChoice()
@@ -125,8 +127,14 @@ class _Cost(NamedTuple):
 
 def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None, cost: _Cost) -> Matcher:
     """The matcher of the answer. A required call allows no content."""
-    content = None if constraint is None else content_grammars(constraint)
-    what = "tools" if constraint is None else _NAMES[constraint.kind]
+    content, what = None, "tools"
+    if constraint is not None:
+        field = f"{constraint.where}: " if constraint.where else ""
+        what = field + _NAMES[constraint.kind]
+        try:
+            content = content_grammars(constraint)
+        except RequestError as error:
+            raise RequestError(f"{field}{error}") from None
     if not form.tools:
         return cost.compile(form.tokenizer, answer_grammar(content, None), what)
     tools = {n: tool for n, tool in form.tools.items() if choice.name in (None, n)}
@@ -136,6 +144,9 @@ def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None, cost:
         rules = calls_rules(form.syntax, tools, many)
         return cost.compile(form.tokenizer, answer_grammar(content, rules), what)
 
+    for tool in tools.values():
+        if tool.strict:
+            _refuse_not_enforced(tool)
     try:
         return compiled(tools, content)
     except RequestError:
@@ -147,19 +158,53 @@ def _answer(form: Form, choice: ToolChoice, constraint: Constraint | None, cost:
                 loose[name] = tool
             except RequestError as error:
                 if tool.strict:
-                    raise RequestError(f"the strict tool {name}: {error}") from None
+                    raise _refusal(form, tool, error, cost) from None
                 loose[name] = Tool(name)
         return compiled(loose, content)
 
 
 def _strict(form: Form, cost: _Cost) -> dict[tuple[str, str], Matcher]:
     kinds = ("xml",) if form.syntax.call else ("json", "python")
-    return {
-        (name, kind): cost.compile(form.tokenizer, rest_of_call(form.syntax, tool, kind), f"the strict tool {name}")
-        for name, tool in form.tools.items()
-        if tool.strict
-        for kind in kinds
-    }
+    matchers: dict[tuple[str, str], Matcher] = {}
+    for name, tool in form.tools.items():
+        if not tool.strict:
+            continue
+        _refuse_not_enforced(tool)
+        try:
+            for kind in kinds:
+                grammar = rest_of_call(form.syntax, tool, kind)
+                matchers[name, kind] = cost.compile(form.tokenizer, grammar, f"the strict tool {name}")
+        except RequestError as error:
+            raise _refusal(form, tool, error, cost) from None
+    return matchers
+
+
+def _refuse_not_enforced(tool: Tool) -> None:
+    """Raise RequestError that names tool, parameter and keyword."""
+    for key, schema in tool.properties.items():
+        problem = not_enforced(tidied({"properties": {key: schema}}))
+        if problem is not None:
+            raise RequestError(f"the strict tool {tool.name}: parameter {problem}")
+    problem = not_enforced(tool.parameters)
+    if problem is not None:
+        raise RequestError(f"the strict tool {tool.name}: {problem}")
+
+
+def _refusal(form: Form, tool: Tool, error: RequestError, cost: _Cost) -> RequestError:
+    """The error of a strict tool whose grammar does not compile: about its parameter, not about our grammar."""
+    for key, schema in tool.properties.items():
+        try:
+            grammar = answer_grammar(content_grammars(Constraint("json_schema", with_definitions(schema, tool))), None)
+            cost.compile(form.tokenizer, grammar, "the JSON schema")
+        except RequestError as problem:
+            what = str(problem).removeprefix("the JSON schema: ")
+            return RequestError(f"the strict tool {tool.name}: parameter {shortened(key, 100)}: {what}")
+    reason = _POSITION.sub("", str(error).removeprefix("tools: ").removeprefix(f"the strict tool {tool.name}: "))
+    return RequestError(f"the strict tool {tool.name}: {reason}")
+
+
+#: Where something stands in a grammar that the client does not know.
+_POSITION = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
 
 
 _NAMES = {

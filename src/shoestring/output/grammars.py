@@ -15,16 +15,19 @@ from typing import Any
 from shoestring.errors import RequestError
 from shoestring.output.masks import LINE, lark, schema_text
 from shoestring.output.request import Constraint
-from shoestring.output.schema import Tool, json_string, resolved
+from shoestring.output.schemas.keywords import not_enforced, tidied
+from shoestring.output.schemas.types import Tool, json_string, resolved
 from shoestring.output.syntax import Syntax
 
 _MOST_TEXT = 64 * 1024
 _MOST_CHOICES = 1000
 _MOST_DEFINITIONS = 1 << 20
+#: Alternatives of oneOf that overlap count as those of anyOf.
+_ONE_OF = {"coerce_one_of": True}
 #: JSON as templates write it, which allows no endless white space
-_COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", **_ONE_OF}
 #: JSON of a client's own schema: on one line or indented, but without endless white space, in which models get stuck
-_READABLE = {"whitespace_pattern": r" {1,2}|\r?\n[ \t]{0,64}"}
+_READABLE = {"whitespace_pattern": r" {1,2}|\r?\n[ \t]{0,64}", **_ONE_OF}
 #: After a call anything is allowed.
 _REST = "rest: /(?s:.*)/"
 _CLOSE = "</parameter>"
@@ -62,7 +65,10 @@ def content_grammars(constraint: Constraint) -> list[dict[str, Any]]:
         case "json_schema":
             if not isinstance(value, Mapping):
                 raise RequestError("the JSON schema is not an object")
-            schema = json.loads(schema_text(value, "the JSON schema"))
+            schema = tidied(json.loads(schema_text(value, "the JSON schema")))
+            problem = not_enforced(schema)
+            if problem is not None:
+                raise RequestError(f"the JSON schema: {problem}")
             return [{"json_schema": {**schema, "x-guidance": _READABLE}}]
         case "choice":
             return [{"lark_grammar": "start: " + " | ".join(map(json_string, _choices(value)))}]
@@ -138,7 +144,7 @@ def calls_rules(syntax: Syntax, tools: Mapping[str, Tool], many: bool) -> str:
         for name, tool in zip(names, tools.values(), strict=True):
             head = {"name": {"const": tool.name}, "parameters": _arguments_schema(tool)}
             whole = {"type": "object", "properties": head, "required": list(head), "additionalProperties": False}
-            rules.append(f"{name}: {_json(_with_definitions(whole, tool))}")
+            rules.append(f"{name}: {_json(with_definitions(whole, tool))}")
     return "\n".join(rules)
 
 
@@ -175,7 +181,7 @@ def _xml_value(tool: Tool, key: str, schema: Any) -> str:
     end = json_string("\n</parameter>\n")
     kinds = tool.kinds(key)
     if kinds and "string" not in kinds:
-        return f"{_json(_with_definitions(schema, tool))} {end}"
+        return f"{_json(with_definitions(schema, tool))} {end}"
     literals = _enumerated(schema, tool)
     if literals:
         return f"({' | '.join(map(json_string, literals))}) {end}"
@@ -198,7 +204,7 @@ def _python_rest(name: str, tool: Tool) -> list[str]:
     last = len(properties)
     rules = [f'{name}: "(" {name}_first0 ")"', f'{name}_first{last}: ""', f'{name}_more{last}: ""']
     for number, (key, value) in enumerate(properties.items()):
-        rules.append(f"{name}_{number}: {json_string(key + '=')} {_json(_with_definitions(value, tool))}")
+        rules.append(f"{name}_{number}: {json_string(key + '=')} {_json(with_definitions(value, tool))}")
         for state, comma in (("first", ""), ("more", '", " ')):
             skip = "" if key in required else f" | {name}_{state}{number + 1}"
             rules.append(f"{name}_{state}{number}: {comma}{name}_{number} {name}_more{number + 1}{skip}")
@@ -207,7 +213,7 @@ def _python_rest(name: str, tool: Tool) -> list[str]:
 
 def _check_size(tool: Tool, properties: Mapping[str, Any]) -> None:
     """Raise RequestError if the definitions, which each property's grammar repeats, take too much together."""
-    definitions = schema_text(_with_definitions({}, tool), "the schema of a tool")
+    definitions = schema_text(with_definitions({}, tool), "the schema of a tool")
     if len(definitions) * len(properties) > _MOST_DEFINITIONS:
         raise RequestError(f"the schema of {tool.name}: its definitions are too long for so many properties")
 
@@ -229,7 +235,7 @@ def _arguments_schema(tool: Tool) -> Mapping[str, Any]:
     return {"type": "object", **tool.parameters}
 
 
-def _with_definitions(schema: Any, tool: Tool) -> Any:
+def with_definitions(schema: Any, tool: Tool) -> Any:
     """A parameter's schema with the definitions that it refers to."""
     if not isinstance(schema, Mapping):
         return schema

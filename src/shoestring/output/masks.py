@@ -106,8 +106,9 @@ def lark(text: str) -> str:
 
 
 def _reason(error: str) -> str:
-    """An error of llguidance on one line, without its internal state."""
+    """An error of llguidance on one line, without its internal state and without the text of the grammar."""
     error = re.sub(r"<(state|backtrace|non-verbose/)>.*", "", error, flags=re.DOTALL)
+    error = re.sub(r"\s+\d+ \| .*", "", error, flags=re.DOTALL)
     if "panic" in error:
         return trial.TOO_COMPLEX
     return shortened(" ".join(error.split()), _MOST_REASON) or "it cannot be compiled"

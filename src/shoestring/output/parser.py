@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from shoestring.output.calls import Calls
 from shoestring.output.events import Content, Event, Thinking, ToolCall, ToolCallArguments
 from shoestring.output.reader import SPACE, Parse, Reader
-from shoestring.output.schema import Tool
+from shoestring.output.schemas.types import Tool
 from shoestring.output.stops import StopStrings
 from shoestring.output.syntax import Syntax
 

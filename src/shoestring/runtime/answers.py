@@ -70,7 +70,10 @@ class Answers:
     ) -> None:
         self.prompt = prompt
         self._engine = engine
-        self._machines = [OutputMachine(form, inside_thinking=prompt.inside_thinking, continues=prompt.continues) for _ in range(options.n)]
+        self._machines = [
+            OutputMachine(form, inside_thinking=prompt.inside_thinking, continues=prompt.continues)
+            for _ in range(options.n)
+        ]
         #: the prompt's scored tokens until a Scored reports them
         self._scored = [Sampled(prompt.tokens[0])] if options.prompt_logprobs else None
         self._top = sampling.logprobs or 0
@@ -158,9 +161,7 @@ class Answers:
             Delta(choice, machine.push(delivery.sampled, delivery.finish_reason), (delivery.sampled,))
         ]
         if machine.finish_reason is not None:
-            items.append(
-                Finished(choice, machine.finish_reason, machine.stop_sequence, machine.ended_inside_thinking)
-            )
+            items.append(Finished(choice, machine.finish_reason, machine.stop_sequence, machine.ended_inside_thinking))
             self._end(delivery.number)
             if not self._open:
                 items.append(self.usage)

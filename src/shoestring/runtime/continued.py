@@ -57,6 +57,4 @@ def continued(prompt: Prompt, message: Message, tokenizer: Vocabulary, syntax: S
         tokens += tokenizer.encode(start.content)
         inside = False
     proceed(len(tokens))
-    return replace(
-        prompt, tokens=tuple(tokens), inside_thinking=inside, continues=len(tokens) > len(prompt.tokens)
-    )
+    return replace(prompt, tokens=tuple(tokens), inside_thinking=inside, continues=len(tokens) > len(prompt.tokens))

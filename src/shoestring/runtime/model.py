@@ -296,7 +296,6 @@ class Model:
             prompt = chat_prompt(self.template, before(request))
             return continued(prompt, request.messages[-1], self.tokenizer, syntax_of(self.tokenizer, self.family))
 
-
     def form_of(self, request: Request) -> Form:
         """The form of a request's answers. Any thread may call this. Raises RequestError."""
         options = request.options

@@ -13,8 +13,8 @@ _SYSTEM = ("system", "developer")
 def ordered(messages: Sequence[Message]) -> list[Message]:
     """The messages with one system message at most, the first one.
 
-    "developer" is OpenAI's newer name of "system". Those at the beginning become one. Later ones, which templates refuse,
-    join the user's message before them, or become one, in the tags that Claude Code uses there.
+    "developer" is OpenAI's newer name of "system". Those at the beginning become one. Later ones, which templates
+    refuse, join the user's message before them, or become one, in the tags that Claude Code uses there.
     """
     turns: list[Message] = []
     for message in messages:
@@ -45,5 +45,11 @@ def joined(*contents: Any) -> Any:
     parts: list[Any] = []
     for content in contents:
         parts += [{"type": "text", "text": "\n"}] if parts else []
-        parts += [{"type": "text", "text": content}] if isinstance(content, str) else content if isinstance(content, list) else [content]
+        parts += (
+            [{"type": "text", "text": content}]
+            if isinstance(content, str)
+            else content
+            if isinstance(content, list)
+            else [content]
+        )
     return parts

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from shoestring import bounded_json
 from shoestring.bounded_json import BoundError
+from shoestring.output.request import Kind
 from shoestring.server import field_rules
 from shoestring.server.errors import bad_request
 from shoestring.server.http.fields import Body, LooseBody, Many, Object
-from shoestring.output.request import Kind
 from shoestring.server.request import Constraint
 
 
@@ -90,9 +90,12 @@ def _structured_outputs(fields: StructuredOutputs | None) -> Constraint | None:
         add("choice", tuple(fields.choice), "choice")
     if fields.grammar:
         add("gbnf" if "::=" in fields.grammar else "lark", fields.grammar, "grammar")
-    for kind, text in (("regex", fields.regex), ("lark", fields.lark), ("gbnf", fields.gbnf)):
-        if text:
-            add(kind, text, kind)
+    if fields.regex:
+        add("regex", fields.regex, "regex")
+    if fields.lark:
+        add("lark", fields.lark, "lark")
+    if fields.gbnf:
+        add("gbnf", fields.gbnf, "gbnf")
     if len(constraints) > 1:
         raise bad_request("structured_outputs has several constraints: send one", param="structured_outputs")
     return constraints[0] if constraints else None

@@ -58,7 +58,8 @@ def document_text(block: Mapping[str, Any]) -> str | None:
         return None
     texts = [head for head in heads if isinstance(head, str) and head]
     for part in content if isinstance(content, list) else [{"type": "text", "text": content}]:
-        if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+        text = part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None
+        if not isinstance(text, str):
             return None
-        texts.append(part["text"])
+        texts.append(text)
     return "\n".join(texts)

@@ -251,7 +251,10 @@ class Service:
         try:
             return await workers.run(self.model.form_of, request)
         except ShoestringError as error:
-            raise from_exception(error) from error
+            refusal, constraint = from_exception(error), request.options.constraint
+            if constraint is not None and constraint.where and refusal.message.startswith(constraint.where):
+                refusal.param = constraint.where
+            raise refusal from error
 
     def _ticket(
         self,

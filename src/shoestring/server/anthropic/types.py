@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from shoestring.server import field_rules
-from shoestring.server.http.fields import Body, Loose, LooseBody, Many, Object, text_or_list
+from shoestring.server.http.fields import Body, LooseBody, Many, Object, text_or_list
 
 PlainText = Annotated[str, Tag("text")]
 
@@ -81,9 +81,7 @@ class Other(LooseBody):
 
 _ResultPart = Annotated[Text | Other, Field(discriminator="type")]
 ResultContent = Annotated[PlainText | Annotated[Many[_ResultPart], Tag("list")], Discriminator(text_or_list)]
-ContentBlock = Annotated[
-    Text | Thinking | RedactedThinking | ToolUse | ToolResult | Other, Field(discriminator="type")
-]
+ContentBlock = Annotated[Text | Thinking | RedactedThinking | ToolUse | ToolResult | Other, Field(discriminator="type")]
 MessageContent = Annotated[PlainText | Annotated[Many[ContentBlock], Tag("list")], Discriminator(text_or_list)]
 SystemContent = Annotated[PlainText | Annotated[Many[Text], Tag("list")], Discriminator(text_or_list)]
 

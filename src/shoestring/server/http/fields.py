@@ -42,7 +42,9 @@ class Body(BaseModel):
                 followed[name] = value
             elif refused is not None:
                 if not refused.accepts(value):
-                    raise PydanticCustomError("refused", "{name} is not supported: {why}", {"name": name, "why": refused.why})
+                    raise PydanticCustomError(
+                        "refused", "{name} is not supported: {why}", {"name": name, "why": refused.why}
+                    )
             elif name in rules.no_effect or is_empty(value):
                 continue
             elif rules.ignores:
@@ -113,7 +115,6 @@ class Loose(BaseModel):
     """An object that accepts unknown fields without effect."""
 
     model_config = ConfigDict(extra="ignore", strict=True, protected_namespaces=())
-
 
 
 class LooseBody(Loose):

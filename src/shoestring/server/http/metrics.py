@@ -14,7 +14,7 @@ from shoestring.server.http.record import Record
 from shoestring.server.service import Service
 
 # They double the series, and the format's newer version writes them otherwise.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 router = APIRouter(tags=["server"])
 

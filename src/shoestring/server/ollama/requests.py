@@ -85,7 +85,11 @@ def _max_tokens(num_predict: int | None) -> int | None:
 def _constraint(format: str | dict[str, Any] | None) -> Constraint | None:
     if not format and not isinstance(format, dict):
         return None
-    return Constraint("json_object", where="format") if isinstance(format, str) else Constraint("json_schema", format, "format")
+    return (
+        Constraint("json_object", where="format")
+        if isinstance(format, str)
+        else Constraint("json_schema", format, "format")
+    )
 
 
 def _message(message: api.Message, number: int) -> dict[str, Any]:

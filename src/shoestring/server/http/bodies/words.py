@@ -91,7 +91,9 @@ def _written(place: tuple[int | str, ...], value: Any, missing: bool) -> tuple[l
 
 
 def _expected(kind: str, tag: str, error: Any) -> str:
-    words = _EITHER.get(tag) if kind in ("string_type", "list_type", "dict_type", "bool_type", "literal_error") else None
+    words = (
+        _EITHER.get(tag) if kind in ("string_type", "list_type", "dict_type", "bool_type", "literal_error") else None
+    )
     if words is None and kind in _EXPECTED:
         context = {name: _plain(part) for name, part in (error.get("ctx") or {}).items()}
         words = _EXPECTED[kind].format_map(context)

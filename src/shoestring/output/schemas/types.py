@@ -16,6 +16,7 @@ from typing import Any
 
 from shoestring import bounded_json
 from shoestring.errors import RequestError
+from shoestring.output.schemas.keywords import tidied
 from shoestring.printable import quoted
 
 Kinds = frozenset[str]
@@ -32,11 +33,15 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
 
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """The parameters' schemas by name."""
+        properties = resolved(self.parameters).get("properties")
+        return properties if isinstance(properties, Mapping) else {}
+
     def kinds(self, parameter: str) -> Kinds:
         """JSON types that a parameter may have ("integer" and "number" differ); empty: any type, or unknown."""
-        properties = resolved(self.parameters).get("properties")
-        schema = properties.get(parameter) if isinstance(properties, Mapping) else None
-        return _kinds(schema, self.parameters, [0])
+        return _kinds(self.properties.get(parameter), self.parameters, [0])
 
 
 def read_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, Tool]:
@@ -48,11 +53,15 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, Tool]:
             raise RequestError(f"tools[{number}] has no function with a name")
         parameters = function.get("parameters")
         parameters = function.get("input_schema") if parameters is None else parameters
-        if parameters is not None and not isinstance(parameters, Mapping):
+        if parameters not in (None, []) and not isinstance(parameters, Mapping):
             raise RequestError(f"tools[{number}] ({function['name']}): parameters is not a JSON schema: send an object")
         if function["name"] in by_name:
             raise RequestError(f"tools[{number}]: two tools are named {quoted(function['name'])}: rename one")
-        by_name[function["name"]] = Tool(function["name"], parameters or {}, function.get("strict") is True)
+        try:
+            parameters = tidied(parameters)
+        except RecursionError:
+            raise RequestError(f"tools[{number}] ({function['name']}): parameters nest too deep") from None
+        by_name[function["name"]] = Tool(function["name"], parameters, function.get("strict") is True)
     return by_name
 
 
