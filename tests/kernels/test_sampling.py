@@ -169,6 +169,25 @@ def test_penalties_as_documented() -> None:
     assert draw(logits, temperature=0.0, **banned)[1] == pytest.approx(np.log(probabilities(logits)[4]), abs=1e-6)
 
 
+def test_penalties_look_back_at_their_window() -> None:
+    """As in llama.cpp: 0 is off, and a window beyond all tokens is no window."""
+    logits = np.array([2.0, 1.5, 1.0, 0.5], np.float32)
+
+    def best(tokens: list[int], window: int | None, **penalty: float) -> int:
+        sampling = Sampling(temperature=0, penalty_window=window, **penalty)
+        return ops.sample(logits, sampling, tokens, prompt_length=2, index=0, vocabulary_size=4).id
+
+    for penalty in ({"repetition_penalty": 9.0}, {"presence_penalty": 9.0}, {"frequency_penalty": 9.0}):
+        tokens = [3, 3, 0, 1]
+        assert [best(tokens, window, **penalty) for window in (None, 2, 1, 0, 100)] == [2, 2, 0, 0, 2]
+    assert best([0, 3, 3, 3], None, repetition_penalty=9.0) == 1
+    assert best([0, 3, 3, 3], 3, repetition_penalty=9.0) == 0
+    assert best([0, 0, 3, 3], 4, presence_penalty=9.0) == 0  # only what was generated
+    for wrong in (-1, 1 << 70, True, 1.5):
+        with pytest.raises((RequestError, TypeError)):
+            best([0], wrong, repetition_penalty=2.0)  # type: ignore[arg-type]
+
+
 def test_ids_past_the_vocabulary_are_never_sampled() -> None:
     logits = some_logits(3, 100)
     logits[60:] = 50

@@ -300,7 +300,7 @@ def _deep(levels: int) -> dict[str, Any]:
         ({"tool_choice": ToolChoice("auto", "fly"), "tools": TOOLS}, "'fly'"),
         ({"tools": [{"type": "function"}]}, "name"),
         ({"tools": [tool("a"), tool("a")]}, "two tools"),
-        ({"tools": [{"function": {"name": "a", "parameters": []}}]}, "JSON schema"),
+        ({"tools": [{"function": {"name": "a", "parameters": [1]}}]}, "JSON schema"),
         ({"tools": [tool("a", {"x": {"type": "wrong"}}, strict=True)]}, "strict tool a"),
         ({"thinking_budget": -1}, "budget"),
         ({"constraint": Constraint("json_object"), "hidden_ids": ()}, "end token"),

@@ -10,6 +10,11 @@ import pytest
 from answering import ANSWER, ARGUMENTS, PARAMETERS, answering, breaking, data, idle
 from starlette.testclient import TestClient
 
+from shoestring.server.ollama.requests import chat_request as ollama_request
+from shoestring.server.ollama.types import ChatBody as OllamaBody
+from shoestring.server.openai.chat_requests import chat_request as openai_request
+from shoestring.server.openai.chat_types import ChatBody
+
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
@@ -129,12 +134,21 @@ def test_ollamas_calls_and_generate(client: TestClient) -> None:
         assert client.post("/api/generate", json={**asked, **empty}).json()["done"]
 
 
+@pytest.mark.parametrize(("window", "expected"), [(None, None), (-1, None), (0, 0), (64, 64)])
+def test_repeat_last_n_is_the_penalties_window(window: int | None, expected: int | None) -> None:
+    options = {"repeat_penalty": 1.1, **({} if window is None else {"repeat_last_n": window})}
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "options": options}
+    ours = ollama_request(OllamaBody.model_validate(body)).options.sampling
+    theirs = openai_request(ChatBody.model_validate({"messages": body["messages"], **options}), "").options.sampling
+    assert ours == theirs
+    assert (ours["repetition_penalty"], ours.get("penalty_window")) == (1.1, expected)
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
         ({"options": {"mirostat": 2}}, "mirostat"),
-        ({"options": {"repeat_last_n": 64, "repeat_penalty": 1.1}}, "repeat_last_n"),
-        ({"options": {"frobnicate": 1}}, "frobnicate"),
+        ({"options": {"repeat_last_n": -2}}, "repeat_last_n"),
         ({"options": {"num_predict": 0}}, "max_tokens"),
         ({"format": "yaml"}, "format"),
         ({"think": "wildly"}, "think"),

@@ -65,7 +65,7 @@ class Sampling:
             raise RequestError(f"logprobs is {self.logprobs}: choose a value from 0 to {MOST_LOGPROBS}")
         if self.seed is not None and not 0 <= self.seed < 1 << 64:
             raise RequestError(f"seed is {self.seed}: choose a value from 0 to 2^64 - 1")
-        if self.penalty_window is not None and self.penalty_window < 0:
+        if self.penalty_window is not None and not 0 <= self.penalty_window < 1 << 31:
             raise RequestError(f"penalty_window is {self.penalty_window}: choose 0 or more tokens")
         for token, bias in self.logit_bias.items():
             if not isinstance(token, numbers.Integral) or not isinstance(bias, numbers.Real):

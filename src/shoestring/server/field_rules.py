@@ -22,7 +22,8 @@ log = logging.getLogger("shoestring.server")
 class Refused:
     """A field that would change the answer. why: what to do instead.
 
-    same: values that ask for what happens anyway. off: whether false, 0 and empty values switch the field off.
+    same: values that ask for what happens anyway. off: whether false, 0, "" and [] switch the field off. {} does not:
+    for some fields it means their defaults.
     """
 
     why: str
@@ -46,8 +47,8 @@ class Rules:
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a value says nothing: null, an empty text, list or object."""
-    return value is None or (isinstance(value, str | list | dict) and not value)
+    """Whether a value says nothing: null, an empty text or list."""
+    return value is None or (isinstance(value, str | list) and not value)
 
 
 # --- names that are ignored
@@ -126,7 +127,7 @@ _LLAMA = Rules(
         "reasoning_budget": Refused("use thinking_budget", same=(-1,), off=False),
         "thinking_forced_open": Refused("use enable_thinking"),
         "parse_tool_calls": Refused("calls are always parsed", same=(True,), off=False),
-        "logit_bias_exp": Refused("use logit_bias"),
+        "logit_bias_exp": Refused("use logit_bias", same=({},)),
         "input_prefix": Refused("put it into the prompt"),
         "input_suffix": Refused("put it into the prompt"),
         "antiprompt": Refused("use stop"),
@@ -165,14 +166,14 @@ _VLLM = Rules(
         "separate_reasoning": Refused("thinking is in a field of its own", same=(True,), off=False),
         "thinking_token_budget": Refused("use thinking_budget", same=(-1,), off=False),
         "documents": Refused("put them into a message"),
-        "mm_processor_kwargs": _TEXT_ONLY,
-        "media_io_kwargs": _TEXT_ONLY,
+        "mm_processor_kwargs": Refused("only text is supported", same=({},)),
+        "media_io_kwargs": Refused("only text is supported", same=({},)),
         "prompt_embeds": Refused("send the prompt as text or token ids"),
         "cache_salt": Refused("give each client a key of its own: keys do not share the cache"),
-        "kv_transfer_params": Refused("one process computes the whole answer"),
-        "vllm_xargs": Refused("send the fields of docs/api.md"),
-        "extra_args": Refused("send the fields of docs/api.md"),
-        "extra_body": Refused("put its fields beside the others"),
+        "kv_transfer_params": Refused("one process computes the whole answer", same=({},)),
+        "vllm_xargs": Refused("send the fields of docs/api.md", same=({},)),
+        "extra_args": Refused("send the fields of docs/api.md", same=({},)),
+        "extra_body": Refused("put its fields beside the others", same=({},)),
         "repetition_detection": Refused("use the penalties"),
         "do_sample": Refused("use temperature: 0", same=(True,), off=False),
         "num_beams": Refused("answers are sampled, without beams", same=(1,)),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shoestring.errors import RequestError
+from shoestring.runtime.turns import ordered
 from shoestring.server.anthropic.requests import chat_request
 from shoestring.server.anthropic.types import CountTokensBody, MessagesBody
 from shoestring.server.errors import ApiError
@@ -140,9 +141,9 @@ def test_later_system_messages_become_reminders() -> None:
     late = {"role": "system", "content": [text_block("Be kind.")]}
     reminder = "<system-reminder>\nBe kind.\n</system-reminder>"
     answer = {"role": "assistant", "content": "yes"}
-    assert translated(messages=[USER, late]).messages == ({"role": "user", "content": f"hi\n{reminder}"},)
-    assert translated(messages=[USER, answer, late]).messages[-1] == {"role": "user", "content": reminder}
-    assert translated(messages=[late, USER]).messages == ({"role": "system", "content": "Be kind."}, USER)
+    assert ordered(translated(messages=[USER, late]).messages) == [{"role": "user", "content": f"hi\n{reminder}"}]
+    assert ordered(translated(messages=[USER, answer, late]).messages)[-1] == {"role": "user", "content": reminder}
+    assert ordered(translated(messages=[late, USER]).messages) == [{"role": "system", "content": "Be kind."}, USER]
 
 
 def test_claude_codes_billing_line_never_reaches_the_prompt() -> None:
@@ -242,18 +243,16 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
 REFUSED = [
     (block_in("user", IMAGE), "'image'"),
     (block_in("user", {"type": "document", "source": {}}), "'document'"),
-    (block_in("user", {"type": "tool_result", "tool_use_id": "1", "content": [IMAGE]}), "'image'"),
     (block_in("assistant", {"type": "server_tool_use", "id": "1", "name": "n", "input": {}}), "'server_tool_use'"),
     (block_in("user", {"type": "tool_use", "id": "1", "name": "n", "input": {}}), "role 'user'"),
     (block_in("assistant", {"type": "tool_result", "tool_use_id": "1"}), "role 'assistant'"),
     (block_in("user", {"type": "hologram"}), "hologram"),
     (block_in("user", {"type": "text", "text": 5}), "text"),
     ({"messages": []}, "empty"),
-    ({"messages": [USER, {"role": "assistant", "content": "It is ("}]}, "prefill"),
     ({"messages": [{"role": "robot", "content": "x"}]}, "role"),
     ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "web_search_20250305"),
     ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, "bash_20250124"),
-    ({"tools": [{"name": "look", "input_schema": []}]}, "input_schema"),
+    ({"tools": [{"name": "look", "input_schema": [1]}]}, "input_schema"),
     ({"tools": [{**TOOL, "input_examples": [{}]}]}, "input_examples"),
     ({"tools": [{**TOOL, "defer_loading": True}]}, "defer_loading"),
     ({"tool_choice": {"type": "tool"}}, "name"),
@@ -268,7 +267,7 @@ REFUSED = [
     ({"container": "c"}, "container"),
     ({"max_tokens": 0}, "max_tokens"),
     ({"max_tokens": "9"}, "max_tokens"),
-    ({"stop_sequences": [""]}, "stop_sequences"),
+    ({"stop_sequences": [5]}, "stop_sequences"),
     ({"nonsense": 1}, "nonsense"),
 ]
 

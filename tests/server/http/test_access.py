@@ -249,3 +249,92 @@ def test_an_error_about_files_names_none_to_clients() -> None:
     error = from_exception(CheckpointError("/srv/models/a.gguf has changed"))
     assert error.status == 500
     assert "/srv" not in error.message
+
+
+ORIGIN = "app://obsidian.md"
+
+
+def preflight(origin: str, **more: str) -> dict[str, str]:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, content-type"}
+    return {"Origin": origin, **asked, **more}
+
+
+def test_pages_of_allowed_origins_may_use_the_server() -> None:
+    with served(Settings(allow_origins=(ORIGIN, "https://a.example:8443"))) as client:
+        for origin in (ORIGIN, "https://a.example:8443"):
+            answer = client.options(URL, headers=preflight(origin))
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == origin
+            assert "POST" in answer.headers["access-control-allow-methods"]
+            assert answer.headers["access-control-allow-headers"] == "authorization, content-type"
+            assert "origin" in answer.headers["vary"].lower()
+            answer = client.post(URL, json=CHAT, headers={"Origin": origin})
+            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+        for origin in ("http://evil.org", "https://a.example", ORIGIN + ".evil", "https://a.example:8443.evil.org"):
+            assert client.options(URL, headers=preflight(origin)).status_code == 400, origin
+            answer = client.post(URL, json=CHAT, headers={"Origin": origin})
+            assert answer.status_code == 403, origin
+            assert "access-control-allow-origin" not in answer.headers
+
+
+def test_preflights_need_no_key_and_errors_can_be_read() -> None:
+    with served(Settings(allow_origins=(ORIGIN,), api_keys=("k",))) as client:
+        assert client.options(URL, headers=preflight(ORIGIN)).status_code == 200
+        for key, status in (("k", 200), ("wrong", 401)):
+            answer = client.post(URL, json=CHAT, headers={"Origin": ORIGIN, "Authorization": f"Bearer {key}"})
+            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)
+    with served(Settings(api_keys=("k",))) as client:
+        assert client.options(URL, headers=preflight(ORIGIN)).status_code == 401
+
+
+def test_any_origin() -> None:
+    with served(Settings(allow_origins=("*",))) as client:
+        answer = client.post(URL, json=CHAT, headers={"Origin": "http://evil.org"})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+        assert client.post(URL, json=CHAT, headers={"Host": "evil.org"}).status_code == 403
+
+
+def test_no_answer_is_sniffed() -> None:
+    with served(Settings(api_keys=("k",))) as client:
+        key = {"x-api-key": "k"}
+        answers = [
+            client.post(URL, json=CHAT, headers=key),
+            client.post(URL, json={**CHAT, "stream": True}, headers=key),
+            client.post(URL, json={"messages": 5}, headers=key),
+            client.post(URL, json=CHAT),
+            *(client.get(path, headers=key) for path in ("/", "/metrics", "/health", "/v1/models", "/none")),
+        ]
+    for answer in answers:
+        assert answer.headers.get_list("x-content-type-options") == ["nosniff"], answer.url
+
+
+def test_metrics_have_no_times_of_creation() -> None:
+    with served(Settings()) as client:
+        client.post(URL, json=CHAT)
+        assert "_created" not in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_log_has_the_path_that_was_asked_for(as_json: bool) -> None:
+    lines: list[str] = []
+    with served(Settings(), as_json=as_json, write=lines.append) as client:
+        client.get("/v1/models/a/b")
+        client.get("/v1/none%1b[2J?key=secret")
+        client.get("/" + "x" * 5000)
+        metrics = client.get("/metrics").text
+    assert "/v1/models/a/b" in lines[0]
+    assert "{name" not in lines[0]
+    assert "/v1/none" in lines[1]
+    assert "\x1b" not in lines[1]
+    assert "secret" not in lines[1]
+    assert lines[2].count("x") < 600
+    assert 'endpoint="/v1/models/{name:path}"' in metrics
+    assert "/v1/models/a/b" not in metrics
+
+
+def test_an_answer_that_ended_inside_thinking_is_marked_in_the_log() -> None:
+    lines: list[str] = []
+    with served(Settings(), as_json=True, write=lines.append) as client:
+        client.post(URL, json={**CHAT, "max_tokens": 1, "enable_thinking": True})
+        client.post(URL, json={**CHAT, "max_tokens": 1, "enable_thinking": False})
+    assert [json.loads(line)["finish_reason"] for line in lines] == ["length inside thinking", "length"]

@@ -49,6 +49,8 @@ def test_every_setting_can_be_a_variable() -> None:
         text = next((text for key, text in texts.items() if key in kind), "f32" if "f16" in kind else "7")
         if field.name == "max_body":
             text = "7MB"
+        if field.name == "allow_origins":
+            text = "app://a, https://b.example:8080"
         found = resolve({}, {f"SHOESTRING_{field.name.upper()}": text}).settings
         assert getattr(found, field.name) not in (None, False, (), field.default), field.name
 
@@ -118,3 +120,17 @@ def test_sizes(text: Any, expected: int) -> None:
 def test_invalid_sizes(text: Any) -> None:
     with pytest.raises(RequestError, match="12GiB"):
         size(text, "it")
+
+
+@pytest.mark.parametrize("origin", ["https://example.org", "http://localhost:3000", "app://obsidian.md", "*", "null"])
+def test_origins(origin: str) -> None:
+    assert resolve({"allow_origins": (origin,)}, {}).settings.allow_origins == (origin,)
+    assert resolve({}, {"SHOESTRING_ALLOW_ORIGIN": origin}).settings.allow_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "origin", ["example.org", "https://example.org/", "https://a b", "https://", "https://u@x", ""]
+)
+def test_what_is_no_origin(origin: str) -> None:
+    with pytest.raises(RequestError, match="allow-origin"):
+        resolve({"allow_origins": (origin,)}, {})

@@ -187,7 +187,7 @@ def test_requests_of_real_clients_are_accepted(client: TestClient, fields: dict[
     ("fields", "named"),
     [
         ({"foo": 1}, "foo"),
-        ({"functions": []}, "functions"),
+        ({"functions": [{"name": "f"}]}, "functions"),
         ({"audio": {}}, "audio"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"verbosity": "low"}, "verbosity"),
@@ -200,7 +200,7 @@ def test_requests_of_real_clients_are_accepted(client: TestClient, fields: dict[
         ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
         ({"tool_choice": "sometimes"}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "g"}}, "tools": [TOOL]}, "'g'"),
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]}, "parameters"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": [1]}}]}, "parameters"),
         ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools.0"),
         ({"response_format": {"type": "json_schema"}}, "json_schema"),
         ({"response_format": {"type": "text", "x": 1}}, "response_format"),

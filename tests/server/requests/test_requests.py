@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from more_requests import MORE
 from starlette.testclient import TestClient
 
 from shoestring.server.http.app import create_app
@@ -16,8 +17,8 @@ from shoestring.server.service import Service
 from shoestring.testing import Family, Reply, scripted_model
 
 FOLDER = Path(__file__).parent
-REQUESTS: list[dict[str, Any]] = [
-    request for name in ("requests.json", "more.json") for request in json.loads((FOLDER / name).read_text())
+REQUESTS: list[dict[str, Any]] = json.loads((FOLDER / "requests.json").read_text()) + [
+    {"kind": kind, "name": name, "path": path, "body": body, "want": want} for kind, name, path, body, want in MORE
 ]
 REPLIES = {
     "hi": Reply("Hello.", thinking="hm"),
@@ -36,8 +37,10 @@ def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: f"{asked['kind']}: {asked['name']}")
-def test_requests(client: TestClient, asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: f"{asked['kind']}: {asked['name']}"[:80])
+def test_requests(client: TestClient, asked: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    if asked["kind"] == "answer-that-ended-inside-thinking" and "llama4" in request.node.callspec.id:
+        pytest.skip("the family does not think")
     body = json.loads(json.dumps(asked["body"]).replace("$MODEL", "scripted"))
     want = asked["want"]
     answer = client.post(asked["path"], json=body, headers=asked.get("headers"))

@@ -54,7 +54,4 @@ async def _events(stream: Stream, events: MessageEvents) -> AsyncGenerator[dict[
 
 async def _message(events: AsyncGenerator[dict[str, Any], None], served: Service) -> dict[str, Any]:
     message = await served.beside(assembled, [event async for event in events])
-    fields = message.model_dump()
-    if message.ended_inside_thinking is None:
-        del fields["ended_inside_thinking"]
-    return fields
+    return message.model_dump()

@@ -238,6 +238,10 @@ class MessageUsage(BaseModel):
 
 
 class AnswerMessage(BaseModel):
+    """`ended_inside_thinking`: our extension, true if the answer ended before its thinking did, so it has no text."""
+
+    model_config = ConfigDict(extra="allow")
+
     id: str
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
@@ -246,8 +250,6 @@ class AnswerMessage(BaseModel):
     stop_reason: StopReason | None
     stop_sequence: str | None
     usage: MessageUsage
-    #: our extension: the answer ended before its thinking did, so it has no text
-    ended_inside_thinking: bool | None = None
 
 
 class TokensCount(BaseModel):

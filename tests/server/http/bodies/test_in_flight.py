@@ -154,7 +154,7 @@ def test_lists_have_limits_and_one_error() -> None:
     with TestClient(create_app(Service(scripted_model(context=2048))), "http://127.0.0.1") as client:
         for body, words in (
             ({"messages": [1] * 5000}, "messages: 5000 are too many: the limit is 4096"),
-            ({**CHAT, "stop": [1] * 3000}, "stop.list.0: Input should be a valid string"),
+            ({**CHAT, "stop": [1] * 3000}, "stop.0: expected a string"),
             ({**CHAT, "logit_bias": {str(n): 1 for n in range(70_000)}}, "logit_bias: 70000 are too many"),
         ):
             error = client.post(URL, content=json.dumps(body)).json()["error"]["message"]

@@ -65,7 +65,7 @@ def validation_error(error: ValidationError, value: Any) -> ApiError:
             where = ".".join(filter(None, (where, first["ctx"]["name"])))
             message = f"{where} is not supported: {first['ctx']['why']}"
         case "missing":
-            message = f"{where} is missing"
+            message = f"{where} is required"
         case _:
             message = f"{name}{_expected(kind, tag, first)}"
     code = "unsupported_field" if kind in ("extra_forbidden", "refused") else "invalid_request"
