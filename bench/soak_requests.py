@@ -31,7 +31,7 @@ _WRONG: tuple[tuple[str, str, bytes], ...] = (
     ("POST", "/v1/chat/completions", b'{"messages": [{"role": "user", "content": "hi"'),
     ("POST", "/v1/chat/completions", b'{"messages": []}'),
     ("POST", "/v1/chat/completions", b'{"messages": [{"role": "user", "content": "hi"}], "temperature": "hot"}'),
-    ("POST", "/v1/chat/completions", b'{"messages": [{"role": "user", "content": "hi"}], "functions": []}'),
+    ("POST", "/v1/chat/completions", b'{"messages": [{"role": "user", "content": "hi"}], "functions": [{}]}'),
     ("POST", "/v1/chat/completions", b'{"messages": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
     ("POST", "/v1/chat/completions", b"\xff\xfe\x00"),
     ("POST", "/v1/completions", b'{"prompt": [99999999]}'),
