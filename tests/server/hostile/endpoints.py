@@ -83,7 +83,7 @@ def refused() -> list[str]:
     while kinds:
         kind = kinds.pop()
         kinds += kind.__subclasses__()
-        names |= set(kind.refused)
+        names |= kind.rules.refused.keys() | kind.rules.no_effect
     return sorted(names)
 
 
