@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import httpx
+import httpx2
 
 from shoestring import bounded_json
 from shoestring.errors import RequestError
 
 #: A timeout for connecting only; an answer may take any time.
-_TIMEOUT = httpx.Timeout(None, connect=10.0)
+_TIMEOUT = httpx2.Timeout(None, connect=10.0)
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class End:
 def base_of(url: str) -> str:
     """The base URL of the API: http://host:port means http://host:port/v1/."""
     try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError) as error:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, ValueError) as error:
         raise RequestError(f"--url is {url!r}: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise RequestError(f"--url is {url!r}: write http://HOST:PORT or https://HOST/v1")
@@ -55,22 +55,22 @@ def headers(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def async_client(url: str, key: str | None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=base_of(url), headers=headers(key), timeout=_TIMEOUT)
+def async_client(url: str, key: str | None) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=base_of(url), headers=headers(key), timeout=_TIMEOUT)
 
 
 class Client:
     """A client of one server. Raises RequestError if the server refuses a request or does not answer."""
 
-    def __init__(self, url: str, key: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, url: str, key: str | None = None, transport: httpx2.BaseTransport | None = None) -> None:
         self.url = base_of(url)
-        self._http = httpx.Client(base_url=self.url, headers=headers(key), timeout=_TIMEOUT, transport=transport)
+        self._http = httpx2.Client(base_url=self.url, headers=headers(key), timeout=_TIMEOUT, transport=transport)
 
     def models(self) -> list[str]:
         """Names of the served models."""
         try:
             response = self._http.get("models")
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise self._unreachable(error) from None
         if response.status_code != 200:
             raise self._refused(response)
@@ -107,7 +107,7 @@ class Client:
                             yield Piece("thinking", str(thought), now)
                         if delta.get("content"):
                             yield Piece("text", str(delta["content"]), now)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise self._unreachable(error) from None
         details = usage.get("prompt_tokens_details") or {}
         yield End(
@@ -118,7 +118,7 @@ class Client:
             time.perf_counter() - began,
         )
 
-    def _chunks(self, response: httpx.Response) -> Iterator[dict[str, Any]]:
+    def _chunks(self, response: httpx2.Response) -> Iterator[dict[str, Any]]:
         for line in response.iter_lines():
             data = line.removeprefix("data:").strip()
             if not line.startswith("data:") or data == "[DONE]":
@@ -139,7 +139,7 @@ class Client:
     def _unreachable(self, error: Exception) -> RequestError:
         return RequestError(f"no answer from {self.url} ({error or type(error).__name__})")
 
-    def _refused(self, response: httpx.Response) -> RequestError:
+    def _refused(self, response: httpx2.Response) -> RequestError:
         try:
             what = _message(response.json())
         except ValueError:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from commands import PYTHON
 
@@ -298,8 +298,8 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_200_without_an_object_is_a_failed_line(
     tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
-    there = httpx.AsyncClient(base_url="http://there/v1/", transport=transport)
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=content))
+    there = httpx2.AsyncClient(base_url="http://there/v1/", transport=transport)
     monkeypatch.setattr("shoestring.client.async_client", lambda url, key: there)
     target = tmp_path / "out"
     assert run(["batch", str(write(tmp_path / "in", request("a"))), str(target), "--url", "http://there"]) == 2

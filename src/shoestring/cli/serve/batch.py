@@ -26,7 +26,7 @@ from shoestring.errors import RequestError
 from shoestring.printable import shortened
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 HELP = """Answer every request in IN.jsonl (OpenAI's batch format) and append the answers to OUT.jsonl.
 
@@ -115,9 +115,9 @@ async def _answer_all(client: Any, lines: list[Line], save: Callable[[dict[str, 
     return failed
 
 
-async def answer_line(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
+async def answer_line(http: httpx2.AsyncClient, line: Line) -> dict[str, Any]:
     """Send a request; return its line for OUT. Raises RequestError if the server is unreachable."""
-    import httpx
+    import httpx2
 
     refused = _refusal(line)
     if refused is not None:
@@ -129,7 +129,7 @@ async def answer_line(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
     for left in range(_ATTEMPTS, 0, -1):
         try:
             response, data = await _post(http, line)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise RequestError(f"cannot reach {http.base_url} ({type(error).__name__}: {error})") from None
         if response.status_code not in (429, 503) or left == 1:
             break
@@ -147,7 +147,7 @@ async def answer_line(http: httpx.AsyncClient, line: Line) -> dict[str, Any]:
     return _output_line(line, status, body)
 
 
-async def _post(http: httpx.AsyncClient, line: Line) -> tuple[httpx.Response, bytes]:
+async def _post(http: httpx2.AsyncClient, line: Line) -> tuple[httpx2.Response, bytes]:
     """Send a request; return the response and its body, or as much as an answer may have."""
     url = line.url.removeprefix("/v1/") if http.base_url.path.endswith("/v1/") else line.url
     # In ASCII: a lone surrogate has no UTF-8.
@@ -188,9 +188,9 @@ def _output_line(line: Line, status: int, body: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _own_client(model: str | None, loading: options.Loading, parallel: int) -> AsyncIterator[httpx.AsyncClient]:
+async def _own_client(model: str | None, loading: options.Loading, parallel: int) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the application in this process, without a socket."""
-    import httpx
+    import httpx2
 
     from shoestring.cli.find import load_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
@@ -203,8 +203,8 @@ async def _own_client(model: str | None, loading: options.Loading, parallel: int
     service = Service(loaded, served_model(loaded, name, ("*",)), queue=max(64, 2 * parallel))
     service.start()
     try:
-        transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None) as http:
+        transport = httpx2.ASGITransport(create_app(service), raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None) as http:
             yield http
     finally:
         service.close()
