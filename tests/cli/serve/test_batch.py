@@ -51,8 +51,8 @@ def texts(path: Path) -> dict[str, str]:
 
 
 def repair_output(target: Path, ids: set[str]) -> set[str]:
-    with open_output(target, Path("no such file")) as descriptor:
-        return batch_files.repair_output(descriptor, target, ids)
+    with open_output(target, Path("no such file"), ids) as (_, done):
+        return done
 
 
 def test_every_request_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,13 +149,96 @@ def test_a_failed_request_has_its_reason_and_the_others_are_answered(
         ("[]", "line 1 is not an object"),
         ('{"body": {}}', "custom_id"),
         ('{"custom_id": "a"}', "no body"),
-        ('{"custom_id": "a", "body": {}}\n\n{"custom_id": "a", "body": {}}', "line 3 repeats the custom_id 'a'"),
+        ("my notes\nand more", "line 1 is not valid JSON"),
+        ('{"custom_id": "a", "body": {"temperature": NaN}}', "line 1 is not valid JSON"),
     ],
 )
-def test_an_invalid_batch_is_refused_before_any_work(tmp_path: Path, text: str, says: str) -> None:
+def test_a_file_without_a_request_is_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "in").write_text(text)
     with pytest.raises(RequestError, match=says):
         read_lines(tmp_path / "in")
+
+
+#: line of IN → its custom_id in OUT, and the reason
+BAD_LINES: dict[bytes, tuple[str | None, str]] = {
+    b"{": (None, "is not valid JSON"),
+    b"[" * 1000: (None, "is not valid JSON"),
+    b'{"custom_id": "x", "body": {"temperature": NaN}}': (None, "is not valid JSON"),
+    b'{"custom_id": "x\xff", "body": {}}': (None, "is not UTF-8"),
+    b"[]": (None, "is not an object"),
+    b'{"body": {}}': (None, "has no custom_id"),
+    b'{"custom_id": 7, "body": {}}': (None, "has no custom_id"),
+    b'{"custom_id": "good", "body": {}}': (None, "repeats the custom_id 'good'"),
+    b'{"custom_id": "x"}': ("x", "has no body"),
+    b'{"custom_id": "x", "body": []}': ("x", "has no body"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LINES, ids=lambda line: line[:40].decode("latin-1"))
+def test_a_malformed_line_is_a_failed_line(tmp_path: Path, bad: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    id, says = BAD_LINES[bad]
+    source, target = write(tmp_path / "in", request("good", "one")), tmp_path / "out"
+    source.write_bytes(source.read_bytes() + b"\n" + bad + b"\n" + json.dumps(request("last", "two")).encode())
+    for _ in range(2):  # the second run retries it, and no other
+        assert run(["batch", str(source), str(target)]) == 2
+        assert "1 of 3 requests failed" in capsys.readouterr().err
+        found = answers(target)
+        assert set(found) == {id, "good", "last"}
+        message = found.pop(id)["response"]["body"]["error"]["message"]  # type: ignore[arg-type]
+        assert says in message
+        assert "line 3" in message
+        assert {a["response"]["status_code"] for a in found.values()} == {200}
+    if id is not None:
+        source.write_bytes(source.read_bytes().replace(bad, json.dumps(request(id, "mended")).encode()))
+        assert run(["batch", str(source), str(target)]) == 0
+        assert texts(target) == {"good": "You said: one", id: "You said: mended", "last": "You said: two"}
+
+
+def test_a_failed_line_is_retried_and_the_exit_code_follows_from_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For each status that another server answers with."""
+    status, asked = 500, []
+
+    def answer(asking: httpx2.Request) -> httpx2.Response:
+        asked.append(json.loads(asking.content)["messages"][0]["content"])
+        good = asked[-1] != "two" or status == 200
+        return httpx2.Response(200 if good else status, json={"text": asked[-1]})
+
+    def client(url: str, key: str | None) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url="http://there/v1/", transport=httpx2.MockTransport(answer))
+
+    monkeypatch.setattr("shoestring.client.async_client", client)
+    source, target = write(tmp_path / "in", request("a", "one"), request("b", "two")), tmp_path / "out"
+    command = ["batch", str(source), str(target), "--url", "http://there"]
+    target.touch(mode=0o640)
+    assert run(command) == 2
+    good = next(line for line in target.read_bytes().splitlines(keepends=True) if b'"a"' in line)
+    for status in (500, 404, 400):
+        asked.clear()
+        assert run(command) == 2
+        assert "1 of 2 requests failed" in capsys.readouterr().err
+        assert asked == ["two"]
+        assert answers(target)["b"]["response"]["status_code"] == status
+        assert target.read_bytes().startswith(good)  # unchanged, in place
+    status = 200
+    assert run(command) == 0
+    assert answers(target)["b"]["response"]["status_code"] == 200
+    assert target.stat().st_mode & 0o777 == 0o640
+    asked.clear()
+    assert run(command) == 0
+    assert asked == []
+    assert os.listdir(tmp_path) in (["in", "out"], ["out", "in"])
+
+
+def test_an_output_stays_locked_while_its_failed_lines_are_removed(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.write_text(OURS.replace("200", "500"))
+    with open_output(target, tmp_path / "in", {"a"}) as (_, done):
+        assert done == set()
+        assert target.read_bytes() == b""
+        with pytest.raises(RequestError, match="another batch"), open_output(target, tmp_path / "in", {"a"}):
+            pass
 
 
 def test_an_unrelated_target_is_not_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,7 +259,7 @@ def test_an_unreachable_server_leaves_requests_open(tmp_path: Path, capsys: pyte
 
 # --- files that the user owns --------------------------------------------------------------------------------------
 
-OURS = '{"id": "batch_req_1", "custom_id": "a", "response": {}, "error": null}\n'
+OURS = '{"id": "batch_req_1", "custom_id": "a", "response": {"status_code": 200}, "error": null}\n'
 
 
 @pytest.mark.parametrize(
@@ -188,6 +271,10 @@ OURS = '{"id": "batch_req_1", "custom_id": "a", "response": {}, "error": null}\n
         OURS.replace('"a"', '"of another batch"'),
         OURS + '{"custom_id": "a", "body": {}}\nhalf',
         OURS.replace('"a"', "7"),
+        OURS.replace('"a"', "null"),
+        OURS.replace('"a"', '"of another batch"').replace("200", "500"),
+        OURS.replace("200", "500") + OURS.replace('"a"', '"of another batch"'),
+        '{"custom_id": null, "response": {"status_code": 400}}\n',
         "[" * 1000 + "\n",
     ],
 )
@@ -255,7 +342,7 @@ def test_a_pipe_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_two_batches_do_not_share_an_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, target = write(tmp_path / "in", request("a")), tmp_path / "out"
-    with open_output(target, source):
+    with open_output(target, source, set()):
         assert run(["batch", str(source), str(target)]) == 2
         assert "another batch writes to" in capsys.readouterr().err
     assert run(["batch", str(source), str(target)]) == 0
@@ -264,17 +351,11 @@ def test_two_batches_do_not_share_an_output(tmp_path: Path, capsys: pytest.Captu
 def test_surrogates_in_ids_and_bodies(tmp_path: Path) -> None:
     id = "\ud800x"
     source, target = write(tmp_path / "in", request(id, "a\udfff")), tmp_path / "out"
-    assert run(["batch", str(source), str(target)]) in (0, 2)  # an answer or a refusal, of this request
-    before = target.read_bytes()
+    code = run(["batch", str(source), str(target)])
+    assert code in (0, 2)  # an answer or a refusal, of this request
     assert set(answers(target)) == {id}
-    assert run(["batch", str(source), str(target)]) == 0
-    assert target.read_bytes() == before
-
-
-def test_numbers_that_are_none(tmp_path: Path) -> None:
-    (tmp_path / "in").write_text('{"custom_id": "a", "body": {"temperature": NaN}}')
-    with pytest.raises(RequestError, match="line 1 is not valid JSON"):
-        read_lines(tmp_path / "in")
+    assert run(["batch", str(source), str(target)]) == code
+    assert set(answers(target)) == {id}
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +368,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
 
     target = tmp_path / "out"
     target.write_text(OURS)
-    with open_output(target, tmp_path / "in") as descriptor:
+    with open_output(target, tmp_path / "in", {"a"}) as (descriptor, _):
         monkeypatch.setattr(os, "write", full)
         with pytest.raises(CapacityError, match="disk is full"):
             batch_files.append(descriptor, target, {"custom_id": "b" * 50})

@@ -20,7 +20,7 @@ from shoestring.cli import options
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
-from shoestring.cli.serve.batch_files import LARGEST_ANSWER, Line, append, open_output, read_lines, repair_output
+from shoestring.cli.serve.batch_files import LARGEST_ANSWER, Line, append, open_output, read_lines
 from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
 from shoestring.printable import shortened
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 HELP = """Answer every request in IN.jsonl (OpenAI's batch format) and append the answers to OUT.jsonl.
 
-Run it again to resume: it skips requests whose custom_id is already in OUT. With --url, another server answers. The
-exit code is 2 if a request failed; OUT has the reason."""
+Run it again to resume: it skips what OUT has answers for, and retries what failed. With --url, another server answers.
+The exit code is 0 if OUT answers every line of IN, else 2; OUT has the reason for each line that failed."""
 
 URLS = ("/v1/chat/completions", "/v1/completions")
 #: Attempts for a busy server, and the wait between them if it sends no Retry-After.
@@ -65,13 +65,10 @@ def batch(
         raise RequestError("--model and --url cannot be combined: with --url, each request names its model")
     if server.url is None:
         need_server_packages("batch without --url")
-    lines = read_lines(source)
-    with open_output(target, source) as output:
-        done = repair_output(output, target, {line.custom_id for line in lines})
+    lines, bad = read_lines(source)
+    ids = {line.custom_id for line in (*lines, *bad) if line.custom_id is not None}
+    with open_output(target, source, ids) as (output, done):
         open_lines = [line for line in lines if line.custom_id not in done]
-        if not open_lines:
-            say(f"all {len(lines)} requests are already answered", err=True)
-            return
 
         def client() -> Any:
             if server.url is not None:
@@ -83,10 +80,20 @@ def batch(
         def save(answer: dict[str, Any]) -> None:
             append(output, target, answer)
 
-        failed = asyncio.run(_answer_all(client, open_lines, save, parallel))
-    say(f"{len(open_lines)} requests answered, {len(lines) - len(open_lines)} skipped", err=True)
+        for line in bad:
+            save(_failure(line.custom_id, line.problem))
+        failed = len(bad)
+        if open_lines:
+            failed += asyncio.run(_answer_all(client, open_lines, save, parallel))
+    if not open_lines and not bad:
+        say(f"all {len(lines)} requests are already answered", err=True)
+        return
+    say(f"{len(open_lines) + len(bad) - failed} requests answered, {len(done)} were answered before", err=True)
     if failed:
-        raise RequestError(f"{failed} of {len(open_lines)} requests failed: {target} has the reasons")
+        raise RequestError(
+            f"{failed} of {len(lines) + len(bad)} requests failed: {target} has the reasons; the same command retries "
+            "them"
+        )
 
 
 async def _answer_all(client: Any, lines: list[Line], save: Callable[[dict[str, Any]], None], parallel: int) -> int:
@@ -121,11 +128,7 @@ async def answer_line(http: httpx2.AsyncClient, line: Line) -> dict[str, Any]:
 
     refused = _refusal(line)
     if refused is not None:
-        return _output_line(
-            line,
-            400,
-            {"error": {"message": refused, "type": "invalid_request_error", "param": None, "code": "invalid_request"}},
-        )
+        return _failure(line.custom_id, refused)
     for left in range(_ATTEMPTS, 0, -1):
         try:
             response, data = await _post(http, line)
@@ -144,7 +147,7 @@ async def answer_line(http: httpx2.AsyncClient, line: Line) -> dict[str, Any]:
         message = f"the server answered {status} without valid JSON ({error}): {text}"
         body = {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
         status = 502 if status == 200 else status
-    return _output_line(line, status, body)
+    return _output_line(line.custom_id, status, body)
 
 
 async def _post(http: httpx2.AsyncClient, line: Line) -> tuple[httpx2.Response, bytes]:
@@ -178,10 +181,16 @@ def _wait(retry_after: str | None) -> float:
         return _WAIT_SECONDS
 
 
-def _output_line(line: Line, status: int, body: Any) -> dict[str, Any]:
+def _failure(custom_id: str | None, message: str) -> dict[str, Any]:
+    """The line for a request that is refused before it is sent."""
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": "invalid_request"}
+    return _output_line(custom_id, 400, {"error": error})
+
+
+def _output_line(custom_id: str | None, status: int, body: Any) -> dict[str, Any]:
     return {
         "id": f"batch_req_{secrets.token_hex(12)}",
-        "custom_id": line.custom_id,
+        "custom_id": custom_id,
         "response": {"status_code": status, "request_id": secrets.token_hex(12), "body": body},
         "error": None,
     }

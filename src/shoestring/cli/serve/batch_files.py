@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
+import fcntl
 import json
 import os
 import stat
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from shoestring import bounded_json
 from shoestring.errors import RequestError
-from shoestring.files import cannot_write, check_writable, read_input_text, try_lock
+from shoestring.files import cannot_write, check_writable, read_input, try_lock, write_whole
 from shoestring.printable import shortened
 
 #: Bytes of IN: as OpenAI's limit.
@@ -34,33 +36,54 @@ class Line:
     body: dict[str, Any]
 
 
-def read_lines(source: Path) -> list[Line]:
-    """The requests of a file or pipe. Raises RequestError that names an invalid line."""
+@dataclass(frozen=True)
+class BadLine:
+    """A line of IN that is no request. custom_id: None if it has none of its own. problem: where and what."""
+
+    custom_id: str | None
+    problem: str
+
+
+def read_lines(source: Path) -> tuple[list[Line], list[BadLine]]:
+    """The requests of a file or pipe, and the lines that are none.
+
+    Raises RequestError if the file cannot be read or has no request at all: it is another file.
+    """
     lines: list[Line] = []
+    bad: list[BadLine] = []
     seen: set[str] = set()
-    for number, text in enumerate(read_input_text(source, LARGEST_INPUT).split("\n"), 1):
-        if not text.strip():
-            continue
-        where = f"{source}, line {number}"
-        try:
-            bounded_json.check(text)
-            value = json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise RequestError(f"{where} is not valid JSON ({error})") from None
-        if not isinstance(value, dict):
-            raise RequestError(f"{where} is not an object with custom_id, method, url and body")
-        id, body = value.get("custom_id"), value.get("body")
-        if not isinstance(id, str) or not id:
-            raise RequestError(f"{where} has no custom_id: give each line a unique string")
-        if id in seen:
-            raise RequestError(f"{where} repeats the custom_id {id!r} of an earlier line: give each line a unique one")
-        if not isinstance(body, dict):
-            raise RequestError(f"{where} has no body: add the request as a JSON object")
-        seen.add(id)
-        lines.append(Line(id, str(value.get("method", "POST")), str(value.get("url")), body))
+    data = read_input(source, LARGEST_INPUT).removeprefix(codecs.BOM_UTF8)
+    for number, text in enumerate(data.split(b"\n"), 1):
+        if text.strip():
+            line = _line(text, f"{source}, line {number}", seen)
+            if isinstance(line, Line):
+                lines.append(line)
+            else:
+                bad.append(line)
+            seen |= {line.custom_id} if line.custom_id is not None else set()
     if not lines:
-        raise RequestError(f"{source} has no requests")
-    return lines
+        raise RequestError(bad[0].problem if bad else f"{source} has no requests")
+    return lines, bad
+
+
+def _line(text: bytes, where: str, seen: Set[str]) -> Line | BadLine:
+    """seen: the custom_ids of earlier lines."""
+    try:
+        bounded_json.check(text)
+        value = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        return BadLine(None, f"{where} is not valid JSON ({reason})")
+    if not isinstance(value, dict):
+        return BadLine(None, f"{where} is not an object with custom_id, method, url and body")
+    id, body = value.get("custom_id"), value.get("body")
+    if not isinstance(id, str) or not id:
+        return BadLine(None, f"{where} has no custom_id: give each line a unique string")
+    if id in seen:
+        return BadLine(None, f"{where} repeats the custom_id {id!r} of an earlier line: give each line a unique one")
+    if not isinstance(body, dict):
+        return BadLine(id, f"{where} has no body: add the request as a JSON object")
+    return Line(id, str(value.get("method", "POST")), str(value.get("url")), body)
 
 
 def _refuse(name: str) -> NoReturn:
@@ -68,10 +91,12 @@ def _refuse(name: str) -> NoReturn:
 
 
 @contextmanager
-def open_output(target: Path, source: Path) -> Iterator[int]:
-    """A descriptor that appends to `target`; no other batch can open it meanwhile.
+def open_output(target: Path, source: Path, ids: Set[str]) -> Iterator[tuple[int, set[str]]]:
+    """A descriptor that appends to `target`, and the ids that it answers; no other batch can open it meanwhile.
 
-    Raises RequestError if `target` is `source`, is not a regular file, or another batch writes to it.
+    Removes what is to be done again: failed lines, and an incomplete last one. Raises RequestError, and changes
+    nothing, if `target` is `source`, is not a regular file, has other contents than answers to `ids`, or another batch
+    writes to it.
     """
     if _is_same(target, source):
         raise RequestError(f"{target} is IN and OUT: choose another OUT file")
@@ -81,14 +106,31 @@ def open_output(target: Path, source: Path) -> Iterator[int]:
         descriptor = os.open(target, flags, 0o666)
     except OSError as error:
         raise cannot_write(target, error) from None
-    try:
+    with ExitStack() as opened:
+        opened.callback(os.close, descriptor)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise RequestError(f"{target} is not a file: choose another OUT file")
         if not try_lock(descriptor):
             raise RequestError(f"another batch writes to {target}: wait for it, or choose another OUT file")
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        done, failed = repair_output(descriptor, target, ids)
+        if failed:
+            # The old file stays open and locked, so that no other batch begins between the two.
+            descriptor = _without(descriptor, target, failed)
+            opened.callback(os.close, descriptor)
+        yield descriptor, done
+
+
+def _without(descriptor: int, target: Path, failed: Set[int]) -> int:
+    """Replace `target` by its lines without those of these numbers; returns its locked descriptor, which appends."""
+    with os.fdopen(os.dup(descriptor), "rb") as old, write_whole(target) as new:
+        old.seek(0)
+        for number, line in enumerate(old, 1):
+            if number not in failed:
+                new.write(line)
+        # Its lock belongs to both descriptors, and outlives the block.
+        appending = os.dup(new.fileno())
+    fcntl.fcntl(appending, fcntl.F_SETFL, fcntl.fcntl(appending, fcntl.F_GETFL) | os.O_APPEND)
+    return appending
 
 
 def _is_same(target: Path, source: Path) -> bool:
@@ -98,13 +140,14 @@ def _is_same(target: Path, source: Path) -> bool:
         return False
 
 
-def repair_output(descriptor: int, target: Path, ids: Set[str]) -> set[str]:
-    """The custom_ids that are already answered. Removes an incomplete last line, which is then answered again.
+def repair_output(descriptor: int, target: Path, ids: Set[str]) -> tuple[set[str], set[int]]:
+    """The custom_ids that are answered, and the numbers of the lines that failed. Removes an incomplete last line.
 
-    Raises RequestError, and changes nothing, unless every complete line answers one of `ids`; without a complete line,
-    unless the text begins as our lines do.
+    Raises RequestError, and changes nothing, unless every complete line answers one of `ids` or names a bad line;
+    without a complete line, unless the text begins as our lines do.
     """
     done: set[str] = set()
+    failed: set[int] = set()
     whole = size = number = 0
     with os.fdopen(os.dup(descriptor), "rb") as file:
         file.seek(0)
@@ -114,29 +157,36 @@ def repair_output(descriptor: int, target: Path, ids: Set[str]) -> set[str]:
             if not line.endswith(b"\n"):
                 if len(line) > LARGEST_ANSWER:
                     raise RequestError(f"{target}, line {number} is not a batch answer: choose another OUT file")
-                if not done and not line.startswith(BEGINNING[: len(line)]):
+                if not (done or failed) and not line.startswith(BEGINNING[: len(line)]):
                     raise RequestError(f"{target} has other contents: choose another OUT file")
                 break
             whole = size
             if line.strip():
-                done.add(_answered(line, f"{target}, line {number}", ids))
+                id, good = _answered(line, f"{target}, line {number}", ids)
+                if good and id is not None:
+                    done.add(id)
+                else:
+                    failed.add(number)
     if whole < size:
         os.ftruncate(descriptor, whole)
-    return done
+    return done, failed
 
 
-def _answered(line: bytes, where: str, ids: Set[str]) -> str:
-    """The custom_id of an answer."""
+def _answered(line: bytes, where: str, ids: Set[str]) -> tuple[str | None, bool]:
+    """The custom_id of an answer, and whether it is one to keep. None: a bad line of IN."""
     try:
         value = bounded_json.loads(line)
-        id, _ = value["custom_id"], value["response"]
+        id, response = value["custom_id"], value["response"]
+        good = isinstance(response, dict) and response.get("status_code") == 200
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RequestError(f"{where} is not a batch answer: choose another OUT file") from None
+    if id is None and not good and line.startswith(BEGINNING):
+        return None, False
     if not isinstance(id, str) or id not in ids:
         raise RequestError(
             f"{where} answers {shortened(repr(id), 100)}, which IN does not ask: choose another OUT file"
         )
-    return id
+    return id, good
 
 
 def append(descriptor: int, target: Path, answer: dict[str, Any]) -> None:
