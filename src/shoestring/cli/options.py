@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shoestring.cli.shared import option
+from shoestring.cli.shared import option, tokens
 from shoestring.errors import RequestError
 
 
@@ -44,7 +44,11 @@ class Loading:
     """How to load a model."""
 
     context: int | None = option(
-        "N", "Maximum tokens per sequence. [default: what the model and memory allow]", "--context", "-c"
+        "N",
+        "Maximum tokens per sequence, e.g. 32k. [default: what the model and memory allow]",
+        "--context",
+        "-c",
+        parser=tokens("--context"),
     )
     threads: Threads = None
     kv_type: KV = KVType.f16
@@ -98,7 +102,11 @@ class Generation:
         None, "Let the model think before it answers. [default: the chat template's]", "--thinking/--no-thinking"
     )
     max_tokens: int | None = option(
-        "N", "Maximum tokens to generate. [default: until the context is full]", "--max-tokens", "-n"
+        "N",
+        "Maximum tokens to generate. [default: until the context is full]",
+        "--max-tokens",
+        "-n",
+        parser=tokens("--max-tokens"),
     )
     temperature: float | None = _sampling("X", "Sampling temperature; 0 always picks the likeliest token.")
     top_k: int | None = _sampling("N", "Sample from the N likeliest tokens; 0: off.")

@@ -20,13 +20,27 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from shoestring.sizes import tokens_of
+
 
 def option(
     metavar: str | None, help: str, *names: str, default: Any = None, parser: Callable[[str], Any] | None = None
 ) -> Any:
-    """A field of a dataclass that is an option. Without `names`, it is called as the field: --max-tokens."""
+    """A field of a dataclass that is an option. Without `names`, it is called as the field: --max-tokens.
+
+    parser: reads the option's value.
+    """
     made = typer.Option(*names, metavar=metavar, help=help, parser=parser)
     return dataclasses.field(default=default, metadata={"option": made})
+
+
+def tokens(name: str) -> Callable[[str], int]:
+    """The parser of a number of tokens, which may be written as 32k. name: of the option, for errors."""
+
+    def read(text: str) -> int:
+        return tokens_of(text, name)
+
+    return read
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

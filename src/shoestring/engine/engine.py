@@ -34,6 +34,7 @@ from shoestring.models.step import Observe, Step
 from shoestring.models.workspace import CHUNK, HEAD_ROWS
 from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampling
+from shoestring.spelling import option
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -142,7 +143,8 @@ class Engine:
         left = self.context - len(tokens)
         if left == 0:
             raise CapacityError(
-                f"the prompt's {len(tokens)} tokens fill the context of {self.context}: choose a larger --context"
+                f"the prompt's {len(tokens)} tokens fill the context of {self.context}: "
+                f"choose a larger {option('context')}"
             )
         if max_tokens is not None and max_tokens < 1:
             raise RequestError(f"max_tokens is {max_tokens}: choose at least 1")
@@ -302,7 +304,7 @@ class Engine:
         if len(tokens) > self.context:
             raise CapacityError(
                 f"the prompt has {len(tokens)} tokens and the context {self.context}: "
-                "shorten it or choose a larger --context"
+                f"shorten it or choose a larger {option('context')}"
             )
         if min(tokens) < 0 or max(tokens) >= self.runner.vocab_size:
             raise RequestError(f"token ids must lie between 0 and {self.runner.vocab_size - 1}")

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from shoestring.errors import CapacityError
 from shoestring.models.layout import Demand
+from shoestring.spelling import option
 
 #: Most that prompts may add to the time of a step with answers.
 WAIT_SECONDS = 0.25
@@ -112,7 +113,7 @@ class Scheduler:
             raise CapacityError(
                 f"the request needs {demand.global_pages} pages of context, {demand.chunk_pages} of a chunk and "
                 f"{demand.slots} state slots, the engine has {self.capacity.global_pages}, "
-                f"{self.capacity.chunk_pages} and {self.capacity.slots}: choose a larger --context"
+                f"{self.capacity.chunk_pages} and {self.capacity.slots}: choose a larger {option('context')}"
             )
         self._queues.setdefault(client, deque()).append(_Waiting(number, demand, tokens, chunk or self.chunk))
 

@@ -67,6 +67,8 @@ class Sampling:
             raise RequestError(f"seed is {self.seed}: choose a value from 0 to 2^64 - 1")
         if self.penalty_window is not None and not 0 <= self.penalty_window < 1 << 31:
             raise RequestError(f"penalty_window is {self.penalty_window}: choose 0 or more tokens")
+        if not isinstance(self.logit_bias, Mapping):
+            raise TypeError(f"logit_bias is {self.logit_bias!r}: give numbers by token id, like {{1234: -5.0}}")
         for token, bias in self.logit_bias.items():
             if not isinstance(token, numbers.Integral) or not isinstance(bias, numbers.Real):
                 raise TypeError(f"logit_bias {token!r}: {bias!r}: give numbers by token id")

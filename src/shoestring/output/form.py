@@ -18,6 +18,7 @@ from shoestring.output.schemas.keywords import not_enforced, tidied
 from shoestring.output.schemas.types import Tool, read_tools
 from shoestring.output.syntax import Syntax, Vocabulary, syntax_of
 from shoestring.output.trials.plain import plain
+from shoestring.packages import install_command
 from shoestring.printable import quoted, shortened
 
 _MOST_TOOLS = 1024
@@ -102,7 +103,9 @@ def _with_masks(form: Form, tools: Mapping[str, Tool], choice: ToolChoice, const
     must_call = choice.mode == "required" or choice.name is not None
     strict = any(tool.strict for tool in form.tools.values())
     if (must_call or strict or constraint is not None) and importlib.util.find_spec("llguidance") is None:
-        raise RequestError('a schema, a grammar or a forced call needs llguidance: pip install "shoestring[server]"')
+        raise RequestError(
+            f"a schema, a grammar or a forced call needs llguidance: run `{install_command(['llguidance'])}`"
+        )
     openers = [id for mark in form.syntax.openers if (id := form.syntax.id_of(mark)) is not None]
     if tools and not form.tools and openers:
         form = dataclasses.replace(form, banned=mask_without(form.tokenizer, openers))

@@ -16,6 +16,7 @@ from shoestring.planning.licence import Terms, User, judge
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import AS_STORED, Need, Placement, PlannedKV, can_split, choose, context_limit
 from shoestring.planning.speed import Scale, Speed, estimate
+from shoestring.spelling import option
 
 Difficulty = Literal["easy", "moderate", "advanced"]
 
@@ -41,14 +42,14 @@ class Question:
 
     def __post_init__(self) -> None:
         checks = (
-            ("--context", self.context, 1),
-            ("--users", self.users, 1),
-            ("--min-speed", self.min_speed, 0),
-            ("--company-mau", self.user.company_mau or 0, 0),
+            ("context", self.context, 1),
+            ("users", self.users, 1),
+            ("min_speed", self.min_speed, 0),
+            ("company_mau", self.user.company_mau or 0, 0),
         )
         for name, value, least in checks:
             if value < least:
-                raise RequestError(f"{name} is {value:g}: give a number of at least {least}")
+                raise RequestError(f"{option(name)} is {value:g}: give a number of at least {least}")
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,9 @@ class Comparison:
     claims: tuple[Checked, ...]
     instead: Instead | None
 
+    def __repr__(self) -> str:
+        return f"Comparison({self.left.candidate.name} and {self.right.candidate.name} on {self.plan.machine.name})"
+
 
 def compare(planned: Plan, first: str, second: str) -> Comparison:
     """Compare the two models of a plan; `first` is on the left, whatever the ranking.

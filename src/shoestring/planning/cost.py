@@ -14,6 +14,7 @@ from shoestring.catalogue.schema import Catalogue, Host, Price, Purchase, Rental
 from shoestring.errors import RequestError
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.speed import Speed
+from shoestring.spelling import option
 
 HOURS_A_MONTH = 365.25 * 24 / 12
 HOURS_A_YEAR = 365.25 * 24
@@ -38,21 +39,23 @@ class Money:
     region: str | None = None
 
     def __post_init__(self) -> None:
-        for name, share in (("--utilisation", self.utilisation), ("--input-share", self.input_share)):
+        for name, share in (("utilisation", self.utilisation), ("input_share", self.input_share)):
             if 1 < share <= 100:
-                raise RequestError(f"{name} is {share:g}: give a share from 0 to 1, which is {share / 100:g}")
+                raise RequestError(f"{option(name)} is {share:g}: give a share from 0 to 1, which is {share / 100:g}")
         if not 0 <= self.input_share <= 1 or not 0 < self.utilisation <= 1:
-            raise RequestError("--input-share must be from 0 to 1, --utilisation above 0 and at most 1")
-        for name, amount in (("--rent-usd-hour", self.rent_usd_hour), ("--purchase-usd", self.purchase_usd),
-                             ("--power-usd-kwh", self.power_usd_kwh)):  # fmt: skip
+            raise RequestError(
+                f"{option('input_share')} must be from 0 to 1, {option('utilisation')} above 0 and at most 1"
+            )
+        for name, amount in (("rent_usd_hour", self.rent_usd_hour), ("purchase_usd", self.purchase_usd),
+                             ("power_usd_kwh", self.power_usd_kwh)):  # fmt: skip
             if amount is not None and not amount >= 0:
-                raise RequestError(f"{name} is {amount:g}: give a number of at least 0")
-        for name, amount in (("--years", self.years), ("--budget-usd", self.budget_usd_month)):
+                raise RequestError(f"{option(name)} is {amount:g}: give a number of at least 0")
+        for name, amount in (("years", self.years), ("budget_usd_month", self.budget_usd_month)):
             if amount is not None and not amount > 0:
-                raise RequestError(f"{name} is {amount:g}: give a number above 0")
-        ways = {"--rent-usd-hour": self.rent_usd_hour is not None, "--purchase-usd": self.purchase_usd is not None,
-                "--owned": self.owned}  # fmt: skip
-        given = [name for name, used in ways.items() if used]
+                raise RequestError(f"{option(name)} is {amount:g}: give a number above 0")
+        ways = {"rent_usd_hour": self.rent_usd_hour is not None, "purchase_usd": self.purchase_usd is not None,
+                "owned": self.owned}  # fmt: skip
+        given = [option(name) for name, used in ways.items() if used]
         if len(given) > 1:
             raise RequestError(f"{' and '.join(given)} cannot be combined: the machine is rented, bought or yours")
 
@@ -209,8 +212,8 @@ def check_hosts(money: Money, catalogue: Catalogue) -> None:
     """Raise RequestError, which names similar ones, for a provider or region that the catalogue does not have."""
     providers = sorted({p.provider for p in catalogue.prices.values() if p.source != "article"})
     regions = sorted({region for h in catalogue.hosts.values() for region in h.regions})
-    for option, value, known in (("--provider", money.provider, providers), ("--region", money.region, regions)):
+    for name, value, known in (("provider", money.provider, providers), ("region", money.region, regions)):
         if value is not None and value not in known:
             near = get_close_matches(value, known, n=3, cutoff=0.4)
             hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
-            raise RequestError(f"{option} {value} is unknown: {hint}")
+            raise RequestError(f"{option(name)} {value} is unknown: {hint}")

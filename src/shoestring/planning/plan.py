@@ -24,6 +24,8 @@ from shoestring.planning.licence import User
 from shoestring.planning.measured import Measured, read_measured, recall
 from shoestring.planning.memory import KV_TYPES, PlannedKV, context_limit
 from shoestring.planning.speed import scale_of
+from shoestring.sizes import tokens_of
+from shoestring.spelling import option
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Plan:
     #: for the question's use, or for all uses
     verdicts: tuple[Verdict, ...]
     catalogue: Catalogue
+
+    def __repr__(self) -> str:
+        best = leading(self)
+        winner = "nothing runs" if best is None else f"best {best.candidate.name}"
+        return f"Plan({self.machine.name}: {len(self.assessments)} models, {winner})"
 
     @property
     def old_rows(self) -> tuple[str, ...]:
@@ -57,7 +64,7 @@ def plan(
     *models: str,
     use: str | None = None,
     hardware: str | None = None,
-    context: int | None = None,
+    context: int | str | None = None,
     users: int = 1,
     quant: str | None = None,
     kv_type: PlannedKV = "f16",
@@ -90,7 +97,7 @@ def plan(
 def ask(
     *models: str,
     use: str | None = None,
-    context: int | None = None,
+    context: int | str | None = None,
     users: int = 1,
     quant: str | None = None,
     kv_type: PlannedKV = "f16",
@@ -104,8 +111,11 @@ def ask(
     catalogue: str | Path | None = None,
 ) -> tuple[Question, tuple[Candidate, ...], Catalogue]:
     """The question in the keywords of `plan`, its models, and the catalogue to answer it with. Raises as `plan`."""
+    for name in models:
+        if not isinstance(name, str):
+            raise TypeError(f"a model is {name!r}: give a name or a path as text")
     if kv_type not in KV_TYPES:
-        raise RequestError(f"--kv-type {kv_type} is unknown: choose {', '.join(KV_TYPES)}")
+        raise RequestError(f"{option('kv_type')} {kv_type} is unknown: choose {', '.join(KV_TYPES)}")
     rows = load_catalogue(Path(catalogue) if catalogue else None, Path(prices) if prices else None)
     money = money or Money()
     check_hosts(money, rows)
@@ -114,7 +124,7 @@ def ask(
     candidates = candidates or tuple(from_row(row, rows) for row in rows.models.values())
     question = Question(
         use=use,
-        context=usual_context(use, candidates, rows) if context is None else context,
+        context=usual_context(use, candidates, rows) if context is None else tokens_of(context, option("context")),
         users=users,
         type=type_name(quant) if quant else None,
         kv_type=kv_type,
@@ -173,7 +183,7 @@ def use_name(name: str | None, catalogue: Catalogue) -> str | None:
         return name
     near = get_close_matches(name, list(catalogue.uses), n=2, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else f"choose {', '.join(catalogue.uses)}"
-    raise RequestError(f"--for {name} is unknown: {hint}")
+    raise RequestError(f"{option('use')} {name} is unknown: {hint}")
 
 
 def usual_context(use: str | None, candidates: Sequence[Candidate], catalogue: Catalogue) -> int:
@@ -190,5 +200,5 @@ def check_context(candidates: Sequence[Candidate], question: Question, named: bo
     ):
         longest = max(limits, key=lambda name: limits[name])
         raise RequestError(
-            f"--context {question.context} is too long: {longest} reads at most {limits[longest]} tokens"
+            f"{option('context')} {question.context} is too long: {longest} reads at most {limits[longest]} tokens"
         )

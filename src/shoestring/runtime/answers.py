@@ -120,6 +120,11 @@ class Answers:
         return tuple(self._open)
 
     @property
+    def count(self) -> int:
+        """How many answers there are, ended ones too."""
+        return len(self._machines)
+
+    @property
     def usage(self) -> Usage:
         """Tokens so far."""
         first = next(iter(self._open.items()), None)

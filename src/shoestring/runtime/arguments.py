@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,26 @@ def whole_numbers(values: Any, name: str, check_length: Callable[[int], None] | 
     if all(type(value) is int for value in values):
         return [*values]
     return [whole(value, f"{name}[{i}]") for i, value in enumerate(values)]
+
+
+def switch(value: Any, name: str) -> bool:
+    """`value`, which is a bool. Raises TypeError for anything else."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {_shown(value)}: give True or False")
+    return value
+
+
+def text_of(value: Any, name: str) -> str:
+    """`value`, which is a str. Raises TypeError for anything else."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {_shown(value)}: give a text")
+    return value
+
+
+def unknown_option(function: str, name: str, known: Iterable[str]) -> TypeError:
+    """The error for a keyword that a function does not have; it suggests a similar one."""
+    near = get_close_matches(name, [*known], n=1)
+    return TypeError(f"{function} has no option {name!r}" + (f": did you mean {near[0]!r}?" if near else ""))
 
 
 def check_context(tokens: int, context: int) -> None:

@@ -15,11 +15,15 @@ from shoestring.errors import RequestError
 from shoestring.models.state import KVType
 from shoestring.models.weights import load_weights
 from shoestring.models.workspace import PROCESS_BYTES
+from shoestring.runtime.arguments import whole
 from shoestring.runtime.default_sampling import sampling_fields
+from shoestring.runtime.finding import find
 from shoestring.runtime.memory import CACHE_SHARE, Plan, free_memory, own_memory, plan_state
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
-from shoestring.samples.embedded import EMBEDDED
+from shoestring.runtime.scripted import DEMO_SCRIPTED
+from shoestring.sizes import bytes_of, tokens_of
+from shoestring.spelling import option
 
 if TYPE_CHECKING:
     from shoestring.checkpoint.text.chat_template import ChatTemplate
@@ -68,38 +72,49 @@ def plan(
 
 @ops.standard_arithmetic()
 def load(
-    path: str | os.PathLike[str],
+    model: str | os.PathLike[str],
     threads: int | None = None,
     kv_type: KVType = "f16",
-    context: int | None = None,
+    context: int | str | None = None,
     progress: Progress | None = None,
     *,
-    memory: int | None = None,
+    memory: int | str | None = None,
     parallel: int | None = None,
-    cache_memory: int | Literal["share"] | None = None,
+    cache_memory: int | str | None = None,
 ) -> Model:
-    """Load a checkpoint: a GGUF file (the first of a split one), a Hugging Face folder, or an embedded model's name.
+    """Load a MODEL, as commands do: a GGUF file (the first of a split one), a Hugging Face folder, an embedded model,
+    the name of a downloaded Hub repository ("org/name", "org/name:Q4_K_M") or of a store, or a short name of the
+    catalogue ("qwen3.5:35b-a3b"). Nothing is downloaded.
 
     threads: default: one per physical core. kv_type: "f16" or "f32", the type of stored keys and values; it changes
-    the logits. context: most tokens of a sequence; default: as many as the model and free memory allow. progress:
-    called with bytes loaded and in all. memory: most bytes of this process; default: what is free. parallel: sequences
-    at once, each of the whole context; default: as many as fit, up to 8. cache_memory: bytes of the prefix cache, or
-    "share" for a part of free memory; default: only what running sequences leave free.
+    the logits. context: most tokens of a sequence (32768 or "32k"); default: as many as the model and free memory
+    allow. progress: called with bytes loaded and in all. memory: most bytes of this process (a number, or "12GiB");
+    default: what is free. parallel: sequences at once, each of the whole context; default: as many as fit, up to 8.
+    cache_memory: bytes of the prefix cache, or "share" for a part of free memory; default: only what running sequences
+    leave free.
 
-    Raises CheckpointError, TokenizerError, RequestError, and CapacityError before it loads anything.
+    Raises CheckpointError, TokenizerError, RequestError, and CapacityError before it loads anything; TypeError for
+    arguments of another type.
     """
     if kv_type not in ("f16", "f32"):
-        raise RequestError(f"kv_type is {kv_type!r}: choose f16 or f32")
+        raise RequestError(f"{option('kv_type')} is {kv_type!r}: choose f16 or f32")
     count = physical_cores() if threads is None else checked_threads(threads)
-    opened = open_model(EMBEDDED[str(path)](None) if str(path) in EMBEDDED else path)
+    tokens = None if context is None else tokens_of(context, option("context"))
+    places = None if parallel is None else whole(parallel, option("parallel"))
+    if model == DEMO_SCRIPTED:
+        from shoestring.runtime.scripted.demo import demo_scripted
+
+        return demo_scripted(tokens, places)
+    shared = cache_memory is None or cache_memory == "share"
+    opened = open_model(find(model, progress))
     planned = plan(
         opened,
         kv_type=kv_type,
-        context=context,
+        context=tokens,
         threads=count,
-        memory=memory,
-        parallel=parallel,
-        cache_memory=cache_memory,
+        memory=None if memory is None else bytes_of(memory, option("memory")),
+        parallel=places,
+        cache_memory=cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),  # type: ignore[arg-type]
     )
     ops.set_num_threads(count)
     with ThreadPoolExecutor(1, thread_name_prefix="text") as executor:
@@ -147,7 +162,7 @@ MOST_THREADS = 256
 def checked_threads(threads: int) -> int:
     """Returns `threads`. Raises RequestError if it is not from 1 to MOST_THREADS."""
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
-        raise RequestError(f"--threads is {threads}: choose a number from 1 to {MOST_THREADS}")
+        raise RequestError(f"{option('threads')} is {threads!r}: choose a number from 1 to {MOST_THREADS}")
     return threads
 
 

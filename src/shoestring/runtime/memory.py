@@ -15,6 +15,7 @@ from shoestring.engine.pools import cache_capacity
 from shoestring.errors import CapacityError, RequestError
 from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import KVType
+from shoestring.spelling import option
 
 #: Most requests at once, if memory allows.
 MOST_SEQUENCES = 8
@@ -22,7 +23,7 @@ MOST_SEQUENCES = 8
 SNAPSHOTS = 3
 #: A server's prefix cache takes one part in so many of the memory beside the weights, by default.
 CACHE_SHARE = 4
-#: The smallest context without --context.
+#: The smallest context, where none is asked for.
 LEAST_CONTEXT = 512
 
 
@@ -61,13 +62,15 @@ def plan_state(
     Raises CapacityError with the bytes needed and free, RequestError for values below the least.
     """
     if context is not None and context < 1:
-        raise RequestError(f"--context is {context}: choose at least 1")
+        raise RequestError(f"{option('context')} is {context}: choose at least 1")
     if context is not None and context > model_context:
-        raise CapacityError(f"--context is {context} and the model was made for at most {model_context}: choose less")
+        raise CapacityError(
+            f"{option('context')} is {context} and the model was made for at most {model_context}: choose less"
+        )
     if sequences is not None and sequences < 1:
-        raise RequestError(f"--parallel is {sequences}: choose at least 1")
+        raise RequestError(f"{option('parallel')} is {sequences}: choose at least 1")
     if cache_bytes is not None and cache_bytes < 0:
-        raise RequestError(f"--cache-memory is {cache_bytes}: choose at least 0")
+        raise RequestError(f"{option('cache_memory')} is {cache_bytes}: choose at least 0")
     snapshots = SNAPSHOTS if layout.recurrent_layers and cache_bytes is None else 0
     fixed = weight_bytes + workspace_bytes + (cache_bytes or 0)
     left_bytes = free_bytes - fixed
@@ -79,12 +82,15 @@ def plan_state(
     least = context or min(LEAST_CONTEXT, model_context)
     state_bytes = layout.nbytes(demand(least), kv_type)
     if state_bytes > left_bytes:
-        limit = f"--memory leaves {free_bytes}: give more" if budgeted else f"{free_bytes} are free: free some"
-        cached = f", {cache_bytes} for --cache-memory" if cache_bytes else ""
+        limit = (
+            f"{option('memory')} leaves {free_bytes}: give more" if budgeted else f"{free_bytes} are free: free some"
+        )
+        cached = f", {cache_bytes} for {option('cache_memory')}" if cache_bytes else ""
         together = f", {sequences} at once" if sequences else ""
         raise CapacityError(
             f"{name} needs {fixed + state_bytes} bytes of memory for a context of {least}{together} "
-            f"({weight_bytes} for its weights{cached}) and {limit}, choose a smaller --context or a smaller model"
+            f"({weight_bytes} for its weights{cached}) and {limit}, choose a smaller {option('context')} or a smaller "
+            "model"
         )
     tokens = context or _largest(layout, demand, left_bytes * 9 // 10, least, model_context, kv_type)
     if sequences:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
@@ -20,13 +21,31 @@ from shoestring.output.form import Form, form_of
 from shoestring.output.request import Constraint, ToolChoice
 from shoestring.output.syntax import syntax_of
 from shoestring.runtime import perplexity as perplexities
+from shoestring.runtime.answer_options import (
+    checked_constraint,
+    checked_stop_ids,
+    checked_stops,
+    checked_tool_choice,
+    checked_tools,
+)
 from shoestring.runtime.answers import Answers
-from shoestring.runtime.arguments import check_context, check_result, whole, whole_numbers
+from shoestring.runtime.arguments import (
+    check_context,
+    check_result,
+    switch,
+    text_of,
+    unknown_option,
+    whole,
+    whole_numbers,
+)
 from shoestring.runtime.continued import before, continued
 from shoestring.runtime.default_sampling import default_sampling
 from shoestring.runtime.prompt import Prompt, Template, Tokenizer, chat_prompt, raw_prompt, refuse_long, text_tokens
 from shoestring.runtime.request import ChatRequest, GenerationOptions, Message, Request, requests_of
 from shoestring.runtime.stream import Stream
+
+#: What `generate` takes beside its own options.
+SAMPLING_FIELDS = frozenset(field.name for field in dataclasses.fields(Sampling))
 
 Float32 = npt.NDArray[np.float32]
 Ids = Sequence[int] | npt.NDArray[np.integer]
@@ -66,6 +85,11 @@ class Model:
         """Raises RequestError if the model is closed."""
         _ = self.engine
 
+    def __repr__(self) -> str:
+        if self._engine is None:
+            return f"Model({self.family}, closed)"
+        return f"Model({self.family}, context={self.context}, vocab_size={self.vocab_size})"
+
     def close(self) -> None:
         """Free weights and state, and end answers in progress. Any later use raises RequestError."""
         engine, self._engine = self._engine, None
@@ -97,6 +121,7 @@ class Model:
         special token as that token, not as text.
         """
         _ = self.engine
+        text_of(text, "text")
         if not add_bos:
             return self.tokenizer.encode(text, allow_special=allow_special)
         return text_tokens(self.tokenizer, text, allow_special=allow_special)
@@ -187,6 +212,7 @@ class Model:
         CapacityError for a window longer than the model's context.
         """
         self._check_open()
+        text_of(text, "text")
         check_context(whole(context, "context"), self.context)
         bos = self.tokenizer.bos_id if self.tokenizer.add_bos else None
         return perplexities.perplexity(self.engine, self.encode(text), window=context, bos=bos, progress=progress)
@@ -205,8 +231,10 @@ class Model:
 
         Raises RequestError for both or none of prompt and messages, or an unknown role.
         """
-        (request,) = requests_of(prompt, messages, GenerationOptions(), tools=tuple(tools), thinking=thinking)
-        return self.prompt_of(request)
+        requests = requests_of(prompt, messages, GenerationOptions(), tools=checked_tools(tools), thinking=thinking)
+        if len(requests) != 1:
+            raise RequestError(f"there are {len(requests)} prompts: give one at a time")
+        return self.prompt_of(requests[0])
 
     def default_sampling(self, *, thinking: bool) -> Sampling:
         """The sampling of the checkpoint's generation_config.json, else the vendor's recommendation."""
@@ -245,8 +273,12 @@ class Model:
         `default_sampling` replaces missing fields and None.
 
         Errors are raised at the call, not at the first piece: RequestError, CapacityError; TypeError
-        for options and token ids of another type.
+        for options and token ids of another type, and for options that do not exist.
         """
+        for name in sampling:
+            if name not in SAMPLING_FIELDS:
+                known = inspect.signature(Model.generate).parameters
+                raise unknown_option("generate", name, [*SAMPLING_FIELDS, *(key for key in known if key != "sampling")])
 
         def optional(value: int | None, name: str) -> int | None:
             return None if value is None else whole(value, name)
@@ -254,21 +286,21 @@ class Model:
         options = GenerationOptions(
             sampling,
             max_tokens=optional(max_tokens, "max_tokens"),
-            stop=_texts(stop),
-            stop_ids=frozenset(whole_numbers(_listed(stop_ids), "stop_ids")),
+            stop=checked_stops(stop),
+            stop_ids=checked_stop_ids(stop_ids),
             n=whole(n, "n"),
-            ignore_eos=ignore_eos,
-            constraint=constraint,
+            ignore_eos=switch(ignore_eos, "ignore_eos"),
+            constraint=checked_constraint(constraint),
             chunk=optional(chunk, "chunk"),
         )
         requests = requests_of(
             prompt,
             messages,
             options,
-            tools=tuple(tools or ()),
-            tool_choice=_tool_choice(tool_choice),
-            parallel_tool_calls=parallel_tool_calls,
-            thinking=thinking,
+            tools=checked_tools(tools),
+            tool_choice=checked_tool_choice(tool_choice),
+            parallel_tool_calls=switch(parallel_tool_calls, "parallel_tool_calls"),
+            thinking=None if thinking is None else switch(thinking, "thinking"),
             thinking_budget=optional(thinking_budget, "thinking_budget"),
         )
         prompts, form = [self.prompt_of(request) for request in requests], self.form_of(requests[0])
@@ -337,22 +369,3 @@ class Model:
         if options.prompt_logprobs and max(prompt.tokens) >= self.tokenizer.vocab_size:
             raise RequestError(f"token {max(prompt.tokens)} cannot be scored: the vocabulary has no such token")
         return Answers(self.engine, prompt, sampling, options, form)
-
-
-def _listed(ids: Sequence[int] | Set[int]) -> Sequence[int]:
-    return [*ids] if isinstance(ids, Set) else ids
-
-
-def _texts(stop: str | Sequence[str]) -> tuple[str, ...]:
-    texts = (stop,) if isinstance(stop, str) else tuple(stop)
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"stop is {stop!r}: give a text or a list of texts")
-    return texts
-
-
-def _tool_choice(choice: ToolChoice | str) -> ToolChoice:
-    if isinstance(choice, ToolChoice):
-        return choice
-    if choice not in ("auto", "none", "required"):
-        raise RequestError(f'tool_choice is {choice!r}: choose "auto", "none", "required" or ToolChoice(…)')
-    return ToolChoice(choice)  # type: ignore[arg-type]

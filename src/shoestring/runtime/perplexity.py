@@ -17,6 +17,7 @@ from shoestring import ops
 from shoestring.engine.engine import Engine
 from shoestring.errors import RequestError
 from shoestring.ops import Float32
+from shoestring.spelling import option
 
 #: llama.cpp's default window.
 WINDOW = 512
@@ -48,11 +49,11 @@ def perplexity(
     Raises RequestError for a text of fewer than two windows or a window of fewer than 4 tokens.
     """
     if window < 4:
-        raise RequestError(f"--context is {window}: perplexity needs windows of at least 4 tokens")
+        raise RequestError(f"{option('context')} is {window}: perplexity needs windows of at least 4 tokens")
     if len(tokens) < 2 * window:
         raise RequestError(
             f"the text has {len(tokens)} tokens and perplexity needs two windows of {window}: "
-            "give a longer text or a smaller --context"
+            f"give a longer text or a smaller {option('context')}"
         )
     windows, first = len(tokens) // window, window // 2
     total = squares = 0.0

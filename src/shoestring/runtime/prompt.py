@@ -58,6 +58,9 @@ class Prompt:
     inside_thinking: bool = False
     continues: bool = False
 
+    def __repr__(self) -> str:
+        return f"Prompt({len(self.tokens)} tokens, {len(self.boundaries)} boundaries)"
+
 
 def text_tokens(tokenizer: Tokenizer, text: str, *, allow_special: bool = False) -> list[int]:
     """Ids of a text, after the beginning-of-text token if the model uses one."""

@@ -89,6 +89,8 @@ def requests_of(prompt: Any, messages: Any, options: GenerationOptions, **chat: 
     items = [*prompt] if hasattr(prompt, "__array__") else prompt
     if not isinstance(items, Sequence) or isinstance(items, bytes | bytearray) or not items:
         raise RequestError("the prompt must be a text, a list of token ids, or a list of either")
+    if isinstance(items[0], Mapping):
+        raise TypeError("the prompt is a conversation: give it as messages")
     if not isinstance(items[0], Sequence | np.ndarray):
         return [CompletionRequest(tuple(whole_numbers(prompt, "the prompt")), options)]
     return [

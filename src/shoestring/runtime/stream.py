@@ -73,6 +73,25 @@ class Stream:
         totals = zip(*(dataclasses.astuple(answers.usage) for answers in self._batch), strict=True)
         return Usage(*map(sum, totals))
 
+    def texts(self) -> list[str]:
+        """The rest of every answer, without thinking: of the first prompt's `n` answers, then of the second's, …
+
+        Reads the stream to its end.
+        """
+        answers: dict[tuple[int, int], list[str]] = {
+            (index, choice): [] for index, batch in enumerate(self._batch) for choice in range(batch.count)
+        }
+        for piece in self:
+            if not piece.thinking:
+                answers[piece.index, piece.choice].append(piece.text)
+        return ["".join(pieces) for pieces in answers.values()]
+
+    def __repr__(self) -> str:
+        count = sum(answers.count for answers in self._batch)
+        ended = not any(answers.numbers for answers in self._batch)
+        tokens = self.usage.completion_tokens
+        return f"Stream({count} answer{'s' * (count != 1)}, {tokens} tokens{', ended' * ended})"
+
     def close(self) -> None:
         """End all answers."""
         for answers in self._batch:

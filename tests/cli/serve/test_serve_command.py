@@ -17,7 +17,7 @@ import pytest
 import random_checkpoints
 from starlette.testclient import TestClient
 
-from shoestring.cli import extra
+from shoestring import packages
 from shoestring.cli.app import run
 from shoestring.cli.serve import doctor, serve
 from shoestring.runtime import opening
@@ -72,13 +72,14 @@ def test_a_used_port_is_refused_before_loading(capsys: pytest.CaptureFixture[str
 def test_without_the_extra_an_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(extra, "PACKAGES", {"no_such_module": "no-such-package"})
+    monkeypatch.setattr(packages, "SERVER", {"no_such_module": "no-such-package"})
+    command = f"{sys.executable} -m pip install no-such-package"
     assert run(["serve"]) == 2
     assert capsys.readouterr().err.strip().splitlines() == [
-        "error: serve needs packages that are not installed (no-such-package): pip install 'shoestring[server]'"
+        f"error: serve needs packages that are not installed (no-such-package): run `{command}`"
     ]
     assert run(["doctor", "--port", "0"]) == 1
-    assert "pip install 'shoestring[server]'" in capsys.readouterr().out
+    assert f"run `{command}`" in capsys.readouterr().out
 
 
 def test_a_model_is_named_after_its_file(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_all_assumptions_are_printed() -> None:
 @pytest.mark.parametrize(
     ("money", "said"),
     [
-        ({"utilisation": 30.0}, "--utilisation is 30: give a share from 0 to 1, which is 0.3"),
+        ({"utilisation": 30.0}, "utilisation is 30: give a share from 0 to 1, which is 0.3"),
         ({"input_share": 75.0}, "which is 0.75"),
         ({"rent_usd_hour": -1.0}, "at least 0"),
         ({"owned": True, "purchase_usd": 5.0}, "cannot be combined"),

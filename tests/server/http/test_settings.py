@@ -10,7 +10,8 @@ import pytest
 
 from shoestring.cli.serve import serve
 from shoestring.errors import RequestError
-from shoestring.server.http.settings import SINGULAR, Settings, resolve, size
+from shoestring.server.http.settings import SINGULAR, Settings, resolve
+from shoestring.sizes import bytes_of
 
 FILE = """
 model = "a.gguf"
@@ -113,13 +114,13 @@ def test_wrong_files_are_named(tmp_path: Path, text: str, named: str) -> None:
     [("0", 0), ("12", 12), ("12GiB", 12 << 30), ("1.5 KB", 1500), ("4g", 4 * 10**9), ("3Mi", 3 << 20), (5, 5)],
 )
 def test_sizes(text: Any, expected: int) -> None:
-    assert size(text, "it") == expected
+    assert bytes_of(text, "it") == expected
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "-1", -1, "1.2.3GB", "1 parsec", True, 1.5, None])
 def test_invalid_sizes(text: Any) -> None:
     with pytest.raises(RequestError, match="12GiB"):
-        size(text, "it")
+        bytes_of(text, "it")
 
 
 @pytest.mark.parametrize("origin", ["https://example.org", "http://localhost:3000", "app://obsidian.md", "*", "null"])

@@ -19,7 +19,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.shared import option, spread
 from shoestring.errors import RequestError
-from shoestring.files import named_path, write_whole
+from shoestring.files import write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -188,14 +188,9 @@ def compare(
     output: Output,
     debug: options.Debug = False,
 ) -> None:
-    from shoestring.planning.compare import compare as side_by_side
+    from shoestring.planning.side_by_side import of_plan
 
-    planned = _planned([first, second], wishes, _one(wishes))
-    ids = [id_of(name, planned) for name in (first, second)]
-    if ids[0] == ids[1]:
-        same = planned.assessments[0].candidate.name
-        raise RequestError(f"compare needs two different models: {first} and {second} both mean {same}")
-    _report(side_by_side(planned, *ids), output)
+    _report(of_plan(_planned([first, second], wishes, _one(wishes)), first, second), output)
 
 
 def _report(result: Plan | Comparison, output: Output) -> None:
@@ -256,17 +251,6 @@ def _values(wishes: Wishes) -> dict[str, Any]:
     money = Money(**{field.name: values.pop(field.name) for field in fields(Money)})
     values |= {"company_mau": people(wishes.company_mau)}
     return values | {"money": money}
-
-
-def id_of(name: str, planned: Plan) -> str:
-    """The id of the assessment for a name on the command line."""
-    from shoestring.planning.candidates.candidates import resolve_row
-
-    row = resolve_row(name, planned.catalogue)
-    if row is not None:
-        return row.id
-    path = named_path(name)
-    return path.name if path.exists() else name
 
 
 def people(text: str | None) -> int | None:

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.find import load_model
+from shoestring.cli.find import find, load_model
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
+from shoestring.cli.shared import tokens
 from shoestring.errors import RequestError
 from shoestring.files import read_input_text
+from shoestring.runtime.scripted import DEMO_SCRIPTED
 
 #: Bytes; WikiText-2, the usual text, has 1.3 MB.
 LARGEST_TEXT = 64 << 20
@@ -26,7 +28,10 @@ The text is cut into windows of --context tokens. The second half of each window
 def perplexity(
     model: options.ModelName,
     file: Annotated[Path, typer.Option("--file", "-f", metavar="TEXT", help='UTF-8 text file; "-" reads stdin.')],
-    context: Annotated[int, typer.Option("--context", "-c", metavar="N", help="Tokens per window.")] = 512,
+    context: Annotated[
+        int,
+        typer.Option("--context", "-c", metavar="N", help="Tokens per window.", parser=tokens("--context")),
+    ] = 512,
     threads: options.Threads = None,
     kv_type: options.KV = options.KVType.f16,
     json: options.Json = False,
@@ -35,6 +40,8 @@ def perplexity(
     text = read_input_text(file, LARGEST_TEXT)
     if context < 4:
         raise RequestError(f"--context is {context}: perplexity needs windows of at least 4 tokens")
+    if model == DEMO_SCRIPTED:
+        find(model)  # raises: a script has no perplexity
     loaded = load_model(model, loading=options.Loading(context, threads, kv_type))
     with Progress("scoring", "windows") as progress:
         result = loaded.perplexity(text, context, progress)

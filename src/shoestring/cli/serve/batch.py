@@ -66,7 +66,7 @@ def batch(
     if server.url is None:
         need_server_packages("batch without --url")
     lines, bad = read_lines(source)
-    ids = {line.custom_id for line in (*lines, *bad) if line.custom_id is not None}
+    ids = {line.custom_id for line in lines} | {line.custom_id for line in bad if line.custom_id is not None}
     with open_output(target, source, ids) as (output, done):
         open_lines = [line for line in lines if line.custom_id not in done]
 

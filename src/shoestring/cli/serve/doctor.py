@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.extra import INSTALL, missing_packages
 from shoestring.cli.find import find
 from shoestring.cli.progress import human
 from shoestring.cli.say import say
@@ -21,7 +20,9 @@ from shoestring.cli.serve import settings_options as o
 from shoestring.cli.serve.serve import memory_limits, resolved
 from shoestring.cli.shared import spread
 from shoestring.errors import ShoestringError
+from shoestring.packages import install_command, missing_server_packages
 from shoestring.printable import printable
+from shoestring.runtime.scripted import DEMO_SCRIPTED
 
 if TYPE_CHECKING:
     from shoestring.server.http.settings import Resolved, Settings
@@ -125,9 +126,11 @@ def extension() -> Finding:
 
 
 def packages() -> Finding:
-    missing = missing_packages()
+    missing = missing_server_packages()
     if missing:
-        return Finding("packages", "failed", f"not installed: {', '.join(missing)}", INSTALL)
+        return Finding(
+            "packages", "failed", f"not installed: {', '.join(missing)}", f"run `{install_command(missing)}`"
+        )
     return Finding("packages", "ok", "all packages of the extra [server]")
 
 
@@ -154,6 +157,8 @@ def memory(settings: Settings) -> str:
     from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
 
+    if settings.model == DEMO_SCRIPTED:
+        return f"{DEMO_SCRIPTED}: a script without weights"
     path = find(settings.model or DEMO_NAME)
     opened = open_model(path)
     threads = settings.threads or physical_cores()

@@ -14,6 +14,7 @@ from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.shared import spread
 from shoestring.files import named_path
+from shoestring.runtime.scripted import DEMO_SCRIPTED
 
 if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened
@@ -47,6 +48,7 @@ def run(settings: Settings) -> None:
     """Check everything, then load the model and serve it. Raises ShoestringError."""
     from shoestring import ops
     from shoestring.cli.serve.banner import banner
+    from shoestring.models.workspace import PROCESS_BYTES
     from shoestring.runtime.loading import checked_threads, load, physical_cores, plan
     from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
@@ -62,17 +64,21 @@ def run(settings: Settings) -> None:
         checked_threads(settings.threads)
     if settings.model is None:
         say(f"No MODEL given: serving {DEMO_NAME}, an embedded test model. Do not judge any model by it.", err=True)
-    path = find(settings.model or DEMO_NAME)
-    opened = open_model(path)
     limits = memory_limits(settings)
-    plan(opened, kv_type=settings.kv_type, context=settings.context, threads=settings.threads, **limits)
-    facts, weights = file_facts(opened), opened.weight_bytes
-    workspace = opened.workspace_bytes(settings.threads or physical_cores())
-    del opened  # its metadata takes tens of megabytes, and a server runs for long
+    scripted = settings.model == DEMO_SCRIPTED
+    path = Path(DEMO_SCRIPTED) if scripted else find(settings.model or DEMO_NAME)
+    facts, weights, workspace = SCRIPTED_FACTS, 0, PROCESS_BYTES
+    if not scripted:
+        opened = open_model(path)
+        plan(opened, kv_type=settings.kv_type, context=settings.context, threads=settings.threads, **limits)
+        facts, weights = file_facts(opened), opened.weight_bytes
+        workspace = opened.workspace_bytes(settings.threads or physical_cores())
+        del opened  # its metadata takes tens of megabytes, and a server runs for long
     with bind(settings.host, settings.port) as listening:
         guard_mapped_files()
         with Progress(f"loading {path.name}") as progress:
-            model = load(path, settings.threads, settings.kv_type, settings.context, progress, **limits)
+            source = DEMO_SCRIPTED if scripted else path
+            model = load(source, settings.threads, settings.kv_type, settings.context, progress, **limits)
         info = served_model(model, model_id(settings, path), settings.aliases, **facts)
         compute = f"{ops.isa()}, {ops.num_threads()} threads"
         text = banner(
@@ -88,6 +94,10 @@ def run(settings: Settings) -> None:
         say(text, err=True)
         service = Service(model, info, queue=settings.queue, limits=settings.limits, share_cache=settings.share_cache)
         serve_http(service, settings, listening)
+
+
+#: Facts about demo-scripted, as `file_facts` has them about a file.
+SCRIPTED_FACTS: dict[str, Any] = {"description": "a script without weights, to try clients with"}
 
 
 def memory_limits(settings: Settings) -> dict[str, Any]:

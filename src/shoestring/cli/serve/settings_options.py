@@ -26,8 +26,8 @@ class Served:
     host: str | None = option("ADDRESS", "Address to listen on. [default: 127.0.0.1]")
     port: int | None = option("N", "Port to listen on; 0 picks a free one. [default: 8080]", "--port", "-p")
     memory: str | None = option("SIZE", "Memory limit of the process, e.g. 12GiB. [default: all that is free]")
-    context: int | None = option(
-        "N", "Maximum tokens per request. [default: what the model and memory allow]", "--context", "-c"
+    context: str | None = option(
+        "N", "Maximum tokens per request, e.g. 32k. [default: what the model and memory allow]", "--context", "-c"
     )
     parallel: int | None = option("N", "Requests at once, each with a full context. [default: as many as fit, up to 8]")
     cache_memory: str | None = option(

@@ -16,6 +16,7 @@ from shoestring.checkpoint.names.parts import PARTS, Part
 from shoestring.checkpoint.tensors import TENSOR_TYPES
 from shoestring.errors import RequestError
 from shoestring.planning.candidates.shapes import Shape
+from shoestring.spelling import option
 
 #: GGUF block formats: elements and bytes of a block (ggml-common.h)
 BLOCKS: dict[str, tuple[int, int]] = {
@@ -84,7 +85,9 @@ def type_name(name: str) -> str:
         if known.upper().replace("-", "_") == normalized:
             return known
     near = get_close_matches(name.upper(), (*TYPES, *DYNAMIC, *ALIASES), n=3, cutoff=0.6)
-    raise RequestError(f"--quant {name} is unknown: choose {', '.join(near) if near else 'one of ' + ', '.join(TYPES)}")
+    raise RequestError(
+        f"{option('quant')} {name} is unknown: choose {', '.join(near) if near else 'one of ' + ', '.join(TYPES)}"
+    )
 
 
 def is_gguf(name: str) -> bool:

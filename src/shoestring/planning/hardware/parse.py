@@ -19,6 +19,7 @@ from shoestring.files import named_path
 from shoestring.planning.hardware.detect import detect
 from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, GIB, Hardware
 from shoestring.planning.hardware.spelling import find_device, find_machine, find_processor, is_product, near
+from shoestring.spelling import option
 
 #: mega-transfers per second; a channel moves 8 bytes per transfer
 DDR_RATES = {"ddr4": 3200, "ddr5": 4800}
@@ -46,10 +47,10 @@ def parse_hardware(text: str | None, catalogue: Catalogue) -> Hardware:
         machine, note = _add(machine, piece, text, catalogue)
         notes += note
     if machine.gpu is None and not machine.ram_bytes:
-        raise RequestError(f"--hardware {text}: memory is missing: add it, as in {text}+64g")
+        raise RequestError(f"{option('hardware')} {text}: memory is missing: add it, as in {text}+64g")
     if machine.gpu is not None and machine.gpu.unified and machine.ram_bytes:
         raise RequestError(
-            f"--hardware {text}: {machine.gpu.name} has unified memory: write it as {machine.gpu.id}-128g"
+            f"{option('hardware')} {text}: {machine.gpu.name} has unified memory: write it as {machine.gpu.id}-128g"
         )
     if machine.ram_bytes and not machine.ram_bandwidth:
         machine = replace(machine, ram_bandwidth=DESKTOP_BANDWIDTH)
@@ -75,7 +76,7 @@ def _add(machine: Hardware, piece: str, text: str, catalogue: Catalogue) -> tupl
     if memory:
         size = int(float(memory[1]) * (GIB if memory[2] == "g" else 1024 * GIB))
         if not size or machine.ram_bytes:
-            raise RequestError(f"--hardware {text}: {piece}: give memory once, above 0")
+            raise RequestError(f"{option('hardware')} {text}: {piece}: give memory once, above 0")
         rate = int(memory[4] or DDR_RATES[memory[3]]) if memory[3] else 0
         bandwidth = (machine.channels or DESKTOP_CHANNELS) * 8 * rate * 1e6 or machine.ram_bandwidth
         return replace(machine, ram_bytes=size, ram_bandwidth=bandwidth), []
@@ -99,12 +100,12 @@ def _add(machine: Hardware, piece: str, text: str, catalogue: Catalogue) -> tupl
         if found is None:
             alike = near(name, catalogue)
             hint = f"did you mean {', '.join(alike)}?" if alike else f"known: {', '.join(catalogue.devices)}"
-            raise RequestError(f"--hardware {text}: device {piece!r} is unknown: {hint} {OTHER_WAYS}")
+            raise RequestError(f"{option('hardware')} {text}: device {piece!r} is unknown: {hint} {OTHER_WAYS}")
         device = found
         if is_product(name, catalogue):
             notes.append(f"{name} is taken as {device.name}: name the chip for another one")
     if count < 1 or machine.gpu is not None:
-        raise RequestError(f"--hardware {text}: give one kind of device, at least once")
+        raise RequestError(f"{option('hardware')} {text}: give one kind of device, at least once")
     return replace(machine, gpu=device, gpus=1 if device.unified else count, laptop=device.laptop), notes
 
 
@@ -122,7 +123,8 @@ def _described_gpu(piece: str, text: str) -> tuple[Device, list[str]]:
     match = re.fullmatch(r"gpu:(\d+(?:\.\d+)?)g(?:i?b)?@(\d+(?:\.\d+)?)(?:gb/s)?(?:@(\d+(?:\.\d+)?)t?)?", piece)
     if match is None or not float(match[1]) or not float(match[2]):
         raise RequestError(
-            f"--hardware {text}: {piece!r} is not a GPU: write gpu:24g@936 (memory, GB/s) or gpu:24g@936@71 (TFLOPS)"
+            f"{option('hardware')} {text}: {piece!r} is not a GPU: write gpu:24g@936 (memory, GB/s) or gpu:24g@936@71 "
+            "(TFLOPS)"
         )
     notes = [f"the GPU is assumed to draw {DESCRIBED_POWER:.0f} W"]
     if not match[3]:
@@ -162,7 +164,9 @@ def _processor(machine: Hardware, processor: Processor, sockets: int) -> tuple[H
 def _described_processor(machine: Hardware, piece: str, text: str) -> tuple[Hardware, list[str]]:
     match = re.fullmatch(r"cpu:(\d+)c(?:-(\d+)ch)?(?:-(ddr[45])(?:-(\d+))?)?(?:-(\d+(?:\.\d+)?)ghz)?", piece)
     if match is None or int(match[1]) < 1 or match[2] == "0" or match[4] == "0":
-        raise RequestError(f"--hardware {text}: {piece!r} is not a processor: write cpu:64c-12ch-ddr5 or …-ddr5-6400")
+        raise RequestError(
+            f"{option('hardware')} {text}: {piece!r} is not a processor: write cpu:64c-12ch-ddr5 or …-ddr5-6400"
+        )
     cores, channels = int(match[1]), int(match[2] or DESKTOP_CHANNELS)
     kind = match[3] or "ddr5"
     rate = int(match[4]) if match[4] else DDR_RATES[kind]

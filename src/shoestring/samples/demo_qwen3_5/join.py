@@ -93,7 +93,9 @@ def _shared(source: Checkpoint, block: str) -> Iterable[OutgoingTensor]:
             f"{block}ffn_{name}_shexp.weight", tensor.type, (SHARED, HIDDEN), functools.partial(list, [rows])
         )
     if down.type != "Q4_1":
-        raise CheckpointError(f"{source.path}: {down.name} has type {down.type}, not Q4_1: run `{smollm.PIP_COMMAND}`")
+        raise CheckpointError(
+            f"{source.path}: {down.name} has type {down.type}, not Q4_1: run `{smollm.pip_command()}`"
+        )
     size = TENSOR_TYPES[down.type].block_size
     blocks = down.data.reshape(HIDDEN, (SHARED + ROUTED) // size, -1)[:, : SHARED // size]
     yield OutgoingTensor(f"{block}ffn_down_shexp.weight", down.type, (HIDDEN, SHARED), lambda: [doubled_q4_1(blocks)])

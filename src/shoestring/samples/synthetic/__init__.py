@@ -20,6 +20,7 @@ from shoestring.errors import CheckpointError, RequestError
 from shoestring.samples.synthetic import fill
 from shoestring.samples.synthetic.layout import NAME, Slot, layout, metadata
 from shoestring.samples.synthetic.mixes import FILE_TYPES, mix_name, tensor_type
+from shoestring.spelling import option
 
 __all__ = ["is_synthetic", "read_config", "synthetic_bytes", "with_layers", "write_synthetic"]
 
@@ -74,7 +75,7 @@ def with_layers(config: Config, layers: int) -> Config:
     Raises RequestError when it has fewer.
     """
     if not 1 <= layers <= config.num_hidden_layers:
-        raise RequestError(f"--layers {layers} is not between 1 and the config's {config.num_hidden_layers}")
+        raise RequestError(f"{option('layers')} {layers} is not between 1 and the config's {config.num_hidden_layers}")
     if isinstance(config, Llama4Config):
         return replace(
             config,

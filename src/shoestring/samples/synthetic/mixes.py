@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES
 from shoestring.errors import RequestError
+from shoestring.spelling import option
 
 #: llama.cpp's number of each file type that we can write (`general.file_type`).
 FILE_TYPES = {
@@ -22,7 +23,7 @@ def mix_name(name: str) -> str:
     """
     full = _ALIASES.get(name.upper(), name.upper())
     if full not in FILE_TYPES:
-        raise RequestError(f"--type {name} is unknown: choose one of {', '.join(sorted(FILE_TYPES))}")
+        raise RequestError(f"{option('type')} {name} is unknown: choose one of {', '.join(sorted(FILE_TYPES))}")
     return full
 
 

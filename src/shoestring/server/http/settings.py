@@ -20,6 +20,7 @@ from shoestring.errors import RequestError
 from shoestring.files import named_path, read_input_text
 from shoestring.printable import quoted
 from shoestring.server.limits import Limits
+from shoestring.sizes import bytes_of, tokens_of
 
 PREFIX = "SHOESTRING_"
 #: Bytes of a settings file, and of a file of keys
@@ -180,7 +181,7 @@ def _from_text(name: str, text: str) -> Any:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if kind is bool:
         return _SWITCHES.get(text.lower(), text)
-    if kind in (int, int | None, float) and name not in SIZES:
+    if kind in (int, int | None, float) and name not in (*SIZES, "context"):
         try:
             return float(text) if kind is float else int(text)
         except ValueError:
@@ -195,7 +196,9 @@ def _checked(name: str, value: Any, where: str) -> Any:
     """Check a value's type; convert sizes with a unit. Raises RequestError."""
     kind = get_type_hints(Settings)[name]
     if name in SIZES:
-        return size(value, where)
+        return bytes_of(value, where)
+    if name == "context":
+        return tokens_of(value, where)
     if kind == tuple[str, ...]:
         value = (value,) if isinstance(value, str) else value
         fits = isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
@@ -212,22 +215,6 @@ def _checked(name: str, value: Any, where: str) -> Any:
     if not fits:
         raise RequestError(f"{where} is {value!r}: give {expected}")
     return value
-
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
-
-
-def size(value: Any, where: str) -> int:
-    """Parse a size in bytes: a number, or a text like 12GiB, 800MB, 4G. Raises RequestError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, str):
-        text = value.strip().lower().removesuffix("b")
-        digits = text.rstrip("kmgti").strip()
-        unit = text[len(digits) :].strip()
-        if unit in _UNITS and digits.replace(".", "", 1).isdigit():
-            return int(float(digits) * _UNITS[unit])
-    raise RequestError(f"{where} is {value!r}: write a size like 12GiB or 800MB")
 
 
 _RANGES: Mapping[str, tuple[float, float]] = {
