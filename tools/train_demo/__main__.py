@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 HELP = """Train demo-qwen3.5 again: SmolLM2-135M-Instruct distilled into the Qwen 3.5 architecture.
 
-Takes two hours on two cores, minutes on a GPU. Needs torch (`pip install --group train`). A stopped run resumes where
-it was. The folder gets the log, the loss curves, checkpoints, and at the end trained.gguf (the part in the package),
-demo-qwen3.5.gguf (the whole model) and a table of results."""
+Takes two hours on two cores, minutes on a GPU. Needs torch (`.venv/bin/python -m pip install --group train`). A stopped
+run resumes where it was. The folder gets the log, the loss curves, checkpoints, and at the end trained.gguf (the
+part in the package), demo-qwen3.5.gguf (the whole model) and a table of results."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def train_demo(
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:
-        raise RequestError("train_demo needs torch: run `pip install --group train`") from None
+        raise RequestError("train_demo needs torch: run `.venv/bin/python -m pip install --group train`") from None
     from train_demo import stages
     from train_demo.workplace import open_workplace
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("uvicorn", reason="needs the server's packages: pip install 'shoestring[server]'")
+pytest.importorskip("uvicorn", reason="needs the server's packages: make test installs them")
 
 from browser import OVER, Open, wait_until
 from fastapi.responses import JSONResponse

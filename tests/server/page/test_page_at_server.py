@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("uvicorn", reason="needs the server's packages: pip install 'shoestring[server]'")
+pytest.importorskip("uvicorn", reason="needs the server's packages: make test installs them")
 
 from browser import OVER, Open, opened, wait_until
 from running import running, slowed

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytest.importorskip("uvicorn", reason="needs the server's packages: pip install 'shoestring[server]'")
+pytest.importorskip("uvicorn", reason="needs the server's packages: make test installs them")
 
 from page_stand_in import StandIn
 from running import running

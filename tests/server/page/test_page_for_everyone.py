@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("uvicorn", reason="needs the server's packages: pip install 'shoestring[server]'")
+pytest.importorskip("uvicorn", reason="needs the server's packages: make test installs them")
 
 from browser import OVER, Open, wait_until
 from page_stand_in import MODEL, WAIT, StandIn, end

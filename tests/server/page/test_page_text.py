@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("uvicorn", reason="needs the server's packages: pip install 'shoestring[server]'")
+pytest.importorskip("uvicorn", reason="needs the server's packages: make test installs them")
 
 from browser import Watched, browser
 from page_stand_in import StandIn
