@@ -75,7 +75,10 @@ def shutting_down() -> ApiError:
 
 def model_not_found(name: str, known: str) -> ApiError:
     return ApiError(
-        404, f"this server does not serve the model {quoted(name)}: use {known}", "model_not_found", "model"
+        404,
+        f"this server does not serve the model {quoted(name)}: use {known}, or start the server with --alias NAME",
+        "model_not_found",
+        "model",
     )
 
 

@@ -2,7 +2,7 @@
 
 A field that is off, or asks for what happens anyway, is accepted. So is one without effect on the answer. What would
 change the answer and is not supported is refused by name. An unknown field is refused too, unless it is empty; Ollama's
-API ignores it and logs its name once, as Ollama does.
+API, and a server with --lenient, ignores it and logs its name once, as Ollama does.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ class Running:
 
     queue: int | None = option("N", "Maximum waiting requests; more get 429. [default: 64]")
     model_name: str | None = option("NAME", "Name of the model for clients. [default: the file's name]")
+    lenient: bool | None = option(None, "Ignore unknown fields of requests; log each name once.", "--lenient")
     json_log: bool | None = option(None, "Log requests as JSON on stderr.", "--json-log")
     shutdown_timeout: float | None = option("S", "Seconds that answers get to finish on shutdown. [default: 30]")
     max_body: str | None = option("SIZE", "Maximum size of a request body. [default: 32MiB]")

@@ -50,7 +50,8 @@ def create_app(service: Service, settings: Settings | None = None, log: Observer
     # FastAPI's documentation pages load scripts from other sites, so only openapi.json is served.
     app = FastAPI(title="Shoestring", version=shoestring.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     in_flight = InFlight(settings.limits)
-    app.state.service, app.state.metrics, app.state.bodies = service, Metrics(), Bodies(in_flight)
+    app.state.service, app.state.metrics = service, Metrics()
+    app.state.bodies = Bodies(in_flight, lenient=settings.lenient)
     for routes in ROUTES:
         app.include_router(routes.router)
     _handle_errors(app)

@@ -6,9 +6,18 @@ server/field_rules.py says which ones are accepted without effect and which are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -16,6 +25,9 @@ from shoestring.server.field_rules import Rules, is_empty, note_ignored
 from shoestring.server.limits import Limits
 
 T = TypeVar("T")
+
+#: The context of a validation that ignores unknown fields: of a server with --lenient.
+LENIENT: Mapping[str, bool] = {"lenient": True}
 
 
 class Body(BaseModel):
@@ -27,7 +39,7 @@ class Body(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _follow_rules(cls, data: Any) -> Any:
+    def _follow_rules(cls, data: Any, info: ValidationInfo) -> Any:
         if data == []:
             data = {}  # as PHP writes an empty object
         if not isinstance(data, dict):
@@ -47,7 +59,7 @@ class Body(BaseModel):
                     )
             elif name in rules.no_effect or is_empty(value):
                 continue
-            elif rules.ignores:
+            elif rules.ignores or info.context is LENIENT:
                 note_ignored(name)
             else:
                 followed[name] = value  # pydantic refuses or ignores it

@@ -66,6 +66,8 @@ class Settings:
     model_name: str | None = None
     #: other names that requests may use; "*": any
     aliases: tuple[str, ...] = ()
+    #: ignore unknown fields of requests, and log each name once
+    lenient: bool = False
     json_log: bool = False
     #: seconds for running answers to finish on shutdown
     shutdown_timeout: float = 30.0

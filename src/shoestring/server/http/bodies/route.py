@@ -20,6 +20,7 @@ from shoestring.server.errors import ApiError
 from shoestring.server.http import record
 from shoestring.server.http.bodies.in_flight import Claim, InFlight
 from shoestring.server.http.bodies.words import validation_error
+from shoestring.server.http.fields import LENIENT
 from shoestring.server.limits import SMALL
 from shoestring.server.workers import Workers
 
@@ -32,8 +33,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class Bodies:
     """Reads the bodies of one application's requests."""
 
-    def __init__(self, in_flight: InFlight) -> None:
+    def __init__(self, in_flight: InFlight, *, lenient: bool = False) -> None:
+        """lenient: ignore fields that are not known."""
         self._in_flight = in_flight
+        self._context = LENIENT if lenient else None
         self._small, self._large = Workers(2, "small body"), Workers(1, "large body")
 
     async def model(self, request: Request, kind: type[BaseModel]) -> BaseModel:
@@ -48,7 +51,7 @@ class Bodies:
         if claim is not None:
             # The decoded text, and again as the strings of the parsed value.
             self._in_flight.grow(claim, 2 * _width(raw) * len(raw) + size.object_bytes)
-        return await workers.run(_validated, raw, size, kind)
+        return await workers.run(_validated, raw, size, kind, self._context)
 
     @property
     def busy(self) -> bool:
@@ -123,7 +126,7 @@ def _width(raw: bytes) -> int:
     return 4 if b"\\u" in raw or not raw.isascii() else 1
 
 
-def _validated(raw: bytes, size: Size, kind: type[BaseModel]) -> BaseModel:
+def _validated(raw: bytes, size: Size, kind: type[BaseModel], context: Any) -> BaseModel:
     """Raises ApiError for JSON or fields that are not valid."""
     try:
         value = bounded_json.parse(raw, size)
@@ -132,6 +135,6 @@ def _validated(raw: bytes, size: Size, kind: type[BaseModel]) -> BaseModel:
         raise ApiError(400, f"the body is not valid JSON: {reason}", "invalid_json") from None
     del raw
     try:
-        return kind.model_validate(value)
+        return kind.model_validate(value, context=context)
     except ValidationError as error:
         raise validation_error(error, value) from None
