@@ -184,12 +184,14 @@ def test_the_instructions_run(tmp_path: Path) -> None:
 
     # The base install: an error names the command that installs what `serve` needs.
     shell("python3 -m venv .venv && .venv/bin/python -m pip install --quiet .")
-    for line in (".venv/bin/shoestring batch in out", ".venv/bin/shoestring run demo-llama4 hi -n 2"):
-        (checkout / "in").write_text('{"custom_id": "a", "body": {}}')
-        error = shell(line, code=2)
-        (command,) = re.findall(r"run `([^`]+)`", error)
-        shell(command)
-        assert "pip install" not in shell(f"{line} || true")
+    (checkout / "in").write_text('{"custom_id": "a", "body": {}}')
+    commands: list[str] = []
+    while found := re.findall(r"run `([^`]+)`", shell(".venv/bin/shoestring batch in out || true")):
+        assert found[0] not in commands, f"it ran, and the error stays: {found[0]}"
+        commands += found
+        shell(found[0])
+    assert len(commands) == 2, "one for the server's packages, one for the weights"
+    shell(".venv/bin/shoestring run demo-llama4 hi -n 2")
     shutil.rmtree(checkout / ".venv")
     for document in ("python.md", "server.md"):
         for block in blocks(document):

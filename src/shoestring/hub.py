@@ -61,40 +61,100 @@ def split_name(name: str) -> tuple[str, str | None]:
     return match["repo"], match["quant"]
 
 
-def pull(repo: str, quant: str | None = None, revision: str | None = None) -> Path:
-    """Download a checkpoint; skip files that are already there, and resume interrupted downloads.
+@dataclass(frozen=True)
+class Selection:
+    """A checkpoint on the Hub: the files to download of one commit. revision: the branch or tag that was asked for."""
 
-    repo: "organisation/repository", or with ":quant". quant: which of a repository's GGUF files ("Q4_K_M").
-    Returns the folder, or the GGUF file (of a split one the first part).
-    Raises RequestError (unknown repository, no matching or several files), CapacityError (disk space), HubError.
+    repo: str
+    revision: str | None
+    commit: str
+    files: tuple[RemoteFile, ...]
+    #: all files of the repository
+    listed: tuple[RemoteFile, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that are not yet in the cache, without what interrupted downloads left."""
+        return sum(file.size for file in self.files if not _is_cached(self.repo, file, self.commit))
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are in the cache."""
+        return _cache(self.repo) / "snapshots" / self.commit
+
+    @property
+    def path(self) -> Path:
+        """The folder, or the GGUF file (of a split one the first part)."""
+        ggufs = sorted(file.path for file in self.files if file.path.endswith(".gguf"))
+        return self.folder / ggufs[0] if ggufs else self.folder
+
+
+def select(repo: str, quant: str | None = None, revision: str | None = None) -> Selection:
+    """Ask the Hub which files a checkpoint has. Downloads nothing.
+
+    repo: "organisation/repository", or with ":quant". quant: which of a repository's GGUF files ("Q4_K_M"). revision:
+    a branch, a tag or a commit; None: main. Raises RequestError (unknown repository or revision, no matching or several
+    files), HubError.
     """
     repo, named = split_name(repo)
-    quant = quant or named
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi
 
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-        remote = [
+        listed = [
             RemoteFile(f.rfilename, f.size or 0, (f.lfs.sha256 if f.lfs else f.blob_id) or "")
             for f in info.siblings or []
         ]
-        files = choose(remote, repo, quant)
+        files = choose(listed, repo, quant or named)
         commit = _checked_commit(repo, info.sha)
         for path in (*(file.path for file in files), revision or "main"):
             _check_path(repo, path)
-        check_space(repo, files, commit)
-        cache = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
-        for file in files:
-            _fetch(repo, file, commit, cache)
-        _name_revision(cache, revision or "main", commit)
-        _remove_stale(cache / "blobs", remote)
-        folder = cache / "snapshots" / commit
     except ShoestringError:
         raise
     except Exception as error:
         raise explain(repo, revision, error) from None
-    ggufs = sorted(file.path for file in files if file.path.endswith(".gguf"))
-    return folder / ggufs[0] if ggufs else folder
+    return Selection(repo, revision, commit, tuple(files), tuple(listed))
+
+
+def download(selection: Selection) -> Path:
+    """Download a checkpoint; skip files that are already there, and resume interrupted downloads.
+
+    Returns its path. Raises CapacityError (disk space), HubError.
+    """
+    repo, commit = selection.repo, selection.commit
+    cache = _cache(repo)
+    try:
+        check_space(repo, list(selection.files), commit)
+        for file in selection.files:
+            _fetch(repo, file, commit, cache)
+        _name_revision(cache, selection.revision or "main", commit)
+        _remove_stale(cache / "blobs", list(selection.listed))
+    except ShoestringError:
+        raise
+    except Exception as error:
+        raise explain(repo, selection.revision, error) from None
+    return selection.path
+
+
+def pull(repo: str, quant: str | None = None, revision: str | None = None) -> Path:
+    """`select`, then `download`. Raises the errors of both."""
+    return download(select(repo, quant, revision))
+
+
+def _cache(repo: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+
+
+def _is_cached(repo: str, file: RemoteFile, commit: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(repo, file.path, revision=commit), str)
 
 
 def choose(files: list[RemoteFile], repo: str, quant: str | None) -> list[RemoteFile]:

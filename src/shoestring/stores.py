@@ -21,7 +21,7 @@ from shoestring.checkpoint.formats.json_file import read_json
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.files import read_text
 
-Store = Literal["Hugging Face", "llama.cpp", "LM Studio", "Ollama"]
+Store = Literal["Hugging Face", "llama.cpp", "LM Studio", "Ollama", "embedded"]
 
 #: GGUF architecture or model_type → family
 FAMILIES = {name: "llama4" if name.startswith("llama4") else "qwen3_5" for name in (*GGUF_ARCHITECTURES, *MODEL_TYPES)}

@@ -36,7 +36,8 @@ def test_a_listed_file_is_one_line(capsys: pytest.CaptureFixture[str], monkeypat
     evil = Found(f"evil\n{CLIPBOARD}", "llama.cpp", "qwen3_5", path=Path(f"/a\n{CLIPBOARD}.gguf"), size_bytes=1)
     monkeypatch.setattr(stores, "find_checkpoints", lambda: [evil])
     files.list_checkpoints()
-    (line,) = capsys.readouterr().out.splitlines()
+    line, *embedded = capsys.readouterr().out.splitlines()
+    assert [text.split()[0] for text in embedded] == ["demo-llama4", "demo-qwen3.5", "demo-scripted"]
     assert line.isprintable()
     assert "evil\\n\\x1b]52" in line
 

@@ -12,3 +12,8 @@ EMBEDDED: Mapping[str, Callable[[Progress | None], Path]] = {
     smollm_as_llama4.DEMO_NAME: smollm_as_llama4.ensure_demo,
     demo_qwen3_5.DEMO_NAME: demo_qwen3_5.ensure_demo,
 }
+#: The family of each, and where its file is once it is written.
+FILES: Mapping[str, tuple[str, Callable[[], Path]]] = {
+    smollm_as_llama4.DEMO_NAME: ("llama4", smollm_as_llama4.demo_path),
+    demo_qwen3_5.DEMO_NAME: ("qwen3_5", demo_qwen3_5.demo_path),
+}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,30 +12,57 @@ from shoestring.cli import options
 from shoestring.cli.progress import human
 from shoestring.cli.say import say
 from shoestring.printable import printable
+from shoestring.runtime.scripted import DEMO_SCRIPTED
+
+if TYPE_CHECKING:
+    from shoestring import stores
+    from shoestring.hub import Selection
 
 PULL_HELP = """Download a checkpoint from the Hugging Face Hub into its standard cache. Files already there are skipped.
 
 NAME is REPO, or REPO:QUANT for one quantization of a GGUF repository, e.g. org/model-GGUF:Q4_K_M. A catalogue name,
-e.g. qwen3.5:35b-a3b, downloads the usual quantization."""
+e.g. qwen3.5:35b-a3b, downloads the usual quantization. It says the size first; an interrupted pull resumes."""
 
-LIST_HELP = """List Qwen 3.5 and Llama 4 checkpoints in the caches of Hugging Face, llama.cpp, LM Studio and Ollama."""
+LIST_HELP = """List Qwen 3.5 and Llama 4 checkpoints in the caches of Hugging Face, llama.cpp, LM Studio and Ollama, and the
+embedded test models."""
 
 
 def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="REPO, REPO:QUANT or a catalogue name.")],
+    revision: Annotated[
+        str | None,
+        typer.Option("--revision", metavar="REV", help="Branch, tag or commit. [default: main]"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the files with their sizes; download nothing.")
+    ] = False,
     debug: options.Debug = False,
 ) -> None:
     from shoestring import hub
     from shoestring.planning.candidates.candidates import hub_names
 
     short = hub_names(name)
-    say(printable(str(hub.pull(short[0] if short else name))))
+    selection = hub.select(short[0] if short else name, revision=revision)
+    if dry_run:
+        for file in selection.files:
+            say(f"{human(file.size):>11}  {printable(file.path)}")
+    say(_sizes(selection), err=not dry_run)
+    if not dry_run:
+        say(printable(str(hub.download(selection))))
+
+
+def _sizes(selection: Selection) -> str:
+    """What a download takes, in one line."""
+    count, missing = len(selection.files), selection.missing_bytes
+    rest = "all of it is here" if not missing else f"{human(missing)} to download"
+    files = f"{count} file{'s' * (count != 1)}"
+    return f"{printable(selection.repo)} at {selection.commit[:12]}: {human(selection.size_bytes)} in {files}, {rest}"
 
 
 def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -> None:
     from shoestring import stores
 
-    checkpoints = stores.find_checkpoints()
+    checkpoints = [*stores.find_checkpoints(), *embedded()]
     if json:
         say(
             json_module.dumps(
@@ -45,10 +73,23 @@ def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -
             )
         )
         return
-    if not checkpoints:
+    if all(checkpoint.store == "embedded" for checkpoint in checkpoints):
         say("no Qwen 3.5 or Llama 4 checkpoint found: `shoestring pull` downloads one", err=True)
     names = [printable(f.name) for f in checkpoints]
     width = max(map(len, names), default=0)
     for name, f in zip(names, checkpoints, strict=True):
         path = printable(str(f.path))
-        say(f"{name:{width}}  {f.family:8}  {human(f.size_bytes):>11}  {f.store:12}  {path}")
+        size = human(f.size_bytes) if f.size_bytes else "–"
+        say(f"{name:{width}}  {f.family:8}  {size:>11}  {f.store:12}  {path}")
+
+
+def embedded() -> list[stores.Found]:
+    """The embedded models, as entries of the list. One that is not written yet, at its first use, has no size."""
+    from shoestring import stores
+    from shoestring.samples.embedded import FILES
+
+    found = []
+    for name, (family, place) in FILES.items():
+        path = place()
+        found.append(stores.Found(name, "embedded", family, path, path.stat().st_size if path.is_file() else 0))
+    return [*found, stores.Found(DEMO_SCRIPTED, "embedded", "qwen3_5", Path("a script without weights"), 0)]
