@@ -127,3 +127,27 @@ def test_no_model_offers_one_with_its_size(terminal: Callable[..., Terminal], tm
     said = chat.type("n\n", r"> $")
     assert "Using demo-llama4" in said
     assert "neither Qwen 3.5 nor Llama 4" in said
+
+
+def test_messages_of_several_lines_again_undo_and_system(terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    """With the scripted model, which repeats what it is told."""
+    chat = terminal("chat", "demo-scripted", "--no-thinking")
+    chat.until(r"> $")
+    assert "You said: one" in chat.type('"""one\n', "… $") + chat.type("\n", "… $") + chat.type('two"""\n')
+    assert "You said: three" in chat.type("three\\\n", "… $") + chat.type("four\n")
+    assert "You said: three" in chat.type("/again\n")
+    assert "removed the last message; 2 are left" in chat.type("/undo\n")
+    assert "there is no system message" in chat.type("/system\n")
+    assert "set the system message" in chat.type("/system Be brief.\n")
+    assert "Be brief." in chat.type("/system\n")
+    assert "return 42" in re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", chat.type("markdown\n"))
+    chat.type('"""given up\n', "… $")
+    chat.type(INTERRUPT)
+    saved = tmp_path / "talk.json"
+    chat.type(f"/save {saved}\n")
+    messages = [(message["role"], message["content"].split("\n")[0]) for message in json.loads(saved.read_text())]
+    assert messages == [
+        ("system", "Be brief."), ("user", "one"), ("assistant", "You said: one"),
+        ("user", "markdown"), ("assistant", "# Markdown"),
+    ]  # fmt: skip
+    assert json.loads(saved.read_text())[1]["content"] == "one\n\ntwo"

@@ -13,7 +13,8 @@ import pytest
 from scripted_text import END_THINK, scripted
 
 from shoestring.cli.app import run
-from shoestring.cli.models import chat, conversation
+from shoestring.cli.models import chat, conversation, files
+from shoestring.errors import RequestError
 from shoestring.runtime.model import Model
 
 
@@ -98,6 +99,7 @@ def test_thinking_is_dimmed_on_a_terminal(
     typed("hi\n")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "dumb")  # no Markdown, which would need cursor movements
     assert run(["chat", "m", "--thinking"]) == 0
     assert "\x1b[2mhmm\x1b[0m\nhello" in capsys.readouterr().out
 
@@ -121,12 +123,11 @@ def test_chat_without_a_model_says_what_it_uses(
 
 @pytest.mark.parametrize("answer", ["y", "n", ""])
 def test_chat_without_a_model_offers_a_download(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shoestring.hub
     import shoestring.stores
 
-    pulled = []
+    pulled: list[str] = []
     monkeypatch.setattr(shoestring.stores, "find_checkpoint", lambda name: None)
-    monkeypatch.setattr(shoestring.hub, "pull", lambda name: pulled.append(name))
+    monkeypatch.setattr(files, "pull", pulled.append)
     for stream in (sys.stdin, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda prompt="": answer)
@@ -147,3 +148,42 @@ def test_a_line_without_an_end_is_refused(
     out, err = capsys.readouterr()
     assert "hello" in out
     assert "more than 1,000 characters" in err
+
+
+def test_again_undo_and_system_in_a_pipe(
+    use: Callable[[Model], None], typed: Callable[[str], None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    use(scripted({"hi": b"hello", "and?": b"more"}))
+    saved = tmp_path / "saved.json"
+    typed(f"/again\n/undo\nhi\nand?\n/again\n/undo\n/system brief\n/system\n/save {saved}\n/clear\n/undo\n")
+    assert run(["chat", "m"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("more") == 2
+    assert err.count("error: there is no message yet") == 3
+    assert "\nbrief\n" in out
+    messages = json.loads(saved.read_text())
+    assert [(m["role"], m["content"]) for m in messages] == [
+        ("system", "brief"),
+        ("user", "hi"),
+        ("assistant", "hello"),
+    ]
+
+
+def test_a_failed_again_keeps_the_answer(
+    use: Callable[[Model], None], typed: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = scripted({"hi": b"hello"})
+    use(model)
+    saved = tmp_path / "saved.json"
+    generate, calls = model.generate, []
+
+    def once(*arguments: object, **options: object) -> object:
+        calls.append(1)
+        if len(calls) > 1:
+            raise RequestError("no")
+        return generate(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model, "generate", once)
+    typed(f"hi\n/again\n/save {saved}\n")
+    assert run(["chat", "m"]) == 0
+    assert [m["content"] for m in json.loads(saved.read_text())] == ["hi", "hello"]

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import typer
 
 from shoestring import bounded_json
+from shoestring.cli.models.rendered import Rendered, can_render
 from shoestring.cli.say import say
 from shoestring.errors import RequestError, ShoestringError
 from shoestring.files import check_writable, named_path, read_bytes, write_whole
@@ -27,12 +28,19 @@ LARGEST_CONVERSATION = 64 << 20
 #: Characters of a message on stdin
 LONGEST_LINE = 16 << 20
 
-COMMANDS = """/help          this list
+COMMANDS = '''/help          this list
+/again         answer the last message again
+/undo          remove the last message and its answer
+/system TEXT   set the system message; without TEXT, show it
 /clear         start a new conversation
 /save FILE     write the conversation as JSON
 /load FILE     continue a saved conversation
 /exit          quit (or Ctrl-D)
-Ctrl-C stops an answer; its text so far stays in the conversation."""
+A message of several lines begins and ends with """, or its lines end with \\.
+Ctrl-C stops an answer; its text so far stays in the conversation.'''
+
+#: Around a message of several lines, and the prompt for its next line.
+QUOTES, MORE = '"""', "… "
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -71,8 +79,8 @@ class Conversation:
         self.messages: list[dict[str, Any]] = list(self._beginning)
         self._terminal = sys.stdin.isatty() and sys.stdout.isatty()
         self._dim = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._renders = can_render()
         self._stopped = False
-        self._blank = False
 
     def run(self) -> None:
         """Run until the end of stdin, /exit, or Ctrl-C twice outside an answer."""
@@ -82,11 +90,11 @@ class Conversation:
             say(f"{self._responder.describe()}; /help lists commands.", err=True)
         for line in self._lines():
             try:
-                if line.startswith("/"):
+                if line.startswith("/") and "\n" not in line:
                     if not self._command(line):
                         return
                 elif line.strip():
-                    self._answer(line)
+                    self._answer([*self.messages, {"role": "user", "content": line}])
             except (ShoestringError, OSError) as error:
                 say(f"error: {message_of(error)}", err=True)
 
@@ -108,6 +116,10 @@ class Conversation:
             interrupted = False
             if not self._terminal:
                 say(f"> {line}")
+            elif (whole := whole_message(line)) is None:
+                continue
+            else:
+                line = whole
             yield line
 
     def _command(self, line: str) -> bool:
@@ -117,6 +129,13 @@ class Conversation:
         match command:
             case "/help":
                 say(COMMANDS)
+            case "/again":
+                self._answer(self.messages[: self._last("user") + 1])
+            case "/undo":
+                self.messages = self.messages[: self._last("user")]
+                say(f"removed the last message; {len(self.messages)} are left", err=True)
+            case "/system":
+                self._system(argument.strip())
             case "/clear":
                 self.messages = list(self._beginning)
                 say("started a new conversation", err=True)
@@ -134,21 +153,37 @@ class Conversation:
                 raise RequestError(f"unknown command {command}: /help lists the commands")
         return True
 
-    def _answer(self, text: str) -> None:
-        """Ask, print the answer, and add both to the conversation. Drops a question that fails."""
-        question = [*self.messages, {"role": "user", "content": text}]
+    def _last(self, role: str) -> int:
+        """The index of the last message of a role. Raises RequestError if there is none."""
+        for index in range(len(self.messages) - 1, -1, -1):
+            if self.messages[index]["role"] == role:
+                return index
+        raise RequestError("there is no message yet")
+
+    def _system(self, text: str) -> None:
+        """Set the system message of this conversation and the next ones; without text, show it."""
+        if not text:
+            shown = [message["content"] for message in self.messages[:1] if message["role"] == "system"]
+            say(shown[0] if shown else "there is no system message: /system TEXT sets one")
+            return
+        rest = self.messages[1:] if self.messages[:1] and self.messages[0]["role"] == "system" else self.messages
+        self._beginning = [{"role": "system", "content": text}]
+        self.messages = [*self._beginning, *rest]
+        say("set the system message", err=True)
+
+    def _answer(self, question: list[dict[str, Any]]) -> None:
+        """Print the answer to a conversation, and go on from both. A question that fails changes nothing."""
         answer = self._responder.answer(question)
-        content, was_thinking = "", False
+        content = ""
         self._stopped = False
-        with interrupts(self._stop):
+        with interrupts(self._stop), Rendered() if self._renders else _Plain(self._dim) as screen:
             for piece, thinking in answer:
                 if piece:
-                    was_thinking = self._print(piece, thinking, was_thinking)
+                    screen.add(piece, thinking)
                     content += "" if thinking else piece
                 if self._stopped:
                     break
             answer.close()
-        typer.echo(PLAIN if self._dim and was_thinking else "")
         self.messages = [*question, {"role": "assistant", "content": content.strip()}]
         say(f"[{'stopped; ' if self._stopped else ''}{answer.line()}]", err=True)
         hint = answer.hint()
@@ -158,8 +193,25 @@ class Conversation:
     def _stop(self) -> None:
         self._stopped = True
 
-    def _print(self, text: str, thinking: bool, was_thinking: bool) -> bool:
-        if thinking != was_thinking:
+
+class _Plain:
+    """Prints an answer's text as it comes, for a file, a pipe, and a terminal without cursor movements."""
+
+    def __init__(self, dim: bool) -> None:
+        """dim: write thinking in dim letters."""
+        self._dim = dim
+        self._thinking = False
+        self._blank = False
+
+    def __enter__(self) -> _Plain:
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is None:
+            typer.echo(PLAIN if self._dim and self._thinking else "")
+
+    def add(self, text: str, thinking: bool) -> None:
+        if thinking != self._thinking:
             mark = (DIM if thinking else PLAIN) if self._dim else ""
             typer.echo(mark if thinking else f"{mark}\n", nl=False)
             self._blank = not thinking
@@ -168,7 +220,25 @@ class Conversation:
             self._blank = not text
         say(text, nl=False)
         sys.stdout.flush()
-        return thinking
+        self._thinking = thinking
+
+
+def whole_message(line: str, ask: Callable[[str], str] = input) -> str | None:
+    """A message that begins with this line, and the lines that belong to it; None if Ctrl-C or Ctrl-D gives it up."""
+    lines = [line]
+    try:
+        if line.startswith(QUOTES):
+            lines = [line.removeprefix(QUOTES)]
+            while not lines[-1].endswith(QUOTES):
+                lines.append(ask(MORE))
+            lines[-1] = lines[-1].removesuffix(QUOTES)
+        while lines[-1].endswith("\\"):
+            lines[-1] = lines[-1].removesuffix("\\")
+            lines.append(ask(MORE))
+    except (KeyboardInterrupt, EOFError):
+        say()
+        return None
+    return "\n".join(lines).strip("\n") if len(lines) > 1 else lines[0]
 
 
 def _piped_line() -> str:

@@ -23,8 +23,8 @@ PULL_HELP = """Download a checkpoint from the Hugging Face Hub into its standard
 NAME is REPO, or REPO:QUANT for one quantization of a GGUF repository, e.g. org/model-GGUF:Q4_K_M. A catalogue name,
 e.g. qwen3.5:35b-a3b, downloads the usual quantization. It says the size first; an interrupted pull resumes."""
 
-LIST_HELP = """List Qwen 3.5 and Llama 4 checkpoints in the caches of Hugging Face, llama.cpp, LM Studio and Ollama, and the
-embedded test models."""
+LIST_HELP = """List Qwen 3.5 and Llama 4 checkpoints in the caches of Hugging Face, llama.cpp, LM Studio and Ollama, and
+the embedded test models."""
 
 
 def pull(
