@@ -158,10 +158,15 @@ def test_a_command_has_these_options_and_arguments(file: str, line: str) -> None
 # --- run as written ------------------------------------------------------------------------------------------------
 
 
+def test_there_are_blocks_to_run() -> None:
+    assert [len(blocks(document)) for document in ("python.md", "server.md")] == [1, 2]
+
+
 def blocks(document: str) -> list[str]:
     """The shell blocks of a document that install something."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
-    return [block for block in re.findall(r"^```\n(.*?)^```$", text, re.M | re.S) if "pip" in block]
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    return [block for language, block in fenced if not language and " -m pip " in block]
 
 
 @pytest.mark.deep

@@ -24,7 +24,8 @@ class KVType(str, Enum):
 ModelName = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A .gguf file, a Hugging Face folder, a Hub name, demo-llama4 or demo-qwen3.5."
+        metavar="MODEL",
+        help="A .gguf file, a Hugging Face folder, a Hub name, demo-llama4, demo-qwen3.5 or demo-scripted.",
     ),
 ]
 Threads = Annotated[

@@ -39,7 +39,7 @@ BODIES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("path", BODIES)
 def test_unknown_fields(path: str, client: tuple[TestClient, bool], caplog: pytest.LogCaptureFixture) -> None:
     http, lenient = client
-    body = {**BODIES[path], "frobnicate": {"a": [1]}, "x\x1b": None}
+    body = {**BODIES[path], "frobnicate": {"a": [1]}, "x\x1b": 1}
     with caplog.at_level(logging.WARNING, "shoestring.server"):
         for _ in range(3):
             reply = http.post(path, json=body)
