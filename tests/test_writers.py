@@ -80,9 +80,8 @@ def folder_of_safetensors(path: Path, folder: Path) -> None:
 
 
 def batch_output(path: Path, folder: Path) -> None:
-    with batch_files.open_output(path, folder / "in") as descriptor:
-        batch_files.repair_output(descriptor, path, {"a"})
-        answer = {"id": "batch_req_1", "custom_id": "a", "response": {"body": "x" * LARGE}}
+    with batch_files.open_output(path, folder / "in", {"a"}) as (descriptor, _):
+        answer = {"id": "batch_req_1", "custom_id": "a", "response": {"status_code": 200, "body": "x" * LARGE}}
         batch_files.append(descriptor, path, answer)
 
 
@@ -99,7 +98,7 @@ WRITERS = {
     "plan --html": Writer(page, BEGINNING.encode() + b"old"),
     "bench, for plan": Writer(measurement, b'{"old": 1}', "models-m.json"),
     "demo export": Writer(folder_of_safetensors),
-    "batch OUT": Writer(batch_output, b'{"id": "batch_req_0", "custom_id": "a", "response": {}}\n'),
+    "batch OUT": Writer(batch_output, b'{"id": "batch_req_0", "custom_id": "a", "response": {"status_code": 200}}\n'),
 }
 
 
