@@ -143,6 +143,9 @@ def not_enforced(schema: Any) -> str | None:
                 return (
                     f"{where}the type {shortened(repr(name), 60)} is unknown: choose one of {', '.join(sorted(_TYPES))}"
                 )
+        for name in sorted(_LISTS & one.keys()):
+            if not isinstance(one[name], list):
+                return f"{where}the keyword {name} must be a list of schemas"
         if "oneOf" in one and all(isinstance(part, Mapping) and part.keys() == {"required"} for part in one["oneOf"]):
             return f"{where}the keyword oneOf cannot be enforced on required alone: write anyOf, or describe it"
         reference = one.get("$ref")
