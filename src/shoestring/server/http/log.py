@@ -22,6 +22,9 @@ _QUIET = ("/health", "/metrics", "/page", "/favicon.ico")
 _MOST_METHOD = 20
 _MOST_PATH = 120
 _MOST_FAILURE = 400
+#: Most characters of a line with a failure, and fewest that are left for it.
+_MOST_LINE = 500
+_FEWEST = 40
 
 
 class Observe:
@@ -90,14 +93,16 @@ def text_line(entry: Record) -> str:
     if entry.finish:
         parts.append(entry.finish)
     parts.append(f"{entry.total_seconds:.2f} s")
+    line = "  ".join(parts)
     if entry.failure:
-        parts.append("failed: " + shortened(" ".join(entry.failure.split()), _MOST_FAILURE))
-    return "  ".join(parts)
+        most = min(_MOST_FAILURE, _MOST_LINE - len(line) - len("  failed: "))
+        line += "  failed: " + shortened(" ".join(entry.failure.split()), most)
+    return line
 
 
 def json_line(entry: Record) -> str:
     """The log line as JSON: seconds and tokens; null: not reached."""
-    facts = {
+    facts: dict[str, object] = {
         "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         "method": shortened(entry.method, _MOST_METHOD),
         "path": shortened(entry.path, _MOST_PATH),
@@ -111,4 +116,10 @@ def json_line(entry: Record) -> str:
         "total_seconds": entry.total_seconds,
         "failure": shortened(entry.failure, _MOST_FAILURE) or None,
     }
-    return json.dumps({name: round(fact, 4) if isinstance(fact, float) else fact for name, fact in facts.items()})
+    facts = {name: round(fact, 4) if isinstance(fact, float) else fact for name, fact in facts.items()}
+    line = json.dumps(facts, ensure_ascii=False)
+    if entry.failure and len(line) > _MOST_LINE:
+        failure = str(facts["failure"])
+        facts["failure"] = shortened(failure, max(_FEWEST, len(failure) - (len(line) - _MOST_LINE)))
+        line = json.dumps(facts, ensure_ascii=False)
+    return line
