@@ -1,7 +1,7 @@
 """Nothing that a client sends stops the server, slows other clients, or takes memory beyond the budget.
 
 The default suite sends some hundred requests and holds what a busy machine cannot change. `make siege` sends 4,000,
-and bombs of 30 MB, and holds the times that docs/server.md promises.
+and bombs of 30 MB, and tests the times; docs/benchmarks.md has the figures.
 """
 
 from __future__ import annotations
