@@ -34,6 +34,16 @@ def test_depth_is_exact(value: Any, ascii_only: bool, window: int) -> None:
                 check(text.encode(), depth=depth(value) - 1)
 
 
+@given(VALUES, st.booleans(), st.integers(3, 9))
+def test_the_width_bounds_the_parsed_strings(value: Any, ascii_only: bool, window: int) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounded_json, "_WINDOW", window)
+        size = check(text.encode())
+    wide = not json.dumps(value, ensure_ascii=False).isascii() or r"\u" in text
+    assert (size.width, size.length) == (4 if wide else 1, len(text.encode()))
+
+
 def test_the_number_of_values_is_bounded() -> None:
     check("[1,2,3]", values=3)
     with pytest.raises(BoundError, match="more than 3 values"):

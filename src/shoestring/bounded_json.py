@@ -1,8 +1,8 @@
 """Parse JSON whose depth, number of values and length of numbers are counted over the raw bytes first.
 
 A few megabytes of brackets become gigabytes of Python objects, or end the interpreter's stack. So a text is refused
-before it is parsed. Counting and parsing let other threads run: windows of a megabyte take milliseconds, and a text of
-many values goes through the json module's own Python code.
+before it is parsed. Counting and parsing let other threads run: a window takes a few milliseconds, and a text of many
+values goes through the json module's own Python code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VALUES = 1 << 20
 #: Digits of a number. Python converts thousands of them in quadratic time.
 DIGITS = 400
 
-_WINDOW = 256 << 10
+_WINDOW = 64 << 10
 #: A text of more values is parsed in Python: json's C code keeps the interpreter lock, 60 ms for so many keys.
 _PARSED_AT_ONCE = 1 << 16
 _BRACKETS = b"[]{}"
@@ -37,10 +37,20 @@ class BoundError(ValueError):
 
 @dataclass(frozen=True)
 class Size:
-    """Of a JSON text: its values (one more at most), and how many of them are objects and arrays."""
+    """Of a JSON text: its values (one more at most), how many of them are objects and arrays, and its bytes.
+
+    width: most bytes of a character in the parsed strings.
+    """
 
     values: int
     containers: int
+    length: int
+    width: int
+
+    @property
+    def text_bytes(self) -> int:
+        """Most bytes of the decoded text, and again of the strings of the parsed value."""
+        return 2 * self.width * self.length
 
     @property
     def object_bytes(self) -> int:
@@ -70,10 +80,11 @@ def check(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES, contai
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     nesting = commas = opened = 0
-    in_string = escaped = False
+    in_string = escaped = wide = False
     digits = b""
     for start in range(0, len(raw), _WINDOW):
         window = raw[start : start + _WINDOW]
+        wide = wide or not window.isascii() or b"\\u" in window or (escaped and window[:1] == b"u")
         if escaped:
             window, escaped = window[1:], False
         if b"\\" in window:
@@ -98,7 +109,7 @@ def check(data: bytes | str, *, depth: int = DEPTH, values: int = VALUES, contai
             raise BoundError(f"it nests deeper than {depth} levels")
         if nesting < 0:
             break  # a parser stops here, too
-    return Size(commas + opened, opened)
+    return Size(commas + opened, opened, len(raw), 4 if wide else 1)
 
 
 def _nesting(nesting: int, brackets: bytes) -> tuple[int, int]:

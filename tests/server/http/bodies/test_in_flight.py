@@ -64,6 +64,20 @@ def test_the_bytes_of_all_bodies_are_bounded_but_one_alone_always_fits() -> None
     play(scene, bodies_bytes=100)
 
 
+def test_large_bodies_do_not_keep_small_ones_out() -> None:
+    async def scene(flight: InFlight) -> None:
+        large, larger, *small = [flight.enter() for _ in range(20)]
+        flight.grow(large, 2000)  # alone, it may take more than there is
+        with pytest.raises(ApiError, match="too large together"):
+            flight.grow(larger, 50)
+        for claim in small[:16]:
+            flight.grow(claim, 10)
+        with pytest.raises(ApiError, match="too large together"):
+            flight.grow(small[16], 10)
+
+    play(scene, bodies_bytes=640)
+
+
 def test_the_slow_body_that_began_first_makes_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_flight, "_SLOW_SECONDS", -1)
 
@@ -97,12 +111,12 @@ def test_every_claim_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_parsed_value_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second request is there, so that this one is not alone."""
+    """A second large body is there, so that this one is not alone."""
     with served(monkeypatch, bodies_bytes=100_000) as client:
         flight = client.app.state.bodies._in_flight  # type: ignore[attr-defined]
 
         async def another() -> None:
-            flight.enter()
+            flight.grow(flight.enter(), 40_000)
 
         client.portal.call(another)  # type: ignore[union-attr]
         assert client.post(URL, json={**CHAT, "metadata": [0] * 300}).status_code == 200
@@ -161,11 +175,21 @@ def test_lists_have_limits_and_one_error() -> None:
             assert words in error
 
 
-def test_a_body_is_released_before_its_answer_ends() -> None:
-    model = scripted_model({"long": Reply("x" * 5000)}, context=16384)
+def test_a_body_is_released_before_its_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = scripted_model({"long": Reply("x" * 500)}, context=16384)
+    runner, go_on, steps = model._engine.runner, threading.Event(), iter(range(10_000))
+    compute = runner.forward
+
+    def forward(*arguments: Any) -> Any:
+        if next(steps) > 100:
+            go_on.wait(30)
+        return compute(*arguments)
+
+    monkeypatch.setattr(runner, "forward", forward)
     app = create_app(Service(model))
     body = {"messages": [{"role": "user", "content": "long"}], "stream": True}
     with running(app) as url, httpx.stream("POST", url + URL, json=body, timeout=30) as response:
         next(response.iter_lines())
         assert (len(app.state.bodies._in_flight), app.state.bodies._in_flight.bytes) == (0, 0)
         assert app.state.service.busy
+        go_on.set()

@@ -24,7 +24,8 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Arrival:
-    """ASGI middleware. The application gets the body as one message, and its claim in the scope's state."""
+    """ASGI middleware. The application gets the body as one message, and in the scope's state its parts and its
+    claim."""
 
     def __init__(self, app: ASGIApp, limits: Limits, in_flight: InFlight) -> None:
         self._app = app
@@ -47,8 +48,8 @@ class Arrival:
             if not (length.isascii() and length.isdecimal()) or int(length[:20]) > self._limits.body_bytes:
                 raise self._too_large()
             claim = self._in_flight.enter()
-            body = _Whole(await self._read(receive, claim), receive)
-            scope.setdefault("state", {})["claim"] = claim
+            body = Body(await self._read(receive, claim), receive)
+            scope.setdefault("state", {}).update(claim=claim, body=body)
             await self._app(scope, body, send)
         except ApiError as error:  # an error of the application has become a response in it
             await error_response(scope["path"], error, close=True)(scope, receive, send)
@@ -60,11 +61,27 @@ class Arrival:
 
     async def _read(self, receive: Receive, claim: Claim) -> list[bytes]:
         """The parts of the body. Raises ApiError, and ConnectionError if the client disconnects."""
-        until = claim.began + self._limits.body_seconds
+        # One task a body, not one a part: each costs the event loop several turns. Not asyncio.wait_for: before Python
+        # 3.12 it may swallow a cancellation.
+        reading = asyncio.ensure_future(self._parts(receive, claim))
+        either: set[asyncio.Future[Any]] = {reading, claim.lost}
+        try:
+            left = claim.began + self._limits.body_seconds - asyncio.get_running_loop().time()
+            await asyncio.wait(either, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+            if claim.lost.done():
+                raise overloaded("the body arrived too slowly while the server is busy")
+            if reading.done():
+                claim.arriving = False
+                return reading.result()
+            raise ApiError(408, f"the body did not arrive within {self._limits.body_seconds:g} s", "body_timeout")
+        finally:
+            reading.cancel()
+
+    async def _parts(self, receive: Receive, claim: Claim) -> list[bytes]:
         parts: list[bytes] = []
         size = 0
         while True:
-            message = await self._message(receive, claim, until)
+            message = await receive()
             if message["type"] != "http.request":
                 raise ConnectionError
             part = message.get("body", b"")
@@ -74,23 +91,7 @@ class Arrival:
             self._in_flight.grow(claim, len(part))
             parts.append(bytes(part))
             if not message.get("more_body", False):
-                claim.arriving = False
                 return parts
-
-    async def _message(self, receive: Receive, claim: Claim, until: float) -> Message:
-        # Not asyncio.wait_for: before Python 3.12 it may swallow a cancellation.
-        receiving: asyncio.Future[Message] = asyncio.ensure_future(receive())
-        either: set[asyncio.Future[Any]] = {receiving, claim.lost}
-        try:
-            left = until - asyncio.get_running_loop().time()
-            await asyncio.wait(either, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
-            if claim.lost.done():
-                raise overloaded("the body arrived too slowly while the server is busy")
-            if receiving.done():
-                return receiving.result()
-            raise ApiError(408, f"the body did not arrive within {self._limits.body_seconds:g} s", "body_timeout")
-        finally:
-            receiving.cancel()
 
     def _too_large(self) -> ApiError:
         most = self._limits.body_bytes
@@ -99,7 +100,7 @@ class Arrival:
         )
 
 
-class _Whole:
+class Body:
     """`receive` with the whole body as its first message; what follows (a disconnect) passes through."""
 
     def __init__(self, parts: list[bytes], receive: Receive) -> None:

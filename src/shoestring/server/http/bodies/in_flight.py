@@ -1,6 +1,7 @@
 """The bodies of all requests together: their number, and the bytes that they and their parsed values take.
 
-A body counts from its first byte until its request has become a prompt. All of this runs in the event loop's thread.
+A body counts from its first byte until its request has become a prompt. Small ones have a part of the bytes to
+themselves, so that large ones do not keep them out. All of this runs in the event loop's thread.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from shoestring.server.limits import Limits
 
 #: A body that has been arriving for longer makes way for new ones when the limits are reached.
 _SLOW_SECONDS = 5.0
+#: A body is small up to this part of all bytes, and small ones together have this part.
+_SMALL_PART, _PART_OF_SMALL = 64, 4
 
 
 @dataclass(eq=False)
@@ -30,8 +33,13 @@ class InFlight:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._small = limits.bodies_bytes // _SMALL_PART
         self._claims: dict[Claim, None] = {}
-        self.bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """Of all bodies."""
+        return sum(claim.bytes for claim in self._claims)
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -46,18 +54,28 @@ class InFlight:
         return claim
 
     def grow(self, claim: Claim, more: int) -> None:
-        """Count more bytes. Raises ApiError (503) if all bodies take too many, unless this one is alone."""
-        while self.bytes + more > self._limits.bodies_bytes and len(self._claims) > 1:
+        """Count more bytes. Raises ApiError (503) if bodies of this size together take too many; one alone may."""
+        if claim not in self._claims:
+            return
+        size = claim.bytes + more
+        while self._others_of_size(claim, size) + size > self._limit(size) and self._others_of_size(claim, size):
             if not self._evict(claim):
                 raise overloaded("the requests that the server is reading are too large together")
-        claim.bytes += more
-        self.bytes += more
+        claim.bytes = size
+
+    def _limit(self, size: int) -> int:
+        """The most bytes of all bodies that are small, or large, as one of this size is."""
+        small = self._limits.bodies_bytes // _PART_OF_SMALL
+        return small if size <= self._small else self._limits.bodies_bytes - small
+
+    def _others_of_size(self, claim: Claim, size: int) -> int:
+        """Bytes of the other bodies that are small, or large, as one of this size is."""
+        is_small = size <= self._small
+        return sum(c.bytes for c in self._claims if c is not claim and (c.bytes <= self._small) == is_small)
 
     def release(self, claim: Claim) -> None:
         """Remove a claim; more than once has no effect."""
-        if claim in self._claims:
-            del self._claims[claim]
-            self.bytes -= claim.bytes
+        self._claims.pop(claim, None)
 
     def _evict(self, but: Claim | None) -> bool:
         """Drop the slow body that began first. Returns False if there is none."""

@@ -18,6 +18,7 @@ from shoestring.bounded_json import BoundError, Size
 from shoestring.printable import shortened
 from shoestring.server.errors import ApiError
 from shoestring.server.http import record
+from shoestring.server.http.bodies.arrival import Body
 from shoestring.server.http.bodies.in_flight import Claim, InFlight
 from shoestring.server.http.bodies.words import validation_error
 from shoestring.server.http.fields import LENIENT
@@ -42,15 +43,14 @@ class Bodies:
     async def model(self, request: Request, kind: type[BaseModel]) -> BaseModel:
         """The body as a model. Raises ApiError."""
         _check_type(request)
-        raw = await request.body()
-        del request._body
-        record.current().body_bytes = len(raw)
-        workers = self._small if len(raw) <= SMALL else self._large
-        size = await workers.run(_measured, raw)
+        body: Body | None = getattr(request.state, "body", None)
+        parts = [] if body is None else body.take()
+        length = record.current().body_bytes = sum(map(len, parts))
+        workers = self._small if length <= SMALL else self._large
+        raw, size = await workers.run(_measured, parts)
         claim: Claim | None = getattr(request.state, "claim", None)
         if claim is not None:
-            # The decoded text, and again as the strings of the parsed value.
-            self._in_flight.grow(claim, 2 * _width(raw) * len(raw) + size.object_bytes)
+            self._in_flight.grow(claim, size.text_bytes + size.object_bytes)
         return await workers.run(_validated, raw, size, kind, self._context)
 
     @property
@@ -111,19 +111,16 @@ def _check_type(request: Request) -> None:
         raise ApiError(400, "the body's content type must be application/json", "invalid_request")
 
 
-def _measured(raw: bytes) -> Size:
-    """Raises ApiError for a body beyond the limits."""
+def _measured(parts: list[bytes]) -> tuple[bytes, Size]:
+    """The whole body and its size. Raises ApiError for a body beyond the limits."""
+    raw = b"".join(parts)
+    parts.clear()
     if not raw:
         raise ApiError(400, "the body is empty: send JSON", "invalid_json")
     try:
-        return bounded_json.check(raw, containers=_CONTAINERS)
+        return raw, bounded_json.check(raw, containers=_CONTAINERS)
     except BoundError as error:
         raise ApiError(400, f"the body is too complex: {error}", "invalid_json") from None
-
-
-def _width(raw: bytes) -> int:
-    """Most bytes of a character in the parsed strings."""
-    return 4 if b"\\u" in raw or not raw.isascii() else 1
 
 
 def _validated(raw: bytes, size: Size, kind: type[BaseModel], context: Any) -> BaseModel:
