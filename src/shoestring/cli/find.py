@@ -29,7 +29,7 @@ def load_model(name: str, *, loading: Loading) -> Model:
     path = name if name == DEMO_SCRIPTED else find(name)
     guard_mapped_files()
     with Progress(f"loading {name if isinstance(path, str) else path.name}") as progress:
-        return load(path, loading.threads, loading.kv, loading.context, progress)
+        return load(path, loading.threads, loading.kv, loading.context, progress, memory=loading.memory)
 
 
 def guard_mapped_files() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shoestring.cli.shared import option, tokens
+from shoestring.cli.shared import option, sizes, tokens
 from shoestring.errors import RequestError
 
 
@@ -37,6 +37,15 @@ KV = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Memory limit of the process, e.g. 12GiB. [default: all that is free]",
+        parser=sizes("--memory"),
+    ),
+]
 System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System message of the chat.")]
 
 
@@ -53,6 +62,7 @@ class Loading:
     )
     threads: Threads = None
     kv_type: KV = KVType.f16
+    memory: Memory = None
 
     @property
     def kv(self) -> Literal["f16", "f32"]:

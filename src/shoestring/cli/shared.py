@@ -20,7 +20,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from shoestring.sizes import tokens_of
+from shoestring.sizes import bytes_of, tokens_of
 
 
 def option(
@@ -39,6 +39,15 @@ def tokens(name: str) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         return tokens_of(text, name)
+
+    return read
+
+
+def sizes(name: str) -> Callable[[str], int]:
+    """The parser of a number of bytes, which may be written as 12GiB. name: of the option, for errors."""
+
+    def read(text: str) -> int:
+        return bytes_of(text, name)
 
     return read
 

@@ -34,6 +34,7 @@ def perplexity(
     ] = 512,
     threads: options.Threads = None,
     kv_type: options.KV = options.KVType.f16,
+    memory: options.Memory = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -42,7 +43,7 @@ def perplexity(
         raise RequestError(f"--context is {context}: perplexity needs windows of at least 4 tokens")
     if model == DEMO_SCRIPTED:
         find(model)  # raises: a script has no perplexity
-    loaded = load_model(model, loading=options.Loading(context, threads, kv_type))
+    loaded = load_model(model, loading=options.Loading(context, threads, kv_type, memory))
     with Progress("scoring", "windows") as progress:
         result = loaded.perplexity(text, context, progress)
     if json:
