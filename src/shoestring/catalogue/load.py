@@ -33,7 +33,7 @@ TABLES: dict[str, tuple[str, type]] = {
 }
 FILES = (
     "sources", "models", "uploads", "scores", "prices", "hosts", "rents", "devices", "cards", "unified", "processors",
-    "machines", "engines", "licences", "uses", "claims", "tokens",
+    "machines", "readings", "collections", "engines", "licences", "uses", "claims", "tokens",
 )  # fmt: skip
 
 Tables = dict[str, dict[str, Any]]
@@ -88,8 +88,6 @@ def _references(row: Any) -> Iterator[tuple[str, str, str]]:
             yield table, table, getattr(row, table)
         for id in getattr(row, plural, ()):
             yield plural, table, id
-    if getattr(row, "confirmed_by", ""):
-        yield "confirmed_by", "source", row.confirmed_by
 
 
 #: Bytes of a TOML file

@@ -129,9 +129,6 @@ class Device(Row):
     laptop: bool = False
     #: products with this chip, as people name them: mac-studio, macbook-pro
     products: tuple[str, ...] = ()
-    #: id of a second Source, and the bandwidth that it states
-    confirmed_by: str = ""
-    confirmed_bandwidth: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -151,9 +148,6 @@ class Processor(Row):
     flops_per_cycle: int
     power: float
     laptop: bool = False
-    #: id of a second Source, and the bandwidth that it states
-    confirmed_by: str = ""
-    confirmed_bandwidth: float = 0.0
 
     @property
     def bandwidth(self) -> float:
@@ -167,6 +161,30 @@ class Machine(Row):
     name: str
     aliases: tuple[str, ...]
     hardware: str
+
+
+@dataclass(frozen=True)
+class Reading(Row):
+    """What a second source states of a device or a processor; 0: it states nothing of that."""
+
+    device: str = ""
+    processor: str = ""
+    #: as in their rows
+    bandwidth: float = 0.0
+    cores: int = 0
+    clock: float = 0.0
+    channels: int = 0
+    memory_rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class Collection(Row):
+    """Devices of a public table of owners, measurements or rents."""
+
+    title: str
+    devices: tuple[str, ...]
+    #: counts what people own, the commonest first
+    owners: bool = False
 
 
 @dataclass(frozen=True)
@@ -334,6 +352,8 @@ class Catalogue:
     devices: dict[str, Device] = field(default_factory=dict)
     processors: dict[str, Processor] = field(default_factory=dict)
     machines: dict[str, Machine] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
+    collections: dict[str, Collection] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     rentals: dict[str, Rental] = field(default_factory=dict)
     purchases: dict[str, Purchase] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from shoestring.catalogue.load import misfit, read_table
 from shoestring.catalogue.schema import Catalogue, Device, Processor
 from shoestring.errors import RequestError
 from shoestring.files import named_path
+from shoestring.planning.hardware.common import common_devices
 from shoestring.planning.hardware.detect import detect
 from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, GIB, Hardware
 from shoestring.planning.hardware.spelling import find_device, find_machine, find_processor, is_product, near
@@ -29,6 +30,8 @@ DESKTOP_BANDWIDTH, DESKTOP_CORES = 2 * 8 * 5600e6, 8
 DESKTOP_CHANNELS = 2
 #: watts of a described GPU, and of the rest of a machine around a processor
 DESCRIBED_POWER, BOARD_POWER = 300.0, 60.0
+#: devices that an error names
+EXAMPLES = 12
 OTHER_WAYS = "or describe it as gpu:24g@936 (memory, GB/s), cpu:16c-2ch-ddr5+64g, or in a TOML file with [hardware]"
 
 
@@ -99,7 +102,7 @@ def _add(machine: Hardware, piece: str, text: str, catalogue: Catalogue) -> tupl
             found = find_device(beside[1], catalogue)
         if found is None:
             alike = near(name, catalogue)
-            hint = f"did you mean {', '.join(alike)}?" if alike else f"known: {', '.join(catalogue.devices)}"
+            hint = f"did you mean {', '.join(alike)}?" if alike else _examples(catalogue)
             raise RequestError(f"{option('hardware')} {text}: device {piece!r} is unknown: {hint} {OTHER_WAYS}")
         device = found
         if is_product(name, catalogue):
@@ -107,6 +110,12 @@ def _add(machine: Hardware, piece: str, text: str, catalogue: Catalogue) -> tupl
     if count < 1 or machine.gpu is not None:
         raise RequestError(f"{option('hardware')} {text}: give one kind of device, at least once")
     return replace(machine, gpu=device, gpus=1 if device.unified else count, laptop=device.laptop), notes
+
+
+def _examples(catalogue: Catalogue) -> str:
+    """Common devices, and how many more there are."""
+    named = common_devices(catalogue)[:EXAMPLES]
+    return f"known are {', '.join(named)} and {len(catalogue.devices) - len(named)} more."
 
 
 def _counted(piece: str) -> tuple[int, str]:
@@ -204,7 +213,7 @@ def from_file(path: Path, catalogue: Catalogue) -> Hardware:
         gpu = _described_gpu(table.gpu, str(path))[0] if table.gpu.startswith("gpu:") else None
         gpu = gpu or find_device(table.gpu, catalogue)
         if gpu is None:
-            choice = ", ".join(near(table.gpu, catalogue) or catalogue.devices)
+            choice = ", ".join(near(table.gpu, catalogue) or common_devices(catalogue)[:EXAMPLES])
             raise misfit(path, "hardware", "gpu", f"is {table.gpu!r}, an unknown device: choose {choice}")
     if gpu is None and not table.ram_gb:
         raise misfit(path, "hardware", "ram_gb", "is missing: a machine without a GPU needs memory")

@@ -67,9 +67,7 @@ def find_device(name: str, catalogue: Catalogue) -> Device | None:
     wanted = key(name)
     if wanted in table:
         return table[wanted]
-    match = re.fullmatch(
-        r"(.*?)[\s-]*(\d+)\s*(g|gb|gib)?(?:\s*(?:of\s+)?(?:ram|memory|vram))?", name.strip().casefold()
-    )
+    match = re.fullmatch(MEMORY_LAST, name.strip().casefold())
     base = _base(match[1], int(match[2]), catalogue, table) if match else None
     if base is None or match is None:
         return _product(name, 0, catalogue, table)
