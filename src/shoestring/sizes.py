@@ -1,4 +1,8 @@
-"""Sizes as people write them: bytes like 12GiB or 800MB, tokens like 32k."""
+"""Sizes as people write them: bytes like 12GiB or 800MB, tokens like 32k, counts like 2,000 or 3B.
+
+Commas and underscores separate digits. Commas do so in groups of three alone: 1,5 is not a number here, because it is
+one and a half to many people.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ from typing import Any
 from shoestring.errors import RequestError
 from shoestring.printable import quoted
 
-_NUMBER = re.compile(r"(\d[\d_]*(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d[\d_]*(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.IGNORECASE | re.ASCII)
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BYTES |= {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 #: A context of 32k has 32,768 tokens, as models are made.
 _TOKENS = {"": 1, "k": 1 << 10, "m": 1 << 20, "ki": 1 << 10, "mi": 1 << 20}
+#: of anything else: 2k users are 2,000
+_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
 def bytes_of(value: Any, where: str) -> int:
@@ -30,15 +36,32 @@ def tokens_of(value: Any, where: str) -> int:
 
     Returns numbers unchanged, negative ones too.
     """
+    count = _whole(value, _TOKENS)
+    if count is None:
+        raise RequestError(f"{where} is {quoted(value)}: give a number of tokens like 32768 or 32k")
+    return count
+
+
+def count_of(value: Any, where: str) -> int:
+    """A whole number, or a text of one: 2000, 2k (the same), 800M, 1.5B. Raises RequestError.
+
+    Returns numbers unchanged, negative ones too.
+    """
+    count = _whole(value, _COUNTS)
+    if count is None:
+        raise RequestError(f"{where} is {quoted(value)}: give a whole number like 2000, 2k or 1.5M")
+    return count
+
+
+def _whole(value: Any, units: dict[str, int]) -> int | None:
+    """A whole number, which may be negative if it has no unit; None for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str) and re.fullmatch(r"-[0-9]{1,18}", text):
         return int(text)
-    count = _scaled(text, _TOKENS)
-    if count is None or count != int(count):
-        raise RequestError(f"{where} is {quoted(value)}: give a number of tokens like 32768 or 32k")
-    return int(count)
+    count = _scaled(text, units)
+    return None if count is None or count != int(count) else int(count)
 
 
 def _scaled(value: Any, units: dict[str, int], strip: str = "") -> float | None:
@@ -49,5 +72,5 @@ def _scaled(value: Any, units: dict[str, int], strip: str = "") -> float | None:
     scale = units.get(unit if unit in units else unit.removesuffix(strip))
     if scale is None:
         return None
-    digits = match[1].replace("_", "")
+    digits = match[1].replace("_", "").replace(",", "")
     return float(digits) * scale if "." in digits else int(digits) * scale

@@ -20,7 +20,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from shoestring.sizes import bytes_of, tokens_of
+from shoestring.sizes import bytes_of, count_of, tokens_of
 
 
 def option(
@@ -48,6 +48,15 @@ def sizes(name: str) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         return bytes_of(text, name)
+
+    return read
+
+
+def count(name: str) -> Callable[[str], int]:
+    """The parser of a whole number, which may be written as 2k. name: of the option, for errors."""
+
+    def read(text: str) -> int:
+        return count_of(text, name)
 
     return read
 

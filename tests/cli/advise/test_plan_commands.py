@@ -14,6 +14,7 @@ import pytest
 import shoestring
 from shoestring.cli.advise.plan import people
 from shoestring.cli.app import run
+from shoestring.errors import RequestError
 from shoestring.planning.candidates.candidates import hub_names
 
 #: an interpreter without the extension, torch and the network
@@ -87,8 +88,9 @@ def test_answers_in_a_second(arguments: list[str]) -> None:
         (["plan", "--for", "cod"], "did you mean code"),
         (["plan", "--for", "gaming"], "choose agents, code, multilingual"),
         (["plan", "--quant", "zzz"], "choose one of BF16, FP8"),
-        (["plan", "--users", "many"], "--users is many: give a whole number"),
-        (["plan", "--context", "1.5k"], "--context is 1.5k: give a whole number"),
+        (["plan", "--users", "many"], "--users is 'many': give a whole number"),
+        (["plan", "--context", "0.3k"], "--context is '0.3k': give a number of tokens"),
+        (["plan", "--context", "1,5k"], "--context is '1,5k': give a number of tokens"),
         (["plan", "--quant", "Q4_K_X"], "choose Q4_K"),
         (["plan", "scout", "--context", "20000000"], "reads at most 10485760 tokens"),
         (["plan", "--context", "0"], "--context is 0"),
@@ -173,6 +175,9 @@ def test_thousands_and_bits_are_understood(capsys: pytest.CaptureFixture[str]) -
     assert run([*asked, "--context", "65_536", "--users", "2,000", "--quant", "8-bit"]) == 0
     question = json.loads(capsys.readouterr().out)["question"]
     assert (question["context"], question["users"], question["type"]) == (65536, 2000, "Q8_0")
+    assert run([*asked, "--context", "1.5k", "--users", "1.5k"]) == 0  # as every command reads them
+    question = json.loads(capsys.readouterr().out)["question"]
+    assert (question["context"], question["users"]) == (1536, 1500)
 
 
 def test_a_page_also_prints_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,6 +208,8 @@ def test_user_counts_are_parsed() -> None:
     assert people("1.5b") == 1_500_000_000
     assert people("1M+3B") == 3_001_000_000
     assert people("250_000") == people("250,000") == people("250k") == 250_000
+    with pytest.raises(RequestError, match=r"--company-mau is '1,5M': give a count like 800M, 250,000 or 1M\+3B"):
+        people("1,5M")
 
 
 def test_the_same_from_python() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json as json_module
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -17,9 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.shared import option, spread
+from shoestring.cli.shared import count, option, spread, tokens
 from shoestring.errors import RequestError
 from shoestring.files import write_whole
+from shoestring.printable import quoted
+from shoestring.sizes import count_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,18 +44,6 @@ Every sentence is backed by data with source, date and kind (--json and --html s
 PIPED_WIDTH = 100
 
 
-def _thousands(name: str, thousand: int) -> Callable[[str], int]:
-    """A parser of whole numbers, or of thousands: "64k"."""
-
-    def parse(text: str) -> int:
-        match = re.fullmatch(r"\s*([+-]?\d[\d_,]*)\s*(k?)\s*", str(text), re.IGNORECASE)
-        if match is None:
-            raise RequestError(f"{name} is {text}: give a whole number, such as 2048 or 2k")
-        return int(match[1].replace(",", "").replace("_", "")) * (thousand if match[2] else 1)
-
-    return parse
-
-
 @dataclass(frozen=True)
 class Wishes:
     """Requirements for plan and compare: the keywords of `shoestring.plan`, and the fields of its `money`."""
@@ -67,9 +56,10 @@ class Wishes:
         "8xh100, rtx3090+64g, mac studio 128, epyc-9654+768g, gpu:24g@936, a TOML file; may be repeated. "
         "[default: this machine]",
     )
-    context: int | None = option("N", "Tokens per sequence. [default: 8192, for agents 65536]", "--context", "-c",
-                                 parser=_thousands("--context", 1024))  # fmt: skip
-    users: int = option("N", "Sequences at once.", "--users", "-u", default=1, parser=_thousands("--users", 1000))
+    context: int | None = option(
+        "N", "Tokens per sequence. [default: 8192, for agents 65536]", "--context", "-c", parser=tokens("--context")
+    )
+    users: int = option("N", "Sequences at once.", "--users", "-u", default=1, parser=count("--users"))
     quant: str | None = option(
         "Q", "BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ or NVFP4. [default: the best that fits]", "--quant", "-q"
     )
@@ -257,13 +247,10 @@ def people(text: str | None) -> int | None:
     """Parse a count that may end in k, M or B, or a sum of them. Raises RequestError for anything else."""
     if text is None:
         return None
-    total = 0.0
-    for part in text.replace("_", "").replace(",", "").casefold().split("+"):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmb]?)\s*", part)
-        if match is None:
-            raise RequestError(f"--company-mau is {text!r}: give a count like 800M, 250_000 or 1M+3B")
-        total += float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "b": 1e9}[match[2]]
-    return round(total)
+    try:
+        return sum(count_of(part, "--company-mau") for part in text.split("+"))
+    except RequestError:
+        raise RequestError(f"--company-mau is {quoted(text)}: give a count like 800M, 250,000 or 1M+3B") from None
 
 
 def _show(render: Callable[[Console], None]) -> None:
