@@ -269,19 +269,25 @@ def fits() -> dict[str, dict[str, float]]:
     seen = [p for p in points() if not p.held_out]
     for id in dict.fromkeys(efficiency_of(p).id for p in seen):
         group = [p for p in seen if efficiency_of(p).id == id]
-        decode = [terms(p) for p in group if p.decode]
-        always, routed, kernel, dense, mixture = solve([own for own, _ in decode], [t for _, t in decode])
-        figures = {"bandwidth": min(1.0, 1 / always)}
-        figures["core_seconds" if id.endswith("processor") else "kernel_seconds"] = kernel
-        if routed:
-            figures["expert_bandwidth"] = min(1.0, 1 / routed)
-        figures |= {name: 1 / f for name, f in (("dense_compute", dense), ("expert_compute", mixture)) if f}
+        figures = _of_answers([terms(p) for p in group if p.decode], id.endswith("processor"))
         for name, wanted in (("dense_compute", False), ("expert_compute", True)):
             reached = [reached_share(p) for p in group if not p.decode and bool(p.work.experts) == wanted]
             if reached:
                 figures[name] = statistics.median(reached)
         found[id] = figures
     return found
+
+
+def _of_answers(decode: Sequence[tuple[list[float], float]], processor: bool) -> dict[str, float]:
+    """The figures that answers show; {} if there are fewer answers than unknowns."""
+    table = [own for own, _ in decode]
+    if len(table) < sum(any(column) for column in zip(*table, strict=True)) or not table:
+        return {}
+    always, routed, kernel, dense, mixture = solve(table, [t for _, t in decode])
+    figures = {"bandwidth": min(1.0, 1 / always), "core_seconds" if processor else "kernel_seconds": kernel}
+    if routed:
+        figures["expert_bandwidth"] = min(1.0, 1 / routed)
+    return figures | {name: 1 / f for name, f in (("dense_compute", dense), ("expert_compute", mixture)) if f}
 
 
 def reached_share(p: Point) -> float:

@@ -41,6 +41,17 @@ def test_held_out_answers() -> None:
 
 def test_held_out_prompts() -> None:
     assert statistics.median(factors(PARTS["prefill"])) <= 1.6
+    for name in CLASSES:
+        assert statistics.median(factors([p for p in PARTS["prefill"] if p.row["class"] == name])) <= 1.6, name
+
+
+def test_processors_have_points_of_many_sources() -> None:
+    """Of prompts too, which were few: held out and fitted."""
+    for phase, unseen, seen in (("decode", 8, 7), ("prefill", 20, 10)):
+        found = [p for p in points() if p.row["class"] == "cpu" and p.row["phase"] == phase]
+        assert sum(p.held_out for p in found) >= unseen
+        assert sum(not p.held_out for p in found) >= seen
+        assert len({p.row["source"] for p in found}) >= 8
 
 
 def test_the_m5_max() -> None:
@@ -55,6 +66,15 @@ def test_the_catalogue_has_the_fits() -> None:
     for id, figures in speed_points.fits().items():
         for name, value in figures.items():
             assert getattr(rows[id], name) == pytest.approx(value, rel=0.02), (id, name)
+
+
+def test_too_few_answers_fit_nothing() -> None:
+    """One answer cannot tell bandwidth from kernels: the row takes llama.cpp's figures, as the catalogue says."""
+    rows = builtin_catalogue().efficiencies
+    ours, theirs = rows["ik_llama.cpp-processor"], rows["llama.cpp-processor"]
+    assert set(speed_points.fits()[ours.id]) == {"dense_compute", "expert_compute"}
+    for name in ("bandwidth", "expert_bandwidth", "core_seconds"):
+        assert getattr(ours, name) == getattr(theirs, name)
 
 
 def test_the_split_follows_the_address() -> None:
