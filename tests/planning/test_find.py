@@ -104,8 +104,9 @@ def test_commands() -> None:
     ("words", "said"),
     [
         (["compare", "scout", "qwen3.5", "--hardware", "h100", "--hardware", "h200"], "given once"),
-        (["plan", "--hardware", "h100", "--hardware", "h200", "--html", "x.html"], "--html needs one"),
-        (["plan", "--find-hardware", "--hardware", "h100"], "neither --hardware"),
+        (["plan", "--hardware", "h100", "--hardware", "h200", "--html", "x.html", "--json"], "cannot be combined"),
+        (["plan", "--find-hardware", "--html", "x.html", "--json"], "cannot be combined"),
+        (["plan", "--find-hardware", "--hardware", "h100"], "takes no --hardware"),
     ],
 )
 def test_refusals(words: list[str], said: str) -> None:

@@ -149,16 +149,20 @@ def test_every_line_of_the_cost_chart_is_named(seed: int) -> None:
         assert all(f"{dot.label}</text>" in unescape(chart) for dot in s.dots)
 
 
+def sheets(page: str, folder: Path) -> int:
+    """How many sheets of A4 a page takes when it is printed."""
+    assert CHROMIUM is not None
+    file, paper = folder / "report.html", folder / "report.pdf"
+    file.write_text(page, encoding="utf-8")
+    subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
+         f"--user-data-dir={folder}", f"--print-to-pdf={paper}", file.as_uri()],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    return len(re.findall(rb"/Type\s*/Page[^s]", paper.read_bytes()))
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
 @pytest.mark.parametrize("name", ["pair", "neither"])
 def test_on_paper_it_has_eight_pages_at_most(name: str, tmp_path: Path) -> None:
-    assert CHROMIUM is not None
-    file, paper = tmp_path / "report.html", tmp_path / "report.pdf"
-    file.write_text(PAGES[name], encoding="utf-8")
-    subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
-         f"--user-data-dir={tmp_path}", f"--print-to-pdf={paper}", file.as_uri()],
-        check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
-    pages = len(re.findall(rb"/Type\s*/Page[^s]", paper.read_bytes()))
-    assert 2 <= pages <= 8
+    assert 2 <= sheets(PAGES[name], tmp_path) <= 8

@@ -47,12 +47,28 @@ class Machine:
 @dataclass(frozen=True)
 class Found:
     candidate: Candidate
-    #: least memory, then least power; None: no machine of the catalogue is enough
-    smallest: Machine | None
-    cheapest: Machine | None
-    #: machines that were tried, and those that are enough
+    #: how many machines were tried, and those that are enough, by size
     tried: int
-    enough: int
+    machines: tuple[Machine, ...]
+
+    @property
+    def enough(self) -> int:
+        return len(self.machines)
+
+    @property
+    def priced(self) -> tuple[Machine, ...]:
+        """Those with a known price, the cheapest first."""
+        priced = [m for m in self.machines if m.usd_per_hour is not None]
+        return tuple(sorted(priced, key=lambda m: (m.usd_per_hour or 0.0, m.memory_bytes, m.hardware)))
+
+    @property
+    def smallest(self) -> Machine | None:
+        """Least memory, then least power; None: no machine of the catalogue is enough."""
+        return next(iter(self.machines), None)
+
+    @property
+    def cheapest(self) -> Machine | None:
+        return next(iter(self.priced), None)
 
 
 def find_hardware(candidates: Sequence[Candidate], question: Question, catalogue: Catalogue) -> tuple[Found, ...]:
@@ -95,10 +111,8 @@ def _find(
         found = _try(candidate, name, machine, question, catalogue, needs)
         if found is not None:
             enough.append(found)
-    smallest = min(enough, key=lambda m: (m.memory_bytes, m.machine.power, m.hardware), default=None)
-    priced = [m for m in enough if m.usd_per_hour is not None]
-    cheapest = min(priced, key=lambda m: (m.usd_per_hour or 0.0, m.memory_bytes, m.hardware), default=None)
-    return Found(candidate, smallest, cheapest, len(machines), len(enough))
+    enough.sort(key=lambda m: (m.memory_bytes, m.machine.power, m.hardware))
+    return Found(candidate, len(machines), tuple(enough))
 
 
 def _try(

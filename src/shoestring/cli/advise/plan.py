@@ -97,6 +97,10 @@ class Output:
     html: Path | None = option("FILE", "Write a self-contained HTML report.")
     json: options.Json = False
 
+    def __post_init__(self) -> None:
+        if self.html is not None and self.json:
+            raise RequestError("--html and --json cannot be combined: give one of them")
+
 
 @dataclass(frozen=True)
 class Tasks:
@@ -142,31 +146,38 @@ def _one(wishes: Wishes) -> str | None:
     return wishes.hardware[0] if wishes.hardware else None
 
 
-def _table(plans: list[Plan], every: bool, output: Output) -> None:
-    """Print one table of several machines."""
-    from shoestring.planning.report.machines import machines_json, render_machines
+def _table(plans: list[Plan], named: bool, output: Output) -> None:
+    """Write or print one table of several machines. named: the user named models."""
+    from shoestring.planning.report.machines import machines_json, render_choice, render_machines
 
     if output.html is not None:
-        raise RequestError("--html needs one --hardware: a page is about one machine")
-    if output.json:
-        typer.echo(json_module.dumps(machines_json(plans)))
+        from shoestring.planning.report.several import machines_html
+
+        _write(output.html, machines_html(plans, named))
+        _show(lambda console: render_choice(plans, named, console))
+    elif output.json:
+        typer.echo(json_module.dumps(machines_json(plans, named)))
     else:
-        _show(lambda console: render_machines(plans, every, console))
+        _show(lambda console: render_machines(plans, named, console))
 
 
 def _find(models: list[str], wishes: Wishes, output: Output) -> None:
-    """Print the machines that `--find-hardware` finds."""
+    """Write or print the machines that `--find-hardware` finds."""
     from shoestring.planning.find import find_hardware
     from shoestring.planning.report.machines import found_json, render_found
 
-    if wishes.hardware or output.html is not None:
-        raise RequestError("--find-hardware looks for machines: it takes neither --hardware nor --html")
+    if wishes.hardware:
+        raise RequestError("--find-hardware looks for machines: it takes no --hardware")
     question, candidates, catalogue = _asked(models, wishes)
     found = find_hardware(candidates if models else (), question, catalogue)
     if output.json:
         typer.echo(json_module.dumps(found_json(found, question)))
-    else:
-        _show(lambda console: render_found(found, question, console))
+        return
+    if output.html is not None:
+        from shoestring.planning.report.several import found_html
+
+        _write(output.html, found_html(found, question, catalogue))
+    _show(lambda console: render_found(found, question, console))
 
 
 @spread
@@ -191,8 +202,6 @@ def _report(result: Plan | Comparison, output: Output) -> None:
         from shoestring.planning.report.html import comparison_html, plan_html
         from shoestring.planning.report.short import verdict
 
-        if output.json:
-            raise RequestError("--html and --json cannot be combined: give one of them")
         _write(output.html, plan_html(result) if isinstance(result, Plan) else comparison_html(result))
         _show(lambda console: verdict(result, console))
     elif output.json:

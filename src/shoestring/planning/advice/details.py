@@ -12,6 +12,12 @@ from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan
 
 
+ESTIMATED = sentence(
+    "speeds are estimates of a roofline model unless marked; docs/plan.md compares them with published ones",
+    Finding("", "speeds", "estimates"),
+)
+
+
 def details(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
     """Whether it runs, how hard it is, how fast, at what cost, under which terms, with which engine."""
     found = [standing(a), _margin(a), _parameters(a), _difficulty(a), _speed(a), _step(a), _cost(a), _hosted(a)]
@@ -47,7 +53,12 @@ def asked(planned: Plan) -> Sentence:
 
 def assumptions(planned: Plan) -> Sentence:
     """Everything that a user could have said otherwise, with the option that says it."""
-    q, m = planned.question, planned.question.money
+    return assumed(planned.question, f"an hour of the machine: {planned.assessments[0].cost.basis}")
+
+
+def assumed(q: Question, hour: str) -> Sentence:
+    """What a question assumes. hour: what an hour of the machine costs, in words."""
+    m = q.money
     parts = [
         f"{q.context:,} tokens of context (--context)",
         f"{_users(q.users)} (--users)",
@@ -58,8 +69,7 @@ def assumptions(planned: Plan) -> Sentence:
         f"${m.power_usd_kwh:g} per kWh (--power-usd-kwh)",
         f"purchases over {m.years:g} years (--years)",
     ]
-    basis = planned.assessments[0].cost.basis
-    parts.append(f"an hour of the machine: {basis}")
+    parts.append(hour)
     if m.provider or m.region:
         parts.append(f"hosted {f'by {m.provider}' if m.provider else f'in {(m.region or str()).upper()}'}")
     return sentence("assumed: " + "; ".join(parts), Finding("", "assumptions", "as listed"))
@@ -73,10 +83,7 @@ def footer(planned: Plan) -> tuple[Sentence, ...]:
     """What holds for the whole report."""
     found = [
         sentence("scores are the vendors' claims unless marked", Finding("", "scores", "vendors' claims")),
-        sentence(
-            "speeds are estimates of a roofline model unless marked; docs/plan.md compares them with published ones",
-            Finding("", "speeds", "estimates"),
-        ),
+        ESTIMATED,
         sentence(NOT_ADVICE, Finding("", "licences", "no legal advice")),
     ]
     old = planned.old_rows

@@ -90,6 +90,24 @@ def costs(assessments: Sequence[Assessment]) -> list[Series]:
     return series
 
 
+def machine_costs(found: Sequence[tuple[Plan, Assessment]]) -> list[Series]:
+    """Dollars against tokens per month: each machine up to its capacity, and the cheapest provider of each model."""
+    series, hosted = [], {}
+    for i, (p, a) in enumerate(found[:MOST_MODELS]):
+        month, most = a.cost.usd_per_month, a.cost.capacity_tokens
+        if month and most:
+            reach = [v for v in _volumes() if v < most] + [most]
+            name = f"{p.machine.name}, ${month:,.0f} a month: at most {_volume(a)}"
+            series.append(Series(name, f"m{i}", tuple((v, month) for v in reach)))
+        if a.cost.cheapest is not None:
+            hosted.setdefault(a.candidate.name, a.cost.cheapest)
+    for name, offer in hosted.items():
+        points = tuple((v, v / 1e6 * offer.usd_per_million) for v in _volumes())
+        label = f"{name} at {offer.price.provider}, {dollars(offer.usd_per_million)} per million"
+        series.append(Series(label, OWN, points, dashed=True))
+    return series
+
+
 def _volumes() -> list[float]:
     return [10.0 ** (e / 4) for e in range(24, 44)]
 

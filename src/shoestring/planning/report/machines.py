@@ -11,7 +11,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from shoestring.planning.advice.machines import found_sentences, opening, table_sentences
+from shoestring.planning.advice.details import footer
+from shoestring.planning.advice.machines import (
+    assumptions,
+    choice,
+    found_ending,
+    found_sentences,
+    hours,
+    opening,
+    question_sentence,
+    reservations,
+    table_sentences,
+)
 from shoestring.planning.assess import Question
 from shoestring.planning.find import Found, Machine
 from shoestring.planning.plan import Plan, leading
@@ -21,14 +32,14 @@ from shoestring.planning.report.json import claims_json, plan_json
 COLUMNS = ("type", "needs", "placed in", "decode", "prefill", "context", "own $/M")
 
 
-def render_machines(plans: Sequence[Plan], every: bool, console: Console) -> None:
-    """One line a machine with its leading model, or with each model of `every` plan that was named."""
+def render_machines(plans: Sequence[Plan], named: bool, console: Console) -> None:
+    """One line a machine with each model that was named, else with its leading model; and which machine to take."""
     table = Table(box=None, pad_edge=False)
     for name in ("hardware", "model", *COLUMNS):
         table.add_column(name, justify="left" if name in ("hardware", "model", "type", "placed in") else "right")
     for p in plans:
         best = leading(p)
-        shown = p.assessments if every else (best,) if best is not None else ()
+        shown = p.assessments if named else (best,) if best is not None else ()
         if not shown:
             table.add_row(escape(p.machine.name), "none runs")
         for a in shown:
@@ -36,18 +47,25 @@ def render_machines(plans: Sequence[Plan], every: bool, console: Console) -> Non
             table.add_row(escape(p.machine.name), escape(a.candidate.name), *(cells[name] for name in COLUMNS))
     console.print(table)
     console.print()
-    sentences = [sentence.text for sentence in table_sentences(plans)]
-    machines = 1 + len(plans)
-    for text in (*sentences[:machines], " ".join(sentences[machines:])):
+    console.print(Text(question_sentence(plans).text, style="dim"))
+    render_choice(plans, named, console)
+    rest = (*reservations(plans, named), *hours(plans), assumptions(plans))
+    for text in (*(s.text for s in rest), " ".join(s.text for s in footer(plans[0]))):
         console.print(Text(text, style="dim"))
 
 
-def machines_json(plans: Sequence[Plan]) -> dict[str, Any]:
+def render_choice(plans: Sequence[Plan], named: bool, console: Console) -> None:
+    """Which machine to take."""
+    for s in choice(plans, named):
+        console.print(Text(s.text))
+
+
+def machines_json(plans: Sequence[Plan], named: bool) -> dict[str, Any]:
     return {
         "schema": "shoestring.machines",
         "version": 1,
         "machines": [plan_json(p) for p in plans],
-        "claims": claims_json(table_sentences(plans)),
+        "claims": claims_json(table_sentences(plans, named)),
     }
 
 
@@ -59,8 +77,14 @@ def render_found(found: Sequence[Found], question: Question, console: Console) -
         for sentence in found_sentences(one):
             console.print(Padding(Text(sentence.text), (0, 0, 0, 2)))
         if one.smallest is not None:
-            line = f"shoestring plan {one.candidate.id} --hardware {one.smallest.hardware}{_options(question)}"
+            line = plan_command(one.candidate.id, one.smallest.hardware, question)
             console.print(Text("  " + line, style="bold cyan"), soft_wrap=True)
+    console.print(Text("\n" + " ".join(s.text for s in found_ending(question)), style="dim"))
+
+
+def plan_command(model: str, hardware: str, question: Question) -> str:
+    """The command that plans for a found machine, with the same question."""
+    return f"shoestring plan {model} --hardware {hardware}{_options(question)}"
 
 
 def _options(question: Question) -> str:
@@ -73,7 +97,7 @@ def _options(question: Question) -> str:
 
 
 def found_json(found: Sequence[Found], question: Question) -> dict[str, Any]:
-    sentences = [opening(question), *(s for one in found for s in found_sentences(one))]
+    sentences = [opening(question), *(s for one in found for s in found_sentences(one)), *found_ending(question)]
     return {
         "schema": "shoestring.found",
         "version": 1,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from html import escape
 
-from shoestring.planning.advice.details import asked, assumptions, details, footer
-from shoestring.planning.advice.recommend import Recommendation
+from shoestring.catalogue.schema import Catalogue
+from shoestring.planning.advice.details import details
 from shoestring.planning.advice.sentences import Sentence
 from shoestring.planning.assess import Assessment
 from shoestring.planning.plan import Plan, find_row
@@ -24,13 +24,15 @@ HALF = ("Speed against context", "Cost against volume", "Memory by place", "Lice
 class Page:
     """Numbers the cited rows in the order of their first use."""
 
-    def __init__(self, p: Plan) -> None:
-        self.plan = p
+    def __init__(self, catalogue: Catalogue, ending: Sequence[Sentence]) -> None:
+        """ending: what holds for the whole page, said at its end."""
+        self.catalogue = catalogue
+        self.ending = tuple(ending)
         self.numbers: dict[str, int] = {}
 
     def links(self, rows: Iterable[str]) -> str:
         """References to rows; a run of three or more is one reference to its first."""
-        known = [id for id in dict.fromkeys(rows) if find_row(self.plan.catalogue, id) is not None]
+        known = [id for id in dict.fromkeys(rows) if find_row(self.catalogue, id) is not None]
         numbered = sorted((self.numbers.setdefault(id, len(self.numbers) + 1), id) for id in known)
         links, at = [], 0
         while at < len(numbered):
@@ -52,21 +54,30 @@ class Page:
     def table(self, table: Table) -> str:
         return table_html(table, self.links)
 
-    def first_screen(self, title: str, advice: Recommendation) -> str:
-        """The recommendation, what would change it, and what it assumes."""
-        said = "".join(f"<p>{self.sentence(s)}</p>" for s in advice.sentences)
-        changes = f"<h2>What would change it</h2><ul>{self.items(advice.changes)}</ul>" if advice.changes else ""
+    def paragraphs(self, sentences: Iterable[Sentence]) -> str:
+        return "".join(f"<p>{self.sentence(s)}</p>" for s in sentences)
+
+    def first_screen(
+        self, title: str, about: str, advice: str, more: tuple[str, Sequence[Sentence]], assumed: Sentence
+    ) -> str:
+        """The recommendation, what else counts, and what it assumes.
+
+        about: what it is for, as HTML. advice: as HTML. more: a heading and its sentences, the heading left out if
+        there are none.
+        """
+        heading, rest = more
+        listed = f"<h2>{escape(heading)}</h2><ul>{self.items(rest)}</ul>" if rest else ""
         return (
-            f'<div class="first"><h1>{escape(title)}</h1>'
-            f'<p class="dim">{escape(self.plan.machine.name)}: {self.sentence(asked(self.plan))}</p>'
-            f'<div class="advice">{said}</div>{changes}'
-            f'<h2>Assumptions</h2><p class="dim">{self.sentence(assumptions(self.plan))}</p></div>'
+            f'<div class="first"><h1>{escape(title)}</h1><p class="dim">{about}</p>'
+            f'<div class="advice">{advice}</div>{listed}'
+            f'<h2>Assumptions</h2><p class="dim">{self.sentence(assumed)}</p></div>'
         )
 
-    def card(self, a: Assessment) -> str:
-        """Everything that is said about one model, and the command that starts it."""
-        parts = [f'<div class="card"><h3>{escape(a.candidate.name)} in {escape(a.need.sizes.type)}</h3>']
-        for number, sentence in enumerate(details(self.plan, a)):
+    def card(self, p: Plan, a: Assessment, where: str = "") -> str:
+        """Everything that is said about one model of a plan, and the command that starts it."""
+        name = f"{a.candidate.name} in {a.need.sizes.type}{where}"
+        parts = [f'<div class="card"><h3>{escape(name)}</h3>']
+        for number, sentence in enumerate(details(p, a)):
             style = ' class="differs"' if number == 0 and a.problems else ""
             parts.append(f"<p{style}>{self.sentence(sentence)}</p>")
         if a.command.lines:
@@ -90,7 +101,7 @@ class Page:
             f"<title>{escape(title)}</title><style>{style()}</style></head><body><main>\n"
             f"{first}<nav>{contents}</nav>\n{body}"
             f'<p class="dim">Written by shoestring on {date.today()}. '
-            + " ".join(self.sentence(s) for s in footer(self.plan))
+            + " ".join(self.sentence(s) for s in self.ending)
             + "</p></main></body></html>\n"
         )
 
@@ -100,7 +111,7 @@ class Page:
 
     def _sources(self) -> str:
         """The cited rows by source: a line for rows of one source, date and kind."""
-        table = tables.sources(self.plan, self.numbers.items())
+        table = tables.sources(self.catalogue, self.numbers.items())
         groups: dict[tuple[str, ...], list[str]] = {}
         for (id, number), cells in zip(self.numbers.items(), table.rows, strict=True):
             title, url, dated, kind = (escape(cell.text, quote=True) for cell in cells[2:])

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from shoestring.catalogue.age import outdated
+from shoestring.catalogue.schema import Catalogue
 from shoestring.planning.advice.findings import dollars
+from shoestring.planning.advice.machines import pairs
 from shoestring.planning.advice.tokens import COPIES, language_lines, price
 from shoestring.planning.assess import Assessment
 from shoestring.planning.compare import Comparison, Section
+from shoestring.planning.find import Machine
 from shoestring.planning.plan import Plan, find_row
 from shoestring.planning.report.cells import PARTS, WHERE, overview, places, size
 from shoestring.planning.report.lines import Series
@@ -43,6 +46,48 @@ def models(p: Plan) -> Table:
         rows.append((Cell(a.candidate.name), *(Cell(cells[name], values.get(name)) for name in columns)))
     dim = tuple(i for i, a in enumerate(shown) if not a.runs)
     return Table("models", "Models", ("model", *columns), tuple(rows), dim=dim)
+
+
+def machines(plans: Sequence[Plan], named: bool) -> Table:
+    """Several machines, each with every named model, else with its leading one."""
+    columns = ("type", "needs", "placed in", "decode", "prefill", "context", "$/hour", "own $/M")
+    shown, dim = pairs(plans, named), []
+    rows: list[tuple[Cell, ...]] = []
+    for p in plans:
+        mine = [a for q, a in shown if q is p]
+        if not mine:
+            dim.append(len(rows))
+            rows.append((Cell(p.machine.name), Cell("none runs"), *(Cell("–") for _ in columns)))
+        for a in mine:
+            if not a.runs:
+                dim.append(len(rows))
+            values: dict[str, float | int | None] = {
+                "needs": a.need.total_bytes, "decode": a.speed.decode, "prefill": a.speed.prefill,
+                "context": a.longest_context, "$/hour": a.cost.usd_per_hour, "own $/M": a.cost.usd_per_million,
+            }  # fmt: skip
+            cells = {**overview(a), "$/hour": dollars(a.cost.usd_per_hour)}
+            named_cells = (Cell(p.machine.name, rows=a.cost.rows), Cell(a.candidate.name))
+            rows.append((*named_cells, *(Cell(cells[name], values.get(name)) for name in columns)))
+    return Table("machines", "Machines", ("hardware", "model", *columns), tuple(rows), dim=tuple(dim))
+
+
+def found(name: str, machines: Sequence[Machine]) -> Table:
+    """Machines that --find-hardware found, in the given order."""
+    rows = tuple(
+        (
+            Cell(m.hardware, rows=m.rows),
+            Cell(size(m.memory_bytes), m.memory_bytes),
+            Cell(m.need.sizes.type),
+            Cell(WHERE[m.placement.fit]),
+            Cell("–") if m.speed.decode is None else Cell(f"{m.speed.decode:,.1f} t/s", m.speed.decode),
+            Cell("–") if m.speed.prefill is None else Cell(f"{m.speed.prefill:,.0f} t/s", m.speed.prefill),
+            Cell(f"{m.machine.power:,.0f} W", m.machine.power),
+            Cell("–") if m.usd_per_hour is None else Cell(dollars(m.usd_per_hour), m.usd_per_hour),
+        )
+        for m in machines
+    )
+    head = ("hardware", "memory", "type", "placed in", "decode", "prefill", "power", "$/hour")
+    return Table(name, "Machines", head, rows)
 
 
 def memory(assessments: Sequence[Assessment]) -> Table:
@@ -113,14 +158,14 @@ def languages(c: Comparison) -> Table:
     return Table("tokens", "Tokens per language", head, rows)
 
 
-def sources(p: Plan, numbered: Iterable[tuple[str, int]]) -> Table:
+def sources(catalogue: Catalogue, numbered: Iterable[tuple[str, int]]) -> Table:
     """The cited rows, by the number of their reference."""
     rows = []
     for id, number in numbered:
-        row = find_row(p.catalogue, id)
+        row = find_row(catalogue, id)
         assert row is not None
-        source = p.catalogue.sources[row.source]
-        old = ", old" if outdated(row, p.catalogue) else ""
+        source = catalogue.sources[row.source]
+        old = ", old" if outdated(row, catalogue) else ""
         cells = (Cell(id), Cell(source.title), Cell(source.url), Cell(f"{row.date}{old}"), Cell(row.kind))
         rows.append((Cell(str(number), number), *cells))
     return Table("sources", "Rows and sources", ("", "row", "source", "address", "date", "kind"), tuple(rows),
