@@ -138,6 +138,7 @@ def test_every_line_of_the_cost_chart_is_named(seed: int) -> None:
         assert chart == ""
         return
     assert len(widths(chart)) == len(series)
+    assert chart.index('class="letter ') > chart.rindex('style="stroke-width')  # no line over a letter
     placed = letters(chart)
     ends, legend = placed[::2], placed[1::2]
     assert [letter for *_, letter in ends] == [letter for *_, letter in legend]

@@ -121,6 +121,8 @@ def test_each_machine_has_a_line_in_the_charts() -> None:
         (head,) = re.findall(rf'download="{title}\.csv" href="data:text/csv;charset=utf-8,([^"]*?)%0D', PAGES["unnamed"])
         for p, _ in pairs(UNNAMED, False):
             assert p.machine.name in unquote(head)
+    assert all(f"{a.candidate.name} on {p.machine.name}: at most " in PAGES["named"] for p, a in pairs(NAMED, True)
+               if a.runs)  # fmt: skip
 
 
 def test_found_machines_are_listed_by_size_and_by_price() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from shoestring.checkpoint.config.types import Config, Llama4Config
 from shoestring.cli import options
+from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
 from shoestring.planning.assess import Assessment
 from shoestring.planning.candidates.formats import OWN_TYPES
@@ -27,6 +28,7 @@ from shoestring.planning.plan import Plan
 
 #: tokens of a timed prompt and answer, and how often each is timed
 PROMPT, ANSWER, REPETITIONS = 256, 32, 2
+RATES = ("prefill_tokens_per_second", "decode_tokens_per_second")
 #: the most bytes of a timed file: larger models are timed with fewer experts
 LARGEST_FILE = 3 * 10**9
 
@@ -61,7 +63,7 @@ def measure(planned: Plan) -> None:
 
 def timed(a: Assessment) -> None:
     """Time one model and save its speeds."""
-    from shoestring.samples.synthetic import synthetic_bytes, with_layers, write_synthetic
+    from shoestring.samples.synthetic import synthetic_bytes
 
     type_, name = a.need.sizes.type, a.candidate.name
     free = min(
@@ -75,22 +77,28 @@ def timed(a: Assessment) -> None:
         )
         return
     say(f"{name}, {type_}: {shapes.source.partition(': ')[2]}", err=True)
-    rates = []
-    with tempfile.TemporaryDirectory(prefix="shoestring-measure-") as folder:
-        for count in (1, 2):
-            path = Path(folder) / f"{a.candidate.id}-{count}.gguf"
-            write_synthetic(with_layers(shapes.config, count * shapes.period), path, type_)
-            rates.append(speeds(path))
-            path.unlink()
-    periods = a.candidate.config.num_hidden_layers / shapes.period
-    facts: dict[str, Any] = {"model": a.candidate.id, "type": type_, "source": shapes.source}
-    for key in ("prefill_tokens_per_second", "decode_tokens_per_second"):
-        facts[key] = 1 / whole(1 / rates[0][key], 1 / rates[1][key], periods)
+    found = extended(shapes, a.candidate.config.num_hidden_layers, type_)
+    facts: dict[str, Any] = {"model": a.candidate.id, "type": type_, "source": shapes.source, **found}
     save(facts, f"plan-{a.candidate.id}-{type_}")
     say(
         f"  {facts['decode_tokens_per_second']:.3g} tokens/s, prompts {facts['prefill_tokens_per_second']:.3g}",
         err=True,
     )
+
+
+def extended(shapes: Reduced, layers: int, type_: str) -> dict[str, float]:
+    """Tokens/s of a model with so many layers, from those of one and of two periods."""
+    from shoestring.samples.synthetic import with_layers, write_synthetic
+
+    rates = []
+    with tempfile.TemporaryDirectory(prefix="shoestring-measure-") as folder:
+        for count in (1, 2):
+            path = Path(folder) / f"{count}.gguf"
+            with Progress(f"writing {count * shapes.period} layers") as progress:
+                write_synthetic(with_layers(shapes.config, count * shapes.period), path, type_, progress=progress)
+            rates.append(speeds(path))
+            path.unlink()
+    return {key: 1 / whole(1 / rates[0][key], 1 / rates[1][key], layers / shapes.period) for key in RATES}
 
 
 def speeds(path: Path) -> dict[str, Any]:

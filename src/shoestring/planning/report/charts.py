@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from shoestring.planning.advice.findings import dollars
 from shoestring.planning.assess import Assessment, assess
 from shoestring.planning.compare import MARK, Comparison
+from shoestring.planning.cost import Offer
 from shoestring.planning.memory import context_limit
 from shoestring.planning.plan import Plan
 from shoestring.planning.report.cells import PARTS, places
@@ -91,16 +92,29 @@ def costs(assessments: Sequence[Assessment]) -> list[Series]:
 
 
 def machine_costs(found: Sequence[tuple[Plan, Assessment]]) -> list[Series]:
-    """Dollars against tokens per month: each machine up to its capacity, and the cheapest provider of each model."""
-    series, hosted = [], {}
-    for i, (p, a) in enumerate(found[:MOST_MODELS]):
-        month, most = a.cost.usd_per_month, a.cost.capacity_tokens
-        if month and most:
-            reach = [v for v in _volumes() if v < most] + [most]
-            name = f"{p.machine.name}, ${month:,.0f} a month: at most {_volume(a)}"
-            series.append(Series(name, f"m{i}", tuple((v, month) for v in reach)))
+    """Dollars against tokens per month: each machine up to its capacity, and the cheapest provider of each model.
+
+    A machine costs the same for all models, so it is one line, with a dot where the capacity for each model ends.
+    """
+    series: list[Series] = []
+    hosted: dict[str, Offer] = {}
+    machines: dict[str, list[Assessment]] = {}
+    for p, a in found:
+        if a.cost.usd_per_month and a.cost.capacity_tokens:
+            machines.setdefault(p.machine.name, []).append(a)
         if a.cost.cheapest is not None:
             hosted.setdefault(a.candidate.name, a.cost.cheapest)
+    for i, (machine, shown) in enumerate(machines.items()):
+        month = shown[0].cost.usd_per_month
+        ends = [(a, a.cost.capacity_tokens or 0.0) for a in shown]
+        most = max(end for _, end in ends)
+        dots = tuple(
+            Dot(end, month, f"m{i}", f"{a.candidate.name} on {machine}: at most {_volume(a)} a month")
+            for a, end in ends
+        )
+        reach = [v for v in _volumes() if v < most] + [most]
+        points = tuple((v, month) for v in reach)
+        series.append(Series(f"{machine}, ${month:,.0f} a month", f"m{i}", points, dots=dots))
     for name, offer in hosted.items():
         points = tuple((v, v / 1e6 * offer.usd_per_million) for v in _volumes())
         label = f"{name} at {offer.price.provider}, {dollars(offer.usd_per_million)} per million"

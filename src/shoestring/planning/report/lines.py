@@ -68,6 +68,9 @@ def lines(series: Sequence[Series], x_title: str, y_title: str, title: str) -> s
         if len(path) == 1:
             steps += f" L{path[0][0] + 4:.1f} {path[0][1]:.1f}"
         parts.append(f'<path d="{steps}" {style}><title>{escape(s.label)}</title></path>')
+    parts += [_dot(*at(dot.x, dot.y), dot) for s, _ in shown for dot in s.dots]
+    for number, ((s, _), path) in enumerate(zip(shown, drawn, strict=True)):  # over all lines
+        dash = ' stroke-dasharray="5 4"' if s.dashed else ""
         letter, (x, y), (to_x, to_y) = chr(ord("A") + number), path[-1], letters[number]
         if math.dist((x, y), (to_x - 4, to_y)) > LETTER_HEIGHT:
             parts.append(f'<path d="M{x:.1f} {y:.1f} L{to_x - 2:.1f} {to_y:.1f}" class="lead"/>')
@@ -78,13 +81,15 @@ def lines(series: Sequence[Series], x_title: str, y_title: str, title: str) -> s
         parts.append(f'<text x="{LEFT + 42}" y="{height:.0f}" class="name">{escape(s.label)}</text>')
         height += 18
     for dot in (dot for s, _ in shown for dot in s.dots):
-        x, y = at(dot.x, dot.y)
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{dot.colour}">'
-                     f"<title>{escape(dot.label)}</title></circle>")  # fmt: skip
         parts.append(f'<circle cx="{LEFT + 25}" cy="{height - 4:.0f}" r="4.5" class="{dot.colour}"/>')
         parts.append(f'<text x="{LEFT + 42}" y="{height:.0f}" class="name">{escape(dot.label)}</text>')
         height += 18
     return figure(parts, height, title)
+
+
+def _dot(x: float, y: float, dot: Dot) -> str:
+    title = f"<title>{escape(dot.label)}</title>"
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{dot.colour}">{title}</circle>'
 
 
 def _grid(x_range: tuple[float, float], y_range: tuple[float, float], at: At, x_title: str, y_title: str) -> list[str]:

@@ -60,7 +60,8 @@ def _figures(page: Page, shown: Sequence[Pair]) -> list[tuple[str, str]]:
         name = f"{a.candidate.name} on {p.machine.name}" if several else p.machine.name
         found = charts.speeds(p, [a])
         speeds += [dataclasses.replace(s, label=f"{name}, {a.need.sizes.type}", colour=f"m{i}") for s in found]
-    costs = charts.machine_costs(running)
+    drawn_machines = list(dict.fromkeys(p.machine.name for p, _ in shown))[: charts.MOST_MODELS]
+    costs = charts.machine_costs([(p, a) for p, a in shown if a.runs and p.machine.name in drawn_machines])
     drawn = [
         ("Speed against context", charts.speed_chart(speeds),
          tables.points("speed", "Speed against context", "tokens of context", speeds, 1, "")),
