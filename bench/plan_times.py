@@ -3,8 +3,8 @@
     python bench/plan_times.py
 
 Beside each stands the processor's time, which other programs on a busy machine lengthen less, and at the end the load.
-Ends with status 1 if the smaller of the two medians is above its limit. The first run of each command, which is not counted, compiles what
-Python has not compiled yet and measures the memory of a new machine.
+Ends with status 1 if the smaller of the two medians is above its limit. The first run of each command, which is not
+counted, compiles what Python has not compiled yet and measures the memory of a new machine.
 """
 
 from __future__ import annotations

@@ -118,7 +118,9 @@ def test_the_table_of_machines_has_figures() -> None:
 
 def test_each_machine_has_a_line_in_the_charts() -> None:
     for title in ("speed", "cost"):
-        (head,) = re.findall(rf'download="{title}\.csv" href="data:text/csv;charset=utf-8,([^"]*?)%0D', PAGES["unnamed"])
+        (head,) = re.findall(
+            rf'download="{title}\.csv" href="data:text/csv;charset=utf-8,([^"]*?)%0D', PAGES["unnamed"]
+        )
         for p, _ in pairs(UNNAMED, False):
             assert p.machine.name in unquote(head)
     assert all(f"{a.candidate.name} on {p.machine.name}: at most " in PAGES["named"] for p, a in pairs(NAMED, True)

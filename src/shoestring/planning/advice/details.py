@@ -11,7 +11,6 @@ from shoestring.planning.assess import Assessment, Question
 from shoestring.planning.licence import NOT_ADVICE
 from shoestring.planning.plan import Plan
 
-
 ESTIMATED = sentence(
     "speeds are estimates of a roofline model unless marked; docs/plan.md compares them with published ones",
     Finding("", "speeds", "estimates"),

@@ -93,7 +93,7 @@ def found_html(found: Sequence[Found], question: Question, catalogue: Catalogue)
         parts = []
         for which, machines in (("smallest", one.machines), ("cheapest", one.priced)):
             if machines:
-                table = tables.found(f"{model.id}-{which}", machines[:MOST_FOUND])
+                table = tables.found_machines(f"{model.id}-{which}", machines[:MOST_FOUND])
                 parts.append(f"<h3>The {which}</h3>{page.table(table)}")
         lines = "\n".join(plan_command(model.id, m.hardware, question) for m in _best(one))
         chapters.append((model.name, f"{''.join(parts)}<h3>Next</h3><pre>{escape(lines)}</pre>"))

@@ -71,7 +71,7 @@ def machines(plans: Sequence[Plan], named: bool) -> Table:
     return Table("machines", "Machines", ("hardware", "model", *columns), tuple(rows), dim=tuple(dim))
 
 
-def found(name: str, machines: Sequence[Machine]) -> Table:
+def found_machines(name: str, machines: Sequence[Machine]) -> Table:
     """Machines that --find-hardware found, in the given order."""
     rows = tuple(
         (
