@@ -58,6 +58,19 @@ def test_the_fastest_and_the_cheapest_machine_are_named() -> None:
         assert fastest != cheapest
 
 
+def test_machines_that_miss_a_requirement_come_second() -> None:
+    """The one that suits is fastest and cheapest; where none does, the sentence says so."""
+    fast = [plan("scout", hardware=name, min_speed=100) for name in MACHINES[:3]]
+    (s,) = choice(fast, True)
+    assert s.text.startswith("Llama 4 Scout is fastest on 8xh100: ")
+    assert "a million tokens cost least there too, $" in s.text
+    assert [r.text.partition(":")[0] for r in reservations(fast, True)] == [
+        "Llama 4 Scout on rtx3090+64g", "Llama 4 Scout on mac studio 128",
+    ]  # fmt: skip
+    (s,) = choice([plan("scout", hardware=name, min_speed=1000) for name in MACHINES[:3]], True)
+    assert s.text.startswith("With reservations, Llama 4 Scout is fastest on ")
+
+
 def test_what_stands_against_a_machine_is_said() -> None:
     (s,) = [s for s in reservations(NAMED, True) if "Scout" in s.text]
     assert s.text.startswith("Llama 4 Scout on cpu:4c+8g: it needs ")
