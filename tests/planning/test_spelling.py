@@ -232,6 +232,14 @@ def test_processors_that_nobody_else_states_are_listed() -> None:
     assert set(CATALOGUE.processors) - read == UNREAD
 
 
+def test_a_dgx_b200_is_as_its_guide_describes_it() -> None:
+    machine = parse_hardware("dgx b200", CATALOGUE)
+    assert machine.gpu is not None
+    assert (machine.gpus, machine.gpu.id, machine.cores) == (8, "b200", 2 * 56)
+    assert machine.ram_bytes == 2048 * GIB
+    assert machine.cpu_flops == 112 * 2.1e9 * 32
+
+
 def test_a_laptop_is_not_charged_as_a_server() -> None:
     assert parse_hardware("ryzen-ai-9-hx-370+32g", CATALOGUE).power < 100
     assert parse_hardware("rtx-4090-laptop+32g", CATALOGUE).power < 250
