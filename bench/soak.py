@@ -5,8 +5,9 @@
 Requests use three APIs, tools, schemas, several answers, seeds, several keys and conversations that continue; clients
 disconnect, do not read, and send what is refused. Checks that no request failed because of the server, that gauges of
 running and waiting requests and used pages return to zero while clients that do not read are still connected, that
-memory grew by less than a leak would take compared with a first such load, that the log has no traceback, and that every completed
-answer equals the one that the same request gets alone, without a cache. The exit status is 1 if a check fails.
+memory grew by less than a leak would take compared with a first such load, that the log has no traceback, and that
+every completed answer equals the one that the same request gets alone, without a cache. The exit status is 1 if a
+check fails.
 """
 
 from __future__ import annotations
