@@ -171,7 +171,7 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched(endpoint: StandIn, tm
     endpoint.announced["model-1.safetensors"] = 10**18
     line = pull(endpoint, tmp_path, "org/folder", code=2)
     assert re.match(
-        r"CapacityError \| org/folder needs 1,000,000,000,\d{3},\d{3},\d{3} bytes.* free [\d,]+ more bytes", line
+        r"CapacityError \| org/folder needs [\d.]+ TiB and .* has [\d.]+ [GT]iB free: free [\d.]+ TiB more, ", line
     ), line
     assert fetched(endpoint) == []
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shoestring.errors import RequestError
-from shoestring.sizes import bytes_of, count_of, tokens_of
+from shoestring.sizes import bytes_of, count_of, human, tokens_of
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,23 @@ def test_bytes(text: Any, size: int) -> None:
 def test_what_is_no_size(text: Any) -> None:
     with pytest.raises(RequestError, match=r"^it is .*12GiB"):
         bytes_of(text, "it")
+
+
+def test_sizes_have_units() -> None:
+    assert [human(n) for n in (0, 1023, 1536, 5 << 30, 3 << 40)] == [
+        "0 B",
+        "1023 B",
+        "1.50 KiB",
+        "5.00 GiB",
+        "3.00 TiB",
+    ]
+    assert human(-(5 << 30)) == "-5.00 GiB"
+
+
+@given(st.integers(0, 1 << 60), st.integers(1, 1 << 60))
+def test_a_size_that_an_error_names_is_enough(free: int, missing: int) -> None:
+    """Of two sizes the larger one never looks equal, and giving what is shown gives at least what is needed."""
+    needed = free + missing
+    shown_needed, shown_free = human(needed, "up"), human(free, "down")
+    assert bytes_of(shown_free, "free") <= free < needed <= bytes_of(shown_needed, "needed")
+    assert shown_free != shown_needed

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shoestring.errors import CapacityError, RequestError, ShoestringError
+from shoestring.sizes import human
 
 try:
     import fcntl
@@ -218,7 +219,9 @@ def check_space(path: Path, size: int) -> None:
     """Raise CapacityError if the disk of `path` has less than `size` bytes free."""
     missing = size - shutil.disk_usage(path.parent).free if size else 0
     if missing > 0:
-        raise CapacityError(f"{path} needs {size} bytes: free {missing} more bytes on its disk, then try again")
+        raise CapacityError(
+            f"{path} needs {human(size, 'up')}: free {human(missing, 'up')} more on its disk, then try again"
+        )
 
 
 @contextlib.contextmanager

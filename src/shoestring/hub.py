@@ -20,6 +20,7 @@ from shoestring.checkpoint.formats.json_file import read_json
 from shoestring.errors import CapacityError, CheckpointError, RequestError, ShoestringError
 from shoestring.files import check_writable, open_locked, read_text, remove_unlocked, write_whole
 from shoestring.printable import shortened
+from shoestring.sizes import human
 
 #: organisation/repository, followed by a colon and a quantization if the repository has several GGUF files
 NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<quant>[\w.-]+))?")
@@ -214,7 +215,8 @@ def check_space(repo: str, files: list[RemoteFile], revision: str | None) -> Non
     short = missing - min(partial_size, missing) + _SPARE_BYTES - free
     if missing and short > 0:
         raise CapacityError(
-            f"{repo} needs {missing:,} bytes and {existing} has {free:,} free: free {short:,} more bytes, "
+            f"{repo} needs {human(missing, 'up')} and {existing} has {human(free, 'down')} free: "
+            f"free {human(short, 'up')} more, "
             "or set HF_HUB_CACHE to a folder on a larger disk"
         )
 

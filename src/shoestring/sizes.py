@@ -1,4 +1,4 @@
-"""Sizes as people write them: bytes like 12GiB or 800MB, tokens like 32k, counts like 2,000 or 3B.
+"""Sizes as people read and write them: bytes like 12GiB or 800MB, tokens like 32k, counts like 2,000 or 3B.
 
 Commas and underscores separate digits. Commas do so in groups of three alone: 1,5 is not a number here, because it is
 one and a half to many people.
@@ -7,11 +7,13 @@ one and a half to many people.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from shoestring.errors import RequestError
 from shoestring.printable import quoted
 
+#: Bytes of each unit that people read.
+_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d[\d_]*(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.IGNORECASE | re.ASCII)
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BYTES |= {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
@@ -19,6 +21,23 @@ _BYTES |= {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 _TOKENS = {"": 1, "k": 1 << 10, "m": 1 << 20, "ki": 1 << 10, "mi": 1 << 20}
 #: of anything else: 2k users are 2,000
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+
+
+def human(size: float, rounding: Literal["nearest", "up", "down"] = "nearest") -> str:
+    """Format bytes with a unit: 1.50 GiB.
+
+    Errors round what is needed up and what is free down: a user who gives the size that they name has enough, and two
+    sizes of which one is too small never look equal.
+    """
+    unit = max((name for name in _UNITS if abs(size) >= _UNITS[name]), key=_UNITS.__getitem__, default="B")
+    if unit == "B":
+        return f"{size:.0f} B"
+    hundredths, rest = divmod(round(size) * 100, _UNITS[unit])
+    if rounding == "up":
+        hundredths += rest > 0
+    elif rounding == "nearest":
+        hundredths += 2 * rest >= _UNITS[unit]
+    return f"{hundredths / 100:.2f} {unit}"
 
 
 def bytes_of(value: Any, where: str) -> int:

@@ -1,4 +1,4 @@
-"""The progress line, and sizes for people."""
+"""The progress line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from shoestring.cli.progress import Progress, human
+from shoestring.cli.progress import Progress
 
 
 @pytest.fixture
@@ -32,7 +32,3 @@ def test_progress_is_silent_for_fast_operations(
         assert "50%" in shown
         assert "5.00 MiB of 10.00 MiB" in shown
     assert capsys.readouterr().err.strip() == ""
-
-
-def test_sizes_have_units() -> None:
-    assert [human(n) for n in (0, 1023, 1536, 5 << 30)] == ["0 B", "1023 B", "1.50 KiB", "5.00 GiB"]

@@ -161,7 +161,11 @@ def test_what_is_no_text_or_no_single_prompt() -> None:
         ({"context": 1.5}, RequestError, "context is 1.5"),
         ({"context": "1M"}, CapacityError, "context is 1048576 and the model was made for at most"),
         ({"memory": "some"}, RequestError, "memory is 'some': write a size like 12GiB"),
-        ({"memory": "1kB"}, CapacityError, ".* and memory leaves 0: give more, choose a smaller context or a smaller"),
+        (
+            {"memory": "1kB"},
+            CapacityError,
+            ".* and memory leaves 0 B: give more, choose a smaller context or a smaller",
+        ),
         ({"parallel": 0}, RequestError, "parallel is 0"),
         ({"parallel": "2"}, TypeError, "parallel is '2': give an integer"),
         ({"cache_memory": "half"}, RequestError, "cache_memory is 'half': write a size"),

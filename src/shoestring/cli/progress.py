@@ -6,6 +6,7 @@ import sys
 import time
 
 from shoestring.printable import printable
+from shoestring.sizes import human
 
 #: Operations that finish sooner show nothing.
 _SILENT_SECONDS = 1.5
@@ -45,12 +46,3 @@ class Progress:
         else:
             print(f"{self._what}: {share:.0%}, {amount}", file=sys.stderr, flush=True)
         self._next = now + (_REDRAW_SECONDS if self._terminal else _LINE_SECONDS)
-
-
-def human(size: float) -> str:
-    """Format bytes with a unit: 1.50 GiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"
-        size /= 1024
-    return f"{size:.2f} TiB"

@@ -11,6 +11,7 @@ import numpy as np
 from shoestring.errors import CapacityError
 from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, KVType, State
+from shoestring.sizes import human
 from shoestring.spelling import option
 
 #: Tokens between snapshots of recurrent state outside the boundaries (docs/architecture.md, "The prefix tree").
@@ -75,7 +76,7 @@ def allocate_state(layout: Layout, capacity: Demand, kv_type: KVType) -> State:
     except MemoryError as error:
         needed = layout.nbytes(capacity, kv_type)
         raise CapacityError(
-            f"the state of {needed} bytes was refused by the system: choose a smaller {option('context')}"
+            f"the state of {human(needed)} was refused by the system: choose a smaller {option('context')}"
         ) from error
     return State(tuple(layers))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from shoestring.errors import CapacityError
 from shoestring.runtime.memory import free_memory
+from shoestring.sizes import human
 
 #: Results below this size are not compared with free memory, which takes time to read.
 _SMALL_BYTES = 64 << 20
@@ -78,7 +79,9 @@ def check_result(*shape: int, fewer: str) -> None:
         nbytes *= length
     if nbytes > _SMALL_BYTES and nbytes > (free := free_memory()):
         dimensions = " × ".join(map(str, shape))
-        raise CapacityError(f"{dimensions} numbers need {nbytes} bytes and {free} are free: {fewer}")
+        raise CapacityError(
+            f"{dimensions} numbers need {human(nbytes, 'up')} and {human(free, 'down')} are free: {fewer}"
+        )
 
 
 def _shown(value: Any) -> str:

@@ -15,6 +15,7 @@ from shoestring.engine.pools import cache_capacity
 from shoestring.errors import CapacityError, RequestError
 from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import KVType
+from shoestring.sizes import human
 from shoestring.spelling import option
 
 #: Most requests at once, if memory allows.
@@ -82,15 +83,14 @@ def plan_state(
     least = context or min(LEAST_CONTEXT, model_context)
     state_bytes = layout.nbytes(demand(least), kv_type)
     if state_bytes > left_bytes:
-        limit = (
-            f"{option('memory')} leaves {free_bytes}: give more" if budgeted else f"{free_bytes} are free: free some"
-        )
-        cached = f", {cache_bytes} for {option('cache_memory')}" if cache_bytes else ""
+        free = human(max(0, free_bytes), "down")
+        limit = f"{option('memory')} leaves {free}: give more" if budgeted else f"{free} are free: free some"
+        cached = f", {human(cache_bytes)} for {option('cache_memory')}" if cache_bytes else ""
         together = f", {sequences} at once" if sequences else ""
         raise CapacityError(
-            f"{name} needs {fixed + state_bytes} bytes of memory for a context of {least}{together} "
-            f"({weight_bytes} for its weights{cached}) and {limit}, choose a smaller {option('context')} or a smaller "
-            "model"
+            f"{name} needs {human(fixed + state_bytes, 'up')} of memory for a context of {least}{together} "
+            f"({human(weight_bytes)} for its weights{cached}) and {limit}, "
+            f"choose a smaller {option('context')} or a smaller model"
         )
     tokens = context or _largest(layout, demand, left_bytes * 9 // 10, least, model_context, kv_type)
     if sequences:

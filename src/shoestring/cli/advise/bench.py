@@ -15,9 +15,10 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli.find import find, load_model
-from shoestring.cli.progress import Progress, human
+from shoestring.cli.progress import Progress
 from shoestring.cli.shared import spread
 from shoestring.errors import CapacityError, RequestError
+from shoestring.sizes import human
 
 if TYPE_CHECKING:
     from shoestring.runtime.model import Model
@@ -199,8 +200,8 @@ def write(source: Path, layers: int | None, mix: str, path: Path) -> None:
     needed, free = synthetic_bytes(config, mix), free_memory()
     if needed > free:
         raise CapacityError(
-            f"{source} as {mix} needs {needed} bytes of memory for its weights and {free} are free: "
-            "choose fewer --layers"
+            f"{source} as {mix} needs {human(needed, 'up')} of memory for its weights "
+            f"and {human(free, 'down')} are free: choose fewer --layers"
         )
     with Progress(f"writing {path.name}") as progress:
         write_synthetic(config, path, mix, progress=progress)

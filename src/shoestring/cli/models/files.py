@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.progress import human
 from shoestring.cli.say import say
 from shoestring.printable import printable
 from shoestring.runtime.scripted import DEMO_SCRIPTED
+from shoestring.sizes import human
 
 if TYPE_CHECKING:
     from shoestring import stores

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from shoestring.cli import options
 from shoestring.cli.find import find
-from shoestring.cli.progress import human
 from shoestring.cli.say import say
 from shoestring.errors import TokenizerError
 from shoestring.printable import printable
+from shoestring.sizes import human
 
 if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened

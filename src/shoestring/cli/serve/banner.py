@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shoestring.cli.progress import human
 from shoestring.printable import printable
 from shoestring.runtime.model import Model
 from shoestring.server.facts import ServedModel
 from shoestring.server.http.exposure import access
 from shoestring.server.http.settings import Settings
+from shoestring.sizes import human
 
 
 def banner(

@@ -14,7 +14,6 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli.find import find
-from shoestring.cli.progress import human
 from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.serve.serve import memory_limits, resolved
@@ -23,6 +22,7 @@ from shoestring.errors import ShoestringError
 from shoestring.packages import install_command, missing_server_packages
 from shoestring.printable import printable
 from shoestring.runtime.scripted import DEMO_SCRIPTED
+from shoestring.sizes import human
 
 if TYPE_CHECKING:
     from shoestring.server.http.settings import Resolved, Settings

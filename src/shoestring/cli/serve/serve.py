@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from shoestring.cli import options
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.find import find, guard_mapped_files
-from shoestring.cli.progress import Progress, human
+from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.shared import spread
 from shoestring.files import named_path
 from shoestring.runtime.scripted import DEMO_SCRIPTED
+from shoestring.sizes import human
 
 if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened
