@@ -137,7 +137,7 @@ class Client:
         self._http.close()
 
     def _unreachable(self, error: Exception) -> RequestError:
-        return RequestError(f"no answer from {self.url} ({error or type(error).__name__})")
+        return RequestError(f"no answer from {self.url} ({error or type(error).__name__}){trust_hint(error)}")
 
     def _refused(self, response: httpx2.Response) -> RequestError:
         try:
@@ -146,6 +146,12 @@ class Client:
             what = response.text[:200]
         hint = ": name the variable that holds the key with --api-key-env" if response.status_code == 401 else ""
         return RequestError(f"{self.url} returned {response.status_code}: {what}{hint}")
+
+
+def trust_hint(error: Exception) -> str:
+    """What to do about a certificate that this machine does not trust; "" for other errors."""
+    unknown = "CERTIFICATE_VERIFY_FAILED" in str(error)
+    return ": name the PEM file of the server's authority in the variable SSL_CERT_FILE" if unknown else ""
 
 
 def _message(body: Any) -> str:

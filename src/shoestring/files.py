@@ -215,6 +215,24 @@ def check_writable(path: Path, *, begins: bytes = b"") -> int | None:
     return stat.S_IMODE(mode)
 
 
+def open_append(path: Path) -> int:
+    """A descriptor that reads `path` and appends to it, created if it is missing. Never waits.
+
+    Raises RequestError unless `path` is a new name or a writable regular file, CapacityError for a full disk.
+    """
+    check_writable(path)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as problem:
+        raise cannot_write(path, problem) from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise RequestError(f"{path} is {_kind(mode)}: give the name of a file, or a new name")
+    return descriptor
+
+
 def check_space(path: Path, size: int) -> None:
     """Raise CapacityError if the disk of `path` has less than `size` bytes free."""
     missing = size - shutil.disk_usage(path.parent).free if size else 0

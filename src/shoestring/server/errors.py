@@ -27,7 +27,8 @@ log = logging.getLogger("shoestring.server")
 #: OpenAI's `type` of an error by status.
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _ANTHROPIC_TYPES = {**_TYPES, 413: "request_too_large", 503: "overloaded_error"}
-
+#: How the paths of Anthropic's API begin.
+ANTHROPIC = "/v1/messages"
 
 #: Most characters of a field's name in an error.
 MOST_PARAM = 200
@@ -110,11 +111,12 @@ def from_exception(error: Exception) -> ApiError:
     return ApiError(500, f"this is a bug in shoestring ({type(error).__name__}); see the server's log", "bug")
 
 
-def error_body(path: str, error: ApiError) -> dict[str, Any]:
-    """The JSON object of an error, for an endpoint with this path."""
-    if path.startswith("/v1/messages"):
+def error_body(path: str, error: ApiError, request_id: str = "") -> dict[str, Any]:
+    """The JSON object of an error, for an endpoint with this path. request_id: for APIs whose errors name it."""
+    if path.startswith(ANTHROPIC):
         kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
-        return {"type": "error", "error": {"type": kind, "message": error.message}}
+        body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": error.message}}
+        return body | ({"request_id": request_id} if request_id else {})
     if path.startswith("/api/"):
         return {"error": error.message}
     kind = _TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")

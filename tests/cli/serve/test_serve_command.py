@@ -49,6 +49,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--port", "99999"], "--port"),
         (["--config", "/nowhere.toml"], "/nowhere.toml"),
         (["--host", "no such host"], "--host"),
+        (["--ssl-certfile", "/nowhere.pem"], "/nowhere.pem"),
+        (["--ssl-keyfile", "/nowhere.pem"], "--ssl-certfile"),
+        (["--ssl-certfile", "/dev/zero"], "device"),
+        (["--trusted-proxy", "proxy.lan"], "--trusted-proxy"),
+        (["--log-file", "/dev/null"], "device"),
+        (["--log-file", "/nowhere/log"], "/nowhere"),
         (["/nowhere.gguf"], "does not exist"),
     ],
 )

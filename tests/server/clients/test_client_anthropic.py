@@ -129,3 +129,14 @@ def test_errors_are_the_clients_own(client: Any, ask: Any) -> None:
     with pytest.raises(anthropic.BadRequestError) as bad:
         client.messages.create(**ask("x" * 20_000))
     assert bad.value.body["error"]["type"] == "invalid_request_error"
+
+
+def test_answers_and_errors_have_a_request_id(client: Any, ask: Any) -> None:
+    assert client.messages.create(**ask(HELLO))._request_id.startswith("req_")
+    with client.messages.stream(**ask(HELLO, extra_headers={"X-Request-Id": "mine-1"})) as stream:
+        stream.until_done()
+        assert stream.request_id == "mine-1"
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        client.messages.create(**ask(HELLO, stop_sequences=["x"] * 99))
+    assert caught.value.request_id.startswith("req_")
+    assert caught.value.body["request_id"] == caught.value.request_id

@@ -179,3 +179,12 @@ def test_parallel_async_clients(url: str, model: str) -> None:
             return [answer.choices[0].message.content for answer in await asyncio.gather(*calls)]
 
     assert asyncio.run(answers()) == [f"You said: number {n}" for n in range(12)]
+
+
+def test_answers_and_errors_have_a_request_id(client: Any, model: str) -> None:
+    answer = client.chat.completions.create(model=model, messages=user(HELLO), extra_headers={"X-Request-Id": "mine-1"})
+    assert answer._request_id == "mine-1"
+    assert client.models.list()._request_id.startswith("req_")
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=model, messages=user(HELLO), n=99)
+    assert caught.value.request_id.startswith("req_")

@@ -14,8 +14,9 @@ from starlette.testclient import TestClient
 
 from shoestring.errors import RequestError
 from shoestring.server.http.app import create_app
-from shoestring.server.http.exposure import all_keys, check_exposure, is_loopback
-from shoestring.server.http.log import RequestLog
+from shoestring.server.http.exposure import check_exposure, is_loopback
+from shoestring.server.http.keys import Key, read_keys
+from shoestring.server.http.logs.log import RequestLog
 from shoestring.server.http.settings import Settings
 from shoestring.server.service import Service
 from shoestring.testing import scripted_model
@@ -67,11 +68,11 @@ def test_a_refusal_has_the_apis_shape() -> None:
 def test_keys_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# ours\n  first \n\nsecond\n")
-    assert all_keys(Settings(api_keys=("zero",), api_key_file=str(file))) == ("zero", "first", "second")
+    assert read_keys(Settings(api_keys=("zero",), api_key_file=str(file))) == (Key("zero"), Key("first"), Key("second"))
     file.write_text("# none\n")
     for wrong in (file, tmp_path / "absent", tmp_path):
         with pytest.raises(RequestError, match="api-key-file"):
-            all_keys(Settings(api_key_file=str(wrong)))
+            read_keys(Settings(api_key_file=str(wrong)))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,8 @@ def test_one_log_line_per_request() -> None:
         client.get("/health")
     assert len(lines) == 4
     assert re.fullmatch(
-        rf"\d\d:\d\d:\d\d  POST {URL}  200  prompt \d+  first token [\d.]+ s  \d+ tokens, [\d.]+/s  stop  [\d.]+ s",
+        rf"\d\d:\d\d:\d\d  POST {URL}  200  prompt \d+  first token [\d.]+ s  \d+ tokens, [\d.]+/s  stop  [\d.]+ s"
+        r"  testclient  req_[0-9a-f]{24}",
         lines[0],
     )
     assert "% cached" in lines[1]

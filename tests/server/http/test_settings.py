@@ -52,6 +52,8 @@ def test_every_setting_can_be_a_variable() -> None:
             text = "7MB"
         if field.name == "allow_origins":
             text = "app://a, https://b.example:8080"
+        if field.name == "trusted_proxies":
+            text = "127.0.0.1, 10.0.0.0/8"
         found = resolve({}, {f"SHOESTRING_{field.name.upper()}": text}).settings
         assert getattr(found, field.name) not in (None, False, (), field.default), field.name
 

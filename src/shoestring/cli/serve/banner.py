@@ -8,6 +8,7 @@ from shoestring.printable import printable
 from shoestring.runtime.model import Model
 from shoestring.server.facts import ServedModel
 from shoestring.server.http.exposure import access
+from shoestring.server.http.keys import Key
 from shoestring.server.http.settings import Settings
 from shoestring.sizes import human
 
@@ -16,7 +17,7 @@ def banner(
     model: Model,
     info: ServedModel,
     settings: Settings,
-    keys: Sequence[str],
+    keys: Sequence[Key],
     address: str,
     *,
     weights: int,
@@ -39,6 +40,7 @@ def banner(
         ("context", f"{model.context:,} tokens per request, at most {settings.queue} requests wait"),
         ("compute", compute),
         ("access", access(settings, keys)),
+        *([] if settings.log_file is None else [("log", settings.log_file)]),
         ("open", f"{address}   (API: {address}/v1)"),
     ]
     lines = [f"shoestring {shoestring.__version__} is ready", *(f"  {name:9}{printable(text)}" for name, text in rows)]

@@ -126,6 +126,8 @@ async def answer_line(http: httpx2.AsyncClient, line: Line) -> dict[str, Any]:
     """Send a request; return its line for OUT. Raises RequestError if the server is unreachable."""
     import httpx2
 
+    from shoestring.client import trust_hint
+
     refused = _refusal(line)
     if refused is not None:
         return _failure(line.custom_id, refused)
@@ -133,7 +135,8 @@ async def answer_line(http: httpx2.AsyncClient, line: Line) -> dict[str, Any]:
         try:
             response, data = await _post(http, line)
         except httpx2.HTTPError as error:
-            raise RequestError(f"cannot reach {http.base_url} ({type(error).__name__}: {error})") from None
+            what = f"cannot reach {http.base_url} ({type(error).__name__}: {error}){trust_hint(error)}"
+            raise RequestError(what) from None
         if response.status_code not in (429, 503) or left == 1:
             break
         await asyncio.sleep(_wait(response.headers.get("retry-after")))

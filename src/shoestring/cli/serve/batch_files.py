@@ -6,7 +6,6 @@ import codecs
 import fcntl
 import json
 import os
-import stat
 from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, NoReturn
 
 from shoestring import bounded_json
 from shoestring.errors import RequestError
-from shoestring.files import cannot_write, check_writable, read_input, try_lock, write_whole
+from shoestring.files import cannot_write, open_append, read_input, try_lock, write_whole
 from shoestring.printable import shortened
 
 #: Bytes of IN: as OpenAI's limit.
@@ -100,16 +99,9 @@ def open_output(target: Path, source: Path, ids: Set[str]) -> Iterator[tuple[int
     """
     if _is_same(target, source):
         raise RequestError(f"{target} is IN and OUT: choose another OUT file")
-    check_writable(target)
-    try:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(target, flags, 0o666)
-    except OSError as error:
-        raise cannot_write(target, error) from None
+    descriptor = open_append(target)
     with ExitStack() as opened:
         opened.callback(os.close, descriptor)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RequestError(f"{target} is not a file: choose another OUT file")
         if not try_lock(descriptor):
             raise RequestError(f"another batch writes to {target}: wait for it, or choose another OUT file")
         done, failed = repair_output(descriptor, target, ids)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 HELP = """Check whether this machine can serve MODEL: what works, what is missing and how to fix it, and the settings in
 effect with their sources. Nothing is loaded. The exit code is 1 if something is missing."""
 
+#: Settings that name a file, or nothing.
+_FILES = ("api_key_file", "ssl_certfile", "ssl_keyfile", "log_file")
 _MARKS = {"ok": "ok     ", "warning": "warning", "failed": "MISSING"}
 
 
@@ -52,7 +54,7 @@ def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = 
     except ShoestringError as error:
         findings.append(failed("settings", error, "fix it where it is set"))
     if effective is not None:
-        for name, check in (("access", access), ("port", port), ("model", memory)):
+        for name, check in checks_of(effective.settings):
             findings.append(checked(name, check, effective.settings))
     if json:
         report = {
@@ -84,7 +86,7 @@ def _shown(name: str, value: Any) -> str:
     from shoestring.server.http.settings import SIZES
 
     if value is None:
-        return {"model": "demo-llama4", "api_key_file": "none"}.get(name, "decided at start")
+        return {"model": "demo-llama4", **dict.fromkeys(_FILES, "none")}.get(name, "decided at start")
     if name in SIZES:
         return human(value)
     return ", ".join(value) or "none" if isinstance(value, list | tuple) else str(value)
@@ -134,11 +136,40 @@ def packages() -> Finding:
     return Finding("packages", "ok", "all packages of the extra [server]")
 
 
+Check = Callable[["Settings"], str]
+
+
+def checks_of(settings: Settings) -> list[tuple[str, Check]]:
+    """The checks that these settings need, by name."""
+    checks: list[tuple[str, Check]] = [("access", access), ("port", port)]
+    if settings.ssl_certfile is not None or settings.ssl_keyfile is not None:
+        checks.append(("tls", tls))
+    if settings.log_file is not None:
+        checks.append(("log", log_file))
+    return [*checks, ("model", memory)]
+
+
+def tls(settings: Settings) -> str:
+    """The certificate. Raises RequestError if its files cannot be used."""
+    from shoestring.server.http.tls import server_context
+
+    server_context(settings)
+    return f"{settings.ssl_certfile} and its key fit"
+
+
+def log_file(settings: Settings) -> str:
+    """The log file. Raises RequestError if it cannot be written."""
+    from shoestring.server.http.logs.log_file import check_log_file
+
+    return f"{check_log_file(settings)} can be written"
+
+
 def access(settings: Settings) -> str:
     """Who may connect. Raises RequestError if other machines could without a key."""
     from shoestring.server.http import exposure
+    from shoestring.server.http.keys import read_keys
 
-    keys = exposure.all_keys(settings)
+    keys = read_keys(settings)
     exposure.check_exposure(settings, keys)
     return exposure.access(settings, keys)
 
@@ -175,7 +206,7 @@ def memory(settings: Settings) -> str:
     )
 
 
-def checked(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
+def checked(name: str, check: Check, settings: Settings) -> Finding:
     try:
         return Finding(name, "ok", check(settings))
     except (ShoestringError, OSError) as error:

@@ -54,13 +54,17 @@ def run(settings: Settings) -> None:
     from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.server.facts import served_model
-    from shoestring.server.http.exposure import all_keys, check_exposure
+    from shoestring.server.http.exposure import check_exposure
+    from shoestring.server.http.keys import read_keys
+    from shoestring.server.http.logs.log_file import open_log_file
     from shoestring.server.http.run import serve as serve_http
     from shoestring.server.http.sockets import address_of, bind
+    from shoestring.server.http.tls import server_context
     from shoestring.server.service import Service
 
-    keys = all_keys(settings)
+    keys = read_keys(settings)
     check_exposure(settings, keys)
+    tls = server_context(settings)
     if settings.threads is not None:
         checked_threads(settings.threads)
     if settings.model is None:
@@ -75,6 +79,7 @@ def run(settings: Settings) -> None:
         facts, weights = file_facts(opened), opened.weight_bytes
         workspace = opened.workspace_bytes(settings.threads or physical_cores())
         del opened  # its metadata takes tens of megabytes, and a server runs for long
+    log_file = open_log_file(settings)
     with bind(settings.host, settings.port) as listening:
         guard_mapped_files()
         with Progress(f"loading {path.name}") as progress:
@@ -87,14 +92,14 @@ def run(settings: Settings) -> None:
             info,
             settings,
             keys,
-            address_of(listening),
+            address_of(listening, "http" if tls is None else "https"),
             weights=weights,
             workspace=workspace,
             compute=compute,
         )
         say(text, err=True)
         service = Service(model, info, queue=settings.queue, limits=settings.limits, share_cache=settings.share_cache)
-        serve_http(service, settings, listening)
+        serve_http(service, settings, listening, keys=keys, tls=tls, log_file=log_file)
 
 
 #: Facts about demo-scripted, as `file_facts` has them about a file.

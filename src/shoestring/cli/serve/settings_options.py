@@ -39,12 +39,18 @@ class Served:
     threads: Threads = None
     kv_type: str | None = option("f16|f32", "Data type of the KV cache; affects the output. [default: f16]")
     api_key: list[str] | None = option("KEY", "Require this key from clients. Repeatable.")
-    api_key_file: str | None = option("FILE", "File with keys, one per line; # starts a comment.")
+    api_key_file: str | None = option("FILE", "File with keys, one per line, each KEY or NAME KEY; # starts a comment.")
     no_auth: bool | None = option(None, "Let other machines connect without a key.", "--no-auth")
     allow_host: list[str] | None = option("NAME", "Without keys: also accept requests to this host name. Repeatable.")
     allow_origin: list[str] | None = option(
         "ORIGIN", "Let pages of this origin use the server, e.g. app://obsidian.md. Repeatable."
     )
+    trusted_proxy: list[str] | None = option(
+        "ADDRESS", "Take clients' addresses from X-Forwarded-For of this proxy or network. Repeatable."
+    )
+    ssl_certfile: str | None = option("FILE", "PEM certificate chain: serve HTTPS instead of HTTP.")
+    ssl_keyfile: str | None = option("FILE", "PEM key of --ssl-certfile. [default: in the same file]")
+    log_file: str | None = option("FILE", "Append the log to FILE instead of stderr.")
     alias: list[str] | None = option("NAME", "Another name for the model; * accepts any. Repeatable.")
     config: str | None = option("FILE", "TOML file with these options; flags and SHOESTRING_* override it.")
 
@@ -56,7 +62,7 @@ class Running:
     queue: int | None = option("N", "Maximum waiting requests; more get 429. [default: 64]")
     model_name: str | None = option("NAME", "Name of the model for clients. [default: the file's name]")
     lenient: bool | None = option(None, "Ignore unknown fields of requests; log each name once.", "--lenient")
-    json_log: bool | None = option(None, "Log requests as JSON on stderr.", "--json-log")
+    json_log: bool | None = option(None, "Log as JSON.", "--json-log")
     shutdown_timeout: float | None = option("S", "Seconds that answers get to finish on shutdown. [default: 30]")
     max_body: str | None = option("SIZE", "Maximum size of a request body. [default: 32MiB]")
     body_timeout: float | None = option("S", "Seconds to receive a request body. [default: 60]")

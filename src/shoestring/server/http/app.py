@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
@@ -22,8 +22,9 @@ from shoestring.server.http.bodies.in_flight import InFlight
 from shoestring.server.http.bodies.linger import Linger
 from shoestring.server.http.bodies.route import Bodies
 from shoestring.server.http.error_responses import error_response
-from shoestring.server.http.exposure import all_keys
-from shoestring.server.http.log import Observe, Observer
+from shoestring.server.http.keys import Key, read_keys
+from shoestring.server.http.logs.log import Observe, Observer
+from shoestring.server.http.logs.request_ids import ANTHROPIC_HEADER, HEADER
 from shoestring.server.http.metrics import Metrics
 from shoestring.server.http.settings import Settings
 from shoestring.server.http.streaming import ClientGoneError
@@ -36,8 +37,16 @@ from shoestring.server.service import Service
 ROUTES = (chat, models, health, metrics, completions, messages, ollama, tokenize, page)
 
 
-def create_app(service: Service, settings: Settings | None = None, log: Observer | None = None) -> FastAPI:
-    """The server as an ASGI application. Its lifespan starts and closes the service. log: called for every request."""
+def create_app(
+    service: Service,
+    settings: Settings | None = None,
+    log: Observer | None = None,
+    keys: Sequence[Key] | None = None,
+) -> FastAPI:
+    """The server as an ASGI application. Its lifespan starts and closes the service.
+
+    log: called for every request. keys: where `read_keys` was called before, because their file may be a pipe.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -57,7 +66,7 @@ def create_app(service: Service, settings: Settings | None = None, log: Observer
     _handle_errors(app)
     # The middleware added last runs first.
     app.add_middleware(Arrival, limits=settings.limits, in_flight=in_flight)
-    app.add_middleware(AccessControl, settings=settings, keys=all_keys(settings))
+    app.add_middleware(AccessControl, settings=settings, keys=read_keys(settings) if keys is None else keys)
     if settings.allow_origins:
         # Before access control: browsers send no key with a preflight.
         app.add_middleware(
@@ -65,7 +74,7 @@ def create_app(service: Service, settings: Settings | None = None, log: Observer
             allow_origins=settings.allow_origins,
             allow_methods=["GET", "POST", "HEAD"],
             allow_headers=["*"],
-            expose_headers=["Retry-After"],
+            expose_headers=["Retry-After", HEADER, ANTHROPIC_HEADER],
             allow_private_network=True,
         )
     observers: list[Observer] = [app.state.metrics, *([] if log is None else [log])]
@@ -78,7 +87,7 @@ def _handle_errors(app: FastAPI) -> None:
     async def failed(request: Request, error: Exception) -> Response:
         return error_response(request.url.path, from_exception(error))
 
-    for kind in (ApiError, ShoestringError, Exception):
+    for kind in (ApiError, ShoestringError):  # other errors: see Observe
         app.add_exception_handler(kind, failed)
 
     @app.exception_handler(HTTPException)

@@ -18,8 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shoestring.printable import quoted
 from shoestring.server.errors import ApiError
+from shoestring.server.http import record
 from shoestring.server.http.error_responses import error_response
 from shoestring.server.http.exposure import is_loopback
+from shoestring.server.http.keys import Key
 from shoestring.server.http.settings import Settings
 
 #: Served without a key: the page asks for one itself, and monitors check health.
@@ -30,9 +32,9 @@ OPEN_PREFIX = "/page/"
 class AccessControl:
     """ASGI middleware: 401 without a valid key, 403 for other hosts and origins."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Sequence[Key]) -> None:
         self._app = app
-        self._keys = tuple(key.encode() for key in keys)
+        self._keys = [(key.secret.encode("utf-8", "replace"), key) for key in keys]
         # With keys, or once other machines are allowed, any host name is accepted.
         self._local_only = not keys and is_loopback(settings.host)
         self._origins = frozenset(settings.allow_origins)
@@ -63,15 +65,17 @@ class AccessControl:
         if key is None:
             what = "an API key is required: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
             return ApiError(401, what, "missing_api_key", headers={"WWW-Authenticate": "Bearer"})
-        if not self._known(key.encode("utf-8", "replace")):
+        known = self._known(key.encode("utf-8", "replace"))
+        if known is None:
             return ApiError(401, "the API key is not valid", "invalid_api_key")
+        record.current().key = known.label
         scope.setdefault("state", {})["api_key"] = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:16]
         return None
 
-    def _known(self, sent: bytes) -> bool:
+    def _known(self, sent: bytes) -> Key | None:
         """Compare all keys, each in constant time."""
-        matches = [hmac.compare_digest(sent, key) for key in self._keys]
-        return any(matches)
+        matches = [key for secret, key in self._keys if hmac.compare_digest(sent, secret)]
+        return matches[0] if matches else None
 
     def _may(self, origin: str) -> bool:
         return origin == "null" or not self._origins.isdisjoint((origin, "*")) or self._is_ours(_netloc(origin))

@@ -10,6 +10,7 @@ from shoestring.server.http import record
 
 def error_response(path: str, error: ApiError, *, close: bool = False) -> JSONResponse:
     """An error in the shape of the path's API. close: close the connection, because the body was not read."""
-    record.current().failure = error.message
+    entry = record.current()
+    entry.failure = error.message
     headers = {**error.headers, **({"connection": "close"} if close else {})}
-    return JSONResponse(error_body(path, error), error.status, headers)
+    return JSONResponse(error_body(path, error, entry.request_id), error.status, headers)

@@ -1,4 +1,4 @@
-"""Who can reach the server, and with which keys. Needs none of the server's packages."""
+"""Who can reach the server. Needs none of the server's packages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Sequence
 
 from shoestring.errors import RequestError
-from shoestring.files import named_path, read_input_text
-from shoestring.server.http.settings import LARGEST_FILE, Settings
+from shoestring.server.http.keys import Key
+from shoestring.server.http.settings import Settings
 
 
 def is_loopback(host: str) -> bool:
@@ -20,22 +20,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def all_keys(settings: Settings) -> tuple[str, ...]:
-    """All keys of the settings and their file. Raises RequestError for a file that is unreadable or empty."""
-    if settings.api_key_file is None:
-        return settings.api_keys
-    path = named_path(settings.api_key_file)
-    try:
-        lines = read_input_text(path, LARGEST_FILE).splitlines()
-    except RequestError as error:
-        raise RequestError(f"--api-key-file: {error}") from None
-    keys = tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
-    if not keys:
-        raise RequestError(f"--api-key-file {path} has no key: write one per line")
-    return (*settings.api_keys, *keys)
-
-
-def check_exposure(settings: Settings, keys: Sequence[str]) -> None:
+def check_exposure(settings: Settings, keys: Sequence[Key]) -> None:
     """Raise RequestError if other machines could reach the server without a key and --no-auth is not set."""
     if keys and settings.no_auth:
         raise RequestError("--no-auth and --api-key contradict each other: give one of them")
@@ -45,9 +30,10 @@ def check_exposure(settings: Settings, keys: Sequence[str]) -> None:
         )
 
 
-def access(settings: Settings, keys: Sequence[str]) -> str:
+def access(settings: Settings, keys: Sequence[Key]) -> str:
     """One line: who may use the server."""
+    secure = ", encrypted" if settings.ssl_certfile is not None else ""
     who = "this machine only" if is_loopback(settings.host) else f"any machine that reaches {settings.host}"
     if not keys:
-        return f"{who}, no key"
-    return f"{who}, with " + ("the key" if len(keys) == 1 else f"one of {len(keys)} keys")
+        return f"{who}, no key{secure}"
+    return f"{who}, with " + ("the key" if len(keys) == 1 else f"one of {len(keys)} keys") + secure

@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from shoestring.engine.request import Counts
 from shoestring.models.layout import Demand
 from shoestring.server.http import dependencies
+from shoestring.server.http.keys import NO_KEY, OTHER_KEYS
 from shoestring.server.http.record import Record
 from shoestring.server.service import Service
 
@@ -21,6 +22,9 @@ router = APIRouter(tags=["server"])
 _FIRST_TOKEN = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _GAPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5)
 _WHOLE = (0.1, 0.5, 1, 5, 15, 60, 300, 1800)
+
+#: Keys that have series of their own: the first ones that send requests.
+_MOST_KEYS = 200
 
 #: What the engine counts.
 _POOLS = {
@@ -40,6 +44,17 @@ class Metrics:
         self._cached = Counter("shoestring_cached_tokens", "Prompt tokens served from the cache.", registry=registry)
         self._generated = Counter("shoestring_generated_tokens", "Tokens generated.", registry=registry)
 
+        #: labels of keys that have series
+        self._keys: set[str] = set()
+
+        def by_key(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"shoestring_key_{name}", f"{text} by API key.", ["key", *labels], registry=registry)
+
+        self._key_requests = by_key("requests", "Requests", "status")
+        self._key_prompt = by_key("prompt_tokens", "Prompt tokens, including cached ones,")
+        self._key_cached = by_key("cached_tokens", "Prompt tokens served from the cache")
+        self._key_generated = by_key("generated_tokens", "Tokens generated")
+
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"shoestring_{name}_seconds", text, buckets=buckets, registry=registry)
 
@@ -50,17 +65,31 @@ class Metrics:
         self._whole = histogram("request", "Time from a generating request's arrival to its end.", _WHOLE)
 
     def __call__(self, entry: Record) -> None:
-        self._requests.labels(entry.endpoint, str(entry.status or 499)).inc()
+        status, key = str(entry.status or 499), self._key(entry)
+        self._requests.labels(entry.endpoint, status).inc()
+        self._key_requests.labels(key, status).inc()
         if not entry.generates:
             return
-        self._prompt.inc(entry.prompt_tokens if entry.admitted else 0)
+        prompt = entry.prompt_tokens if entry.admitted else 0
+        self._prompt.inc(prompt)
         self._cached.inc(entry.cached_tokens)
         self._generated.inc(entry.output_tokens)
+        self._key_prompt.labels(key).inc(prompt)
+        self._key_cached.labels(key).inc(entry.cached_tokens)
+        self._key_generated.labels(key).inc(entry.output_tokens)
         self._whole.observe(entry.total_seconds)
         if entry.first_token_seconds is not None:
             self._first.observe(entry.first_token_seconds)
         for gap in entry.gaps:
             self._gaps.observe(gap)
+
+    def _key(self, entry: Record) -> str:
+        """The label of the request's key; one for all keys beyond the most that have series."""
+        if not entry.key:
+            return NO_KEY
+        if len(self._keys) < _MOST_KEYS:
+            self._keys.add(entry.key)
+        return entry.key if entry.key in self._keys else OTHER_KEYS
 
 
 def _gauges(service: Service, counts: Counts | None) -> CollectorRegistry:

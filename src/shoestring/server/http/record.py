@@ -1,6 +1,6 @@
 """Record: facts about one request, for its log line and the metrics.
 
-The middleware in log.py opens and closes it; endpoints and the service write into it.
+The middleware in logs/log.py opens and closes it; endpoints and the service write into it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ class Record:
     #: the path of its route
     endpoint: str = ""
     status: int = 0
+    #: the client's own id of the request, or ours
+    request_id: str = ""
+    #: the client's address
+    client: str = ""
+    #: the label of its API key (keys.py)
+    key: str = ""
     body_bytes: int = 0
     arrived: float = field(default_factory=time.perf_counter)
     admitted: float = 0.0

@@ -13,9 +13,12 @@ import gc
 import logging
 import os
 import resource
+import signal
 import socket
+import ssl
 import sys
 import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -23,8 +26,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shoestring.server.http.app import create_app
-from shoestring.server.http.log import RequestLog
-from shoestring.server.http.log_writer import LogHandler, stderr_writer
+from shoestring.server.http.keys import Key
+from shoestring.server.http.logs.lines import Style
+from shoestring.server.http.logs.log import RequestLog
+from shoestring.server.http.logs.log_file import LogFile
+from shoestring.server.http.logs.log_writer import LogHandler, LogWriter, stderr_descriptor
 from shoestring.server.http.settings import Settings
 from shoestring.server.service import Service
 from shoestring.server.workers import Workers
@@ -48,13 +54,28 @@ _END_SECONDS = 6.0
 _SWITCH_SECONDS = 0.001
 
 
-def serve(service: Service, settings: Settings, listening: socket.socket) -> None:
-    """Serve until a signal stops the server. Ends the process if a thread does not end."""
-    writer = stderr_writer()
+def serve(
+    service: Service,
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    keys: Sequence[Key] | None = None,
+    tls: ssl.SSLContext | None = None,
+    log_file: LogFile | None = None,
+) -> None:
+    """Serve until a signal stops the server. Ends the process if a thread does not end.
+
+    keys, tls, log_file: what the settings name, opened before the model was loaded.
+    """
+    style = Style(settings.json_log, dated=log_file is not None)
+    writer = LogWriter(stderr_descriptor() if log_file is None else log_file.descriptor, style)
+    if log_file is not None and not os.isatty(0):
+        # Tools send it after they renamed the file, which the log notices itself; without a handler, it would stop us.
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
     logging.captureWarnings(True)
     logging.raiseExceptions = False
-    logging.getLogger().addHandler(LogHandler(writer))
-    app = create_app(service, settings, RequestLog(as_json=settings.json_log, write=writer))
+    logging.getLogger().addHandler(LogHandler(writer, style))
+    app = create_app(service, settings, RequestLog(write=writer, as_json=style.as_json, dated=style.dated), keys)
     config = uvicorn.Config(
         app,
         http=Patient,
@@ -62,9 +83,13 @@ def serve(service: Service, settings: Settings, listening: socket.socket) -> Non
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         backlog=_ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=int(_STOP_SECONDS),
     )
+    config.load()
+    config.ssl = tls
     Patient.limit = most_connections()
     sys.setswitchinterval(_SWITCH_SECONDS)
     # The model's objects stay: collections need not visit them.
@@ -74,7 +99,7 @@ def serve(service: Service, settings: Settings, listening: socket.socket) -> Non
         DrainingServer(config, service, settings.shutdown_timeout).run(sockets=[listening])
     finally:
         gc.unfreeze()  # or the extension reports the model's matrices as leaked at exit
-    writer("stopped")
+    writer(style.message("stopped"))
     if not writer.close() or not service.idle or app.state.bodies.busy:
         # The interpreter's end would wait for what such a thread uses, or take it away.
         os._exit(0)

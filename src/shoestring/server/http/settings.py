@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import os
 import re
 import sys
@@ -68,7 +69,14 @@ class Settings:
     aliases: tuple[str, ...] = ()
     #: ignore unknown fields of requests, and log each name once
     lenient: bool = False
+    #: append the log to this file instead of stderr
+    log_file: str | None = None
     json_log: bool = False
+    #: PEM files of the certificate chain and its key; the key may stand in the first
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    #: addresses and networks of proxies whose X-Forwarded-For names the client; "*": any
+    trusted_proxies: tuple[str, ...] = ()
     #: seconds for running answers to finish on shutdown
     shutdown_timeout: float = 30.0
     #: maximum bytes of a request body
@@ -93,7 +101,13 @@ class Settings:
 #: Settings whose values are bytes and may be written with a unit.
 SIZES = frozenset({"memory", "cache_memory", "max_body"})
 #: A single value may also use the singular name.
-SINGULAR = {"api_keys": "api_key", "allow_hosts": "allow_host", "allow_origins": "allow_origin", "aliases": "alias"}
+SINGULAR = {
+    "api_keys": "api_key",
+    "allow_hosts": "allow_host",
+    "allow_origins": "allow_origin",
+    "trusted_proxies": "trusted_proxy",
+    "aliases": "alias",
+}
 SECRET = frozenset({"api_keys"})
 
 
@@ -130,6 +144,7 @@ def resolve(
     settings = Settings(**values)
     _check_ranges(settings, sources)
     _check_origins(settings)
+    _check_proxies(settings)
     return Resolved(settings, sources, None if path is None else Path(path))
 
 
@@ -248,3 +263,13 @@ def _check_origins(settings: Settings) -> None:
         if not _ORIGIN.fullmatch(origin):
             what = "write it as browsers send it, like https://example.org or app://name, or * for any page"
             raise RequestError(f"--allow-origin is {quoted(origin)}: {what}")
+
+
+def _check_proxies(settings: Settings) -> None:
+    for proxy in settings.trusted_proxies:
+        try:
+            if proxy != "*":
+                ipaddress.ip_network(proxy)
+        except ValueError:
+            what = "give an address like 127.0.0.1, a network like 10.0.0.0/8, or * for any"
+            raise RequestError(f"--trusted-proxy is {quoted(proxy)}: {what}") from None

@@ -115,8 +115,9 @@ class EventStream(Response):
                     chunk = following.result()
                 except Exception as exception:
                     error = from_exception(exception)
-                    record.current().failure = error.message
-                    await self._say(send, error_body(path, error))
+                    entry = record.current()
+                    entry.failure = error.message
+                    await self._say(send, error_body(path, error, entry.request_id))
                     break
                 if chunk is None:
                     break
