@@ -246,7 +246,6 @@ ALLOWED = {
     ("cli/app.py", "open"): "os.devnull",
     ("cli/app.py", "fdopen"): "os.devnull",
     ("cli/advise/bench.py", "read_text"): "/proc",
-    ("cli/serve/batch_files.py", "open"): "OUT: appended, under a lock",
     ("cli/serve/batch_files.py", "fdopen"): "OUT",
     ("hub.py", "fdopen"): "partial downloads, under a lock",
     ("planning/candidates/candidates.py", "read_text"): "a file of the package",

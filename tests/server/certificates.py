@@ -24,12 +24,12 @@ def openssl(*arguments: str) -> None:
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
 
-def certificate(folder: Path, name: str = "server") -> Pair:
-    """A new certificate for localhost and 127.0.0.1."""
+def certificate(folder: Path, name: str = "server", host: str = "localhost") -> Pair:
+    """A new certificate for `host` and 127.0.0.1."""
     pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
     openssl(
         *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"),
-        *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        *("-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host},IP:127.0.0.1"),
         *("-keyout", str(pair.key), "-out", str(pair.certificate)),
     )
     return pair
