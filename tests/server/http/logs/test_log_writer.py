@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from shoestring.printable import printable
 from shoestring.server.http.logs import log_writer
+from shoestring.server.http.logs.lines import Style
 from shoestring.server.http.logs.log import RequestLog
 from shoestring.server.http.logs.log_writer import LogHandler, LogWriter
 from shoestring.server.http.record import Record
@@ -78,3 +83,33 @@ def test_a_request_line_repeats_little_of_what_a_client_sent(as_json: bool) -> N
     assert lines[0].isprintable()
     assert len(lines[0]) <= 500
     assert "zzzz" in lines[0]
+
+
+@given(
+    st.text(max_size=300),
+    st.text(max_size=300),
+    st.text(max_size=600),
+    st.text(max_size=100),
+    st.integers(0, 1 << 20),
+    st.booleans(),
+)
+def test_every_line_is_bounded_whatever_clients_send(
+    method: str, path: str, failure: str, client: str, tokens: int, key: bool
+) -> None:
+    entry = Record(
+        *(method, path, "/v1/x", 500, "i" * 64, client, "k" * 40 if key else ""),
+        **dict.fromkeys(("prompt_tokens", "cached_tokens", "output_tokens"), tokens),
+        arrived=0.0,
+        first_token=1e4,
+        last_token=1e4 + 1,
+        ended=1e5,
+        finish="+".join(["length inside thinking"] * 16),
+        failure=failure,
+    )
+    for style in (Style(), Style(dated=True), Style(as_json=True)):
+        line = style.request(entry)
+        assert line == printable(line)
+        assert len(line) <= (900 if style.as_json else 500)
+        assert "i" * 64 in line
+        if style.as_json:
+            assert json.loads(line)["status"] == 500

@@ -14,7 +14,9 @@ _MOST_METHOD = 20
 _MOST_PATH = 120
 _MOST_CLIENT = 50
 _MOST_FAILURE = 400
-#: Most characters of a line, and fewest that are left for a failure.
+#: of the reasons of up to 16 answers
+_MOST_FINISH = 60
+#: Most characters of a line as text, and of most as JSON; fewest that are left for a failure and a path.
 MOST_LINE = 500
 _FEWEST = 40
 
@@ -64,7 +66,7 @@ def _text_line(entry: Record, time: str) -> str:
         rate = entry.tokens_per_second
         parts.append(f"{entry.output_tokens} tokens" + (f", {rate:.1f}/s" if rate is not None else ""))
     if entry.finish:
-        parts.append(entry.finish)
+        parts.append(shortened(entry.finish, _MOST_FINISH))
     parts.append(f"{entry.total_seconds:.2f} s")
     parts += filter(None, (entry.key or shortened(entry.client, _MOST_CLIENT), entry.request_id))
     line = "  ".join(parts)
@@ -89,14 +91,15 @@ def _json_line(entry: Record) -> str:
         "first_token_seconds": entry.first_token_seconds,
         "output_tokens": entry.output_tokens,
         "tokens_per_second": entry.tokens_per_second,
-        "finish_reason": entry.finish or None,
+        "finish_reason": shortened(entry.finish, _MOST_FINISH) or None,
         "total_seconds": entry.total_seconds,
         "failure": shortened(entry.failure, _MOST_FAILURE) or None,
     }
     facts = {name: round(fact, 4) if isinstance(fact, float) else fact for name, fact in facts.items()}
     line = json.dumps(facts, ensure_ascii=False)
-    if entry.failure and len(line) > MOST_LINE:
-        failure = str(facts["failure"])
-        facts["failure"] = shortened(failure, max(_FEWEST, len(failure) - (len(line) - MOST_LINE)))
-        line = json.dumps(facts, ensure_ascii=False)
+    for name in ("failure", "path"):
+        fact = str(facts[name] or "")
+        if len(fact) > _FEWEST and len(line) > MOST_LINE:
+            facts[name] = shortened(fact, max(_FEWEST, len(fact) - (len(line) - MOST_LINE)))
+            line = json.dumps(facts, ensure_ascii=False)
     return line
