@@ -119,6 +119,13 @@ def test_doctor_reports_all_problems_at_once(
     assert facts["settings"]["port"] == {"value": int(port), "source": "flag"}
 
 
+def test_doctor_checks_the_log_file_and_creates_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, code, shown in (("log", 0, "ok       log"), (".", 1, "MISSING  log"), ("none/log", 1, "MISSING  log")):
+        assert run(["doctor", "demo-scripted", "--port", "0", "--log-file", str(tmp_path / name)]) == code
+        assert shown in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_doctor_hides_keys(capsys: pytest.CaptureFixture[str]) -> None:
     run(["doctor", "--api-key", "hunter2", "--port", "0"])
     assert "hunter2" not in capsys.readouterr().out

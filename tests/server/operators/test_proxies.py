@@ -182,6 +182,20 @@ def test_the_log_has_the_clients_address_key_and_id(behind: Behind) -> None:
     assert (line["client"], line["key"]) == (CLIENT, "tester")
 
 
+@pytest.mark.parametrize(("sender", "shown"), [("127.0.0.1", "203.0.113.9"), (CLIENT, CLIENT)])
+def test_only_a_trusted_proxy_tells_the_clients_address(server: tuple[str, Path], sender: str, shown: str) -> None:
+    headers = {"X-Forwarded-For": "203.0.113.9", "X-Request-Id": f"id-{time.monotonic_ns()}"}
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=sender), timeout=60) as client:
+        assert client.get(f"{server[0]}/v1/models", headers=headers).status_code == 401
+
+    def lines() -> list[dict[str, Any]]:
+        every = [json.loads(line) for line in server[1].read_text().splitlines()]
+        return [line for line in every if line.get("request_id") == headers["X-Request-Id"]]
+
+    until(lambda: bool(lines()))
+    assert (lines()[0]["client"], lines()[0]["key"]) == (shown, None)
+
+
 def test_a_key_is_needed(behind: Behind) -> None:
     with behind.client() as client:
         assert client.get("/v1/models", headers={"Authorization": "Bearer wrong"}, **SNI).status_code == 401

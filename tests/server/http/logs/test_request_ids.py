@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +15,15 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
+from shoestring.errors import RequestError
 from shoestring.server.http.app import create_app
 from shoestring.server.http.logs.log import RequestLog
 from shoestring.server.http.logs.log_writer import LogHandler, LogWriter
 from shoestring.server.http.logs.request_ids import request_id
+from shoestring.server.http.record import CURRENT, Record
 from shoestring.server.http.settings import Settings
+from shoestring.server.http.streaming import EventStream
+from shoestring.server.limits import Limits
 from shoestring.server.service import Service
 from shoestring.testing import scripted_model
 
@@ -141,3 +146,29 @@ def test_a_bug_has_an_answer_with_the_id_a_line_and_a_traceback(path: str, tmp_p
     assert "bug" in line["failure"]
     text = (tmp_path / "log").read_text()
     assert text.startswith(f"ERROR shoestring.server: a bug  {id}\nTraceback")
+
+
+def test_an_error_inside_a_stream_names_the_id_where_the_api_does() -> None:
+    async def events(path: str) -> list[dict[str, Any]]:
+        async def chunks() -> AsyncGenerator[Any, None]:
+            yield {"first": 1}
+            raise RequestError("it broke")
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(60)
+            return {"type": "http.disconnect"}
+
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        CURRENT.set(Record(request_id="req_1"))
+        source = chunks()
+        await EventStream(source, source=source, limits=Limits())({"path": path}, receive, send)
+        text = b"".join(message.get("body", b"") for message in sent).decode()
+        return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line]
+
+    first, error = asyncio.run(events("/v1/messages"))
+    assert (first, error["type"], error["request_id"]) == ({"first": 1}, "error", "req_1")
+    assert "request_id" not in asyncio.run(events("/v1/chat/completions"))[1]
