@@ -21,9 +21,11 @@ from shoestring.server.http.sockets import address_of, bind
 from shoestring.server.service import Service
 from shoestring.testing import Reply, scripted_model
 
+STEP_SECONDS = 0.3
+
 if __name__ == "__main__":
     settings = resolve({}, {}, sys.argv[1]).settings
-    model = slowed(scripted_model({"long": Reply("x" * 8000)}, context=16384), 0.02)
+    model = slowed(scripted_model({"long": Reply("x" * 8000)}, context=16384), STEP_SECONDS)
     with bind(settings.host, settings.port) as listening:
         print(address_of(listening), flush=True)
         service = Service(model, served_model(model, str(settings.model_name)), limits=settings.limits)
