@@ -198,7 +198,7 @@ def test_a_server_needs_no_file_and_names_no_folder(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(opening, "open_model", open_model)
     answers: list[str] = []
 
-    def serving(service: Service, settings: Settings, listening: object, **opened: object) -> None:
+    def serving(service: Service, settings: Settings, listening: object, **more: object) -> None:
         gc.collect()
         assert [reference() for reference in opened] == [None]  # tens of megabytes of metadata
         with TestClient(create_app(service, settings), base_url="http://127.0.0.1") as client:

@@ -40,7 +40,7 @@ class Behind:
     def client(self, **more: Any) -> httpx.Client:
         transport = httpx.HTTPTransport(local_address=CLIENT, verify=self.trust)
         headers = {"Host": "llm.example.org", "Authorization": f"Bearer {KEY}"}
-        return httpx.Client(base_url=self.url, headers=headers, transport=transport, timeout=60, **more)
+        return httpx.Client(base_url=self.url, headers=headers, transport=transport, timeout=30, **more)
 
     @property
     def running(self) -> int:
