@@ -123,11 +123,12 @@ def test_errors_have_anthropics_shape(
 
 def test_an_error_in_the_middle_is_an_event(client: TestClient) -> None:
     with breaking(client) as streams:
-        found = events(client.post(PATH, json=body(stream=True)).text)
-        whole = client.post(PATH, json=body())
+        streamed, whole = client.post(PATH, json=body(stream=True)), client.post(PATH, json=body())
+    found = events(streamed.text)
     assert [name for name, _ in found] == ["message_start", "content_block_start", "content_block_delta", "error"]
-    assert found[-1][1] == {"type": "error", "error": {"type": "api_error", "message": "the step failed"}}
-    assert (whole.status_code, whole.json()) == (500, found[-1][1])
+    error = {"type": "error", "error": {"type": "api_error", "message": "the step failed"}}
+    assert found[-1][1] == error | {"request_id": streamed.headers["request-id"]}
+    assert (whole.status_code, whole.json()) == (500, error | {"request_id": whole.headers["request-id"]})
     assert all(stream.closed for stream in streams)
 
 
