@@ -48,6 +48,8 @@ class Served:
                 return Reply(calls=[("get_weather", {"city": "Kyōto 京都", "days": 2})])
             case "Count":
                 return LONG
+            case "Ponder":
+                return Reply("Pondered.", thinking=LONG)
             case "As JSON":
                 return '{"sum": 7}'
         return f"You said {asked.text}" if asked.role == "user" else f"It is {asked.text}"
@@ -217,6 +219,46 @@ def test_a_reload_during_an_answer_frees_the_server_and_the_question_can_be_aske
     assert LONG.startswith(here.text(f"{OVER} > .text"))
     assert here.text(".versions") == "2/2"
     assert here.text(".user .words") == "Count"
+
+
+def test_a_stopped_answer_goes_on_to_its_whole_text(here: Open, real: Served) -> None:
+    """In its text, in its thinking, and again after a reload: together what one request would have given."""
+    here.say("Count")
+    here.page.locator("article.live > .text", has_text="goes on").wait_for()
+    here.page.keyboard.press("Escape")
+    here.page.wait_for_selector(OVER)
+    said = here.text(f"{OVER} > .text")
+    here.button("Go on").click()
+    wait_until(lambda: len(here.text("article.answer > .text")) > len(said) + 50)
+    here.page.reload()
+    here.button("Go on").click()
+    here.page.wait_for_selector("article.live")
+    here.page.wait_for_selector(OVER)
+    assert here.text(f"{OVER} > .text") == LONG.strip()
+    here.button("New chat").click()
+    here.say("Ponder")
+    here.page.locator("article.live .thinking:visible").wait_for()
+    here.page.keyboard.press("Escape")
+    here.page.wait_for_selector(OVER)
+    assert here.text(f"{OVER} > .text") == ""
+    here.button("Go on").click()
+    here.page.locator(f"{OVER} > .text", has_text="Pondered.").wait_for()
+    here.page.locator(".thinking summary").click()
+    here.page.locator(".thinking .text p").wait_for()
+    assert here.text(".thinking .text") == LONG.strip()
+
+
+def test_an_answer_at_its_limit_goes_on_for_as_many_tokens(here: Open, real: Served) -> None:
+    here.button("Settings").click()
+    here.page.fill("#set-max_tokens", "20")
+    here.page.select_option("#set-thinking", "off")
+    here.page.keyboard.press("Escape")
+    here.ask("Count")
+    assert "Ended at its limit of tokens. 20 tokens" in measures(here)
+    here.button("Go on").click()
+    wait_until(lambda: "40 tokens" in measures(here))
+    assert LONG.startswith(here.text(f"{OVER} > .text"))
+    assert len(here.text(f"{OVER} > .text")) >= 38
 
 
 def test_any_message_can_be_deleted_and_the_server_takes_the_rest(here: Open, real: Served) -> None:

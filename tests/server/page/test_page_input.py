@@ -62,6 +62,65 @@ def test_a_file_can_go_alone_and_can_be_taken_away(at: Open, server: StandIn) ->
     assert server.asked[0]["messages"][0]["content"] == "two.txt:\n```txt\n2\n```"
 
 
+def test_files_that_were_not_sent_survive_a_reload(at: Open, server: StandIn) -> None:
+    server.answers = [["Read.", *end()]]
+    at.go()
+    at.page.fill("#words", "What is")
+    give(at, "drop", ("one.py", "text/x-python", b"x = 1"), ("two.txt", "text/plain", "é\n".encode()))
+    at.page.locator(".chip", has_text="two").wait_for()
+    at.button("Remove one.py").click()
+    give(at, "choose", ("three.txt", "text/plain", b"3"))
+    at.page.locator(".chip", has_text="three").wait_for()
+    for _ in range(2):
+        at.page.reload()
+        at.page.wait_for_selector(".starter")
+        assert at.page.locator(".chip span").all_inner_texts() == ["two.txt", "three.txt"]
+        assert at.page.input_value("#words") == "What is"
+    at.page.keyboard.type(" this?")
+    at.button("Send").click()
+    at.page.wait_for_selector(OVER)
+    content = "What is this?\n\ntwo.txt:\n```txt\né\n```\n\nthree.txt:\n```txt\n3\n```"
+    assert server.asked[0]["messages"][0]["content"] == content
+    at.page.reload()
+    at.page.wait_for_selector(OVER)
+    assert not at.page.locator("#chips").is_visible()
+    assert at.page.evaluate("Object.keys(sessionStorage)") == []
+
+
+def test_a_file_alone_can_be_sent_after_a_reload(at: Open, server: StandIn) -> None:
+    server.answers = [["Read.", *end()]]
+    at.go()
+    give(at, "drop", ("one.txt", "text/plain", b"1"))
+    at.page.locator(".chip").wait_for()
+    at.page.reload()
+    at.page.wait_for_selector(".starter")
+    at.button("Send").click()
+    at.page.wait_for_selector(OVER)
+    assert server.asked[0]["messages"][0]["content"] == "one.txt:\n```txt\n1\n```"
+
+
+def test_files_that_the_browser_cannot_store_are_said(at: Open, server: StandIn) -> None:
+    at.go()
+    files = [(f"{number}.txt", "text/plain", bytes([97 + number]) * (1 << 20)) for number in range(6)]
+    give(at, "choose", *files)
+    at.page.locator("#toast", has_text="a reload would remove them").wait_for()
+    assert at.page.locator(".chip").count() == 6
+    at.button("Remove 0.txt").click()
+    at.button("Remove 1.txt").click()
+    at.page.reload()
+    at.page.wait_for_selector(".starter")
+    assert at.page.locator(".chip").count() == 4
+
+
+@pytest.mark.parametrize("stored", ["{", "null", "5", "[null]", '[{"name": 1, "content": "x"}]', '{"a": 1}'])
+def test_wrong_storage_is_no_file(at: Open, server: StandIn, stored: str) -> None:
+    at.go()
+    at.page.evaluate("(stored) => sessionStorage.setItem('shoestring.draft-files', stored)", stored)
+    at.page.reload()
+    at.page.wait_for_selector(".starter")
+    assert not at.page.locator("#chips").is_visible()
+
+
 REFUSED: list[tuple[File, str]] = [
     (("cat.png", "image/png", b"\x89PNG\r\n"), "“cat.png” is a picture, and this server cannot read pictures yet."),
     (("cat.JPEG", "", b"\xff\xd8\xff"), "“cat.JPEG” is a picture"),

@@ -1,20 +1,13 @@
 // One answer on the page: folded thinking, text, tool calls, errors and speed. Draws only what is new in its record.
 import { actionRow } from "./actions.js";
-import { copyButton, duration, el, icon, iconButton, number } from "./dom.js";
 import { listing } from "./code.js";
+import { endOf, onward } from "./cut.js";
+import { copyButton, duration, el, icon, iconButton, number } from "./dom.js";
 import { markdownInto } from "./markdown.js";
 import { speed } from "./turn.js";
 
-const ENDS = {
-  stopped: "Stopped by you.",
-  length: "Ended at its limit of tokens.",
-  content_filter: "Ended by the server.",
-};
-
-const INTERRUPTED = "The page was closed before this answer ended.";
-
 /** The view of an answer's record: `{node, update(), place(versions)}`. The other arguments are what its buttons do. */
-export function answerView(answer, { again, remove, before, after, contextLength }) {
+export function answerView(answer, { again, goOn, remove, before, after, contextLength }) {
   const text = el("div", { class: "text" });
   const thoughts = el("div", { class: "text" });
   const thoughtFor = el("span");
@@ -26,6 +19,7 @@ export function answerView(answer, { again, remove, before, after, contextLength
   );
   const calls = el("div", { class: "calls" });
   const trouble = el("div", { class: "trouble", hidden: true, role: "alert" });
+  const cut = el("div", { class: "cut", hidden: true });
   const bar = el("progress", { max: 1, hidden: true, "aria-label": "Prompt read" });
   const measures = el("p", { class: "measures" });
   const row = actionRow({
@@ -43,6 +37,7 @@ export function answerView(answer, { again, remove, before, after, contextLength
     text,
     calls,
     trouble,
+    cut,
     bar,
     foot,
   );
@@ -50,6 +45,8 @@ export function answerView(answer, { again, remove, before, after, contextLength
   const drawThoughts = growing(thoughts, answer, "reasoning");
   const callViews = [];
   let ended = false;
+  let situation = { running: true, last: false };
+  let drawnEnd = "";
 
   function update() {
     if (ended) return;
@@ -68,26 +65,41 @@ export function answerView(answer, { again, remove, before, after, contextLength
     answer.tool_calls.forEach((call, index) => callViews[index].update(call, !live));
     bar.hidden = live?.phase !== "reading";
     if (live?.phase === "reading") bar.value = live.computed / live.prompt;
-    measures.textContent = live ? during(answer) : afterwards(answer, contextLength());
+    if (live) measures.textContent = during(answer);
     row.node.hidden = Boolean(live);
     if (live) return;
     ended = true;
-    const wrong = answer.error || (answer.finish ? "" : INTERRUPTED);
-    if (wrong) {
-      const retry = el("button", { type: "button", class: "button", onclick: again }, icon("retry"), "Try again");
-      trouble.replaceChildren(el("p", { textContent: wrong }), retry);
-    }
-    trouble.hidden = !wrong;
+    showEnd();
+  }
+
+  // What went wrong, and what can be done. An answer that was cut on purpose only offers to go on, and only the last one
+  // of a chat does: what follows another one answers it.
+  function showEnd() {
+    measures.textContent = afterwards(answer, contextLength());
+    const { wrong } = endOf(answer, contextLength());
+    const { can, why } = onward(answer, contextLength());
+    const { running, last } = situation;
+    const words = [wrong, last ? why : ""].filter(Boolean).join(" ");
+    const buttons = running ? [] : [can && last && ["onward", "Go on", goOn], wrong && ["retry", "Try again", again]].filter(Boolean);
+    const drawing = JSON.stringify([wrong, words, buttons]);
+    if (drawing === drawnEnd) return;
+    drawnEnd = drawing;
+    const place = wrong ? trouble : cut;
+    place.replaceChildren(
+      ...(words ? [el("p", { textContent: words })] : []),
+      ...buttons.map(([name, label, press]) => el("button", { type: "button", class: "button", onclick: press }, icon(name), label)),
+    );
+    place.hidden = !words && !buttons.length;
   }
 
   update();
   return {
     node,
     update,
-    place(versions) {
+    place({ last, ...versions }) {
       row.show(versions);
-      const button = trouble.querySelector("button");
-      if (button) button.hidden = versions.running;
+      situation = { running: versions.running, last };
+      if (ended) showEnd();
     },
   };
 }
@@ -106,8 +118,9 @@ function growing(container, answer, name, start = "") {
 }
 
 function thinkingTime({ live, measures }) {
-  if (live?.phase === "thinking") return `Thinking, ${duration(performance.now() - live.thinkingSince)}`;
-  const time = live?.thinkingSince ? (live.thinkingUntil ?? live.last) - live.thinkingSince : measures.thinking;
+  const before = measures.thinking ?? 0; // of an answer that goes on
+  if (live?.phase === "thinking") return `Thinking, ${duration(before + performance.now() - live.thinkingSince)}`;
+  const time = live?.thinkingSince ? before + (live.thinkingUntil ?? live.last) - live.thinkingSince : measures.thinking;
   if (time === undefined) return "Thoughts";
   return time < 1000 ? "Thought for a moment" : `Thought for ${duration(time)}`;
 }
@@ -131,18 +144,18 @@ function perSecond(speed) {
   return `${speed < 100 ? speed.toFixed(1) : number(Math.round(speed))} tokens/s`;
 }
 
-function afterwards({ measures, finish }, contextLength) {
+function afterwards(answer, contextLength) {
+  const { measures } = answer;
+  const tokens = (measures.tokens ?? 0) + (measures.earlier ?? 0);
   const parts = [];
-  if (measures.tokens) parts.push(`${number(measures.tokens)} token${measures.tokens === 1 ? "" : "s"}`);
+  if (tokens) parts.push(`${number(tokens)} token${tokens === 1 ? "" : "s"}`);
   if (measures.perSecond) parts.push(perSecond(measures.perSecond));
   if (measures.first !== undefined) parts.push(`first after ${duration(measures.first)}`);
   if (measures.prompt) {
     const share = Math.floor((100 * (measures.cached ?? 0)) / measures.prompt);
     parts.push(`${share}\u00a0% of ${number(measures.prompt)} prompt tokens from the cache`);
   }
-  const full = finish === "length" && contextLength && measures.prompt + measures.tokens >= contextLength;
-  const end = full ? "The context is full: start a new chat to go on." : ENDS[finish];
-  return [end, parts.join(" · ")].filter(Boolean).join(" ");
+  return [endOf(answer, contextLength).end, parts.join(" · ")].filter(Boolean).join(" ");
 }
 
 function callView() {

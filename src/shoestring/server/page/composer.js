@@ -1,7 +1,7 @@
-// The message field: it grows with its words, takes files, and keeps what is written over a reload.
+// The message field: it grows with its words, takes files, and keeps both over a reload.
 import { onFiles, readFile, withFiles } from "./attachments.js";
 import { announce, el, icon, iconButton } from "./dom.js";
-import { loadDraft, saveDraft } from "./store.js";
+import { loadDraft, loadDraftFiles, saveDraft, saveDraftFiles } from "./store.js";
 import { toast } from "./toast.js";
 
 /**
@@ -15,7 +15,7 @@ export function composer(act) {
   const button = document.getElementById("send");
   const chips = document.getElementById("chips");
   const picker = document.getElementById("attached");
-  let files = [];
+  let files = loadDraftFiles();
 
   function show() {
     const { busy, pending } = act.state();
@@ -31,34 +31,40 @@ export function composer(act) {
     words.style.height = `${words.scrollHeight}px`;
   }
 
-  function showFiles() {
+  function showChips() {
     const chip = (file) =>
       el(
         "li",
         { class: "chip" },
         el("span", { textContent: file.name }),
         iconButton("close", `Remove ${file.name}`, () => {
-          files = files.filter((one) => one !== file);
-          showFiles();
+          changeFiles(files.filter((one) => one !== file));
           words.focus();
         }),
       );
     chips.replaceChildren(...files.map(chip));
     chips.hidden = !files.length;
+  }
+
+  function changeFiles(next) {
+    files = next;
+    if (!saveDraftFiles(files)) toast("The browser cannot store these files: a reload would remove them from the message.");
+    showChips();
     show();
   }
 
   async function take(list) {
+    const added = [];
     for (const file of list) {
       try {
         const read = await readFile(file);
-        files.push(read);
+        added.push(read);
         announce(`${read.name} joins the message.`);
       } catch (error) {
         toast(error.message);
       }
     }
-    showFiles();
+    if (added.length) changeFiles([...files, ...added]);
     words.focus();
   }
 
@@ -68,9 +74,8 @@ export function composer(act) {
     const text = withFiles(words.value.trim(), files);
     if (!text) return;
     words.value = "";
-    files = [];
     saveDraft("");
-    showFiles();
+    changeFiles([]);
     act.send(text);
   }
 
@@ -79,6 +84,7 @@ export function composer(act) {
   picker.addEventListener("change", () => take([...picker.files]).then(() => (picker.value = "")));
   onFiles(take);
   words.value = loadDraft();
+  showChips();
   words.addEventListener("input", () => {
     saveDraft(words.value);
     show();

@@ -20,6 +20,7 @@ const STROKES = {
   stop: "M6 6h8v8H6z",
   copy: "M7 7h9v9H7zM13 7V4H4v9h3",
   done: "M4 10.5l4 4 8-9",
+  onward: "M4 5l5 5-5 5M10 5l5 5-5 5",
   retry: "M15.5 8A6 6 0 1 0 16 11.5M16 4v4h-4",
   edit: "M4 16l1-4 8-8 3 3-8 8zM11 6l3 3",
   trash: "M4 6h12M8 6V4h4v2M6 6l1 10h6l1-10",

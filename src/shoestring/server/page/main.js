@@ -3,6 +3,7 @@ import { askKey } from "./access.js";
 import { isAlive, listModels } from "./api.js";
 import { themeButton } from "./colours.js";
 import { composer } from "./composer.js";
+import { isEmpty } from "./cut.js";
 import { announce, copyText, el, icon, iconButton, number } from "./dom.js";
 import { asMarkdown, exported, fileName, imported, saveAs } from "./exchange.js";
 import { showOpening } from "./opening.js";
@@ -13,7 +14,7 @@ import { sidebar } from "./sidebar.js";
 import * as storage from "./store.js";
 import { threadView } from "./thread.js";
 import { toast } from "./toast.js";
-import { emptyAnswer, isEmpty, pendingCall, runTurn } from "./turn.js";
+import { emptyAnswer, pendingCall, reopen, runTurn } from "./turn.js";
 import * as versions from "./versions.js";
 
 const $ = (id) => document.getElementById(id);
@@ -33,6 +34,7 @@ let isLeaving = false; // the browser breaks the running answers, which is no er
 const isRunning = (conversation) => running.has(conversation?.id);
 const thread = threadView({
   again,
+  goOn,
   edit,
   remove: removeMessage,
   choose: chooseVersion,
@@ -262,6 +264,15 @@ function again(conversation, answer) {
   fill(conversation, version);
 }
 
+/** Lets an answer that was cut go on where it ended. */
+function goOn(conversation, answer) {
+  if (isRunning(conversation)) return;
+  if (!models.some(({ id }) => id === answer.model)) answer.model = model()?.id ?? "";
+  reopen(answer);
+  thread.redraw(answer);
+  fill(conversation, answer, true);
+}
+
 function answerNow(conversation) {
   const answer = newAnswer();
   versions.append(conversation, answer);
@@ -272,7 +283,7 @@ function newAnswer() {
   return emptyAnswer(model()?.id ?? "", Boolean(settings.schema));
 }
 
-async function fill(conversation, answer) {
+async function fill(conversation, answer, goesOn = false) {
   const stop = new AbortController();
   conversation.changed = Date.now();
   answer.live = { phase: "waiting", sent: performance.now(), pieces: 0 };
@@ -294,7 +305,7 @@ async function fill(conversation, answer) {
   };
   const ticking = setInterval(() => thread.update(), 250);
   try {
-    await runTurn({ conversation, answer, settings, signal: stop.signal, changed: grown, askKey: askKeyAndModels });
+    await runTurn({ conversation, answer, goesOn, settings, signal: stop.signal, changed: grown, askKey: askKeyAndModels });
   } finally {
     clearInterval(ticking);
     running.delete(conversation.id);

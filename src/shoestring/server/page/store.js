@@ -1,10 +1,11 @@
-// Storage in the browser: conversations in IndexedDB, settings in localStorage, the words that are being written in
+// Storage in the browser: conversations in IndexedDB, settings in localStorage, the message that is being written in
 // sessionStorage. If the browser stores nothing (a private window, for example), all stay in memory until the tab closes.
 import { checkedConversation } from "./records.js";
 
 const NAME = "shoestring";
 const SETTINGS = "shoestring.settings";
 const DRAFT = "shoestring.draft";
+const DRAFT_FILES = "shoestring.draft-files";
 const memory = new Map();
 let database = null;
 
@@ -79,5 +80,26 @@ export function saveDraft(words) {
     else sessionStorage.removeItem(DRAFT);
   } catch {
     // A reload loses them.
+  }
+}
+
+/** The text files of the message that was being written when the page was left, as `{name, content}`. */
+export function loadDraftFiles() {
+  try {
+    const files = JSON.parse(sessionStorage.getItem(DRAFT_FILES) ?? "[]");
+    return files.filter(({ name, content }) => typeof name === "string" && typeof content === "string");
+  } catch {
+    return [];
+  }
+}
+
+/** Returns whether the browser stores them: it has a limit of some megabytes. */
+export function saveDraftFiles(files) {
+  try {
+    sessionStorage.removeItem(DRAFT_FILES);
+    if (files.length) sessionStorage.setItem(DRAFT_FILES, JSON.stringify(files));
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -8,8 +8,8 @@ import { path, versionsOf } from "./versions.js";
 const SHARE = 0.25;
 
 /**
- * The thread in #scroll, #thread and #latest: `{show, update, place, editLast, reveal, toEnd}`. `act`: what buttons do:
- * again, edit, remove and choose, each for (conversation, message), and answer(conversation).
+ * The thread in #scroll, #thread and #latest: `{show, redraw, update, place, editLast, reveal, toEnd}`. `act`: what buttons do:
+ * again, goOn, edit, remove and choose, each for (conversation, message), and answer(conversation).
  */
 export function threadView(act) {
   const scroll = document.getElementById("scroll");
@@ -54,6 +54,7 @@ export function threadView(act) {
     };
     const buttons = {
       again: () => act.again(conversation, message),
+      goOn: () => act.goOn(conversation, message),
       edit: (words) => act.edit(conversation, message, words),
       remove: () => act.remove(conversation, message),
       before: step(-1),
@@ -67,9 +68,11 @@ export function threadView(act) {
   function place() {
     if (!conversation) return;
     const running = act.running(conversation);
+    const shown = [...views.keys()];
     for (const [message, view] of views) {
       const versions = versionsOf(conversation, message);
-      view.place({ at: versions.indexOf(message) + 1, of: versions.length, running });
+      const last = message === shown.at(-1);
+      view.place({ at: versions.indexOf(message) + 1, of: versions.length, running, last });
     }
     thread.querySelector(".offer")?.remove();
     if (act.unanswered(conversation)) thread.append(offer());
@@ -92,6 +95,8 @@ export function threadView(act) {
 
   return {
     show,
+    /** Makes the view of a message anew when it is shown next: what was drawn as ended goes on. */
+    redraw: (message) => views.delete(message),
     toEnd,
     place,
     /** Draws what is new, at most once per frame; at once if the page is hidden, where no frames come. */

@@ -1,5 +1,6 @@
 // One turn: build the request, and fill in the answer as it arrives. Does not touch the document.
 import { ApiError, streamChat } from "./api.js";
+import { complete } from "./cut.js";
 import { path } from "./versions.js";
 
 const MOST_TRIES = 5;
@@ -12,18 +13,21 @@ export function emptyAnswer(model, json) {
   return { role: "assistant", content: "", reasoning: "", tool_calls: [], model, json, finish: "", error: "", measures: {} };
 }
 
-/** Whether an answer has nothing that could be shown as a version of it. */
-export function isEmpty(answer) {
-  return !answer.content && !answer.reasoning && !answer.tool_calls.length;
+/** Prepares an answer that was cut to go on: what it has stays, its end is forgotten. */
+export function reopen(answer) {
+  const { tokens = 0, earlier = 0, thinking } = answer.measures;
+  answer.measures = thinking === undefined ? { earlier: earlier + tokens } : { earlier: earlier + tokens, thinking };
+  answer.finish = answer.error = "";
 }
 
 /**
  * Fills `answer`, the last message that `conversation` shows, and calls `changed()` after each change. `answer.live` is the
- * current state: {phase: "waiting" | "reading" | "busy" | "thinking" | "answering", …}; absent after the end.
+ * current state: {phase: "waiting" | "reading" | "busy" | "thinking" | "answering", …}; absent after the end. `goesOn`: the
+ * answer goes on behind what it has.
  * `askKey()` resolves to whether there is a new key to try.
  */
-export async function runTurn({ conversation, answer, settings, signal, changed, askKey }) {
-  const body = requestOf(conversation, answer, settings);
+export async function runTurn({ conversation, answer, goesOn, settings, signal, changed, askKey }) {
+  const body = requestOf(conversation, answer, goesOn, settings);
   try {
     for (let tries = 1; ; tries += 1) {
       try {
@@ -49,12 +53,13 @@ export async function runTurn({ conversation, answer, settings, signal, changed,
   }
 }
 
-function requestOf(conversation, answer, settings) {
+function requestOf(conversation, answer, goesOn, settings) {
   const messages = conversation.system.trim() ? [{ role: "system", content: conversation.system }] : [];
   for (const message of path(conversation)) {
     const saysNothing = message.role === "assistant" && !message.content && !complete(message.tool_calls).length;
     if (message !== answer && !saysNothing) messages.push(sent(message));
   }
+  if (goesOn) messages.push(sent(answer));
   const body = { model: answer.model, messages, stream: true, stream_options: { include_usage: true, include_progress: true } };
   for (const name of SAMPLING) if (Number.isFinite(settings[name])) body[name] = settings[name];
   if (Number.isFinite(settings.max_tokens)) body.max_completion_tokens = settings.max_tokens;
@@ -65,19 +70,9 @@ function requestOf(conversation, answer, settings) {
   }
   if (Array.isArray(settings.tools) && settings.tools.length) body.tools = settings.tools;
   if (Array.isArray(settings.stop) && settings.stop.length) body.stop = settings.stop;
+  if (goesOn) body.continue_final_message = true;
   if (answer.json) body.response_format = { type: "json_schema", json_schema: { name: "answer", schema: settings.schema, strict: true } };
   return body;
-}
-
-// The complete calls: an API refuses arguments that are not JSON.
-function complete(calls) {
-  return calls.filter((call) => {
-    try {
-      return Boolean(call.name) && typeof JSON.parse(call.arguments || "{}") === "object";
-    } catch {
-      return false;
-    }
-  });
 }
 
 function sent(message) {
@@ -134,7 +129,8 @@ function readChunk(chunk, answer, live) {
   answer.reasoning += thought;
   answer.content += delta.content ?? "";
   for (const piece of calls) readCall(piece, answer);
-  if (choice.finish_reason) answer.finish = choice.finish_reason;
+  const { finish_reason: reason, ended_inside_thinking: inside } = choice;
+  if (reason) answer.finish = inside && reason === "stop" ? "inside_thinking" : reason;
 }
 
 function readCall(piece, answer) {
@@ -180,7 +176,7 @@ function measure(answer) {
   measures.perSecond = speed(answer);
   measures.tokens ??= live.pieces;
   measures.first = live.first - live.sent;
-  if (live.thinkingSince) measures.thinking = (live.thinkingUntil ?? live.last) - live.thinkingSince;
+  if (live.thinkingSince) measures.thinking = (measures.thinking ?? 0) + (live.thinkingUntil ?? live.last) - live.thinkingSince;
 }
 
 async function countDown(seconds, answer, signal, changed) {
