@@ -98,6 +98,21 @@ def test_a_thinking_budget_leads_to_the_answer() -> None:
         assert text(model, **options, thinking_budget=budget).startswith("xxx")
 
 
+def test_an_answer_that_ended_inside_its_thinking_says_so() -> None:
+    """Its last piece does, and no other one: with several answers, each of those that did."""
+    replies = {"stops": Reply(raw="<think>\nthis thought ends"), "hi": REPLIES["hi"]}
+    model = scripted_model(replies, sequences=3, context=1024)
+    stream = model.generate(messages=[user("stops"), user("hi")], n=2, thinking=True)
+    ends = {(piece.index, piece.choice): piece.ended_inside_thinking for piece in stream if piece.finish_reason}
+    assert ends == {(0, 0): True, (0, 1): True, (1, 0): False, (1, 1): False}
+    for most, inside in ((3, True), (200, False)):
+        *before, last = model.generate(messages=user("hi"), thinking=True, max_tokens=most)
+        assert last.ended_inside_thinking is inside
+        assert last.finish_reason == ("length" if inside else "stop")
+        assert not any(piece.ended_inside_thinking for piece in before)
+    assert not [*model.generate("hi", max_tokens=3)][-1].ended_inside_thinking
+
+
 def test_several_answers_to_several_prompts() -> None:
     model = scripted_model(REPLIES, sequences=3, context=1024)
     said: dict[tuple[int, int], str] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shoestring.engine.request import FinishReason
 from shoestring.ops.sampling import Sampled
@@ -34,6 +34,8 @@ class Piece:
     choice: int = 0
     #: tool calls that this token completes
     calls: tuple[Call, ...] = ()
+    #: with a finish_reason: the answer ended before its thinking did, so it has no content
+    ended_inside_thinking: bool = False
 
 
 class Pieces:
@@ -44,9 +46,7 @@ class Pieces:
         self._thinking = thinking
         self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
 
-    def take(
-        self, events: Sequence[Event], tokens: tuple[Sampled, ...], reason: FinishReason | None = None
-    ) -> list[Piece]:
+    def take(self, events: Sequence[Event], tokens: tuple[Sampled, ...]) -> list[Piece]:
         """The pieces of a token: one, or two if thinking ends within it. The last one has the token."""
         parts: list[tuple[str, bool]] = []
         calls: list[Call] = []
@@ -67,4 +67,9 @@ class Pieces:
                     calls.append(Call(call.id, call.name, "".join(texts)))
         *before, (text, kind) = parts or [("", self._thinking)]
         pieces = [Piece(self._index, text, kind, (), choice=self._choice) for text, kind in before]
-        return [*pieces, Piece(self._index, text, kind, tokens, reason, self._choice, tuple(calls))]
+        return [*pieces, Piece(self._index, text, kind, tokens, choice=self._choice, calls=tuple(calls))]
+
+
+def as_last(piece: Piece, reason: FinishReason, *, inside_thinking: bool) -> Piece:
+    """The piece as the last one of its answer."""
+    return replace(piece, finish_reason=reason, ended_inside_thinking=inside_thinking)

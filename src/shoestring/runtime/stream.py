@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from shoestring.engine.engine import Engine
 from shoestring.errors import RequestError
-from shoestring.output.pieces import Piece, Pieces
+from shoestring.output.pieces import Piece, Pieces, as_last
 from shoestring.runtime.answers import AnswerItem, Answers, Delta, Finished, Usage
 
 
@@ -65,7 +65,7 @@ class Stream:
                 maker = self._makers.setdefault((index, choice), Pieces(index, choice, thinking=thinking))
                 self._pieces.extend(maker.take(events, tokens))
             case Finished(_, reason):  # the last piece is of the answer's last token
-                self._pieces[-1] = dataclasses.replace(self._pieces[-1], finish_reason=reason)
+                self._pieces[-1] = as_last(self._pieces[-1], reason, inside_thinking=item.inside_thinking)
 
     @property
     def usage(self) -> Usage:

@@ -52,6 +52,15 @@ def test_errors_do_not_end_a_chat(
         assert says in line
 
 
+def test_an_answer_that_ended_inside_its_thinking_is_one_line(
+    use: Callable[[Model], None], typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(scripted({"hi": b"hm", "yo": [*b"hm", END_THINK, *b"fine"]}))
+    typed("hi\nyo\n")
+    assert run(["chat", "m", "--thinking"]) == 0
+    assert capsys.readouterr().err.count("the answer ended inside its thinking: /again asks for another one") == 1
+
+
 def test_a_full_context_is_one_line(
     use: Callable[[Model], None], typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

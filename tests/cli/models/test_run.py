@@ -55,7 +55,18 @@ def test_run_as_json(use: Callable[[Model], None], capsys: pytest.CaptureFixture
     assert facts["thinking"] == "hm"
     assert facts["text"] == "yes"
     assert facts["finish_reason"] == "stop"
+    assert facts["ended_inside_thinking"] is False
     assert len(facts["logprobs"]) == len(facts["tokens"]) == 7
+
+
+def test_json_says_that_an_answer_ended_inside_its_thinking(
+    use: Callable[[Model], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(scripted({"hi": b"hm"}))
+    assert run(["run", "m", "hi", "--chat", "--thinking", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["text"], facts["thinking"], facts["finish_reason"]) == ("", "hm", "stop")
+    assert facts["ended_inside_thinking"] is True
 
 
 def test_options_reach_the_model(use: Callable[[Model], None], capsys: pytest.CaptureFixture[str]) -> None:

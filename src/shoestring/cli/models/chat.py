@@ -128,7 +128,10 @@ class ModelAnswer:
         return self.result.line()
 
     def hint(self) -> str | None:
-        if not self.result.pieces or self.result.pieces[-1].finish_reason != "context":
+        last = self.result.pieces[-1] if self.result.pieces else None
+        if last is not None and last.ended_inside_thinking and last.finish_reason == "stop":
+            return "the answer ended inside its thinking: /again asks for another one"
+        if last is None or last.finish_reason != "context":
             return None
         return (
             f"the context of {self._context} tokens is full: /clear starts a new conversation, "

@@ -22,7 +22,7 @@ from shoestring.errors import CapacityError, RequestError
 from shoestring.ops.sampling import Sampled, Sampling
 from shoestring.output.form import form_of
 from shoestring.output.machine import OutputMachine
-from shoestring.output.pieces import Piece, Pieces
+from shoestring.output.pieces import Piece, Pieces, as_last
 from shoestring.reference.model import generate
 from shoestring.runtime.default_sampling import default_sampling, sampling_fields
 from shoestring.runtime.opening import open_model
@@ -59,7 +59,9 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapp
     for count, token in enumerate(generate(opened.config, opened.binding, tokens, pick), start=1):
         reason: FinishReason | None = "stop" if token in ends else "length" if count == most else None
         sampled = Sampled(token)
-        new = pieces_of.take(machine.push(sampled, reason), (sampled,), machine.finish_reason)
+        new = pieces_of.take(machine.push(sampled, reason), (sampled,))
+        if machine.finish_reason is not None:
+            new[-1] = as_last(new[-1], machine.finish_reason, inside_thinking=machine.ended_inside_thinking)
         pieces += new
         if not json:
             say("".join(piece.text for piece in new), nl=False)
@@ -74,6 +76,7 @@ def answer_by_reference(path: Path, question: Mapping[str, Any], arguments: Mapp
         "text": "".join(piece.text for piece in pieces if not piece.thinking),
         "thinking": "".join(piece.text for piece in pieces if piece.thinking),
         "finish_reason": pieces[-1].finish_reason,
+        "ended_inside_thinking": pieces[-1].ended_inside_thinking,
         "tokens": [token.id for piece in pieces for token in piece.tokens],
         "prompt_tokens": len(tokens),
     }

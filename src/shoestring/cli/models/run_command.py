@@ -136,6 +136,7 @@ class Result:
             "text": self.text,
             "thinking": "".join(piece.text for piece in self.pieces if piece.thinking),
             "finish_reason": next((p.finish_reason for p in reversed(self.pieces) if p.finish_reason), None),
+            "ended_inside_thinking": any(piece.ended_inside_thinking for piece in self.pieces),
             "tokens": [token.id for token in tokens],
             "prompt_tokens": self.prompt_tokens,
             "first_token_seconds": round((self.first or self.last) - self.start, 4),
