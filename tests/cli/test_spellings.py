@@ -20,7 +20,7 @@ from shoestring.server.http.settings import Settings
 from shoestring.testing import scripted_model
 
 OWN = {"MODEL": True, "PROMPT": True, "--context": True, "-c": True, "--stop": True, "--chat": False, "--kv-type": True,
-       "--temperature": True, "--max-tokens": True, "-n": True}  # fmt: skip
+       "--temperature": True, "--max-tokens": True, "-n": True, "--model-name": True, "--alias": True}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,14 @@ OWN = {"MODEL": True, "PROMPT": True, "--context": True, "-c": True, "--stop": T
         ("m --unknown 3", "m --unknown 3"),
         ("m --parallel 3 -np 2", "m --parallel 3 -np 2"),
         ("m -", "m -"),
+        ("m --served-model-name a", "m --model-name a"),
+        ("m --served-model-name a b c --chat", "m --chat --model-name a --alias b --alias c"),
+        ("--served-model-name a b -m m", "m --model-name a --alias b"),
+        ("m --served-model-name=a --served-model-name b", "m --model-name a --alias b"),
+        ("--served-model-name a m --alias b", "m --alias b --model-name a"),
+        ("--alias b --served-model-name a m", "m --alias b --model-name a"),
+        ("--served-model-name a b c m", "m --model-name a --alias b --alias c"),
+        ("--served-model-name a b -- m", "--model-name a --alias b -- m"),
     ],
 )
 def test_a_command_line_in_our_spelling(line: str, expected: str) -> None:
@@ -101,18 +109,19 @@ def test_a_server_in_their_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     """The command line of another server, with only its name changed."""
     started: list[Settings] = []
     monkeypatch.setattr(serve, "run", started.append)
-    line = "serve -m m.gguf --ctx-size 32k -np 2 -ctk f32 -ctv f32 --served-model-name big -a small --port 81"
+    line = "serve -m m.gguf --ctx-size 32k -np 2 -ctk f32 -ctv f32 --served-model-name big huge -a small --port 81"
     assert run([*line.split(), "--jinja", "-fa", "on"]) == 0
     (settings,) = started
     assert settings == Settings(
-        model="m.gguf", context=32768, parallel=2, kv_type="f32", model_name="big", aliases=("small",), port=81
+        model="m.gguf", context=32768, parallel=2, kv_type="f32", model_name="big", aliases=("small", "huge"), port=81
     )
 
 
 @pytest.mark.parametrize(
     "line",
     ["run demo-scripted hi --chat -c {}", "run demo-scripted hi --chat -n {}", "plan scout -c {}", "doctor -c {}",
-     "perplexity m --file x -c {}"],
+     "perplexity m --file x -c {}", "bench m -p {}", "bench m --generate {}", "bench m -c {}", "batch i o -c {}",
+     "chat demo-scripted -n {}"],
 )  # fmt: skip
 def test_sizes_are_taken_everywhere(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     run(line.format("8k").split())

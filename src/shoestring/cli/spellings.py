@@ -40,6 +40,9 @@ SAME: Mapping[str, str] = {
     "--n-threads": "--threads",
 }
 
+#: Their option whose values are all words that follow it: the first is --model-name, the others are each an --alias.
+NAMES = "--served-model-name"
+
 #: Their option → the argument that has no option here.
 ARGUMENTS: Mapping[str, str] = {
     "--model": "MODEL",
@@ -118,6 +121,10 @@ class _Words:
     #: MODEL, which comes first, and PROMPT, which comes last
     model: list[str] = field(default_factory=list)
     prompt: list[str] = field(default_factory=list)
+    #: whether there are words that are no option and no value
+    positional: bool = False
+    #: the values of NAMES, of each time that it stands there
+    names: list[list[str]] = field(default_factory=list)
     #: our option → (their option, value), of what may be given twice and must agree
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -138,10 +145,12 @@ def translated(arguments: Sequence[str], own: Mapping[str, bool]) -> list[str]:
         name, equals, value = word.partition("=")
         if not word.startswith("-") or name in own:
             words.plain.append(word)
+            words.positional |= not word.startswith("-")
             if own.get(name) and word.startswith("-") and not equals and rest:
                 words.plain.append(rest.pop(0))
             continue
         _take(words, name, value if equals and name.startswith("--") else None, rest)
+    _name(words, has_model=bool(words.model) or words.positional or len(rest) > 1)
     after = words.prompt if not rest else []
     before = [] if not rest else words.prompt
     # A prompt may begin with a dash.
@@ -166,7 +175,14 @@ def _take(words: _Words, name: str, value: str | None, rest: list[str]) -> None:
         if not rest:
             raise RequestError(f"{name} needs a value")
         value = rest.pop(0)
-    if ours == "MODEL":
+        if name == NAMES:
+            words.names.append([value])
+            while rest and not rest[0].startswith("-"):
+                words.names[-1].append(rest.pop(0))
+            return
+    if name == NAMES:
+        words.names.append([value])
+    elif ours == "MODEL":
         words.model.append(value)
     elif ours == "PROMPT":
         words.prompt.append(value)
@@ -175,3 +191,12 @@ def _take(words: _Words, name: str, value: str | None, rest: list[str]) -> None:
         if ours == "--kv-type" and before != value:
             raise RequestError(f"{theirs} is {before} and {name} is {value}: keys and values have one type, --kv-type")
         words.plain += [ours, value]
+
+
+def _name(words: _Words, *, has_model: bool) -> None:
+    """Translate the values of NAMES. Without a MODEL elsewhere, the last of several is MODEL."""
+    if not has_model and words.names and len(words.names[-1]) > 1:
+        words.model.append(words.names[-1].pop())
+    names = [name for values in words.names for name in values]
+    for option, value in zip(["--model-name"] + ["--alias"] * len(names), names, strict=False):
+        words.plain += [option, value]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from commands import PYTHON
+from commands import PYTHON, failed
 
 from shoestring.cli.app import run
+from shoestring.runtime import loading
 
 
 def test_commands_take_it(capsys: pytest.CaptureFixture[str], typed: Callable[[str], None]) -> None:
@@ -27,11 +28,31 @@ def test_commands_take_it(capsys: pytest.CaptureFixture[str], typed: Callable[[s
     assert {check["state"] for check in checks} <= {"ok", "warning"}
 
 
-@pytest.mark.parametrize("command", ["inspect", "perplexity --file README.md", "bench"])
-def test_commands_that_read_a_file_refuse_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    name, *options = command.split()
-    assert run([name, "demo-scripted", *options]) == 2
-    assert "demo-scripted is a script without a file" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "command",
+    ["inspect {}", "perplexity {} --file README.md", "bench {}", "bench {} -r 1 --url http://127.0.0.1:1",
+     "tokens --compare hello {}", "run {} hi --reference"],
+)  # fmt: skip
+def test_commands_that_read_a_file_refuse_it_at_once(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one sentence, before they compute, load or measure anything."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was loaded")
+
+    monkeypatch.setattr(loading, "load", never)
+    assert run(command.format("demo-scripted").split()) == 2
+    error = failed(capsys)
+    assert error.startswith("error: demo-scripted is a script without a file: run, chat, serve, batch")
+
+
+@pytest.mark.parametrize("command", ["plan {}", "compare {} scout", "pull {}"])
+def test_commands_that_know_models_by_name_refuse_it_by_its_name(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command.format("demo-scripted").split()) == 2
+    assert "demo-scripted" in failed(capsys)
 
 
 def test_a_server_takes_it(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.find import find, load_model
 from shoestring.cli.progress import Progress
-from shoestring.cli.shared import spread
+from shoestring.cli.shared import spread, tokens
 from shoestring.errors import CapacityError, RequestError
 from shoestring.sizes import human
 
@@ -38,8 +38,16 @@ def bench(
             metavar="MODEL", help="A .gguf file, a Hugging Face folder or a Hub name; omit it with --synthetic."
         ),
     ] = None,
-    prompt: Annotated[int, typer.Option("--prompt", "-p", metavar="N", help="Prompt tokens for prefill.")] = 512,
-    generate: Annotated[int, typer.Option("--generate", "-g", metavar="N", help="Tokens to generate for decode.")] = 64,
+    prompt: Annotated[
+        int,
+        typer.Option("--prompt", "-p", metavar="N", help="Prompt tokens for prefill.", parser=tokens("--prompt")),
+    ] = 512,
+    generate: Annotated[
+        int,
+        typer.Option(
+            "--generate", "-g", metavar="N", help="Tokens to generate for decode.", parser=tokens("--generate")
+        ),
+    ] = 64,
     repetitions: Annotated[int, typer.Option("--repetitions", "-r", metavar="N", help="Repetitions of each.")] = 5,
     synthetic: Annotated[
         Path | None,
@@ -69,6 +77,13 @@ def bench(
     for name, value in (("--prompt", prompt), ("--generate", generate), ("--repetitions", repetitions)):
         if value < 1:
             raise RequestError(f"{name} is {value}: choose at least 1")
+    if model is not None and synthetic is not None:
+        raise RequestError("give either MODEL or --synthetic CONFIG, not both")
+    if model is None and synthetic is None and server.url is None:
+        raise RequestError("give either MODEL or --synthetic CONFIG")
+    if synthetic is None and (layers is not None or output is not None):
+        raise RequestError("--layers and --output need --synthetic: add it")
+    path = find(model) if model is not None else None  # raises for demo-scripted too, which has no weights to measure
     remote = None
     if server.url is not None:
         from shoestring.cli.advise.bench_remote import measured as measured_there
@@ -83,23 +98,20 @@ def bench(
             if json:
                 typer.echo(json_module.dumps(remote))
             return
-    if (model is None) == (synthetic is None):
-        raise RequestError("give either MODEL or --synthetic CONFIG")
-    if synthetic is None and (layers is not None or output is not None):
-        raise RequestError("--layers and --output need --synthetic: add it")
     from shoestring.planning.measured import remember
 
     # A small context, so that a short measurement does not reserve all memory.
     loading = replace(loading, context=loading.context or max(prompt, generate + 1) + 1)
     if synthetic is None:
         assert model is not None
+        assert path is not None
         facts = measured(model, prompt, generate, repetitions, loading)
-        remember(facts, find(model))
+        remember(facts, path)
     else:
         with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
-            path = output or Path(folder) / f"{synthetic.resolve().stem}-{type}.gguf"
-            write(synthetic, layers, type, path)
-            facts = measured(str(path), prompt, generate, repetitions, loading)
+            file = output or Path(folder) / f"{synthetic.resolve().stem}-{type}.gguf"
+            write(synthetic, layers, type, file)
+            facts = measured(str(file), prompt, generate, repetitions, loading)
         facts |= {"model": f"synthetic {synthetic}", "type": type, "layers": layers}
     if json:
         typer.echo(json_module.dumps(facts if remote is None else {**facts, "remote": remote}))
