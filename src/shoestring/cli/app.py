@@ -19,6 +19,7 @@ from shoestring.cli import version
 from shoestring.cli.advise import bench, plan, tokens
 from shoestring.cli.models import chat, demo, files, inspect, perplexity, run_command
 from shoestring.cli.options import Debug
+from shoestring.cli.program import as_typed
 from shoestring.cli.say import say
 from shoestring.cli.serve import batch, doctor, serve
 from shoestring.cli.spellings import Command
@@ -134,5 +135,5 @@ def _open_standard_streams() -> None:
 def _failed(message: str, error: BaseException, code: int, debug: bool) -> int:
     if debug:
         print(printable("".join(traceback.format_exception(error)), lines=True), end="", file=sys.stderr)
-    print("error: " + printable(" ".join(message.split())), file=sys.stderr)
+    print("error: " + printable(" ".join(as_typed(message).split())), file=sys.stderr)
     return code

@@ -12,6 +12,7 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.find import find, load_model
 from shoestring.cli.models.run_command import Result
+from shoestring.cli.program import as_typed
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
 
@@ -67,7 +68,7 @@ def demo(context: typer.Context, threads: options.Threads = None, debug: options
         say()
         for name, line in lines.items():
             say(f"{name:13} {line}")
-    say(f"\n{ops.isa()}, {ops.num_threads()} threads.\n\n{NEXT}")
+    say(f"\n{ops.isa()}, {ops.num_threads()} threads.\n\n{as_typed(NEXT)}")
 
 
 def conversation(name: str, threads: int | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shoestring.cli import options
+from shoestring.cli.program import as_typed
 from shoestring.cli.say import say
 from shoestring.printable import printable
 from shoestring.runtime.scripted import DEMO_SCRIPTED
@@ -74,7 +75,7 @@ def list_checkpoints(json: options.Json = False, debug: options.Debug = False) -
         )
         return
     if all(checkpoint.store == "embedded" for checkpoint in checkpoints):
-        say("no Qwen 3.5 or Llama 4 checkpoint found: `shoestring pull` downloads one", err=True)
+        say(as_typed("no Qwen 3.5 or Llama 4 checkpoint found: `shoestring pull` downloads one"), err=True)
     names = [printable(f.name) for f in checkpoints]
     width = max(map(len, names), default=0)
     for name, f in zip(names, checkpoints, strict=True):

@@ -14,6 +14,7 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli.find import find
+from shoestring.cli.program import as_typed
 from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.serve.serve import memory_limits, resolved
@@ -79,7 +80,7 @@ def show(findings: list[Finding], effective: Resolved | None) -> None:
         for name, setting in in_effect(effective).items():
             say(f"  {name:18}{printable(_shown(name, setting['value'])):28}{setting['source']}")
     missing = sum(finding.state == "failed" for finding in findings)
-    say(f"\n{missing} of these must be fixed before `shoestring serve` can start" if missing else "\nready")
+    say(as_typed(f"\n{missing} of these must be fixed before `shoestring serve` can start") if missing else "\nready")
 
 
 def _shown(name: str, value: Any) -> str:
