@@ -57,6 +57,29 @@ _MODEL_NAMES = {
 }
 
 
+_BOTH = ("weight", "bias")
+#: The vision tensors of Qwen 3.5: 16 a block and 9 more, so 441 for the 27 blocks of the library's files.
+VISION_NAMES = (
+    "v.pos_embed.weight",
+    *(
+        f"v.{part}.{kind}"
+        for part in ("patch_embed", "merger.norm", "merger.linear_fc1", "merger.linear_fc2")
+        for kind in _BOTH
+    ),
+    *(
+        f"v.blk.0.{part}.{kind}"
+        for part in ("attn_q", "attn_k", "attn_v", "attn_out", "norm1", "norm2", "mlp.linear_fc1", "mlp.linear_fc2")
+        for kind in _BOTH
+    ),
+)
+#: Its 15 MTP tensors in a dense file
+MTP_NAMES = (
+    *(f"mtp.{part}.weight" for part in ("fc", "norm", "pre_fc_norm_embedding", "pre_fc_norm_hidden")),
+    *(f"mtp.layers.0.attn_{part}.weight" for part in ("norm", "q", "k", "v", "q_norm", "k_norm", "output")),
+    *(f"mtp.layers.0.{part}.weight" for part in ("post_attention_norm", "ffn_gate", "ffn_up", "ffn_down")),
+)
+
+
 def tiled(values: npt.NDArray[Any], axis: int, key_heads: int, per_key: int) -> npt.NDArray[Any]:
     """Value heads from grouped by key head (k0v0 k0v1 k1v0 …) to tiled (k0v0 k1v0 … k0v1 …), along an axis."""
     shape = values.shape
@@ -136,11 +159,34 @@ def qwen_metadata(c: dict[str, Any]) -> dict[str, Any]:
 def ollama_qwen_tensors(plain: Tensors) -> Tensors:
     """llama.cpp's tensors as Ollama's library has them: `ssm_dt` without an ending, vision and MTP in the same file."""
     result = {name.replace("ssm_dt.bias", "ssm_dt"): values for name, values in plain.items()}
-    for name in ("v.patch_embed.weight", "v.blk.0.attn_q.weight", "v.merger.norm.bias", "mtp.fc.weight"):
-        result[name] = np.ones((2, 3), np.float32)
-    for name in ("mtp.layers.0.attn_q.weight", "mtp.layers.0.mlp.experts.0.gate_proj.weight", "mtp.norm.weight"):
-        result[name] = np.ones(4, np.float32)
-    return result
+    return result | {name: np.ones((2, 3), np.float32) for name in (*VISION_NAMES, *MTP_NAMES)}
+
+
+def newest_qwen_tensors(c: dict[str, Any], plain: Tensors) -> Tensors:
+    """What its converter writes since 2026-05: the MTP layer behind the others, as llama.cpp does."""
+    layer = c["num_hidden_layers"]
+    names = [f"nextn.{name}" for name in ("eh_proj", "enorm", "hnorm", "shared_head_norm")]
+    names += [
+        name for name in _QWEN_NAMES.values() if name.startswith(("attn", "ffn", "post")) and "gate_inp" not in name
+    ]
+    extra = {f"blk.{layer}.{name.removesuffix('.weight')}.weight": np.ones((2, 3), np.float32) for name in names}
+    return plain | extra | {name: np.ones((2, 3), np.float32) for name in VISION_NAMES}
+
+
+def newest_qwen_metadata(c: dict[str, Any]) -> dict[str, Any]:
+    """Its keys: one number of KV heads, an interval for the kinds of layers, four sections, the MTP layer counted."""
+    keys = ollama_qwen_metadata(c)
+    arch, interval = keys["general.architecture"], c["layer_types"].index("full_attention") + 1
+    assert [kind == "full_attention" for kind in c["layer_types"]] == [
+        layer % interval == interval - 1 for layer in range(c["num_hidden_layers"])
+    ]
+    return keys | {
+        f"{arch}.block_count": c["num_hidden_layers"] + 1,
+        f"{arch}.nextn_predict_layers": 1,
+        f"{arch}.attention.head_count_kv": c["num_key_value_heads"],
+        f"{arch}.full_attention_interval": interval,
+        f"{arch}.rope.dimension_sections": [*c["rope_parameters"]["mrope_section"], 0],
+    }
 
 
 def ollama_qwen_metadata(c: dict[str, Any]) -> dict[str, Any]:

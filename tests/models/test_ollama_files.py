@@ -1,5 +1,6 @@
 """Files of Ollama's own library: the bits of llama.cpp's form, the numbers of the Hugging Face folder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,13 @@ import numpy as np
 import pytest
 import small_vocabulary
 from ollama_files import (
+    MTP_NAMES,
+    VISION_NAMES,
     Tensors,
     llama_metadata,
     llama_tensors,
+    newest_qwen_metadata,
+    newest_qwen_tensors,
     ollama_llama_metadata,
     ollama_llama_tensors,
     ollama_qwen_metadata,
@@ -68,13 +73,22 @@ def opened_gguf(path: Path, metadata: dict[str, Any], tensors: Tensors) -> Opene
     return open_model(write_gguf_file(path, metadata, tensors))
 
 
+def test_the_names_are_as_many_as_in_files_of_the_library() -> None:
+    blocks = [name for name in VISION_NAMES if ".blk.0." in name]
+    assert 27 * len(blocks) + len(VISION_NAMES) - len(blocks) == 441
+    assert len(MTP_NAMES) == 15
+
+
+@pytest.mark.parametrize("newest", [False, True])
 @pytest.mark.parametrize("name", QWEN)
-def test_qwen_gives_the_bits_of_the_plain_form(tmp_path: Path, name: str) -> None:
+def test_qwen_gives_the_bits_of_the_plain_form(tmp_path: Path, name: str, newest: bool) -> None:
     config, tensors = qwen(name)
     plain = qwen_tensors(config, tensors)
-    theirs = opened_gguf(tmp_path / "ollama.gguf", ollama_qwen_metadata(config), ollama_qwen_tensors(plain))
+    metadata = newest_qwen_metadata(config) if newest else ollama_qwen_metadata(config)
+    extended = newest_qwen_tensors(config, plain) if newest else ollama_qwen_tensors(plain)
+    theirs = opened_gguf(tmp_path / "ollama.gguf", metadata, extended)
     ours = opened_gguf(tmp_path / "plain.gguf", qwen_metadata(config), plain)
-    assert theirs.config == ours.config
+    assert replace(theirs.config, mtp_num_hidden_layers=0) == ours.config
     assert np.array_equal(logits(theirs), logits(ours))
     folder = open_model(TinyModel(config, lambda c: tensors).write(new_folder(tmp_path)))
     expected = logits(folder)
