@@ -358,6 +358,46 @@ def test_surrogates_in_ids_and_bodies(tmp_path: Path) -> None:
     assert set(answers(target)) == {id}
 
 
+def test_surrogates_with_another_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In ids, methods, bodies and answers. They reach the other server, and OUT, as they were written."""
+    asked: list[str] = []
+
+    def answer(asking: httpx2.Request) -> httpx2.Response:
+        asked.append(json.loads(asking.content)["messages"][0]["content"])
+        body = json.dumps({"text": asked[-1]}).encode("ascii")
+        return httpx2.Response(500 if asked[-1].startswith("fail") else 200, content=body)
+
+    def client(url: str, key: str | None) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url="http://there/v1/", transport=httpx2.MockTransport(answer))
+
+    monkeypatch.setattr("shoestring.client.async_client", client)
+    good, failed, method, url, empty = (
+        f"{half}{n}" for n, half in enumerate(["\ud800", "\udfff", "é\udc00", "\ud83d", "\ude00"])
+    )
+    lines = [
+        request(good, "a\udfff"),
+        request(failed, "fail\ud800"),
+        request(method, method="\ud800"),
+        request(url, url="/v1/\udfff"),
+        {"custom_id": empty},
+        request(good, "repeated"),
+    ]
+    target = tmp_path / "out"
+    command = ["batch", str(write(tmp_path / "in", *lines)), str(target), "--url", "http://there"]
+    for again in (False, True):
+        asked.clear()
+        assert run(command) == 2
+        assert "5 of 6 requests failed" in capsys.readouterr().err
+        assert asked == ["a\udfff", "fail\ud800"][again:]
+        found = [json.loads(line) for line in target.read_bytes().splitlines()]
+        statuses = {line["custom_id"]: line["response"]["status_code"] for line in found}
+        assert statuses == {good: 200, failed: 500, method: 400, url: 400, empty: 400, None: 400}
+        assert len(found) == len(lines)
+        assert next(line for line in found if line["custom_id"] == good)["response"]["body"] == {"text": "a\udfff"}
+
+
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
 
