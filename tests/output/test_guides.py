@@ -80,6 +80,32 @@ def test_json_may_be_indented_but_not_endless() -> None:
         play(asked, scripted(tokens_of("{" + " " * 100, "qwen3_5"), at_random(0)))
 
 
+#: alternatives that overlap → texts of one of them, of both, and of none
+OVERLAPPING: list[tuple[list[Any], list[str], list[str]]] = [
+    ([{"type": "integer"}, {"type": "number"}], ["3", "3.5", "-1"], ['"3"', "true"]),
+    ([{"enum": ["a", "b"]}, {"enum": ["b", "c"]}], ['"a"', '"b"', '"c"'], ['"d"', "5"]),
+    ([{"type": "string", "maxLength": 3}, {"type": "string", "minLength": 2}], ['""', '"ab"', '"abcd"'], ["{}", "1"]),
+    ([{"minimum": 5, "type": "integer"}, {"maximum": 9, "type": "integer"}], ["2", "7", "12"], ['"7"', "[]"]),
+    ([PERSON, {"type": "object"}], ['{"name": "a", "age": 1}', '{"b": 1}', "{}"], ["[]", "null"]),
+    ([{"type": "array", "items": {"type": "integer"}}, {"type": "array"}], ["[]", "[1, 2]", '["a"]'], ["{}", "1"]),
+]
+
+
+@pytest.mark.parametrize("key", ["oneOf", "anyOf"])
+@pytest.mark.parametrize(("alternatives", "good", "bad"), OVERLAPPING, ids=lambda value: str(value)[:40])
+def test_alternatives_of_one_of_that_overlap_count_as_those_of_any_of(
+    key: str, alternatives: list[Any], good: list[str], bad: list[str]
+) -> None:
+    asked = form("qwen3_5", constraint=Constraint("json_schema", {key: alternatives}))
+    stop = tokens_of(end("qwen3_5"), "qwen3_5")
+    for text in good:
+        played, machine = play(asked, scripted([*tokens_of(text, "qwen3_5"), *stop], at_random(0)))
+        assert (played.answer.content, machine.finish_reason) == (text, "stop")
+    for text in bad:
+        with pytest.raises(AssertionError, match=r"not allowed|forced"):
+            play(asked, scripted([*tokens_of(text, "qwen3_5"), *stop], at_random(0)))
+
+
 @settings(max_examples=25)
 @given(SEEDS, st.sampled_from(sorted(CONSTRAINTS)), st.booleans())
 def test_forced_tokens_would_have_been_sampled(seed: int, kind: str, calls: bool) -> None:

@@ -1,4 +1,7 @@
-"""More requests of each kind in requests.json, as `(kind, name, path, body, want)`."""
+"""More requests of each kind in requests.json, at least five, as `(kind, name, path, body, want)`.
+
+Those of ORIGINS have headers beside.
+"""
 
 from __future__ import annotations
 
@@ -365,6 +368,29 @@ def _scores() -> list[Asked]:
     ]
 
 
+#: the allowed origin, and one that is not
+ORIGIN, OTHER = "app://obsidian.md", "https://example.org"
+
+
+def _origins() -> list[tuple[Asked, dict[str, str]]]:
+    kind = "programs-with-an-origin"
+    asked = {"Origin": ORIGIN}
+    generate = {"model": "$MODEL", "prompt": "hi", "stream": False, "options": {"num_predict": 2}}
+    barred = {"status": 403, "has": ["origin", "Origin"]}
+    return [
+        ((kind, "Anthropic", MESSAGES, chat(), OK), asked),
+        ((kind, "Ollama", OLLAMA, ollama(), OK), asked),
+        ((kind, "Ollama, generate", GENERATE, generate, OK), asked),
+        ((kind, "completions", COMPLETIONS, {"prompt": "hi", "max_tokens": 2}, OK), asked),
+        ((kind, "streamed", CHAT, chat(stream=True), OK), asked),
+        ((kind, "the page itself", CHAT, chat(), OK), {"Origin": "http://127.0.0.1"}),
+        ((kind, "another one", CHAT, chat(), barred), {"Origin": OTHER}),
+        ((kind, "another one, Ollama", OLLAMA, ollama(), barred), {"Origin": OTHER}),
+        ((kind, "a part of the name", CHAT, chat(), barred), {"Origin": ORIGIN + ".example.org"}),
+    ]
+
+
+ORIGINS = _origins()
 MORE: list[Asked] = [
     *_histories(),
     *_systems(),

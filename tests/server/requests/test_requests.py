@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from more_requests import MORE
+from more_requests import MORE, ORIGIN, ORIGINS
 from starlette.testclient import TestClient
 
 from shoestring.server.http.app import create_app
@@ -18,13 +19,15 @@ from shoestring.testing import Family, Reply, scripted_model
 
 FOLDER = Path(__file__).parent
 REQUESTS: list[dict[str, Any]] = json.loads((FOLDER / "requests.json").read_text()) + [
-    {"kind": kind, "name": name, "path": path, "body": body, "want": want} for kind, name, path, body, want in MORE
+    {"kind": kind, "name": name, "path": path, "body": body, "want": want, "headers": headers}
+    for (kind, name, path, body, want), headers in [*((asked, None) for asked in MORE), *ORIGINS]
 ]
+#: how many of them are in the file
+REPORTED = 38
 REPLIES = {
     "hi": Reply("Hello.", thinking="hm"),
     "stops thinking": Reply(raw="<think>\nthis thought ends with the answer's end token"),
 }
-ORIGIN = "app://obsidian.md"
 
 
 @pytest.fixture(scope="module", params=["qwen3_5", "llama4"])
@@ -35,6 +38,13 @@ def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     app = create_app(Service(model), Settings(allow_origins=(ORIGIN,)))
     with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
+
+
+def test_there_are_five_more_of_each_kind() -> None:
+    reported = {asked["kind"] for asked in REQUESTS[:REPORTED]}
+    assert len(reported) == 14
+    own = Counter(asked["kind"] for asked in REQUESTS[REPORTED:])
+    assert {kind: own[kind] for kind in reported if own[kind] < 5} == {}
 
 
 @pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: f"{asked['kind']}: {asked['name']}"[:80])
