@@ -1,17 +1,14 @@
 """Every instruction in documents, errors and comments runs as written on a fresh machine.
 
 What it installs comes from this checkout, a wheel built from it, or packages that we name in pyproject.toml; what it
-calls exists with these options. The last test, which takes minutes and a network, runs the instructions.
+calls exists with these options. test_instructions_run.py runs them.
 """
 
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,53 +150,3 @@ def test_a_command_has_these_options_and_arguments(file: str, line: str) -> None
         assert set(words) <= {name for parameter in command.params for name in parameter.opts}
         return
     command.make_context(name, words)
-
-
-# --- run as written ------------------------------------------------------------------------------------------------
-
-
-def test_there_are_blocks_to_run() -> None:
-    assert [len(blocks(document)) for document in ("python.md", "server.md")] == [1, 2]
-
-
-def blocks(document: str) -> list[str]:
-    """The shell blocks of a document that install something."""
-    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
-    return [block for language, block in fenced if not language and " -m pip " in block]
-
-
-@pytest.mark.deep
-@pytest.mark.timeout(3600)
-def test_the_instructions_run(tmp_path: Path) -> None:
-    """In a copy of the checkout, without anything of this environment: documents first, then what errors say."""
-    checkout = tmp_path / "checkout"
-    for name in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0"):
-        if name and (ROOT / name).is_file():
-            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, checkout / name)
-    # Without the embedded models that this user's cache has already.
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "SHOESTRING_"))}
-    clean["XDG_CACHE_HOME"] = str(tmp_path / "cache")
-
-    def shell(script: str, *, code: int = 0) -> str:
-        done = subprocess.run(["bash", "-ec", script], cwd=checkout, env=clean, capture_output=True, text=True)
-        assert done.returncode == code, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return done.stdout + done.stderr
-
-    # The base install: an error names the command that installs what `serve` needs.
-    shell("python3 -m venv .venv && .venv/bin/python -m pip install --quiet .")
-    (checkout / "in").write_text('{"custom_id": "a", "body": {}}')
-    commands: list[str] = []
-    while found := re.findall(r"run `([^`]+)`", shell(".venv/bin/shoestring batch in out || true")):
-        assert found[0] not in commands, f"it ran, and the error stays: {found[0]}"
-        commands += found
-        shell(found[0])
-    assert len(commands) == 2, "one for the server's packages, one for the weights"
-    shell(".venv/bin/shoestring run demo-llama4 hi -n 2")
-    shutil.rmtree(checkout / ".venv")
-    for document in ("python.md", "server.md"):
-        for block in blocks(document):
-            lines = [line for line in block.splitlines() if "shoestring serve" not in line]
-            shell("\n".join(lines))
-    assert "demo-scripted" in shell("other/bin/shoestring doctor demo-scripted --port 0")
