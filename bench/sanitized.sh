@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Build the kernels' self-test and the extension with the address and undefined-behaviour sanitizers, run the self-test,
-# then run pytest on the given tests with the sanitized extension. The in-tree extension does not change.
+# and its I/O part under the thread sanitizer too; then run pytest on the given tests with the sanitized extension. The
+# in-tree extension does not change.
 #
 #     bench/sanitized.sh [PYTEST ARGUMENT …]
 set -euo pipefail
@@ -13,10 +14,15 @@ mkdir -p $build/package
 rm -rf $build/package/shoestring
 cp -r src/shoestring $build/package/shoestring
 rm -f $build/package/shoestring/_kernels*.so
-.venv/bin/cmake -S . -B $build -DSHOESTRING_SANITIZE=ON -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" \
+.venv/bin/cmake -S . -B $build -DSHOESTRING_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" \
     -DPython_EXECUTABLE="$python" -DSHOESTRING_PACKAGE="$PWD/$build/package/shoestring" >/dev/null
 .venv/bin/cmake --build $build -j2 --target selftest _kernels
 $build/selftest
+
+.venv/bin/cmake -S . -B build/thread -DSHOESTRING_SANITIZE=thread -DSHOESTRING_BINDINGS=OFF -DCMAKE_BUILD_TYPE=None \
+    -DCMAKE_CXX_FLAGS="-O1 -g1" >/dev/null
+.venv/bin/cmake --build build/thread -j2 --target selftest
+build/thread/selftest io
 
 # CPython keeps memory until its end by design, so leaks are not looked for; the extension's own would drown.
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_sigbus=0  # SIGBUS is ours

@@ -46,4 +46,5 @@ NB_MODULE(_kernels, module) {
     bind_matmul(module);
     bind_sequence(module);
     bind_rows(module);
+    bind_io(module);
 }

@@ -14,6 +14,7 @@
 #include <numpy/arrayobject.h>
 
 #include <cstdint>
+#include <string_view>
 
 #include "dispatch.h"
 #include "parallel.h"
@@ -98,9 +99,13 @@ inline void require(bool condition, const char* message) {
     if (!condition) throw nb::value_error(message);
 }
 
+// Throws ValueError for a name that is none.
+WeightType weight_type(std::string_view name);
+
 void bind_matmul(nb::module_& module);
 void bind_sequence(nb::module_& module);
 void bind_rows(nb::module_& module);
+void bind_io(nb::module_& module);
 
 }  // namespace shoestring
 

@@ -11,6 +11,14 @@
 #include "matrix.h"
 
 namespace shoestring {
+
+WeightType weight_type(std::string_view name) {
+    for (int i = 0; i < NUM_WEIGHT_TYPES; ++i) {
+        if (name == FORMATS[i].name) return static_cast<WeightType>(i);
+    }
+    throw nb::value_error(("the kernels have no weight type " + std::string(name)).c_str());
+}
+
 namespace {
 
 using namespace nb::literals;
@@ -27,13 +35,6 @@ nb::list weight_formats() {
     nb::list formats;
     for (const WeightFormat& f : FORMATS) formats.append(nb::make_tuple(f.name, f.block, f.file_bytes, f.packed_bytes));
     return formats;
-}
-
-WeightType weight_type(std::string_view name) {
-    for (int i = 0; i < NUM_WEIGHT_TYPES; ++i) {
-        if (name == FORMATS[i].name) return static_cast<WeightType>(i);
-    }
-    throw nb::value_error(("the kernels have no weight type " + std::string(name)).c_str());
 }
 
 // Checks that every element lies inside the data, without overflow for any numbers that a file may hold.

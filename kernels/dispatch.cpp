@@ -13,10 +13,12 @@ extern "C" {
 extern const shoestring::MatmulTable shoestring_matmul_scalar;
 extern const shoestring::SequenceTable shoestring_sequence_scalar;
 extern const shoestring::RowsTable shoestring_rows_scalar;
+extern const shoestring::PackTable shoestring_pack_scalar;
 #if defined(__x86_64__)
 extern const shoestring::MatmulTable shoestring_matmul_avx2;
 extern const shoestring::SequenceTable shoestring_sequence_avx2;
 extern const shoestring::RowsTable shoestring_rows_avx2;
+extern const shoestring::PackTable shoestring_pack_avx2;
 #endif
 }
 
@@ -35,11 +37,12 @@ bool has_avx2() {
 #endif
 
 std::vector<Variant> find_variants() {
-    std::vector<Variant> found{
-        {"scalar", &shoestring_matmul_scalar, &shoestring_sequence_scalar, &shoestring_rows_scalar}};
+    std::vector<Variant> found{{"scalar", &shoestring_matmul_scalar, &shoestring_sequence_scalar,
+                                &shoestring_rows_scalar, &shoestring_pack_scalar}};
 #if defined(__x86_64__)
     if (has_avx2())
-        found.push_back({"avx2", &shoestring_matmul_avx2, &shoestring_sequence_avx2, &shoestring_rows_avx2});
+        found.push_back(
+            {"avx2", &shoestring_matmul_avx2, &shoestring_sequence_avx2, &shoestring_rows_avx2, &shoestring_pack_avx2});
 #endif
     return found;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "matmul_table.h"
+#include "pack_table.h"
 #include "rows_table.h"
 #include "sequence_table.h"
 
@@ -17,6 +18,7 @@ struct Variant {
     const MatmulTable* matmul;
     const SequenceTable* sequence;
     const RowsTable* rows;
+    const PackTable* pack;
 };
 
 // The variants that this CPU can run, slowest first.

@@ -76,6 +76,42 @@ SHOESTRING_INLINE void store(int32_t* p, Ints a) {
     _mm256_storeu_si256(q, a.low);
     _mm256_storeu_si256(q + 1, a.high);
 }
+// words[i] lane r = word i of the 16 bytes at p + r * stride, i < 4
+SHOESTRING_INLINE void load_words(const uint8_t* p, int64_t stride, Ints words[4]) {
+    auto eight = [stride](const uint8_t* q, __m256i to[4]) {
+        // Rows i and i + 4 share a register, so that the transposed halves come out in order.
+        __m256i row[4];
+        for (int i = 0; i < 4; ++i)
+            row[i] = _mm256_inserti128_si256(
+                _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q + i * stride))),
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(q + (i + 4) * stride)), 1);
+        const __m256i a = _mm256_unpacklo_epi32(row[0], row[1]), b = _mm256_unpackhi_epi32(row[0], row[1]);
+        const __m256i c = _mm256_unpacklo_epi32(row[2], row[3]), d = _mm256_unpackhi_epi32(row[2], row[3]);
+        to[0] = _mm256_unpacklo_epi64(a, c);
+        to[1] = _mm256_unpackhi_epi64(a, c);
+        to[2] = _mm256_unpacklo_epi64(b, d);
+        to[3] = _mm256_unpackhi_epi64(b, d);
+    };
+    __m256i low[4], high[4];
+    eight(p, low);
+    eight(p + 8 * stride, high);
+    for (int j = 0; j < 4; ++j) words[j] = {low[j], high[j]};
+}
+SHOESTRING_INLINE Ints load_u16(const uint8_t* p) {
+    const auto* q = reinterpret_cast<const __m128i*>(p);
+    return {_mm256_cvtepu16_epi32(_mm_loadu_si128(q)), _mm256_cvtepu16_epi32(_mm_loadu_si128(q + 1))};
+}
+// The low halves of the lanes, 32 bytes.
+SHOESTRING_INLINE void store_u16(uint8_t* p, Ints a) {
+    const __m256i low = _mm256_set1_epi32(0xffff);
+    const __m256i halves = _mm256_packus_epi32(_mm256_and_si256(a.low, low), _mm256_and_si256(a.high, low));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(halves, 0xd8));
+}
+SHOESTRING_INLINE void store(uint8_t* p, Ints a) {
+    auto* q = reinterpret_cast<__m256i*>(p);
+    _mm256_storeu_si256(q, a.low);
+    _mm256_storeu_si256(q + 1, a.high);
+}
 
 SHOESTRING_INLINE Lanes load_f16(const uint16_t* p) {
     const auto* q = reinterpret_cast<const __m128i*>(p);

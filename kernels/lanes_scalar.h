@@ -95,6 +95,22 @@ SHOESTRING_INLINE Ints load(const int32_t* p) {
     return r;
 }
 SHOESTRING_INLINE void store(int32_t* p, Ints a) { std::memcpy(p, a.lane, 64); }
+// words[i] lane r = word i of the 16 bytes at p + r * stride, i < 4
+SHOESTRING_INLINE void load_words(const uint8_t* p, int64_t stride, Ints words[4]) {
+    SHOESTRING_EACH_LANE {
+        int32_t row[4];
+        std::memcpy(row, p + i * stride, 16);
+        for (int j = 0; j < 4; ++j) words[j].lane[i] = row[j];
+    }
+}
+SHOESTRING_INLINE Ints load_u16(const uint8_t* p) {
+    Ints r;
+    SHOESTRING_EACH_LANE r.lane[i] = p[2 * i] | p[2 * i + 1] << 8;
+    return r;
+}
+// The low halves of the lanes, 32 bytes.
+SHOESTRING_INLINE void store_u16(uint8_t* p, Ints a) { SHOESTRING_EACH_LANE std::memcpy(p + 2 * i, &a.lane[i], 2); }
+SHOESTRING_INLINE void store(uint8_t* p, Ints a) { std::memcpy(p, a.lane, 64); }
 
 SHOESTRING_INLINE Lanes load_f16(const uint16_t* p) {
     Lanes r;

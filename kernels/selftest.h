@@ -14,8 +14,10 @@ namespace shoestring::selftest {
 
 // Each returns the number of failures, after printing them.
 int matmul();
+int pack();
 int rows();
 int sequence();
+int io();
 
 // `count` elements whose last one ends at a page that cannot be touched; nothing aligns their beginning.
 template <class T>

@@ -3,6 +3,7 @@
     ShoestringError            everything a user can cause or meet; the CLI prints it on one line, exit code 2
     ├── CheckpointError        a file is malformed, incomplete, of an unknown family or type
     ├── TokenizerError         the tokenizer or chat template of a checkpoint cannot be used
+    ├── ReadError              a region of a file cannot be read, or of our own file written, while it is in use
     ├── CapacityError          it does not fit: memory, disk, context
     ├── RequestError           the caller asks for what cannot be honoured: options, roles, lengths
     ├── BusyError              this machine is busy: the same request may succeed later
@@ -23,6 +24,21 @@ class CheckpointError(ShoestringError):
 
 class TokenizerError(ShoestringError):
     """The tokenizer or chat template of a checkpoint cannot be used."""
+
+
+class ReadError(ShoestringError):
+    """A region of an open file cannot be read, or of a file of ours written.
+
+    file: its path; offset: the byte where it failed; why: what the operating system says; ticket: that of the reader
+    (`ops/reading.py`).
+    """
+
+    def __init__(self, file: str, offset: int, why: str, ticket: int = 0) -> None:
+        super().__init__(file, offset, why, ticket)
+        self.file, self.offset, self.why, self.ticket = file, offset, why, ticket
+
+    def __str__(self) -> str:
+        return f"{self.file}, byte {self.offset}: {self.why}"
 
 
 class CapacityError(ShoestringError):

@@ -15,6 +15,7 @@ import secrets
 import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -190,6 +191,21 @@ def write_whole(path: Path, *, begins: bytes = b"", size: int = 0) -> Iterator[B
         if part is not None:
             with contextlib.suppress(OSError):
                 os.unlink(part)
+
+
+@contextlib.contextmanager
+def scratch_file(folder: Path, size: int) -> Iterator[BinaryIO]:
+    """A regular file of `size` zero bytes on the disk of a folder, without a name: it goes with its last descriptor.
+
+    Raises CapacityError if the disk has less than `size` bytes free, RequestError if it cannot be written.
+    """
+    try:
+        check_space(folder / "file", size)
+        with tempfile.TemporaryFile("w+b", dir=folder, buffering=0) as file:
+            os.ftruncate(file.fileno(), size)
+            yield file
+    except (OSError, OverflowError) as problem:
+        raise cannot_write(folder, problem) from None
 
 
 def check_writable(path: Path, *, begins: bytes = b"") -> int | None:

@@ -16,7 +16,7 @@ SANITIZED = "-O1 -fsanitize=address,undefined"
 COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
 
 
-@pytest.mark.parametrize("family", ["matmul", "sequence", "rows"])
+@pytest.mark.parametrize("family", ["matmul", "sequence", "rows", "pack"])
 @pytest.mark.parametrize("variant", FLAGS)
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("mode", ["-O0 -g", pytest.param(SANITIZED, marks=pytest.mark.deep)])

@@ -36,6 +36,14 @@ from shoestring.ops.matrices import matmul as matmul
 from shoestring.ops.matrices import matmuls as matmuls
 from shoestring.ops.matrices import route_sigmoid as route_sigmoid
 from shoestring.ops.matrices import route_softmax as route_softmax
+from shoestring.ops.reading import Counters as Counters
+from shoestring.ops.reading import File as File
+from shoestring.ops.reading import Part as Part
+from shoestring.ops.reading import Priority as Priority
+from shoestring.ops.reading import Reader as Reader
+from shoestring.ops.reading import Target as Target
+from shoestring.ops.reading import least_buffer as least_buffer
+from shoestring.ops.reading import probe as probe
 from shoestring.ops.rows import add as add
 from shoestring.ops.rows import add_gated as add_gated
 from shoestring.ops.rows import attention_temperature as attention_temperature
