@@ -44,6 +44,7 @@ NB_MODULE(_kernels, module) {
     module.def("set_mode", set_mode);
     module.def("install_sigbus_handler", install_sigbus_handler);
     bind_matmul(module);
+    bind_experts(module);
     bind_sequence(module);
     bind_rows(module);
     bind_io(module);

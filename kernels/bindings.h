@@ -99,10 +99,11 @@ inline void require(bool condition, const char* message) {
     if (!condition) throw nb::value_error(message);
 }
 
-// Throws ValueError for a name that is none.
+// The type of that name; ValueError if there is none.
 WeightType weight_type(std::string_view name);
 
 void bind_matmul(nb::module_& module);
+void bind_experts(nb::module_& module);
 void bind_sequence(nb::module_& module);
 void bind_rows(nb::module_& module);
 void bind_io(nb::module_& module);

@@ -1,12 +1,12 @@
-// Python bindings of matrices: packing, reading back, products, mixtures of experts, routing.
+// Python bindings of matrices: packing, reading back, products, routing.
 #include "bindings.h"
 
 #include <nanobind/stl/string_view.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "matrix.h"
 
@@ -22,13 +22,6 @@ WeightType weight_type(std::string_view name) {
 namespace {
 
 using namespace nb::literals;
-
-// The matrices of all experts, kept alive; `views` is what the kernel reads.
-struct ExpertTable {
-    std::vector<Matrix> matrices;
-    std::vector<ExpertView> views;
-    int64_t nbytes = 0;
-};
 
 // FORMATS as tuples: name, columns of a block, its bytes in a file, bytes of 16 rows' blocks packed.
 nb::list weight_formats() {
@@ -65,6 +58,12 @@ Matrix* pack(In<uint8_t, 1> data, std::string_view type_name, int64_t rows, int6
     const Region region = checked_region(data, type, rows, columns, offset, row_stride, column_stride);
     KernelScope scope;
     return new Matrix(pack_matrix(type, region, drop_pages));
+}
+
+// The packed bytes, as a slot of an arena has them.
+void copy_packed(const Matrix& matrix, Out<uint8_t, 1> out) {
+    require(static_cast<size_t>(out.size()) == matrix.bytes.size, "copy_packed: out has the matrix's nbytes");
+    std::copy_n(matrix.view.data, matrix.bytes.size, out.data());
 }
 
 template <typename Body>
@@ -146,43 +145,6 @@ void matmuls(In<float, 2> x, nb::sequence weights, nb::sequence outs) {
     run_jobs(x, jobs, count);
 }
 
-void make_table(ExpertTable* self, nb::sequence gate, nb::sequence up, nb::sequence down) {
-    const size_t count = nb::len(gate);
-    require(count >= 1 && nb::len(up) == count && nb::len(down) == count, "experts: as many gate as up and down");
-    auto* table = new (self) ExpertTable;
-    const MatrixView first = nb::cast<const Matrix&>(gate[0]).view;
-    for (size_t e = 0; e < count; ++e) {
-        const Matrix& g = nb::cast<const Matrix&>(gate[e]);
-        const Matrix& u = nb::cast<const Matrix&>(up[e]);
-        const Matrix& d = nb::cast<const Matrix&>(down[e]);
-        const bool fits = g.view.rows == first.rows && g.view.columns == first.columns && u.view.rows == first.rows &&
-                          u.view.columns == first.columns && d.view.rows == first.columns &&
-                          d.view.columns == first.rows;
-        if (!fits) table->~ExpertTable();
-        require(fits, "experts: gate and up are [width, hidden], down [hidden, width], the same for all");
-        table->views.push_back({g.view, u.view, d.view});
-        for (const Matrix* matrix : {&g, &u, &d}) {
-            table->matrices.push_back(*matrix);
-            table->nbytes += static_cast<int64_t>(matrix->bytes.size);
-        }
-    }
-}
-
-void experts(In<float, 2> x, In<int32_t, 2> ids, In<float, 2> weights, const ExpertTable& table, bool scale_input,
-             Out<float, 2> out) {
-    const int64_t tokens = x.shape(0), slots = ids.shape(1), hidden = table.views[0].gate.columns;
-    const int64_t count = static_cast<int64_t>(table.views.size());
-    require(x.shape(1) == hidden && out.shape(0) == tokens && out.shape(1) == hidden, "experts: x, out [rows, hidden]");
-    require(ids.shape(0) == tokens && weights.shape(0) == tokens && weights.shape(1) == slots && slots >= 1,
-            "experts: ids, weights [rows, slots]");
-    const int32_t* id = ids.data();
-    for (int64_t i = 0; i < tokens * slots; ++i) require(id[i] >= 0 && id[i] < count, "experts: no such expert");
-    const float *input = x.data(), *factors = weights.data();
-    float* sums = out.data();
-    KernelScope scope;
-    active().matmul->experts(input, tokens, slots, id, factors, table.views.data(), count, scale_input, sums);
-}
-
 template <auto MatmulTable::* function>
 void route(In<float, 2> scores, Out<int32_t, 2> ids, Out<float, 2> weights) {
     const int64_t rows = scores.shape(0), experts = scores.shape(1), top = ids.shape(1);
@@ -198,17 +160,20 @@ void route(In<float, 2> scores, Out<int32_t, 2> ids, Out<float, 2> weights) {
 
 }  // namespace
 
+WeightType weight_type(std::string_view name) {
+    for (int i = 0; i < NUM_WEIGHT_TYPES; ++i) {
+        if (name == FORMATS[i].name) return static_cast<WeightType>(i);
+    }
+    throw nb::value_error(("the kernels have no weight type " + std::string(name)).c_str());
+}
+
 void bind_matmul(nb::module_& module) {
     nb::class_<Matrix>(module, "Matrix")
         .def_prop_ro("type", [](const Matrix& m) { return format(m.view.type).name; })
         .def_prop_ro("rows", [](const Matrix& m) { return m.view.rows; })
         .def_prop_ro("columns", [](const Matrix& m) { return m.view.columns; })
-        .def_prop_ro("nbytes", [](const Matrix& m) { return m.bytes.size; });
-    nb::class_<ExpertTable>(module, "ExpertTable")
-        .def("__init__", make_table, "gate"_a, "up"_a, "down"_a)
-        .def_prop_ro("nbytes", [](const ExpertTable& t) { return t.nbytes; })
-        .def_prop_ro("hidden_size", [](const ExpertTable& t) { return t.views[0].gate.columns; })
-        .def("__len__", [](const ExpertTable& t) { return t.views.size(); });
+        .def_prop_ro("nbytes", [](const Matrix& m) { return m.bytes.size; })
+        .def("copy_packed", copy_packed, "out"_a);
     module.def("weight_formats", weight_formats);
     module.def("pack", pack, "data"_a, "tensor_type"_a, "rows"_a, "columns"_a, "offset"_a, "row_stride"_a,
                "column_stride"_a, "drop_pages"_a, nb::rv_policy::take_ownership);
@@ -218,7 +183,6 @@ void bind_matmul(nb::module_& module) {
     module.def("embed", embed);
     module.def("matmul", matmul);
     module.def("matmuls", matmuls);
-    module.def("experts", experts);
     module.def("route_softmax", route<&MatmulTable::route_softmax>);
     module.def("route_sigmoid", route<&MatmulTable::route_sigmoid>);
 }

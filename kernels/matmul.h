@@ -57,40 +57,40 @@ Wanted wanted(const MatrixView& w, Wanted before) {
     return {before.block_32 || block == 32, before.block_256 || block == 256};
 }
 
-// Places the forms in `scratch` (activation_bytes long); fills nothing. A row of quants ends with a gap, so that the
-// rows of a tile do not meet in the same cache sets.
+// Places the forms in `scratch` (activation_bytes long), each at a place of its own whatever is wanted beside it; fills
+// nothing. A row of quants ends with a gap, so that the rows of a tile do not meet in the same cache sets.
 Activations place(const float* x, int64_t stride, int64_t rows, int64_t columns, Wanted want, uint8_t* scratch) {
     Activations out{x, stride, columns, nullptr, nullptr, nullptr, nullptr, round_up(columns, 64) + 64};
+    uint8_t* const scratch_256 = scratch + rows * out.quants_stride +
+                                 round_up(rows * (columns / 32) * static_cast<int64_t>(sizeof(Block32)), 64);
     if (want.block_32) {
         out.quants_32 = reinterpret_cast<int8_t*>(scratch);
-        scratch += rows * out.quants_stride;
-        out.blocks_32 = reinterpret_cast<Block32*>(scratch);
-        scratch += round_up(rows * (columns / 32) * static_cast<int64_t>(sizeof(Block32)), 64);
+        out.blocks_32 = reinterpret_cast<Block32*>(scratch + rows * out.quants_stride);
     }
     if (want.block_256) {
-        out.quants_256 = reinterpret_cast<int8_t*>(scratch);
-        scratch += rows * out.quants_stride;
-        out.blocks_256 = reinterpret_cast<Block256*>(scratch);
+        out.quants_256 = reinterpret_cast<int8_t*>(scratch_256);
+        out.blocks_256 = reinterpret_cast<Block256*>(scratch_256 + rows * out.quants_stride);
     }
     return out;
 }
 
-void quantize_row(const Activations& a, int64_t row) {
+// x to row `row` of the quants.
+void quantize_row(const Activations& a, const float* x, int64_t row) {
     if (a.quants_32 != nullptr)
-        quantize_32(a.x + row * a.stride, a.columns, a.quants_32 + row * a.quants_stride,
-                    a.blocks_32 + row * (a.columns / 32));
+        quantize_32(x, a.columns, a.quants_32 + row * a.quants_stride, a.blocks_32 + row * (a.columns / 32));
     if (a.quants_256 != nullptr)
-        quantize_256(a.x + row * a.stride, a.columns, a.quants_256 + row * a.quants_stride,
-                     a.blocks_256 + row * (a.columns / 256));
+        quantize_256(x, a.columns, a.quants_256 + row * a.quants_stride, a.blocks_256 + row * (a.columns / 256));
 }
 
-void quantize_rows(const Activations& a, int64_t rows) {
+void quantize_range(const Activations& a, int64_t first, int64_t count) {
     if (a.quants_32 == nullptr && a.quants_256 == nullptr) return;
     const int64_t grain = 1 + 16384 / a.columns;
-    parallel_for(rows, grain, [&](int64_t begin, int64_t end, int) {
-        for (int64_t row = begin; row < end; ++row) quantize_row(a, row);
+    parallel_for(count, grain, [&](int64_t begin, int64_t end, int) {
+        for (int64_t row = first + begin; row < first + end; ++row) quantize_row(a, a.x + row * a.stride, row);
     });
 }
+
+void quantize_rows(const Activations& a, int64_t rows) { quantize_range(a, 0, rows); }
 
 // One group of a matrix, ready for tiles.
 struct Group {

@@ -18,14 +18,40 @@ struct ExpertView {
     MatrixView gate, up, down;
 };
 
+// One expert's part of RoutedPairs.
+struct ExpertShare {
+    ExpertView expert;
+    int64_t first, count;
+};
+
+// Rows and the experts that they chose. A pair is a row and one of its experts; pairs are sorted by expert, then row.
+struct RoutedPairs {
+    const float* x;  // [rows, hidden_size]
+    int64_t num_rows;
+    const int64_t* rows;   // of each pair
+    const float* weights;  // of each pair
+    int64_t num_pairs;
+    const ExpertShare* shares;  // experts ascending, one after the other: together all pairs
+    int64_t num_shares;
+    int64_t hidden_size, width;
+    bool scale_input;  // the weight multiplies the expert's input, not its output
+};
+
 struct MatmulTable {
     // Jobs that share x [tokens, columns].
     void (*matmul)(const float* x, int64_t tokens, const MatmulJob* jobs, int num_jobs);
 
-    // x, out [tokens, hidden]; ids, weights [tokens, slots]; order: the pairs token · slots + slot, sorted by
-    // (expert, token); starts [num_experts + 1]: where each expert's pairs begin in it.
-    void (*experts)(const float* x, int64_t tokens, int64_t slots, const int32_t* ids, const float* weights,
-                    const ExpertView* table, int64_t num_experts, bool scale_input, float* out);
+    // out [rows, hidden_size] += each pair's result, experts ascending.
+    void (*add_experts)(const RoutedPairs& pairs, float* out);
+
+    // The same in pieces: begin, then gate_up and down of each share in any order, then the sum. All see the same
+    // `memory`, call_bytes long and 64-byte aligned. The shares of a piece are some of pairs.shares.
+    int64_t (*call_bytes)(int64_t num_rows, int64_t num_pairs, int64_t hidden_size, int64_t width, bool scale_input);
+    void (*begin_call)(const RoutedPairs& pairs, uint8_t* memory);
+    void (*gate_up)(const RoutedPairs& pairs, const ExpertShare* shares, int64_t num_shares, uint8_t* memory);
+    void (*down)(const RoutedPairs& pairs, const ExpertShare* shares, int64_t num_shares, uint8_t* memory);
+    // row_pairs [rows, slots]: the pairs of each row, experts ascending.
+    void (*sum_call)(const RoutedPairs& pairs, const int64_t* row_pairs, int64_t slots, uint8_t* memory, float* out);
 
     // scores [rows, experts] → ids, weights [rows, top]
     void (*route_softmax)(const float* scores, int64_t rows, int64_t experts, int64_t top, int32_t* ids,

@@ -1,8 +1,10 @@
 // The matmul family: every weight type, variant and token count against the scalar variant, against guard pages.
 #include "selftest.h"
 
+#include <algorithm>
 #include <vector>
 
+#include "expert_pairs.h"
 #include "parallel.h"
 
 namespace shoestring::selftest {
@@ -70,8 +72,37 @@ int products(WeightType type, int64_t rows, int64_t columns, int64_t tokens) {
     return failures;
 }
 
+constexpr int64_t EXPERTS = 5;
+
+// Experts in the order of the law: all at once, and cut in two calls. In pieces: from the last to the first.
+int mixture_ways(const Variant& variant, const Guarded<float>& x, int64_t tokens, int64_t slots,
+                 const Guarded<int32_t>& ids, const Guarded<float>& factors, const std::vector<ExpertView>& table,
+                 bool scale_input, const Guarded<float>& out) {
+    const MatmulTable& m = *variant.matmul;
+    const SortedPairs all = sort_pairs(ids.data(), factors.data(), tokens, slots, table, nullptr);
+    const RoutedPairs pairs = all.routed(x.data(), tokens, scale_input, table[0]);
+    Guarded<float> other(out.size());
+    std::fill(out.data(), out.data() + out.size(), 0.0f);
+    std::fill(other.data(), other.data() + other.size(), 0.0f);
+    m.add_experts(pairs, out.data());
+    for (const std::vector<int64_t>& some : {std::vector<int64_t>{0, 1}, std::vector<int64_t>{2, 3, 4}}) {
+        const SortedPairs part = sort_pairs(ids.data(), factors.data(), tokens, slots, table, &some);
+        m.add_experts(part.routed(x.data(), tokens, scale_input, table[0]), other.data());
+    }
+    int failures = expect(other.same_as(out), variant.name, "experts in two calls", tokens);
+
+    const int64_t bytes = m.call_bytes(tokens, pairs.num_pairs, pairs.hidden_size, pairs.width, scale_input);
+    Guarded<float> memory(bytes / 4);
+    uint8_t* begin = reinterpret_cast<uint8_t*>(memory.data());
+    m.begin_call(pairs, begin);
+    for (int64_t i = pairs.num_shares - 1; i >= 0; --i) m.gate_up(pairs, pairs.shares + i, 1, begin);
+    for (int64_t i = pairs.num_shares - 1; i >= 0; --i) m.down(pairs, pairs.shares + i, 1, begin);
+    const std::vector<int64_t> row_pairs = pairs_by_row(all, tokens, slots);
+    m.sum_call(pairs, row_pairs.data(), slots, begin, other.data());
+    return failures + expect(other.same_as(out), variant.name, "experts in pieces", tokens);
+}
+
 int mixtures(WeightType type, int64_t tokens, int64_t slots, bool scale_input) {
-    constexpr int64_t EXPERTS = 5;
     const int64_t hidden = format(type).block == 256 ? 256 : 64, width = hidden == 256 ? 512 : 96;
     std::vector<Weights*> owned;
     std::vector<ExpertView> table;
@@ -95,8 +126,7 @@ int mixtures(WeightType type, int64_t tokens, int64_t slots, bool scale_input) {
         const bool first = &variant == &variants().front();
         const auto route = scale_input ? variant.matmul->route_sigmoid : variant.matmul->route_softmax;
         route(scores.data(), tokens, EXPERTS, slots, ids.data(), factors.data());
-        variant.matmul->experts(x.data(), tokens, slots, ids.data(), factors.data(), table.data(), EXPERTS, scale_input,
-                                first ? scalar.data() : ours.data());
+        failures += mixture_ways(variant, x, tokens, slots, ids, factors, table, scale_input, first ? scalar : ours);
         if (!first) failures += expect(ours.same_as(scalar), variant.name, "experts", tokens);
     }
     for (Weights* weights : owned) delete weights;

@@ -1,7 +1,8 @@
 // The matmul family, compiled once per instruction set; exports one table.
 #include "matmul_table.h"
 
-#include "experts.h"
+#include "expert_pieces.h"
+#include "expert_sums.h"
 #include "matmul.h"
 #include "route.h"
 
@@ -11,9 +12,8 @@
 extern "C" {
 extern const shoestring::MatmulTable SHOESTRING_JOIN(shoestring_matmul_, SHOESTRING_VARIANT);
 const shoestring::MatmulTable SHOESTRING_JOIN(shoestring_matmul_, SHOESTRING_VARIANT) = {
-    SHOESTRING_VARIANT::matmul,
-    SHOESTRING_VARIANT::experts,
-    SHOESTRING_VARIANT::route_softmax,
-    SHOESTRING_VARIANT::route_sigmoid,
+    SHOESTRING_VARIANT::matmul,     SHOESTRING_VARIANT::add_experts,   SHOESTRING_VARIANT::call_bytes,
+    SHOESTRING_VARIANT::begin_call, SHOESTRING_VARIANT::gate_up,       SHOESTRING_VARIANT::down,
+    SHOESTRING_VARIANT::sum_call,   SHOESTRING_VARIANT::route_softmax, SHOESTRING_VARIANT::route_sigmoid,
 };
 }

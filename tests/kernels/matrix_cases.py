@@ -132,6 +132,17 @@ class ExpertsCase:
         gate, up, down = zip(*[map(pack, self.matrices(e)) for e in range(self.num_experts)], strict=True)
         return ops.expert_table(gate, up, down)
 
+    def types(self) -> tuple[str, str, str]:
+        return self.type, self.type, self.down_type or self.type
+
+    def parts(self, expert: int) -> list[Bytes]:
+        """Packed bytes of gate, up and down."""
+        parts = []
+        for matrix in map(pack, self.matrices(expert)):
+            parts.append(np.empty(matrix.nbytes, np.uint8))
+            matrix.copy_packed(parts[-1])
+        return parts
+
     def operands(self) -> tuple[Float32, Float32]:
         """x, and scores of the router."""
         random = np.random.default_rng(7)

@@ -5,6 +5,16 @@ Activations are C-contiguous float32 arrays, weights opaque `Matrix` handles. A 
 state layout, needs no compiled code. Orders of summation: docs/numerics.md.
 """
 
+from shoestring.ops.arena import arena as arena
+from shoestring.ops.experts import add_experts as add_experts
+from shoestring.ops.experts import begin_experts as begin_experts
+from shoestring.ops.experts import down as down
+from shoestring.ops.experts import empty_table as empty_table
+from shoestring.ops.experts import expert_call_bytes as expert_call_bytes
+from shoestring.ops.experts import expert_table as expert_table
+from shoestring.ops.experts import experts as experts
+from shoestring.ops.experts import gate_up as gate_up
+from shoestring.ops.experts import sum_experts as sum_experts
 from shoestring.ops.extension import NUMERICS_VERSION as NUMERICS_VERSION
 from shoestring.ops.extension import Array as Array
 from shoestring.ops.extension import Bytes as Bytes
@@ -20,7 +30,6 @@ from shoestring.ops.extension import set_num_threads as set_num_threads
 from shoestring.ops.extension import standard_arithmetic as standard_arithmetic
 from shoestring.ops.extension import variants as variants
 from shoestring.ops.loading import add_one as add_one
-from shoestring.ops.loading import expert_table as expert_table
 from shoestring.ops.loading import negative_exp as negative_exp
 from shoestring.ops.loading import pack as pack
 from shoestring.ops.loading import packed_bytes as packed_bytes
@@ -31,7 +40,6 @@ from shoestring.ops.loading import to_float32 as to_float32
 from shoestring.ops.loading import widen_fp8 as widen_fp8
 from shoestring.ops.loading import yarn_attention_factor as yarn_attention_factor
 from shoestring.ops.matrices import embed as embed
-from shoestring.ops.matrices import experts as experts
 from shoestring.ops.matrices import matmul as matmul
 from shoestring.ops.matrices import matmuls as matmuls
 from shoestring.ops.matrices import route_sigmoid as route_sigmoid

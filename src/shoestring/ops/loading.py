@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from shoestring.ops.extension import Bytes, Float32, Float64
 
 if TYPE_CHECKING:
     from shoestring import _kernels
-    from shoestring._kernels import ExpertTable, Matrix
+    from shoestring._kernels import Matrix
 else:
     _kernels = extension.Unloaded(globals())
 
@@ -101,11 +100,6 @@ def negative_exp(vector: Float32) -> Float32:
     out = np.empty_like(vector)
     _kernels.negative_exp(vector, out)
     return out
-
-
-def expert_table(gate: Sequence[Matrix], up: Sequence[Matrix], down: Sequence[Matrix]) -> ExpertTable:
-    """A table of a layer's experts: gate and up [width, hidden], down [hidden, width] of each."""
-    return _kernels.ExpertTable(gate, up, down)
 
 
 def rope_frequencies(dims: int, theta: float) -> Float64:

@@ -1,4 +1,4 @@
-"""Ops on weight matrices: embedding rows, products, routing and experts."""
+"""Ops on weight matrices: embedding rows, products and routing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoestring.ops.workspace import Workspace
 
 if TYPE_CHECKING:
     from shoestring import _kernels
-    from shoestring._kernels import ExpertTable, Matrix
+    from shoestring._kernels import Matrix
 else:
     _kernels = extension.Unloaded(globals())
 
@@ -52,15 +52,3 @@ def route_sigmoid(ws: Workspace, scores: Float32, experts_per_token: int) -> tup
     ids, weights = ws.ints(*shape), ws.floats(*shape)
     _kernels.route_sigmoid(scores, ids, weights)
     return ids, weights
-
-
-def experts(
-    ws: Workspace, x: Float32, ids: Int32, weights: Float32, table: ExpertTable, *, scale_input: bool
-) -> Float32:
-    """Σ over a token's experts, in ascending expert index, of weight · down(silu(gate x) · up x).
-
-    scale_input: the weight multiplies the expert's input instead (Llama 4).
-    """
-    out = ws.floats(x.shape[0], table.hidden_size)
-    _kernels.experts(x, ids, weights, table, scale_input, out)
-    return out

@@ -1,0 +1,104 @@
+// Experts in ascending order, added to their rows in place: nothing is kept per pair.
+//
+// Pairs go through in batches, as many as fit into a bounded scratch: gate and up of all experts of a batch, then down.
+// There a thread takes 16 columns of the output for all experts of the batch in turn, so that a row's experts are
+// added in their order.
+#pragma once
+
+#include "experts.h"
+
+namespace SHOESTRING_VARIANT {
+namespace {
+
+// Bounds of a batch: scratch that stays in a core's cache, and enough rows to use what a group costs once.
+constexpr int64_t BATCH_BYTES = 4 << 20;
+constexpr int64_t LEAST_PAIRS = 256;
+
+// Bytes of scratch for `inputs` quantized rows and `pairs` pairs.
+int64_t batch_bytes(const RoutedPairs& p, int64_t inputs, int64_t pairs) {
+    return (p.scale_input ? 4 * pairs * p.hidden_size : 0) + activation_bytes(inputs, p.hidden_size) +
+           4 * pairs * p.width + activation_bytes(pairs, p.width) +
+           p.num_shares * static_cast<int64_t>(sizeof(ExpertShare)) + 8 * 64;
+}
+
+int64_t most_pairs(const RoutedPairs& p) {
+    const int64_t pairs = BATCH_BYTES / (batch_bytes(p, 1, 1) - batch_bytes(p, 0, 0));
+    const int64_t bounded = pairs < LEAST_PAIRS ? LEAST_PAIRS : pairs;
+    return bounded < p.num_pairs ? bounded : p.num_pairs;
+}
+
+// The next experts whose rows fit together, from pair `first` on; one with more rows than fit comes alone, in parts.
+// `batch` gets their shares, with the pairs counted from `first`.
+struct Batch {
+    ExpertShare* shares;
+    int64_t num_shares, num_pairs;
+};
+
+Batch next_batch(const RoutedPairs& p, int64_t* share, int64_t first, int64_t most, ExpertShare* shares) {
+    Batch batch{shares, 0, 0};
+    for (; *share < p.num_shares; ++*share) {
+        const ExpertShare& whole = p.shares[*share];
+        const int64_t begin = first + batch.num_pairs, left = whole.first + whole.count - begin;
+        const int64_t fits = most - batch.num_pairs;
+        if (left > fits && batch.num_pairs > 0) break;
+        const int64_t parts = (left + most - 1) / most, count = (left + parts - 1) / parts;
+        shares[batch.num_shares++] = {whole.expert, batch.num_pairs, count};
+        batch.num_pairs += count;
+        if (count < left) break;
+    }
+    return batch;
+}
+
+// out[row] += down hidden[pair] · weight, pairs of the batch in order.
+void add_down(const RoutedPairs& p, const Batch& batch, int64_t first, const Activations& hidden, float* out) {
+    const int64_t groups = shoestring::num_groups(p.hidden_size);
+    const auto take = [&](int64_t pair, int64_t column, Lanes y, int columns) {
+        float* sum = out + p.rows[first + pair] * p.hidden_size + column;
+        const Lanes weight = set1(p.scale_input ? 1.0f : p.weights[first + pair]);
+        if (columns == GROUP_ROWS)
+            store(sum, fma(weight, y, load(sum)));
+        else
+            store(sum, fma(weight, y, load(sum, columns)), columns);
+    };
+    const int64_t grain = chunk_groups(batch.shares[0].expert.down, groups, batch.num_pairs);
+    parallel_for(groups, grain, [&](int64_t begin, int64_t end, int thread) {
+        uint8_t* own = static_cast<uint8_t*>(shoestring::own_scratch(thread));
+        for (int64_t i = 0; i < batch.num_shares; ++i) {
+            for (int64_t group = begin; group < end; ++group) down_rows(batch.shares[i], group, hidden, own, take);
+        }
+    });
+}
+
+void add_experts(const RoutedPairs& p, float* out) {
+    if (p.num_pairs == 0) return;
+    const int64_t most = most_pairs(p);
+    // Rows that fit into a batch are quantized once for all of their experts.
+    const bool once = !p.scale_input && p.num_rows < p.num_pairs && p.num_rows <= most;
+    const int64_t inputs = once ? p.num_rows : most;
+    Pieces pieces{static_cast<uint8_t*>(shoestring::shared_scratch(static_cast<size_t>(batch_bytes(p, inputs, most))))};
+    ExpertShare* shares = pieces.take<ExpertShare>(p.num_shares);
+    float* scaled = pieces.take<float>(p.scale_input ? most * p.hidden_size : 0);
+    uint8_t* quants = pieces.take<uint8_t>(activation_bytes(inputs, p.hidden_size));
+    float* hidden = pieces.take<float>(most * p.width);
+    uint8_t* hidden_quants = pieces.take<uint8_t>(activation_bytes(most, p.width));
+    reserve_panels(p, most_rows(p.shares, p.num_shares));
+
+    const ExpertForms forms = wanted_forms(p.shares, p.num_shares);
+    const float* x = p.scale_input ? scaled : p.x;
+    const Activations a = place(x, p.hidden_size, inputs, p.hidden_size, forms.in, quants);
+    const Activations b = place(hidden, p.width, most, p.width, forms.between, hidden_quants);
+    if (once) quantize_rows(a, p.num_rows);
+    int64_t share = 0;
+    for (int64_t first = 0; first < p.num_pairs;) {
+        const Batch batch = next_batch(p, &share, first, most, shares);
+        if (!once) quantize_pairs(p, first, batch.num_pairs, a, scaled);
+        const Inputs in{a, p.scale_input ? nullptr : p.rows + first, once ? p.rows + first : nullptr};
+        gate_up_shares(batch.shares, batch.num_shares, in, hidden);
+        quantize_rows(b, batch.num_pairs);
+        add_down(p, batch, first, b, out);
+        first += batch.num_pairs;
+    }
+}
+
+}  // namespace
+}  // namespace SHOESTRING_VARIANT
