@@ -154,27 +154,31 @@ SortedPairs sorted(const Routed& r, const ExpertTable& table, const std::vector<
     return sort_pairs(r.ids.data(), r.weights.data(), r.rows(), r.slots(), table.views, wanted);
 }
 
-void add(const Routed& routed, const ExpertTable& table, const std::vector<int64_t>* wanted, bool scale_input,
-         bool from_zero, float* sums) {
-    KernelScope scope;
-    const SortedPairs pairs = sorted(routed, table, wanted);
+void check_present(const SortedPairs& pairs, const ExpertTable& table) {
     for (int64_t expert : pairs.experts) {
         if (!table.has(expert)) refuse(expert, " is absent: put it before it is computed");
     }
-    const int64_t hidden = table.hidden_size();
-    if (from_zero) {
-        parallel_for(routed.rows(), 1 + 65536 / hidden, [&](int64_t begin, int64_t end, int) {
-            std::fill(sums + begin * hidden, sums + end * hidden, 0.0f);
-        });
-    }
-    active().matmul->add_experts(pairs.routed(routed.x.data(), routed.rows(), scale_input, table.views[0]), sums);
 }
 
+// All pieces in turn, in the kernels' scratch.
 void experts(In<float, 2> x, In<int32_t, 2> ids, In<float, 2> weights, const ExpertTable& table, bool scale_input,
              Out<float, 2> out) {
     const Routed routed = checked_routed(x, ids, weights, table);
-    require(out.shape(0) == routed.rows() && out.shape(1) == table.hidden_size(), "experts: out is [rows, hidden]");
-    add(routed, table, nullptr, scale_input, true, out.data());
+    const int64_t rows = routed.rows(), slots = routed.slots(), hidden = table.hidden_size();
+    require(out.shape(0) == rows && out.shape(1) == hidden, "experts: out is [rows, hidden]");
+    float* sums = out.data();
+    KernelScope scope;
+    const SortedPairs sorted_pairs = sorted(routed, table, nullptr);
+    check_present(sorted_pairs, table);
+    const RoutedPairs pairs = sorted_pairs.routed(x.data(), rows, scale_input, table.views[0]);
+    const std::vector<int64_t> row_pairs = pairs_by_row(sorted_pairs, rows, slots);
+    const MatmulTable& m = *active().matmul;
+    const int64_t bytes = m.call_bytes(rows, pairs.num_pairs, hidden, table.width(), scale_input);
+    uint8_t* memory = static_cast<uint8_t*>(shared_scratch(static_cast<size_t>(bytes)));
+    m.begin_call(pairs, memory);
+    m.gate_up(pairs, pairs.shares, pairs.num_shares, memory);
+    m.down(pairs, pairs.shares, pairs.num_shares, memory);
+    m.sum_call(pairs, row_pairs.data(), slots, memory, sums);
 }
 
 void add_experts(In<float, 2> x, In<int32_t, 2> ids, In<float, 2> weights, const ExpertTable& table,
@@ -185,7 +189,11 @@ void add_experts(In<float, 2> x, In<int32_t, 2> ids, In<float, 2> weights, const
         if (experts[i] < 0 || experts[i] >= table.count()) refuse(experts[i], ": the table has no such expert");
         require(i == 0 || experts[i - 1] < experts[i], "experts: in ascending order, each once");
     }
-    add(routed, table, &experts, scale_input, false, out.data());
+    float* sums = out.data();
+    KernelScope scope;
+    const SortedPairs pairs = sorted(routed, table, &experts);
+    check_present(pairs, table);
+    active().matmul->add_experts(pairs.routed(x.data(), routed.rows(), scale_input, table.views[0]), sums);
 }
 
 // A call in pieces. The table, `memory` and x are the caller's, kept alive; what indexes them is the call's own.

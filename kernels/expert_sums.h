@@ -13,16 +13,18 @@ namespace {
 // Bounds of a batch: scratch that stays in a core's cache, and enough rows to use what a group costs once.
 constexpr int64_t BATCH_BYTES = 4 << 20;
 constexpr int64_t LEAST_PAIRS = 256;
+// Rows up to this size, quantized, are quantized once for all their experts of a call: measured 5 % of a step of 4096
+// rows, where each would be quantized 8 times.
+constexpr int64_t INPUT_BYTES = 16 << 20;
 
 // Bytes of scratch for `inputs` quantized rows and `pairs` pairs.
-int64_t batch_bytes(const RoutedPairs& p, int64_t inputs, int64_t pairs) {
-    return (p.scale_input ? 4 * pairs * p.hidden_size : 0) + activation_bytes(inputs, p.hidden_size) +
-           4 * pairs * p.width + activation_bytes(pairs, p.width) +
-           p.num_shares * static_cast<int64_t>(sizeof(ExpertShare)) + 8 * 64;
+int64_t batch_bytes(const RoutedPairs& p, const ExpertForms& forms, int64_t inputs, int64_t pairs) {
+    return round_up(p.scale_input ? 4 * pairs * p.hidden_size : 0, 64) + round_up(4 * pairs * p.width, 64) +
+           activation_bytes(inputs, p.hidden_size, forms.in) + activation_bytes(pairs, p.width, forms.between);
 }
 
-int64_t most_pairs(const RoutedPairs& p) {
-    const int64_t pairs = BATCH_BYTES / (batch_bytes(p, 1, 1) - batch_bytes(p, 0, 0));
+int64_t most_pairs(const RoutedPairs& p, const ExpertForms& forms) {
+    const int64_t pairs = BATCH_BYTES / batch_bytes(p, forms, 1, 1);
     const int64_t bounded = pairs < LEAST_PAIRS ? LEAST_PAIRS : pairs;
     return bounded < p.num_pairs ? bounded : p.num_pairs;
 }
@@ -52,6 +54,9 @@ Batch next_batch(const RoutedPairs& p, int64_t* share, int64_t first, int64_t mo
 // out[row] += down hidden[pair] · weight, pairs of the batch in order.
 void add_down(const RoutedPairs& p, const Batch& batch, int64_t first, const Activations& hidden, float* out) {
     const int64_t groups = shoestring::num_groups(p.hidden_size);
+    const auto prefetch = [&](int64_t pair, int64_t column) {
+        __builtin_prefetch(out + p.rows[first + pair] * p.hidden_size + column, 1);
+    };
     const auto take = [&](int64_t pair, int64_t column, Lanes y, int columns) {
         float* sum = out + p.rows[first + pair] * p.hidden_size + column;
         const Lanes weight = set1(p.scale_input ? 1.0f : p.weights[first + pair]);
@@ -64,26 +69,29 @@ void add_down(const RoutedPairs& p, const Batch& batch, int64_t first, const Act
     parallel_for(groups, grain, [&](int64_t begin, int64_t end, int thread) {
         uint8_t* own = static_cast<uint8_t*>(shoestring::own_scratch(thread));
         for (int64_t i = 0; i < batch.num_shares; ++i) {
-            for (int64_t group = begin; group < end; ++group) down_rows(batch.shares[i], group, hidden, own, take);
+            for (int64_t group = begin; group < end; ++group)
+                down_rows(batch.shares[i], group, hidden, own, prefetch, take);
         }
     });
 }
 
 void add_experts(const RoutedPairs& p, float* out) {
     if (p.num_pairs == 0) return;
-    const int64_t most = most_pairs(p);
-    // Rows that fit into a batch are quantized once for all of their experts.
-    const bool once = !p.scale_input && p.num_rows < p.num_pairs && p.num_rows <= most;
+    const ExpertForms forms = wanted_forms(p.shares, p.num_shares);
+    const int64_t most = most_pairs(p, forms);
+    const bool once = !p.scale_input && p.num_rows < p.num_pairs &&
+                      activation_bytes(p.num_rows, p.hidden_size, forms.in) <= INPUT_BYTES;
     const int64_t inputs = once ? p.num_rows : most;
-    Pieces pieces{static_cast<uint8_t*>(shoestring::shared_scratch(static_cast<size_t>(batch_bytes(p, inputs, most))))};
+    const int64_t shares_bytes = round_up(p.num_shares * static_cast<int64_t>(sizeof(ExpertShare)), 64);
+    const int64_t bytes = shares_bytes + batch_bytes(p, forms, inputs, most);
+    Pieces pieces{static_cast<uint8_t*>(shoestring::shared_scratch(static_cast<size_t>(bytes)))};
     ExpertShare* shares = pieces.take<ExpertShare>(p.num_shares);
     float* scaled = pieces.take<float>(p.scale_input ? most * p.hidden_size : 0);
-    uint8_t* quants = pieces.take<uint8_t>(activation_bytes(inputs, p.hidden_size));
     float* hidden = pieces.take<float>(most * p.width);
-    uint8_t* hidden_quants = pieces.take<uint8_t>(activation_bytes(most, p.width));
+    uint8_t* quants = pieces.take<uint8_t>(activation_bytes(inputs, p.hidden_size, forms.in));
+    uint8_t* hidden_quants = pieces.take<uint8_t>(activation_bytes(most, p.width, forms.between));
     reserve_panels(p, most_rows(p.shares, p.num_shares));
 
-    const ExpertForms forms = wanted_forms(p.shares, p.num_shares);
     const float* x = p.scale_input ? scaled : p.x;
     const Activations a = place(x, p.hidden_size, inputs, p.hidden_size, forms.in, quants);
     const Activations b = place(hidden, p.width, most, p.width, forms.between, hidden_quants);

@@ -136,10 +136,11 @@ void gate_up_shares(const ExpertShare* shares, int64_t num_shares, const Inputs&
     });
 }
 
-// take(pair, row, y, rows): y = down hidden[pair], `rows` rows of the matrix from `row` on.
-template <typename Take>
+// take(pair, row, y, rows): y = down hidden[pair], `rows` rows of the matrix from `row` on; prepare(pair, row) comes
+// before.
+template <typename Prepare, typename Take>
 SHOESTRING_INLINE void down_rows(const ExpertShare& share, int64_t group, const Activations& hidden, uint8_t* panel,
-                                 const Take& take) {
+                                 const Prepare& prepare, const Take& take) {
     const Group down = open_group(share.expert.down, group, share.count, panel);
     const int64_t hidden_size = share.expert.down.rows, row = group * GROUP_ROWS;
     const int rows = static_cast<int>(hidden_size - row < GROUP_ROWS ? hidden_size - row : GROUP_ROWS);
@@ -149,6 +150,7 @@ SHOESTRING_INLINE void down_rows(const ExpertShare& share, int64_t group, const 
         const int64_t pair = share.first + t;
         const int size = static_cast<int>(down.tile_size(share.count - t));
         for (int i = 0; i < size; ++i) tile[i] = hidden.token(pair + i, down.block);
+        for (int i = 0; i < size; ++i) prepare(pair + i, row);
         down.tile(tile, size, y);
         for (int i = 0; i < size; ++i) take(pair + i, row, load(y + 16 * i), rows);
         t += size;

@@ -41,13 +41,6 @@ struct Activations {
     }
 };
 
-// Bytes of scratch for `rows` quantized rows in both forms.
-int64_t activation_bytes(int64_t rows, int64_t columns) {
-    const int64_t quants = rows * (round_up(columns, 64) + 64);
-    const int64_t blocks = rows * (columns / 32 * sizeof(Block32) + columns / 256 * sizeof(Block256));
-    return 2 * quants + blocks + 4 * 64;
-}
-
 struct Wanted {
     bool block_32, block_256;
 };
@@ -57,19 +50,30 @@ Wanted wanted(const MatrixView& w, Wanted before) {
     return {before.block_32 || block == 32, before.block_256 || block == 256};
 }
 
-// Places the forms in `scratch` (activation_bytes long), each at a place of its own whatever is wanted beside it; fills
-// nothing. A row of quants ends with a gap, so that the rows of a tile do not meet in the same cache sets.
+int64_t quants_stride(int64_t columns) { return round_up(columns, 64) + 64; }
+
+// Bytes of scratch for `rows` quantized rows.
+int64_t activation_bytes(int64_t rows, int64_t columns, Wanted want) {
+    const int64_t blocks_32 = columns / 32 * static_cast<int64_t>(sizeof(Block32));
+    const int64_t blocks_256 = columns / 256 * static_cast<int64_t>(sizeof(Block256));
+    return (want.block_32 ? round_up(rows * (quants_stride(columns) + blocks_32), 64) : 0) +
+           (want.block_256 ? round_up(rows * (quants_stride(columns) + blocks_256), 64) : 0);
+}
+
+// Places the forms in `scratch` (activation_bytes long); fills nothing. A row of quants ends with a gap, so that the
+// rows of a tile do not meet in the same cache sets.
 Activations place(const float* x, int64_t stride, int64_t rows, int64_t columns, Wanted want, uint8_t* scratch) {
-    Activations out{x, stride, columns, nullptr, nullptr, nullptr, nullptr, round_up(columns, 64) + 64};
-    uint8_t* const scratch_256 = scratch + rows * out.quants_stride +
-                                 round_up(rows * (columns / 32) * static_cast<int64_t>(sizeof(Block32)), 64);
+    Activations out{x, stride, columns, nullptr, nullptr, nullptr, nullptr, quants_stride(columns)};
     if (want.block_32) {
         out.quants_32 = reinterpret_cast<int8_t*>(scratch);
-        out.blocks_32 = reinterpret_cast<Block32*>(scratch + rows * out.quants_stride);
+        scratch += rows * out.quants_stride;
+        out.blocks_32 = reinterpret_cast<Block32*>(scratch);
+        scratch += round_up(rows * (columns / 32) * static_cast<int64_t>(sizeof(Block32)), 64);
     }
     if (want.block_256) {
-        out.quants_256 = reinterpret_cast<int8_t*>(scratch_256);
-        out.blocks_256 = reinterpret_cast<Block256*>(scratch_256 + rows * out.quants_stride);
+        out.quants_256 = reinterpret_cast<int8_t*>(scratch);
+        scratch += rows * out.quants_stride;
+        out.blocks_256 = reinterpret_cast<Block256*>(scratch);
     }
     return out;
 }
@@ -156,7 +160,7 @@ void matmul(const float* x, int64_t tokens, const MatmulJob* jobs, int num_jobs)
         groups += shoestring::num_groups(jobs[i].weight.rows);
         panel = panel_bytes(jobs[i].weight);
     }
-    uint8_t* scratch = static_cast<uint8_t*>(shoestring::shared_scratch(activation_bytes(tokens, columns)));
+    uint8_t* scratch = static_cast<uint8_t*>(shoestring::shared_scratch(activation_bytes(tokens, columns, want)));
     if (tokens >= PANEL_TOKENS) shoestring::reserve_own_scratch(panel);
     const Activations a = place(x, columns, tokens, columns, want, scratch);
     quantize_rows(a, tokens);
