@@ -4,14 +4,14 @@
 //       kernels/parallel.cpp kernels/arena.cpp kernels/pack.cpp -lpthread -o build/file_layout && build/file_layout
 //
 // Streams matrices of the size of one expert's from memory, a set larger than any cache, in both forms in turn. Prints
-// the median rate in file bytes a second, and whether the numbers are the same bits.
+// the median rate in file bytes a second of CPU time, times the threads, and whether the numbers are the same bits.
 #include "matmul.h"
 
 #include "arena.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <random>
 #include <vector>
 
@@ -61,8 +61,8 @@ void file_rows(const uint8_t* rows, int64_t stride, int64_t columns, const Token
             SHOESTRING_UNROLL(4)
             for (int j = 0; j < 4; ++j) {
                 const __m256i bytes = load_bytes(p + 16 + 32 * j);
-                const __m256i first = _mm256_maddubs_epi16(
-                    _mm256_and_si256(bytes, low_nibbles), load_bytes(reinterpret_cast<const uint8_t*>(a) + 64 * j));
+                const __m256i first = _mm256_maddubs_epi16(_mm256_and_si256(bytes, low_nibbles),
+                                                           load_bytes(reinterpret_cast<const uint8_t*>(a) + 64 * j));
                 const __m256i second =
                     _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_nibbles),
                                          load_bytes(reinterpret_cast<const uint8_t*>(a) + 64 * j + 32));
@@ -84,8 +84,11 @@ void file_rows(const uint8_t* rows, int64_t stride, int64_t columns, const Token
     _mm256_storeu_ps(out, acc);
 }
 
+// CPU time, so that a busy machine disturbs less; of all threads.
 double seconds() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 double median(std::vector<double> values) {
@@ -94,7 +97,7 @@ double median(std::vector<double> values) {
 }
 
 void measure(int64_t rows, int64_t columns, int threads) {
-    constexpr int64_t SET_BYTES = 768 << 20;
+    constexpr int64_t SET_BYTES = 384 << 20;
     const int64_t stride = columns / 256 * BLOCK_BYTES, file_bytes = rows * stride;
     const int64_t packed_bytes = shoestring::num_groups(rows) * shoestring::group_bytes(WeightType::Q4_K, columns);
     const int64_t count = SET_BYTES / file_bytes;
@@ -110,7 +113,7 @@ void measure(int64_t rows, int64_t columns, int threads) {
                                 shoestring::num_groups(rows), packed.get() + m * packed_bytes, false);
     std::vector<float> x(static_cast<size_t>(columns)), a(static_cast<size_t>(count * rows)), b = a;
     for (float& v : x) v = static_cast<float>(static_cast<int64_t>(random() >> 40)) * 0x1p-23f - 1.0f;
-    std::vector<uint8_t> scratch(static_cast<size_t>(activation_bytes(1, columns)));
+    std::vector<uint8_t> scratch(static_cast<size_t>(activation_bytes(1, columns, {false, true})));
     const Activations in = place(x.data(), columns, 1, columns, {false, true}, scratch.data());
     shoestring::set_num_threads(threads);
     quantize_rows(in, 1);
@@ -133,8 +136,8 @@ void measure(int64_t rows, int64_t columns, int threads) {
                               b.data() + m * rows + ROWS * r);
             });
         const double end = seconds();
-        packed_rates.push_back(static_cast<double>(count * file_bytes) / (middle - begin) / 1e9);
-        file_rates.push_back(static_cast<double>(count * file_bytes) / (end - middle) / 1e9);
+        packed_rates.push_back(static_cast<double>(threads * count * file_bytes) / (middle - begin) / 1e9);
+        file_rates.push_back(static_cast<double>(threads * count * file_bytes) / (end - middle) / 1e9);
     }
     const bool same = std::memcmp(a.data(), b.data(), a.size() * 4) == 0;
     std::printf("%5lld x %5lld  %d threads  packed %5.1f GB/s  file %5.1f GB/s  %3.0f %%  %s\n",

@@ -185,7 +185,7 @@ def test_absent_experts_are_refused_before_anything_is_computed() -> None:
     with pytest.raises(ValueError, match="expert 2 is absent"):
         ops.gate_up(call, [3, 2, 0])
     ops.gate_up(call, [3, 1, 0])  # nothing was done before, and no row chose 1
-    with pytest.raises(ValueError, match="expert 2: its down is not computed|expert 0: its down is not computed"):
+    with pytest.raises(ValueError, match="expert 0: its down is not computed"):
         ops.sum_experts(ws, call)
     slots.drop(0)
     with pytest.raises(ValueError, match="expert 0 is absent"):
@@ -219,7 +219,7 @@ def test_steps_out_of_order_are_refused() -> None:
         ops.gate_up(call, [0, 1])
     ops.gate_up(call, [0])
     for experts in ([1, 0], [1, 1], [4], [-1]):
-        with pytest.raises(ValueError, match="ascending|no such expert"):
+        with pytest.raises(ValueError, match=r"ascending|no such expert"):
             ops.add_experts(ws, x, ids, weights, slots.table, experts, x, scale_input=True)
     memory = np.zeros(ops.expert_call_bytes(slots.table, 3, 2, scale_input=True) // 4 + 16, np.float32)
     begin = -memory.ctypes.data % 64 // 4
