@@ -7,6 +7,7 @@ reads. It detects a page that is shared too early, a slot that is allocated twic
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import hypothesis.strategies as st
 from hypothesis import settings
@@ -14,13 +15,36 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from shoestring.engine.ledger import Ledger
 from shoestring.engine.prefix import common_prefix, match
-from shoestring.engine.scheduler import Scheduler
+from shoestring.engine.scheduler import Scheduler, Span
 from shoestring.engine.sequence import Sequence, thinned
 from shoestring.engine.tree import Tree
 from shoestring.models.layout import Demand
 from shoestring.models.state import PAGE_TOKENS, AttentionState
 
 GARBAGE = -1
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Pages and slots of a sequence as its step in flight knows them."""
+
+    pages: tuple[int, ...]
+    chunk_pages: tuple[int, ...]
+    slots: tuple[int, ...]
+
+    @classmethod
+    def of(cls, sequence: Sequence) -> Fixed:
+        slots = (sequence.read_slot, sequence.slot, *(slot for _, slot in sequence.pending))
+        return cls(tuple(sequence.pages), tuple(sequence.chunk_pages), slots)
+
+
+@dataclass
+class Flight:
+    """A pass: its spans, their pages and slots, and the layers that it has gone through."""
+
+    spans: tuple[Span, ...]
+    fixed: list[Fixed]
+    layers: int = 0
 
 
 class History(RuleBasedStateMachine):
@@ -33,6 +57,7 @@ class History(RuleBasedStateMachine):
         cache_bytes=st.sampled_from([None, 0, 5, 20, 100]),
         chunk=st.sampled_from([7, 16, 100, 512]),
         shared=st.booleans(),
+        layers=st.sampled_from([0, 0, 1, 2, 5]),
     )
     def begin(
         self,
@@ -44,6 +69,7 @@ class History(RuleBasedStateMachine):
         cache_bytes: int | None,
         chunk: int,
         shared: bool,
+        layers: int,
     ) -> None:
         self.chunk_size = chunk_size
         one = self.demand(300, recurrent)
@@ -58,7 +84,10 @@ class History(RuleBasedStateMachine):
             stride=stride,
             shared=shared,
         )
-        self.ledger = Ledger(tree, Scheduler(capacity, chunk=chunk, most_running=running))
+        self.ledger = Ledger(tree, Scheduler(capacity, chunk=chunk, most_running=running, passes=layers > 0))
+        #: of a model with passes; 0: without
+        self.layers = layers
+        self.flight: Flight | None = None
         self.pages = {page: [GARBAGE] * PAGE_TOKENS for page in range(capacity.global_pages)}
         self.chunk_pages = {page: [GARBAGE] * PAGE_TOKENS for page in range(capacity.chunk_pages)}
         self.slots: dict[int, tuple[int, ...]] = {}
@@ -116,15 +145,65 @@ class History(RuleBasedStateMachine):
     def failing_step(self, number: int) -> None:
         self.run_step(number, fail=True)
 
+    @precondition(lambda self: self.flight)
+    @rule()
+    def failing_pass(self) -> None:
+        spans, self.flight = self.flight.spans, None
+        for span in spans:
+            if span.number in self.left:
+                self.finish(span.number, keep=False)
+            else:
+                self.ledger.finish(span.number, keep=False)
+
     @precondition(lambda self: self.left)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         self.finish(data.draw(st.sampled_from(sorted(self.left))))
 
     def finish(self, number: int, keep: bool = True) -> None:
+        """End a request: at once, with its pass, or, if it was the last in its pass, together with that."""
         self.known.append([*self.ledger.sequence(number).tokens])
-        self.ledger.finish(number, keep=keep)
         del self.left[number]
+        flight = self.flight
+        if flight is None or number not in [span.number for span in flight.spans]:
+            self.ledger.finish(number, keep=keep)
+        elif not any(span.number in self.left for span in flight.spans):
+            self.flight = None
+            for span in flight.spans:
+                self.ledger.drop(span.number)
+
+    def advance_pass(self, sampled: int) -> None:
+        """One layer: the pass is begun with the first and accounted for after the last."""
+        ledger = self.ledger
+        if self.flight is None:
+            spans = ledger.plan_pass()
+            if not spans:
+                return
+            sequences = [(ledger.sequence(span.number), span.rows) for span in spans]
+            self.check_slots(sequences)
+            self.flight = Flight(spans, [Fixed.of(sequence) for sequence, _ in sequences])
+            for sequence, rows in sequences:
+                self.read(sequence)
+                self.write(sequence, rows, spoil=True)
+        self.flight.layers += 1
+        if self.flight.layers < self.layers:
+            return
+        flight, self.flight = self.flight, None
+        for span, fixed in zip(flight.spans, flight.fixed, strict=True):
+            sequence = ledger.sequence(span.number)
+            assert Fixed.of(sequence) == fixed, "pages or slots of the step were changed while it computed"
+            self.read(sequence, spoiled=True)
+            self.write(sequence, span.rows, spoil=False)
+        self.account(flight.spans, sampled)
+
+    def check_slots(self, sequences: list[tuple[Sequence, int]]) -> None:
+        """What a step writes belongs to it alone, also while a pass is in flight."""
+        written = [slot for s, _ in sequences for slot in (s.slot, *(slot for _, slot in s.pending)) if slot >= 0]
+        assert len(set(written)) == len(written), "a slot is written twice"
+        for sequence, _ in sequences:
+            assert sequence.read_slot not in set(written) - {sequence.slot}, "a slot is read and written"
+        in_flight = {slot for fixed in (self.flight.fixed if self.flight else []) for slot in fixed.slots}
+        assert not in_flight & set(written), "a slot of the pass is written"
 
     def run_step(self, sampled: int, fail: bool) -> None:
         ledger = self.ledger
@@ -135,22 +214,31 @@ class History(RuleBasedStateMachine):
                 pool[copy.target] = [*pool[copy.source]]
         ledger.check()
         assert ledger.scheduler.running or not self.left, "no request runs although one waits"
+        before = sum(ledger.scheduler.remaining(number) for number in ledger.scheduler.running)
+        if self.layers:
+            self.advance_pass(sampled)
+            ledger.check()
         spans = ledger.plan()
-        assert spans or not self.left
+        after = sum(ledger.scheduler.remaining(number) for number in ledger.scheduler.running)
+        assert spans or self.flight or after < before or not self.left, "nothing is computed"
         sequences = [(ledger.sequence(span.number), span.rows) for span in spans]
-        written = [slot for s, _ in sequences for slot in (s.slot, *(slot for _, slot in s.pending)) if slot >= 0]
-        assert len(set(written)) == len(written), "a slot is written twice"
-        for sequence, _ in sequences:
-            assert sequence.read_slot not in set(written) - {sequence.slot}, "a slot is read and written"
+        self.check_slots(sequences)
         for sequence, rows in sequences:
             self.read(sequence)
             self.write(sequence, rows, spoil=fail)
-        for span in spans:
-            if fail:
+        if fail:
+            for span in spans:
                 self.finish(span.number, keep=False)
-                continue
+        else:
+            self.account(spans, sampled)
+
+    def account(self, spans: tuple[Span, ...], sampled: int) -> None:
+        ledger = self.ledger
+        for span in spans:
             ledger.computed(span)
-            if ledger.scheduler.remaining(span.number) == 0:
+            if span.number not in self.left:  # cancelled inside a pass
+                ledger.finish(span.number)
+            elif ledger.scheduler.remaining(span.number) == 0:
                 if self.left[span.number] == 0:
                     self.finish(span.number)
                 else:
@@ -165,7 +253,8 @@ class History(RuleBasedStateMachine):
             return
         assert place == 0 or (tree.shared and place % math.lcm(tree.stride, PAGE_TOKENS) == 0)
 
-    def read(self, sequence: Sequence) -> None:
+    def read(self, sequence: Sequence, spoiled: bool = False) -> None:
+        """Look where a step reads. spoiled: its own slot is written over already."""
         tokens, computed, tree = sequence.tokens, sequence.computed, self.ledger.tree
         for position in range(computed):
             assert self.pages[sequence.pages[position // PAGE_TOKENS]][position % PAGE_TOKENS] == tokens[position]
@@ -173,7 +262,7 @@ class History(RuleBasedStateMachine):
             for position in range(tree.chunk_start(computed), computed):
                 page = sequence.chunk_pages[position // PAGE_TOKENS - sequence.first_chunk]
                 assert self.chunk_pages[page][position % PAGE_TOKENS] == tokens[position]
-        if tree.recurrent:
+        if tree.recurrent and not (spoiled and sequence.read_slot == sequence.slot):
             state = self.slots[sequence.read_slot] if sequence.read_slot >= 0 else ()
             assert state == tuple(tokens[:computed])
 

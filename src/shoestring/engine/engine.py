@@ -1,8 +1,9 @@
 """The engine: takes whole sequences of tokens, runs steps, delivers tokens or logits.
 
 Owns the loop: admit, build one Step of rows of several sequences, forward, head for the rows that need logits, sample,
-deliver. The ledger decides which requests run and what memory they use. Knows tokens, not text. Any thread may call it:
-each call, and each step, takes `lock`.
+deliver. A model that streams its experts computes prompts in passes, a layer between two steps (passes.py). The ledger
+decides which requests run and what memory they use. Knows tokens, not text. Any thread may call it: each call, and each
+step, takes `lock`.
 """
 
 from __future__ import annotations
@@ -10,31 +11,34 @@ from __future__ import annotations
 import functools
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from collections.abc import Sequence as Tokens
+from contextlib import closing, contextmanager
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
-from shoestring.engine.batch import build_step, runs
+from shoestring.engine.batch import build_step
+from shoestring.engine.checks import check_bias, check_tokens, first_row, most_new_tokens
 from shoestring.engine.draw import deliveries, draw, final_delivery, not_finite
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
 from shoestring.engine.lock import FairLock
-from shoestring.engine.pools import STRIDE, allocate_state, cache_capacity, copy_page, reserve_of
+from shoestring.engine.passes import Passes
+from shoestring.engine.pools import STRIDE, allocate_state, copy_page, default_capacity, reserve_of
 from shoestring.engine.request import Counts, Generation, ObserveRows, Receive, Request, Scoring, Status
 from shoestring.engine.request import Delivery as Delivery
 from shoestring.engine.request import FinishReason as FinishReason
 from shoestring.engine.runner import Runner
 from shoestring.engine.scheduler import Scheduler, Span
+from shoestring.engine.scoring import observer, score_rows
 from shoestring.engine.sequence import Sequence
 from shoestring.engine.tree import Tree
-from shoestring.errors import CapacityError, RequestError
+from shoestring.errors import RequestError
 from shoestring.models.layout import Demand
+from shoestring.models.slices import CHUNK
 from shoestring.models.state import KVType
-from shoestring.models.step import Observe, Step
-from shoestring.models.workspace import CHUNK, HEAD_ROWS
+from shoestring.models.step import Step
 from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampling
-from shoestring.spelling import option
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,11 +86,8 @@ class Engine:
         self.context = context
         self.kv_type = kv_type
         self.runner = runner
-        if capacity is None and cache_bytes is None:
-            capacity = layout.capacity(context, sequences, snapshots)
-        elif capacity is None:
-            cache = cache_capacity(layout, cache_bytes or 0, kv_type, stride)
-            capacity = layout.capacity(context, sequences) + cache
+        if capacity is None:
+            capacity = default_capacity(layout, context, sequences, snapshots, cache_bytes, kv_type, stride)
         self.capacity = capacity
         self.tree = Tree(
             self.capacity,
@@ -97,7 +98,8 @@ class Engine:
             stride=stride,
         )
         reserve = reserve_of(layout, self.capacity, context, sequences)
-        self.scheduler = Scheduler(self.capacity, chunk=CHUNK, most_running=sequences, reserve=reserve)
+        passes, chunk = runner.pass_rows is not None, runner.pass_rows or CHUNK
+        self.scheduler = Scheduler(self.capacity, chunk=chunk, most_running=sequences, reserve=reserve, passes=passes)
         self._ledger = Ledger(self.tree, self.scheduler)
         self._state = allocate_state(layout, self.capacity, kv_type)
         self._requests: dict[int, Request] = {}
@@ -109,6 +111,7 @@ class Engine:
         #: requests that a finalizer has cancelled
         self._dropped: deque[int] = deque()
         self._closed = False
+        self._passes = Passes(runner, self._ledger, self._requests)
         self._cached_tokens = self._computed_tokens = 0
         self._next = 0
 
@@ -140,21 +143,13 @@ class Engine:
         Raises CapacityError for a prompt longer than the context, RequestError for an empty one.
         """
         self._check(tokens, chunk)
-        left = self.context - len(tokens)
-        if left == 0:
-            raise CapacityError(
-                f"the prompt's {len(tokens)} tokens fill the context of {self.context}: "
-                f"choose a larger {option('context')}"
-            )
-        if max_tokens is not None and max_tokens < 1:
-            raise RequestError(f"max_tokens is {max_tokens}: choose at least 1")
-        self._check_bias(sampling)
-        most = left if max_tokens is None else min(max_tokens, left)
+        most = most_new_tokens(len(tokens), max_tokens, self.context)
+        check_bias(sampling, self.runner.vocab_size)
         work = Generation(sampling.seeded(), most, index, frozenset(stop_ids), guide, scoring)
         # From the state before the prompt's last token, the same prompt or a longer one can resume.
         last = len(tokens) - 1
         sequence = Sequence(tokens, boundaries=(*boundaries, last), owner=cache_owner)
-        limit = last if scoring is None else self._first_row(scoring, len(tokens))
+        limit = last if scoring is None else first_row(scoring, len(tokens))
         return self._submit(sequence, work, len(tokens) + most, limit, chunk, client)
 
     @exclusive
@@ -194,7 +189,7 @@ class Engine:
         Returns the request's number. Raises as `generate` does.
         """
         self._check(tokens, chunk)
-        limit = self._first_row(scoring, len(tokens))
+        limit = first_row(scoring, len(tokens))
         upto = len(tokens) if scoring.observe is not None else scoring.rows[-1] + 1
         return self._submit(Sequence(tokens[:upto], owner=cache_owner), scoring, upto, limit, chunk, client)
 
@@ -221,13 +216,6 @@ class Engine:
         finally:
             self.cancel(number)
 
-    def _first_row(self, scoring: Scoring, tokens: int) -> int:
-        """The first row that must be computed, not taken from the cache. Raises RequestError for rows out of range."""
-        rows = scoring.rows
-        if not rows or rows[0] < 0 or rows[-1] >= tokens:
-            raise RequestError(f"rows must lie between 0 and {tokens - 1}, the last token's")
-        return rows[0] if scoring.observe is None else 0
-
     @exclusive
     def cancel(self, number: int) -> None:
         """End a request and drop its deliveries; what it computed stays in the cache. Harmless if it is over."""
@@ -250,7 +238,7 @@ class Engine:
         for number in [*self._requests]:
             self._cancel(number)
         self._closed = True
-        del self.runner, self._state
+        del self.runner, self._passes, self._state
 
     @exclusive
     def status(self, number: int) -> Status:
@@ -259,6 +247,7 @@ class Engine:
         if request is None:
             return Status("over")
         computed = min(request.sequence.computed, request.prompt_length) - request.cached_tokens
+        computed += self._passes.progress(number) if number in self._requests else 0
         state: Literal["waiting", "running", "over"] = "over"
         if number in self._requests:
             state = "running" if self._ledger.is_running(number) else "waiting"
@@ -281,13 +270,17 @@ class Engine:
             cached_bytes=self.tree.cached_bytes,
             cached_tokens=self._cached_tokens,
             computed_tokens=self._computed_tokens,
+            slowest_layer_seconds=self._passes.slowest_seconds,
         )
 
     def _finish(self, number: int, *, keep: bool = True) -> None:
         request = self._requests.pop(number, None)
         if request is not None:
             self._over[number] = request
-            self._ledger.finish(number, keep=keep)
+            if self._passes.rows(number):
+                self._passes.drop_deserted()
+            else:
+                self._ledger.finish(number, keep=keep)
 
     def _fail(self, number: int, error: Exception, *, keep: bool = True) -> None:
         """End a request with an error; other requests continue."""
@@ -297,24 +290,7 @@ class Engine:
     def _check(self, tokens: Tokens[int], chunk: int | None) -> None:
         if self._closed:
             raise RequestError("the model is closed: load it again")
-        if len(tokens) == 0:
-            raise RequestError("the prompt is empty: give at least one token")
-        if chunk is not None and chunk < 1:
-            raise RequestError(f"chunk is {chunk}: choose at least 1")
-        if len(tokens) > self.context:
-            raise CapacityError(
-                f"the prompt has {len(tokens)} tokens and the context {self.context}: "
-                f"shorten it or choose a larger {option('context')}"
-            )
-        if min(tokens) < 0 or max(tokens) >= self.runner.vocab_size:
-            raise RequestError(f"token ids must lie between 0 and {self.runner.vocab_size - 1}")
-
-    def _check_bias(self, sampling: Sampling) -> None:
-        for token in sampling.logit_bias:
-            if token >= self.runner.vocab_size:
-                raise RequestError(
-                    f"logit_bias names token {token}, the vocabulary ends at {self.runner.vocab_size - 1}"
-                )
+        check_tokens(tokens, chunk, self.context, self.runner.vocab_size)
 
     def _submit(
         self, sequence: Sequence, work: Generation | Scoring, longest: int, limit: int, chunk: int | None, client: str
@@ -338,33 +314,61 @@ class Engine:
     def step(self) -> None:
         """Admit what fits and run one step; `collect` or `deliveries` returns the results.
 
-        A request ends with an error if its logits are not finite or its guide fails. If the step itself fails, its
-        requests end and their results are evicted, because their state may be half written; then the error is raised.
+        With passes: compute one layer of a pass, and then a step of the answers. A request ends with an error if its
+        logits are not finite or its guide fails. If the step or the pass itself fails, its requests end and their
+        results are evicted, because their state may be half written; then the error is raised.
         """
         if not self._requests:
             return
         self._admit()
+        try:
+            if self.scheduler.passes:
+                self._advance_pass()
+            self._run_step()
+        finally:
+            if self.idle:
+                self.check()
+
+    def _run_step(self) -> None:
         spans = self._ledger.plan()
         if not spans:
             return
-        try:
+        with self._ending_failed(spans):
             answers = sum(self.scheduler.is_answering(span.number) for span in spans)
             rows = sum(span.rows for span in spans) - answers
             began = time.perf_counter()
             step = build_step([(self._requests[span.number].sequence, span.rows) for span in spans])
             with self.runner.frame():
-                hidden = self.runner.forward(self._state, step, self._observer(spans, step))
+                hidden = self.runner.forward(self._state, step, observer(self._requests, spans, step))
                 self._deliver(spans, step, hidden)
             self.scheduler.measured(answers, rows, time.perf_counter() - began)
+
+    def _advance_pass(self) -> None:
+        """Compute a layer of the pass in flight, or of the next one; deliver its results after the last layer."""
+        spans = self._passes.spans()
+        if not spans:
+            return
+        with self._ending_failed(spans), self.runner.frame():
+            if (last := self._passes.advance(spans, self._state)) is not None:
+                current, hidden = last
+                with closing(current):
+                    self._deliver(spans, current.step, hidden)
+        self._passes.drop_deserted()
+
+    @contextmanager
+    def _ending_failed(self, spans: tuple[Span, ...]) -> Iterator[None]:
+        """If a step or a pass of the spans fails, end their requests."""
+        try:
+            yield
         except BaseException as error:
+            self._passes.abort(spans)
             for span in spans:
                 if span.number in self._requests:
                     failed = error if isinstance(error, Exception) else RequestError("the step was interrupted")
                     self._fail(span.number, failed, keep=False)
+                elif self._ledger.is_running(span.number):  # cancelled inside the pass
+                    self._ledger.finish(span.number, keep=False)
             raise
-        finally:
-            if self.idle:
-                self.check()
 
     @exclusive
     def check(self) -> None:
@@ -384,14 +388,18 @@ class Engine:
         """Score rows, account for every span, and sample where a sequence has no tokens left to compute."""
         sampling: list[tuple[int, Generation, int]] = []
         for span, first in zip(spans, step.span_starts.tolist(), strict=False):
-            request, end = self._requests[span.number], first + span.rows
+            request, end = self._requests.get(span.number), first + span.rows
+            if request is None:
+                if self._ledger.is_running(span.number):  # cancelled inside a pass
+                    self._computed(span)
+                    self._ledger.finish(span.number)
+                continue
             try:
-                self._score(request, hidden[first:end])
+                score_rows(self.runner, request, hidden[first:end])
             except Exception as error:  # a logit is not finite, or the receiver fails
                 self._fail(span.number, error, keep=False)
                 continue
-            self._ledger.computed(span)
-            self._computed_tokens += span.rows
+            self._computed(span)
             if self.scheduler.remaining(span.number) == 0:
                 if isinstance(request.work, Scoring):
                     self._undelivered.append(final_delivery(span.number, request))
@@ -401,33 +409,9 @@ class Engine:
         if sampling:
             self._sample(sampling, self.runner.head(hidden[[row for _, _, row in sampling]]))
 
-    def _observer(self, spans: tuple[Span, ...], step: Step) -> Observe | None:
-        """Passes each span's rows to its request's observer; None if no request has one."""
-        places = []
-        for span, first in zip(spans, step.span_starts.tolist(), strict=False):
-            request = self._requests[span.number]
-            if request.scoring is not None and request.scoring.observe is not None:
-                place = slice(first, first + span.rows)
-                places.append((request.scoring.observe, request.sequence.computed, place))
-
-        def observe(layer: int, hidden: Float32) -> None:
-            for show, position, place in places:
-                show(layer, position, hidden[place])
-
-        return observe if places else None
-
-    def _score(self, request: Request, hidden: Float32) -> None:
-        """Pass the logits of the request's scored rows to its receiver. Raises NumericsError."""
-        scoring, begin = request.scoring, request.sequence.computed
-        if scoring is None:
-            return
-        rows = [row - begin for row in scoring.rows if begin <= row < begin + len(hidden)]
-        for run in runs(rows, HEAD_ROWS):
-            with self.runner.frame():
-                logits = self.runner.head(hidden[run.start : run.stop])
-                if not self.runner.is_finite(logits):
-                    raise not_finite(self.runner.source)
-                scoring.receive(begin + run.start, logits)
+    def _computed(self, span: Span) -> None:
+        self._ledger.computed(span)
+        self._computed_tokens += span.rows
 
     def _sample(self, sampling: list[tuple[int, Generation, int]], logits: Float32) -> None:
         finite = self.runner.is_finite(logits)

@@ -103,11 +103,16 @@ class Ledger:
     @property
     def available(self) -> Demand:
         """Pages and slots that no running sequence uses or has reserved. A shared page counts once."""
-        used = Demand(self.tree.used.global_pages, 0, self.tree.pinned)
+        used = Demand(self.tree.used.global_pages, 0, self.tree.pinned + self._pending)
         to_come = self.scheduler.reserved
         if self._has_pages:
             to_come -= Demand(global_pages=sum(len(self.sequence(n).nodes) for n in self.scheduler.running))
         return self.tree.pools.capacity - used - to_come
+
+    @property
+    def _pending(self) -> int:
+        """Slots of the snapshots that a pass in flight will store."""
+        return sum(len(self.sequence(n).pending) for n in self.scheduler.running)
 
     def _leader(self, entry: _Entry, hit: Match) -> int | None:
         """A request whose prompt will soon share at least a page more with this one than the cache does now."""
@@ -127,9 +132,17 @@ class Ledger:
 
     def plan(self) -> tuple[Span, ...]:
         """The spans of the next step; allocates their pages and slots."""
+        return self._grown(self.scheduler.plan(self._edges()))
+
+    def plan_pass(self) -> tuple[Span, ...]:
+        """The spans of the next pass, while none is in flight; allocates their pages and slots."""
+        return self._grown(self.scheduler.plan_pass(self._edges()))
+
+    def _edges(self) -> dict[int, int]:
         size = self.tree.chunk_size
-        edges = {n: self.sequence(n).rows_to_edge(size) for n in self.scheduler.running}
-        spans = self.scheduler.plan(edges)
+        return {n: self.sequence(n).rows_to_edge(size) for n in self.scheduler.running}
+
+    def _grown(self, spans: tuple[Span, ...]) -> tuple[Span, ...]:
         for span in spans:
             self.sequence(span.number).grow(self.tree, span.rows)
         return spans
@@ -152,11 +165,17 @@ class Ledger:
         if running:
             entry.sequence.release(self.tree, keep=keep)
 
+    def drop(self, number: int) -> None:
+        """End a request whose pass is dropped half-way; what it computed before stays in the cache."""
+        self.sequence(number).drop_step()
+        self.finish(number)
+
     def check(self) -> None:
         """Check what must be true between steps. Raises AssertionError."""
         self.tree.check()
         assert Demand().fits(self.available), "running sequences have reserved more than the capacity"
         running = [self.sequence(n) for n in self.scheduler.running]
-        assert self.tree.used.slots - self.tree.orphaned == (len(running) if self.tree.recurrent else 0)
+        slots = len(running) if self.tree.recurrent else 0
+        assert self.tree.used.slots - self.tree.orphaned == slots + self._pending
         if not running:
             assert self.tree.used == Demand(), f"{self.tree.used} are in use although nothing runs"

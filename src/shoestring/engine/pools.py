@@ -35,6 +35,21 @@ def cache_capacity(layout: Layout, cache_bytes: int, kv_type: KVType, stride: in
     return Demand(share(unit.global_pages), share(unit.chunk_pages), share(unit.slots))
 
 
+def default_capacity(
+    layout: Layout,
+    context: int,
+    sequences: int,
+    snapshots: int,
+    cache_bytes: int | None,
+    kv_type: KVType,
+    stride: int = STRIDE,
+) -> Demand:
+    """Pages and slots of `sequences` sequences, each with `snapshots` snapshots, or beside a cache of `cache_bytes`."""
+    if cache_bytes is None:
+        return layout.capacity(context, sequences, snapshots)
+    return layout.capacity(context, sequences) + cache_capacity(layout, cache_bytes, kv_type, stride)
+
+
 def reserve_of(layout: Layout, capacity: Demand, context: int, sequences: int) -> Demand:
     """What a client leaves to others: a request of context ÷ sequences, as far as the longest request fits beside."""
     if sequences < 2:

@@ -72,6 +72,8 @@ class Counts:
     cached_tokens: int
     #: rows of all steps, prompts and answers
     computed_tokens: int
+    #: the longest that a layer of a pass (passes.py) has let the answers wait; 0: no pass yet
+    slowest_layer_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from collections.abc import Sequence as Tokens
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -46,8 +46,18 @@ class Runner(Protocol):
     def frame(self) -> AbstractContextManager[object]:
         """A context manager: computes as docs/numerics.md says, and frees at its end the arrays computed inside."""
 
+    @property
+    def pass_rows(self) -> int | None:
+        """The most rows that go through one layer together in a pass (passes.py); None: the model needs no passes."""
+
     def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
         """[rows, hidden_size]. Reads and writes `state`; calls `observe` with the hidden state after every layer."""
+
+    def begin_pass(self, state: State, step: Step, observe: Observe | None = None) -> Generator[Float32, None, None]:
+        """`forward` a layer a turn, in a workspace of its own: as many arrays as `layers`, the last is its result.
+
+        Compute each turn inside a frame. The arrays are valid until the generator is closed. One at a time.
+        """
 
     def head(self, hidden: Float32) -> Float32:
         """Logits of rows of `forward`'s result, [rows, vocab_size]."""
@@ -71,13 +81,22 @@ class Runner(Protocol):
 
 
 class FamilyRunner:
-    """Weights of either family, and the workspace that their steps compute in."""
+    """Weights of either family, and the workspaces that their steps and passes compute in."""
 
-    def __init__(self, weights: families.KernelWeights, experts: Experts, sampled_vocabulary: int, source: str) -> None:
+    def __init__(
+        self,
+        weights: families.KernelWeights,
+        experts: Experts,
+        sampled_vocabulary: int,
+        source: str,
+        pass_rows: int | None = None,
+    ) -> None:
         """sampled_vocabulary: ids from there on have no token and are never sampled."""
         self._weights = weights
         self._experts = experts
         self._workspace = ops.Workspace()
+        self._pass_workspace = ops.Workspace()
+        self.pass_rows = pass_rows
         self.layout = Layout(families.state_layout(weights.config))
         self.layers = len(weights.layers)
         self.hidden_size = weights.config.hidden_size
@@ -92,6 +111,10 @@ class FamilyRunner:
 
     def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
         return families.forward(self._weights, self._experts, state, step, self._workspace, observe)
+
+    def begin_pass(self, state: State, step: Step, observe: Observe | None = None) -> Generator[Float32, None, None]:
+        with self._pass_workspace as workspace:
+            yield from families.layers(self._weights, self._experts, state, step, workspace, observe)
 
     def head(self, hidden: Float32) -> Float32:
         return families.head(self._weights, hidden, self._workspace)

@@ -11,6 +11,9 @@ away, so no request starves.
 A step first computes the answers, one row each or as many as were forced, then pieces of prompts up to a budget of
 rows, starting with the client that was served least recently. While an answer is running, the budget is the number of
 rows that took WAIT_SECONDS in earlier steps. Chunking changes no bits, so any choice is correct.
+
+With passes (passes.py), steps have rows of answers alone, and prompts are planned by `plan_pass`, in the same turns. A
+prompt never joins a step of answers: its rows would read nearly all experts of all layers, as a whole pass does.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from dataclasses import dataclass
 
 from shoestring.errors import CapacityError
 from shoestring.models.layout import Demand
+from shoestring.models.slices import ANSWER_ROWS
 from shoestring.spelling import option
 
 #: Most that prompts may add to the time of a step with answers.
@@ -73,10 +77,20 @@ class Scheduler:
     """Counters of all requests. chunk: most rows of a prompt in one step. most_running: requests at once.
 
     reserve: memory that a client with a running request leaves to others. The longest request must fit beside it.
+    passes: prompts are computed in passes, of `chunk` rows together.
     """
 
-    def __init__(self, capacity: Demand, *, chunk: int, most_running: int, reserve: Demand | None = None) -> None:
+    def __init__(
+        self,
+        capacity: Demand,
+        *,
+        chunk: int,
+        most_running: int,
+        reserve: Demand | None = None,
+        passes: bool = False,
+    ) -> None:
         self.capacity = capacity
+        self.passes = passes
         self.reserve = reserve or Demand()
         self.chunk = chunk
         self.most_running = most_running
@@ -187,18 +201,37 @@ class Scheduler:
     def plan(self, edges: Mapping[int, int]) -> tuple[Span, ...]:
         """The spans of the next step. edges: request → rows until its attention chunk ends."""
         answers = {n: r for n, r in self._running.items() if r.answering and r.remaining}
-        prompts = {n: r for n, r in self._running.items() if not r.answering and r.remaining}
+        if self.passes:
+            return self._answers(answers, edges, ANSWER_ROWS)
+        prompts = self._unfinished_prompts()
         left = self.budget(bool(answers), max((r.chunk for r in prompts.values()), default=self.chunk))
-        spans = []
         forced = left // 2 if _of_others(answers.values(), prompts.values()) else left
+        spans = self._answers(answers, edges, forced)
+        alone = self._is_unmeasured(len(answers)) and not self._has_new_client(answers.values(), prompts.values())
+        if alone and all(span.rows == 1 for span in spans):
+            return spans
+        left -= sum(span.rows - 1 for span in spans)
+        return spans + self._prompts(prompts, edges, max(left, 1))  # forced tokens never starve prompts
+
+    def plan_pass(self, edges: Mapping[int, int]) -> tuple[Span, ...]:
+        """The spans of the next pass, of prompts alone. None may be in flight."""
+        return self._prompts(self._unfinished_prompts(), edges, self.chunk)
+
+    def _unfinished_prompts(self) -> dict[int, _Running]:
+        return {n: r for n, r in self._running.items() if not r.answering and r.remaining}
+
+    def _answers(self, answers: Mapping[int, _Running], edges: Mapping[int, int], forced: int) -> tuple[Span, ...]:
+        """One row for each answer, and up to `forced` rows of forced tokens in all."""
+        spans = []
         for number, running in answers.items():
             rows = min(running.remaining, edges.get(number, running.remaining), 1 + forced)
             spans.append(Span(number, rows))
-            forced, left = forced - rows + 1, left - rows + 1
-        alone = self._is_unmeasured(len(answers)) and not self._has_new_client(answers.values(), prompts.values())
-        if alone and all(span.rows == 1 for span in spans):
-            return tuple(spans)
-        left = max(left, 1)  # forced tokens never starve prompts
+            forced -= rows - 1
+        return tuple(spans)
+
+    def _prompts(self, prompts: Mapping[int, _Running], edges: Mapping[int, int], left: int) -> tuple[Span, ...]:
+        """Pieces of prompts in turn, up to `left` rows."""
+        spans = []
         self._leftover = None
         for place, number in enumerate(sorted(prompts, key=self._turn_of)):
             running = prompts[number]

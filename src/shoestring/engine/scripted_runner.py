@@ -7,7 +7,7 @@ AssertionError at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from collections.abc import Sequence as Tokens
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -32,7 +32,8 @@ class ScriptedRunner:
     """`script(tokens)` returns the next token; its logit is 10, all others are 0. Hidden states are (span, position).
 
     chunk_size 0: no chunk-local layer. recurrent: add a layer with recurrent state. The script is called only for rows
-    that need logits, so long prompts stay fast.
+    that need logits, so long prompts stay fast. pass_rows: compute prompts in passes through `layers` layers; the state
+    belongs to the first ones.
     """
 
     def __init__(
@@ -42,56 +43,95 @@ class ScriptedRunner:
         vocab_size: int = 512,
         chunk_size: int = 0,
         recurrent: bool = True,
+        layers: int = 0,
+        pass_rows: int | None = None,
     ) -> None:
         self._script = script
         self._chunk_size = chunk_size
-        layers: list[AttentionState | DeltaNetState] = [AttentionState(1, 1)]
+        states: list[AttentionState | DeltaNetState] = [AttentionState(1, 1)]
         if chunk_size:
-            layers.append(AttentionState(1, 1, chunk_size=chunk_size))
+            states.append(AttentionState(1, 1, chunk_size=chunk_size))
         if recurrent:
-            layers.append(DeltaNetState(convolution=(1, 1), memory=(1, 1, 1)))
-        self.layout = Layout(tuple(layers))
+            states.append(DeltaNetState(convolution=(1, 1), memory=(1, 1, 1)))
+        self.layout = Layout(tuple(states))
         self.vocab_size = vocab_size
         self.hidden_size = 2
-        self.layers = 0
+        self.layers = layers
+        self.pass_rows = pass_rows
         self.source = "script"
-        #: the tokens that each span of the last step sees at its end
-        self._seen: list[tuple[int, ...]] = []
-        #: rows computed so far
-        self.rows = 0
+        #: the tokens that each span sees at its end, of the last step and of the last pass
+        self._seen: dict[int, tuple[int, ...]] = {}
+        self._spans = self._pass_spans = range(0)
+        self._next_span = 0
+        #: rows computed so far, and how many layers passes have gone through
+        self.rows = self.layers_visited = 0
 
     def frame(self) -> AbstractContextManager[object]:
         return nullcontext()
 
     def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
-        """[rows, 2]: the span and the position of each row, passed to `observe` as layer 0."""
-        rows = len(step.token_ids)
-        self.rows += rows
-        hidden = np.zeros((rows, 2), np.float32)
-        self._seen = []
-        for span, (first, end) in enumerate(zip(step.span_starts[:-1], step.span_starts[1:], strict=True)):
-            index = step.index[first:end]
-            assert (np.diff(index) == 1).all(), "a span has a gap"
-            self._seen.append(self._attend(state, step, span, index, step.token_ids[first:end]))
-            hidden[first:end, 0], hidden[first:end, 1] = span, index
-            self._recur(state, step, span, int(first), int(end))
-        if observe is not None:
-            observe(0, hidden)
+        """[rows, 2]: the span and the position of each row, passed to `observe` after every layer."""
+        self._spans = self._new_spans(self._spans, step)
+        *_, hidden = self._turns(state, step, self._spans, observe)
         return hidden
 
-    def _attend(self, state: State, step: Step, span: int, index: Integers, tokens: Integers) -> tuple[int, ...]:
-        """Store the tokens at their positions and read all tokens that the last row sees; both layers must agree."""
-        pools = [layer for layer in state.layers if isinstance(layer, AttentionPages)]
-        last = int(index[-1])
-        _store(pools[0], step.global_pages, span, index, tokens)
-        seen = _read(pools[0], step.global_pages, span, 0, last)
-        if self._chunk_size:
-            _store(pools[1], step.chunk_pages, span, index, tokens)
-            start = last - last % self._chunk_size
-            assert start <= index[0], "a span crosses the edge of a chunk"
-            local = _read(pools[1], step.chunk_pages, span, start, last)
-            assert local == seen[start:], "the chunk's pages contain other tokens than the global ones"
-        return seen
+    def begin_pass(self, state: State, step: Step, observe: Observe | None = None) -> Generator[Float32, None, None]:
+        self._pass_spans = self._new_spans(self._pass_spans, step)
+        for hidden in self._turns(state, step, self._pass_spans, observe):
+            self.layers_visited += 1
+            yield hidden
+
+    def _new_spans(self, before: range, step: Step) -> range:
+        """Numbers of the step's spans, in place of those before."""
+        for number in before:
+            self._seen.pop(number, None)
+        spans = range(self._next_span, self._next_span + len(step.write_slots))
+        self._next_span = spans.stop
+        self.rows += len(step.token_ids)
+        return spans
+
+    def _turns(self, state: State, step: Step, numbers: range, observe: Observe | None) -> Iterator[Float32]:
+        """A layer a turn. Each state belongs to a layer of its own, if there are as many; the last checks the first."""
+        hidden = np.zeros((len(step.token_ids), 2), np.float32)
+        spans = [*enumerate(zip(step.span_starts[:-1].tolist(), step.span_starts[1:].tolist(), strict=True))]
+        for span, (first, end) in spans:
+            assert (np.diff(step.index[first:end]) == 1).all(), "a span has a gap"
+            hidden[first:end, 0], hidden[first:end, 1] = numbers[span], step.index[first:end]
+        parts = (self._store_global, self._attend, self._recur)
+        turns = max(1, self.layers)
+        for turn in range(turns):
+            if observe is not None:
+                observe(turn, hidden)
+            for part in parts[turn:] if turn == turns - 1 else parts[turn : turn + 1]:
+                for span, (first, end) in spans:
+                    part(state, step, span, first, end)
+            if turn == turns - 1:
+                for span, (_, end) in spans:
+                    self._seen[numbers[span]] = self._see(state, step, span, end)
+                if observe is not None and self.layers:
+                    observe(self.layers, hidden)
+            yield hidden
+
+    def _store_global(self, state: State, step: Step, span: int, first: int, end: int) -> None:
+        pool = next(layer for layer in state.layers if isinstance(layer, AttentionPages))
+        _store(pool, step.global_pages, span, step.index[first:end], step.token_ids[first:end])
+
+    def _see(self, state: State, step: Step, span: int, end: int) -> tuple[int, ...]:
+        """All tokens that the span's last row sees."""
+        pool = next(layer for layer in state.layers if isinstance(layer, AttentionPages))
+        return _read(pool, step.global_pages, span, 0, int(step.index[end - 1]))
+
+    def _attend(self, state: State, step: Step, span: int, first: int, end: int) -> None:
+        """Store the tokens in the chunk-local layer too, and compare what its last row sees with the global layer."""
+        if not self._chunk_size:
+            return
+        pool = [layer for layer in state.layers if isinstance(layer, AttentionPages)][1]
+        _store(pool, step.chunk_pages, span, step.index[first:end], step.token_ids[first:end])
+        last = int(step.index[end - 1])
+        start = last - last % self._chunk_size
+        assert start <= step.index[first], "a span crosses the edge of a chunk"
+        local, seen = _read(pool, step.chunk_pages, span, start, last), self._see(state, step, span, end)
+        assert local == seen[start:], "the chunk's pages contain other tokens than the global ones"
 
     def _recur(self, state: State, step: Step, span: int, first: int, end: int) -> None:
         """Carry the hash of all tokens through the slots, and compare it with the tokens in the pages."""

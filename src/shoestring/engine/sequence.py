@@ -164,6 +164,11 @@ class Sequence:
         if self.read_slot not in (-1, self.slot):
             tree.unpin(self.read_slot)
 
+    def drop_step(self) -> None:
+        """The step in flight is dropped half-way: the slot that it writes contains no state. Only `release` follows."""
+        if self.read_slot == self.slot:
+            self.read_slot = -1
+
     def release(self, tree: Tree, *, keep: bool = True) -> None:
         """End the sequence. keep: what it computed stays in the cache; False: evict it, because a step has failed."""
         tree.tick()

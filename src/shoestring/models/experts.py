@@ -1,7 +1,7 @@
-"""Routed experts: a model fetches them by (layer, ids) through one object.
+"""Routed experts: a model applies them by (layer, ids) through one object.
 
-Today all of them are resident. An object that reads experts from disk on demand would have the same single method, and
-no model file would change.
+They are all in memory, or an object of the same methods reads them from disk on demand: no model file knows which. A
+model requests experts as soon as its router has chosen, computes its shared expert meanwhile, and then applies them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from shoestring.ops import Int32
+from shoestring import ops
+from shoestring.ops import Float32, Int32, Workspace
 
 if TYPE_CHECKING:
     from shoestring._kernels import ExpertTable
@@ -26,10 +27,15 @@ class ExpertLayer:
 
 
 class Experts(Protocol):
-    """Owner of the routed experts' matrices."""
+    """Owner of the routed experts' matrices. R rows, k experts a token, H hidden_size."""
 
-    def fetch(self, layer: int, ids: Int32) -> ExpertTable:
-        """The layer's table, with at least the experts `ids` [rows, k] in memory."""
+    def request(self, layer: int, ids: Int32) -> None:
+        """Announce that `apply` follows with the same ids [R, k]: begin to read what is not in memory."""
+
+    def apply(
+        self, ws: Workspace, layer: int, x: Float32, ids: Int32, weights: Float32, *, scale_input: bool
+    ) -> Float32:
+        """Σ over each row's experts in ascending expert order, as `ops.experts`; x [R, H] → [R, H]."""
 
 
 @dataclass(frozen=True)
@@ -38,5 +44,10 @@ class ResidentExperts:
 
     tables: dict[int, ExpertTable]
 
-    def fetch(self, layer: int, ids: Int32) -> ExpertTable:
-        return self.tables[layer]
+    def request(self, layer: int, ids: Int32) -> None:
+        pass
+
+    def apply(
+        self, ws: Workspace, layer: int, x: Float32, ids: Int32, weights: Float32, *, scale_input: bool
+    ) -> Float32:
+        return ops.experts(ws, x, ids, weights, self.tables[layer], scale_input=scale_input)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from shoestring import ops
@@ -45,6 +45,20 @@ def build_weights(
     return llama4.build_weights(config, matrix, vector, rotary)
 
 
+def layers(
+    weights: KernelWeights,
+    experts: Experts,
+    state: State,
+    step: Step,
+    ws: ops.Workspace,
+    observe: Observe | None = None,
+) -> Iterator[ops.Float32]:
+    """The forward pass, a layer a turn: as many arrays as layers, the last of which is `forward`'s result."""
+    if isinstance(weights, qwen3_5.Weights):
+        return qwen3_5.layers(weights, experts, state, step, ws, observe)
+    return llama4.layers(weights, experts, state, step, ws, observe)
+
+
 def forward(
     weights: KernelWeights,
     experts: Experts,
@@ -54,9 +68,8 @@ def forward(
     observe: Observe | None = None,
 ) -> ops.Float32:
     """The hidden state of every row after the last norm, [rows, hidden_size]; reads and writes `state`."""
-    if isinstance(weights, qwen3_5.Weights):
-        return qwen3_5.forward(weights, experts, state, step, ws, observe)
-    return llama4.forward(weights, experts, state, step, ws, observe)
+    *_, hidden = layers(weights, experts, state, step, ws, observe)
+    return hidden
 
 
 def head(weights: KernelWeights, hidden: ops.Float32, ws: ops.Workspace) -> ops.Float32:

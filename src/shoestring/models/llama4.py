@@ -1,13 +1,14 @@
 """Llama 4 (text): chunked attention with rotary positions, and at intervals a global layer without positions.
 
 Weights, state layout and forward pass of the family, in this order. Reads no files and renames nothing.
-Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D dims, I feed-forward width,
-E experts, k experts a token. `M` is the type of a matrix, `A` of an array: the kernels' here, numpy's in `reference`.
+Shapes: R rows of a step, r of a chunk of it, H hidden_size, V vocabulary, N/KV query/key-value heads of D dims,
+I feed-forward width, E experts, k experts a token. `M` is the type of a matrix, `A` of an array: the kernels' here,
+numpy's in `reference`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -17,6 +18,7 @@ from shoestring import ops
 from shoestring.checkpoint.config.types import Llama4Config
 from shoestring.models.constants import RotaryConstants, inverse_square_root
 from shoestring.models.experts import ExpertLayer, Experts
+from shoestring.models.slices import Chunk, chunks_of
 from shoestring.models.state import AttentionPages, AttentionState, LayerState, State
 from shoestring.models.step import Observe, Step
 
@@ -147,15 +149,19 @@ def state_layout(config: Llama4Config) -> tuple[LayerState, ...]:
 KernelWeights = Weights["Matrix", ops.Float32]
 
 
-def forward(
+def layers(
     weights: KernelWeights,
     experts: Experts,
     state: State,
     step: Step,
     ws: ops.Workspace,
     observe: Observe | None = None,
-) -> ops.Float32:
-    """The hidden state of every row after the last norm, [R, H]. Reads and writes `state`."""
+) -> Iterator[ops.Float32]:
+    """Compute a layer a turn. Yields x between two layers, and at the end the hidden state after the last norm, [R, H].
+
+    Reads and writes `state`. All but the routed experts goes through a layer in chunks of r rows. The caller may
+    suspend it as long as it likes, if `ws` is its own and no one else writes the step's pages and slots.
+    """
     c, rotary = weights.config, weights.rotary
     x = ops.embed(ws, weights.embedding, step.token_ids)  # [R, H]
     if step.embeddings is not None:
@@ -166,28 +172,40 @@ def forward(
     temperature = ops.attention_temperature(ws, step.index, c.floor_scale, c.attn_scale)  # [R]
     everything = np.zeros(len(x), dtype=np.int64)  # [R]: first visible positions
     own_chunk = step.index - step.index % c.attention_chunk_size  # [R]
+    chunks = chunks_of(step)
     for i, (layer, pool) in enumerate(zip(weights.layers, state.layers, strict=True)):
+        if i:
+            yield x
         if observe is not None:
             observe(i, x)
         assert isinstance(pool, AttentionPages)
-        with ws:
-            h = ops.rms_norm(ws, x, layer.input_norm, c.rms_norm_eps)  # [R, H]
-            table, first = (step.chunk_pages, own_chunk) if c.chunked_layers[i] else (step.global_pages, everything)
-            past = ops.Past(pool.keys, pool.values, table.pages, table.first_page, step.span_starts, step.index, first)
-            ops.add(x, attention(weights, layer.attention, i, past, ws, h, cos, sin, temperature))  # [R, H]
+        for chunk in chunks:
+            with ws:
+                rows, part = chunk.rows, chunk.step
+                h = ops.rms_norm(ws, x[rows], layer.input_norm, c.rms_norm_eps)  # [r, H]
+                table, first = (part.chunk_pages, own_chunk) if c.chunked_layers[i] else (part.global_pages, everything)
+                past = ops.Past(
+                    pool.keys, pool.values, table.pages, table.first_page, part.span_starts, part.index, first[rows]
+                )
+                o = attention(  # [r, H]
+                    weights, layer.attention, i, past, ws, h, cos[rows], sin[rows], temperature[rows]
+                )
+                ops.add(x[rows], o)
         with ws:
             h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
             if isinstance(layer.mlp, Mixture):
-                routed, shared = mixture(layer.mlp, c, experts, i, ws, h)  # each [R, H]
+                routed, shared = mixture(layer.mlp, c, experts, i, ws, h, chunks)  # each [R, H]
                 ops.add(x, routed)  # [R, H]
                 ops.add(x, shared)  # [R, H]
             else:
-                gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [R, I]
-                ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [R, H]
+                for chunk in chunks:
+                    with ws:
+                        gate, up = ops.matmuls(ws, h[chunk.rows], (layer.mlp.gate, layer.mlp.up))  # each [r, I]
+                        ops.add(x[chunk.rows], ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [r, H]
     hidden = ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
     if observe is not None:
         observe(len(weights.layers), hidden)
-    return hidden
+    yield hidden
 
 
 def attention(
@@ -201,22 +219,22 @@ def attention(
     sin: ops.Float32,
     temperature: ops.Float32,
 ) -> ops.Float32:
-    """h [R, H] → [R, H]. Stores keys and values of the rows, then attends to the past."""
+    """h [r, H] → [r, H]. Stores keys and values of the rows, then attends to the past."""
     c = weights.config
-    R, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
-    q, k, v = ops.matmuls(ws, h, (w.query, w.key, w.value))  # [R, N·D], [R, KV·D], [R, KV·D]
-    q, k, v = q.reshape(R, N, D), k.reshape(R, KV, D), v.reshape(R, KV, D)
+    r, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    q, k, v = ops.matmuls(ws, h, (w.query, w.key, w.value))  # [r, N·D], [r, KV·D], [r, KV·D]
+    q, k, v = q.reshape(r, N, D), k.reshape(r, KV, D), v.reshape(r, KV, D)
     if c.rope_layers[layer]:
         ops.rotate(q, cos, sin, interleaved=True)
         ops.rotate(k, cos, sin, interleaved=True)
         if c.use_qk_norm:
-            q = ops.rms_norm(ws, q, None, c.rms_norm_eps)  # [R, N, D]
-            k = ops.rms_norm(ws, k, None, c.rms_norm_eps)  # [R, KV, D]
+            q = ops.rms_norm(ws, q, None, c.rms_norm_eps)  # [r, N, D]
+            k = ops.rms_norm(ws, k, None, c.rms_norm_eps)  # [r, KV, D]
     elif c.attn_temperature_tuning:
         ops.scale_rows(q, temperature)
     ops.store_keys_values(past, k, v)
-    o = ops.attention(ws, q, past, weights.attention_scale)  # [R, N, D]
-    return ops.matmul(ws, o.reshape(R, N * D), w.output)  # [R, H]
+    o = ops.attention(ws, q, past, weights.attention_scale)  # [r, N, D]
+    return ops.matmul(ws, o.reshape(r, N * D), w.output)  # [r, H]
 
 
 def mixture(
@@ -226,14 +244,23 @@ def mixture(
     layer: int,
     ws: ops.Workspace,
     h: ops.Float32,
+    chunks: tuple[Chunk, ...],
 ) -> tuple[ops.Float32, ops.Float32]:
     """h [R, H] → routed experts and shared expert, each [R, H]; the caller adds them in this order.
 
     A router's weight scales its expert's input.
     """
-    scores, gate, up = ops.matmuls(ws, h, (w.router, w.shared.gate, w.shared.up))  # [R, E], [R, I], [R, I]
-    ids, weights = ops.route_sigmoid(ws, scores, c.num_experts_per_tok)  # each [R, k]
-    table = experts.fetch(layer, ids)
-    routed = ops.experts(ws, h, ids, weights, table, scale_input=True)  # [R, H]
-    shared = ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down)  # [R, H]
+    R, k = len(h), c.num_experts_per_tok
+    ids, weights = ws.ints(R, k), ws.floats(R, k)  # each [R, k]
+    for chunk in chunks:
+        with ws:
+            scores = ops.matmul(ws, h[chunk.rows], w.router)  # [r, E]
+            ids[chunk.rows], weights[chunk.rows] = ops.route_sigmoid(ws, scores, k)  # each [r, k]
+    experts.request(layer, ids)
+    shared = ws.floats(*h.shape)  # [R, H]
+    for chunk in chunks:
+        with ws:
+            gate, up = ops.matmuls(ws, h[chunk.rows], (w.shared.gate, w.shared.up))  # each [r, I]
+            shared[chunk.rows] = ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down)  # [r, H]
+    routed = experts.apply(ws, layer, h, ids, weights, scale_input=True)  # [R, H]
     return routed, shared

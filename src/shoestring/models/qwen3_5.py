@@ -1,14 +1,14 @@
 """Qwen 3.5 (text): gated delta-net layers, and at intervals a gated full-attention layer; dense or mixture.
 
 Weights, state layout and forward pass of the family, in this order. Reads no files and renames nothing.
-Shapes: R rows of a step, H hidden_size, V vocabulary, N/KV query/key-value heads of D dims, K = key heads · key dim,
-W = value heads (VH) · value dim (VD), I feed-forward width, E experts, k experts a token. `M` is the type of a matrix,
-`A` of an array: the kernels' here, numpy's in `reference`.
+Shapes: R rows of a step, r of a chunk of it, H hidden_size, V vocabulary, N/KV query/key-value heads of D dims,
+K = key heads · key dim, W = value heads (VH) · value dim (VD), I feed-forward width, E experts, k experts a token. `M`
+is the type of a matrix, `A` of an array: the kernels' here, numpy's in `reference`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -18,6 +18,7 @@ from shoestring import ops
 from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.models.constants import RotaryConstants, inverse_square_root
 from shoestring.models.experts import ExpertLayer, Experts
+from shoestring.models.slices import Chunk, chunks_of
 from shoestring.models.state import AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, LayerState, State
 from shoestring.models.step import Observe, Step
 
@@ -200,15 +201,19 @@ def key_head_index(config: Qwen3_5Config) -> ops.Int32:
 KernelWeights = Weights["Matrix", ops.Float32]
 
 
-def forward(
+def layers(
     weights: KernelWeights,
     experts: Experts,
     state: State,
     step: Step,
     ws: ops.Workspace,
     observe: Observe | None = None,
-) -> ops.Float32:
-    """The hidden state of every row after the last norm, [R, H]. Reads and writes `state`."""
+) -> Iterator[ops.Float32]:
+    """Compute a layer a turn. Yields x between two layers, and at the end the hidden state after the last norm, [R, H].
+
+    Reads and writes `state`. All but the routed experts goes through a layer in chunks of r rows. The caller may
+    suspend it as long as it likes, if `ws` is its own and no one else writes the step's pages and slots.
+    """
     c, rotary = weights.config, weights.rotary
     x = ops.embed(ws, weights.embedding, step.token_ids)  # [R, H]
     if step.embeddings is not None:
@@ -216,34 +221,42 @@ def forward(
     cos, sin = ops.rotary_table(  # each [R, dims/2]
         ws, step.rotary_positions, rotary.frequencies, rotary.sections, rotary.factor
     )
-    table, first_visible = step.global_pages, np.zeros(len(x), dtype=np.int64)  # [R]
+    chunks, everything = chunks_of(step), np.zeros(len(x), dtype=np.int64)  # [R]: first visible positions
     for i, (layer, cache) in enumerate(zip(weights.layers, state.layers, strict=True)):
+        if i:
+            yield x
         if observe is not None:
             observe(i, x)
-        with ws:
-            h = ops.rms_norm(ws, x, layer.input_norm, c.rms_norm_eps)  # [R, H]
-            if isinstance(layer.mixer, DeltaNet):
-                assert isinstance(cache, DeltaNetSlots)
-                ops.add(x, delta_net(weights, layer.mixer, cache, step, ws, h))  # [R, H]
-            else:
-                assert isinstance(cache, AttentionPages)
-                past = ops.Past(
-                    cache.keys, cache.values, table.pages, table.first_page, step.span_starts, step.index, first_visible
-                )
-                ops.add(x, attention(weights, layer.mixer, past, ws, h, cos, sin))  # [R, H]
+        for chunk in chunks:
+            with ws:
+                rows, part = chunk.rows, chunk.step
+                h = ops.rms_norm(ws, x[rows], layer.input_norm, c.rms_norm_eps)  # [r, H]
+                if isinstance(layer.mixer, DeltaNet):
+                    assert isinstance(cache, DeltaNetSlots)
+                    ops.add(x[rows], delta_net(weights, layer.mixer, cache, part, ws, h))  # [r, H]
+                else:
+                    assert isinstance(cache, AttentionPages)
+                    table = part.global_pages
+                    past = ops.Past(
+                        cache.keys, cache.values, table.pages, table.first_page, part.span_starts, part.index,
+                        everything[rows],
+                    )  # fmt: skip
+                    ops.add(x[rows], attention(weights, layer.mixer, past, ws, h, cos[rows], sin[rows]))  # [r, H]
         with ws:
             h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
             if isinstance(layer.mlp, Mixture):
-                routed, shared, shared_gate = mixture(layer.mlp, c, experts, i, ws, h)  # [R, H], [R, H], [R, 1]
+                routed, shared, shared_gate = mixture(layer.mlp, c, experts, i, ws, h, chunks)  # [R, H], [R, H], [R, 1]
                 ops.add(x, routed)  # [R, H]
                 ops.add_gated(x, shared, shared_gate)  # [R, H]
             else:
-                gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [R, I]
-                ops.add(x, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [R, H]
+                for chunk in chunks:
+                    with ws:
+                        gate, up = ops.matmuls(ws, h[chunk.rows], (layer.mlp.gate, layer.mlp.up))  # each [r, I]
+                        ops.add(x[chunk.rows], ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [r, H]
     hidden = ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
     if observe is not None:
         observe(len(weights.layers), hidden)
-    return hidden
+    yield hidden
 
 
 def delta_net(
@@ -254,17 +267,17 @@ def delta_net(
     ws: ops.Workspace,
     h: ops.Float32,
 ) -> ops.Float32:
-    """h [R, H] → [R, H]. Reads and writes `slots`."""
+    """h [r, H] → [r, H]. Reads and writes `slots`."""
     c = weights.config
     spans = (step.span_starts, step.read_slots, step.write_slots, step.snapshots)
-    qkv, z, a, b = ops.matmuls(ws, h, (w.qkv, w.z, w.a, w.b))  # [R, 2K+W], [R, W], [R, VH], [R, VH]
-    qkv = ops.causal_convolution(ws, qkv, w.convolution, slots.convolution, *spans)  # [R, 2K+W]
+    qkv, z, a, b = ops.matmuls(ws, h, (w.qkv, w.z, w.a, w.b))  # [r, 2K+W], [r, W], [r, VH], [r, VH]
+    qkv = ops.causal_convolution(ws, qkv, w.convolution, slots.convolution, *spans)  # [r, 2K+W]
     # A head's memory S, token by token: S ← g S + k δᵀ with δ = β (v − g Sᵀk), o = Sᵀq.
-    o = ops.delta_rule(  # [R, VH, VD]
+    o = ops.delta_rule(  # [r, VH, VD]
         ws, qkv, a, b, w.decay, w.dt_bias, weights.key_head_index, c.linear_num_key_heads, slots.memory, *spans
     )
-    o = ops.gated_rms_norm(ws, o, w.norm, z, c.rms_norm_eps)  # [R, VH, VD]
-    return ops.matmul(ws, o.reshape(z.shape), w.output)  # [R, H]
+    o = ops.gated_rms_norm(ws, o, w.norm, z, c.rms_norm_eps)  # [r, VH, VD]
+    return ops.matmul(ws, o.reshape(z.shape), w.output)  # [r, H]
 
 
 def attention(
@@ -276,19 +289,19 @@ def attention(
     cos: ops.Float32,
     sin: ops.Float32,
 ) -> ops.Float32:
-    """h [R, H] → [R, H]. Stores keys and values of the rows, then attends to the past."""
+    """h [r, H] → [r, H]. Stores keys and values of the rows, then attends to the past."""
     c = weights.config
-    R, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
-    query_gate, k, v = ops.matmuls(ws, h, (w.query_gate, w.key, w.value))  # [R, N·2·D], [R, KV·D], [R, KV·D]
-    q, gate = ops.split_query_gate(ws, query_gate, N)  # each [R, N, D]
-    q = ops.rms_norm(ws, q, w.query_norm, c.rms_norm_eps)  # [R, N, D]
-    k = ops.rms_norm(ws, k.reshape(R, KV, D), w.key_norm, c.rms_norm_eps)  # [R, KV, D]
+    r, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    query_gate, k, v = ops.matmuls(ws, h, (w.query_gate, w.key, w.value))  # [r, N·2·D], [r, KV·D], [r, KV·D]
+    q, gate = ops.split_query_gate(ws, query_gate, N)  # each [r, N, D]
+    q = ops.rms_norm(ws, q, w.query_norm, c.rms_norm_eps)  # [r, N, D]
+    k = ops.rms_norm(ws, k.reshape(r, KV, D), w.key_norm, c.rms_norm_eps)  # [r, KV, D]
     ops.rotate(q, cos, sin, interleaved=False)
     ops.rotate(k, cos, sin, interleaved=False)
-    ops.store_keys_values(past, k, v.reshape(R, KV, D))
-    o = ops.attention(ws, q, past, weights.attention_scale)  # [R, N, D]
+    ops.store_keys_values(past, k, v.reshape(r, KV, D))
+    o = ops.attention(ws, q, past, weights.attention_scale)  # [r, N, D]
     ops.sigmoid_gate(o, gate)
-    return ops.matmul(ws, o.reshape(R, N * D), w.output)  # [R, H]
+    return ops.matmul(ws, o.reshape(r, N * D), w.output)  # [r, H]
 
 
 def mixture(
@@ -298,13 +311,22 @@ def mixture(
     layer: int,
     ws: ops.Workspace,
     h: ops.Float32,
+    chunks: tuple[Chunk, ...],
 ) -> tuple[ops.Float32, ops.Float32, ops.Float32]:
     """h [R, H] → routed experts [R, H], shared expert [R, H] and its gate [R, 1]; the caller adds them in order."""
-    scores, shared_gate, gate, up = ops.matmuls(  # [R, E], [R, 1], [R, I], [R, I]
-        ws, h, (w.router, w.shared_gate, w.shared.gate, w.shared.up)
-    )
-    ids, weights = ops.route_softmax(ws, scores, c.num_experts_per_tok)  # each [R, k]
-    table = experts.fetch(layer, ids)
-    routed = ops.experts(ws, h, ids, weights, table, scale_input=False)  # [R, H]
-    shared = ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down)  # [R, H]
+    R, k = len(h), c.num_experts_per_tok
+    ids, weights = ws.ints(R, k), ws.floats(R, k)  # each [R, k]
+    for chunk in chunks:
+        with ws:
+            scores = ops.matmul(ws, h[chunk.rows], w.router)  # [r, E]
+            ids[chunk.rows], weights[chunk.rows] = ops.route_softmax(ws, scores, k)  # each [r, k]
+    experts.request(layer, ids)
+    shared, shared_gate = ws.floats(*h.shape), ws.floats(R, 1)  # [R, H], [R, 1]
+    for chunk in chunks:
+        with ws:
+            shared_gate[chunk.rows], gate, up = ops.matmuls(  # [r, 1], [r, I], [r, I]
+                ws, h[chunk.rows], (w.shared_gate, w.shared.gate, w.shared.up)
+            )
+            shared[chunk.rows] = ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down)  # [r, H]
+    routed = experts.apply(ws, layer, h, ids, weights, scale_input=False)  # [R, H]
     return routed, shared, shared_gate

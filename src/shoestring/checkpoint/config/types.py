@@ -48,6 +48,8 @@ class _TextModel:
     rms_norm_eps: float
     tie_word_embeddings: bool
     max_position_embeddings: int
+    #: the file's number of experts a token, if the user has chosen another (config/experts.py)
+    own_experts_per_tok: int | None = None
     #: unusual properties of the file, for people
     notes: tuple[str, ...] = field(default=(), compare=False)
 
