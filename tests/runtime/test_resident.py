@@ -23,6 +23,7 @@ from shoestring.cli.models.inspect import described
 from shoestring.models.constants import RotaryConstants
 from shoestring.models.experts import ResidentExperts
 from shoestring.models.weights import load_weights, loaded_bytes
+from shoestring.models.workspace import workspace_bytes
 from shoestring.runtime.opening import Opened, open_model
 from shoestring.samples.synthetic import write_synthetic
 
@@ -149,3 +150,42 @@ def test_a_process_takes_what_was_announced(family: str, tmp_path: Path) -> None
     assert weights > 300 * MIB
     assert abs(grown - weights) <= 0.03 * weights + 120e6
     assert measured["peak"] <= 1.03 * announced["total_bytes"]
+
+
+#: Loads a model, computes a prompt in one pass, and prints the peak.
+_PASS = """
+import sys
+from shoestring import load
+from shoestring.engine.engine import Engine
+from shoestring.ops.sampling import Sampling
+
+rows = int(sys.argv[2])
+runner = load(sys.argv[1], parallel=1, threads=1, context=4096).engine.runner
+runner.pass_rows = rows
+engine = Engine(runner, context=4096)
+number = engine.generate([i % 250 for i in range(rows)], Sampling(temperature=0), max_tokens=2)
+for _ in range(runner.layers):
+    engine.step()
+assert engine.status(number).state == "over"
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:")) << 10)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("family", ["qwen3_5", "llama4"])
+def test_a_pass_takes_memory_by_its_rows(family: str, tmp_path: Path) -> None:
+    model: Config = random_models.qwen3_5() if family == "qwen3_5" else random_models.llama4()
+    config = dataclasses.replace(model, hidden_size=1024)
+    write_synthetic(config, tmp_path / "model.gguf", "Q4_K")
+    opened = open_model(tmp_path / "model.gguf")
+    peaks, bounds = [], []
+    for rows in (544, 3000):
+        command = [sys.executable, "-c", _PASS, str(tmp_path / "model.gguf"), str(rows)]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        peaks.append(int(run.stdout))
+        written = opened.layout.nbytes(opened.layout.capacity(rows, snapshots=3), "f16")
+        bounds.append(opened.weight_bytes + written + workspace_bytes(config, 1, rows, kept_rows=rows))
+    print(f"{family}: peaks {[p // MIB for p in peaks]} MiB, bounds {[b // MIB for b in bounds]} MiB")
+    assert all(peak <= 1.03 * bound for peak, bound in zip(peaks, bounds, strict=True))
+    assert 0.6 <= (peaks[1] - peaks[0]) / (bounds[1] - bounds[0]) <= 1.03, "the bound grows as the memory does"

@@ -18,7 +18,7 @@ from shoestring import ops
 from shoestring.checkpoint.config.types import Llama4Config
 from shoestring.models.constants import RotaryConstants, inverse_square_root
 from shoestring.models.experts import ExpertLayer, Experts
-from shoestring.models.slices import Chunk, chunks_of
+from shoestring.models.slices import by_chunks, chunks_of
 from shoestring.models.state import AttentionPages, AttentionState, LayerState, State
 from shoestring.models.step import Observe, Step
 
@@ -172,36 +172,37 @@ def layers(
     temperature = ops.attention_temperature(ws, step.index, c.floor_scale, c.attn_scale)  # [R]
     everything = np.zeros(len(x), dtype=np.int64)  # [R]: first visible positions
     own_chunk = step.index - step.index % c.attention_chunk_size  # [R]
-    chunks = chunks_of(step)
+    chunks = chunks_of(step, x, cos, sin, temperature, everything, own_chunk)
     for i, (layer, pool) in enumerate(zip(weights.layers, state.layers, strict=True)):
         if i:
             yield x
         if observe is not None:
             observe(i, x)
         assert isinstance(pool, AttentionPages)
-        for chunk in chunks:
+        for part, x_r, cos_r, sin_r, temperature_r, everything_r, own_chunk_r in chunks:
             with ws:
-                rows, part = chunk.rows, chunk.step
-                h = ops.rms_norm(ws, x[rows], layer.input_norm, c.rms_norm_eps)  # [r, H]
-                table, first = (part.chunk_pages, own_chunk) if c.chunked_layers[i] else (part.global_pages, everything)
+                h = ops.rms_norm(ws, x_r, layer.input_norm, c.rms_norm_eps)  # [r, H]
+                if c.chunked_layers[i]:
+                    table, first = part.chunk_pages, own_chunk_r
+                else:
+                    table, first = part.global_pages, everything_r
                 past = ops.Past(
-                    pool.keys, pool.values, table.pages, table.first_page, part.span_starts, part.index, first[rows]
+                    pool.keys, pool.values, table.pages, table.first_page, part.span_starts, part.index, first
                 )
-                o = attention(  # [r, H]
-                    weights, layer.attention, i, past, ws, h, cos[rows], sin[rows], temperature[rows]
-                )
-                ops.add(x[rows], o)
-        with ws:
-            h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
-            if isinstance(layer.mlp, Mixture):
-                routed, shared = mixture(layer.mlp, c, experts, i, ws, h, chunks)  # each [R, H]
+                o = attention(weights, layer.attention, i, past, ws, h, cos_r, sin_r, temperature_r)  # [r, H]
+                ops.add(x_r, o)
+        if isinstance(layer.mlp, Mixture):
+            with ws:
+                h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
+                routed, shared = mixture(layer.mlp, c, experts, i, ws, h)  # each [R, H]
                 ops.add(x, routed)  # [R, H]
                 ops.add(x, shared)  # [R, H]
-            else:
-                for chunk in chunks:
-                    with ws:
-                        gate, up = ops.matmuls(ws, h[chunk.rows], (layer.mlp.gate, layer.mlp.up))  # each [r, I]
-                        ops.add(x[chunk.rows], ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [r, H]
+            continue
+        for _, x_r, *_ in chunks:
+            with ws:
+                h = ops.rms_norm(ws, x_r, layer.post_norm, c.rms_norm_eps)  # [r, H]
+                gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [r, I]
+                ops.add(x_r, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [r, H]
     hidden = ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
     if observe is not None:
         observe(len(weights.layers), hidden)
@@ -244,23 +245,21 @@ def mixture(
     layer: int,
     ws: ops.Workspace,
     h: ops.Float32,
-    chunks: tuple[Chunk, ...],
 ) -> tuple[ops.Float32, ops.Float32]:
     """h [R, H] → routed experts and shared expert, each [R, H]; the caller adds them in this order.
 
     A router's weight scales its expert's input.
     """
-    R, k = len(h), c.num_experts_per_tok
-    ids, weights = ws.ints(R, k), ws.floats(R, k)  # each [R, k]
-    for chunk in chunks:
-        with ws:
-            scores = ops.matmul(ws, h[chunk.rows], w.router)  # [r, E]
-            ids[chunk.rows], weights[chunk.rows] = ops.route_sigmoid(ws, scores, k)  # each [r, k]
+
+    def route(h: ops.Float32) -> tuple[ops.Int32, ops.Float32]:
+        return ops.route_sigmoid(ws, ops.matmul(ws, h, w.router), c.num_experts_per_tok)  # each [r, k] of [r, E]
+
+    def share(h: ops.Float32) -> tuple[ops.Float32]:
+        gate, up = ops.matmuls(ws, h, (w.shared.gate, w.shared.up))  # each [r, I]
+        return (ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down),)  # [r, H]
+
+    ids, weights = by_chunks(ws, h, route)  # each [R, k]
     experts.request(layer, ids)
-    shared = ws.floats(*h.shape)  # [R, H]
-    for chunk in chunks:
-        with ws:
-            gate, up = ops.matmuls(ws, h[chunk.rows], (w.shared.gate, w.shared.up))  # each [r, I]
-            shared[chunk.rows] = ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down)  # [r, H]
+    (shared,) = by_chunks(ws, h, share)  # [R, H]
     routed = experts.apply(ws, layer, h, ids, weights, scale_input=True)  # [R, H]
     return routed, shared

@@ -18,7 +18,7 @@ from shoestring import ops
 from shoestring.checkpoint.config.types import Qwen3_5Config
 from shoestring.models.constants import RotaryConstants, inverse_square_root
 from shoestring.models.experts import ExpertLayer, Experts
-from shoestring.models.slices import Chunk, chunks_of
+from shoestring.models.slices import by_chunks, chunks_of
 from shoestring.models.state import AttentionPages, AttentionState, DeltaNetSlots, DeltaNetState, LayerState, State
 from shoestring.models.step import Observe, Step
 
@@ -221,38 +221,38 @@ def layers(
     cos, sin = ops.rotary_table(  # each [R, dims/2]
         ws, step.rotary_positions, rotary.frequencies, rotary.sections, rotary.factor
     )
-    chunks, everything = chunks_of(step), np.zeros(len(x), dtype=np.int64)  # [R]: first visible positions
+    everything = np.zeros(len(x), dtype=np.int64)  # [R]: first visible positions
+    chunks = chunks_of(step, x, cos, sin, everything)
     for i, (layer, cache) in enumerate(zip(weights.layers, state.layers, strict=True)):
         if i:
             yield x
         if observe is not None:
             observe(i, x)
-        for chunk in chunks:
+        for part, x_r, cos_r, sin_r, first in chunks:
             with ws:
-                rows, part = chunk.rows, chunk.step
-                h = ops.rms_norm(ws, x[rows], layer.input_norm, c.rms_norm_eps)  # [r, H]
+                h = ops.rms_norm(ws, x_r, layer.input_norm, c.rms_norm_eps)  # [r, H]
                 if isinstance(layer.mixer, DeltaNet):
                     assert isinstance(cache, DeltaNetSlots)
-                    ops.add(x[rows], delta_net(weights, layer.mixer, cache, part, ws, h))  # [r, H]
+                    ops.add(x_r, delta_net(weights, layer.mixer, cache, part, ws, h))  # [r, H]
                 else:
                     assert isinstance(cache, AttentionPages)
                     table = part.global_pages
                     past = ops.Past(
-                        cache.keys, cache.values, table.pages, table.first_page, part.span_starts, part.index,
-                        everything[rows],
-                    )  # fmt: skip
-                    ops.add(x[rows], attention(weights, layer.mixer, past, ws, h, cos[rows], sin[rows]))  # [r, H]
-        with ws:
-            h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
-            if isinstance(layer.mlp, Mixture):
-                routed, shared, shared_gate = mixture(layer.mlp, c, experts, i, ws, h, chunks)  # [R, H], [R, H], [R, 1]
+                        cache.keys, cache.values, table.pages, table.first_page, part.span_starts, part.index, first
+                    )
+                    ops.add(x_r, attention(weights, layer.mixer, past, ws, h, cos_r, sin_r))  # [r, H]
+        if isinstance(layer.mlp, Mixture):
+            with ws:
+                h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
+                routed, shared, shared_gate = mixture(layer.mlp, c, experts, i, ws, h)  # [R, H], [R, H], [R, 1]
                 ops.add(x, routed)  # [R, H]
                 ops.add_gated(x, shared, shared_gate)  # [R, H]
-            else:
-                for chunk in chunks:
-                    with ws:
-                        gate, up = ops.matmuls(ws, h[chunk.rows], (layer.mlp.gate, layer.mlp.up))  # each [r, I]
-                        ops.add(x[chunk.rows], ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [r, H]
+            continue
+        for _, x_r, *_ in chunks:
+            with ws:
+                h = ops.rms_norm(ws, x_r, layer.post_norm, c.rms_norm_eps)  # [r, H]
+                gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [r, I]
+                ops.add(x_r, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [r, H]
     hidden = ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
     if observe is not None:
         observe(len(weights.layers), hidden)
@@ -311,22 +311,18 @@ def mixture(
     layer: int,
     ws: ops.Workspace,
     h: ops.Float32,
-    chunks: tuple[Chunk, ...],
 ) -> tuple[ops.Float32, ops.Float32, ops.Float32]:
     """h [R, H] → routed experts [R, H], shared expert [R, H] and its gate [R, 1]; the caller adds them in order."""
-    R, k = len(h), c.num_experts_per_tok
-    ids, weights = ws.ints(R, k), ws.floats(R, k)  # each [R, k]
-    for chunk in chunks:
-        with ws:
-            scores = ops.matmul(ws, h[chunk.rows], w.router)  # [r, E]
-            ids[chunk.rows], weights[chunk.rows] = ops.route_softmax(ws, scores, k)  # each [r, k]
+
+    def route(h: ops.Float32) -> tuple[ops.Int32, ops.Float32]:
+        return ops.route_softmax(ws, ops.matmul(ws, h, w.router), c.num_experts_per_tok)  # each [r, k] of [r, E]
+
+    def share(h: ops.Float32) -> tuple[ops.Float32, ops.Float32]:
+        shared_gate, gate, up = ops.matmuls(ws, h, (w.shared_gate, w.shared.gate, w.shared.up))  # [r, 1], 2 x [r, I]
+        return ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down), shared_gate  # [r, H], [r, 1]
+
+    ids, weights = by_chunks(ws, h, route)  # each [R, k]
     experts.request(layer, ids)
-    shared, shared_gate = ws.floats(*h.shape), ws.floats(R, 1)  # [R, H], [R, 1]
-    for chunk in chunks:
-        with ws:
-            shared_gate[chunk.rows], gate, up = ops.matmuls(  # [r, 1], [r, I], [r, I]
-                ws, h[chunk.rows], (w.shared_gate, w.shared.gate, w.shared.up)
-            )
-            shared[chunk.rows] = ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down)  # [r, H]
+    shared, shared_gate = by_chunks(ws, h, share)  # [R, H], [R, 1]
     routed = experts.apply(ws, layer, h, ids, weights, scale_input=False)  # [R, H]
     return routed, shared, shared_gate

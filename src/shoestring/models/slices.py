@@ -6,12 +6,15 @@ so that its arrays take the memory of a chunk. Any cut gives the same bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from shoestring.models.step import PageTable, Step
+from shoestring.ops import Float32, Workspace
+
+Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 
 #: Default of the most rows of prompts in one step; no bit depends on it.
 CHUNK = 512
@@ -21,22 +24,38 @@ ANSWER_ROWS = 32
 CHUNK_ROWS = CHUNK + ANSWER_ROWS
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive rows of a step, and the step of these rows."""
+def chunks_of(step: Step, *arrays: Any) -> list[tuple[Any, ...]]:
+    """The step in chunks of at most CHUNK_ROWS rows: the step of these rows, and the same rows of each array."""
+    chunks = []
+    for rows in _row_slices(len(step.index)):
+        whole = rows.stop - rows.start == len(step.index)
+        part = step if whole else slice_step(step, rows.start, rows.stop)
+        chunks.append((part, *(array[rows] for array in arrays)))
+    return chunks
 
-    rows: slice
-    step: Step
+
+def by_chunks(ws: Workspace, x: Float32, compute: Callable[[Float32], Arrays]) -> Arrays:
+    """What `compute` returns for the rows of x, in chunks of at most CHUNK_ROWS rows: arrays of as many rows as x."""
+    if len(x) <= CHUNK_ROWS:
+        return compute(x)
+    first, *others = _row_slices(len(x))
+    results = compute(x[first])
+    joined: Any = tuple(
+        (ws.ints if result.dtype == np.int32 else ws.floats)(len(x), *result.shape[1:]) for result in results
+    )
+    for rows in (first, *others):
+        with ws:
+            for array, part in zip(joined, results if rows is first else compute(x[rows]), strict=True):
+                array[rows] = part
+    return joined  # type: ignore[no-any-return]
 
 
-def chunks_of(step: Step) -> tuple[Chunk, ...]:
-    """The step in chunks of at most CHUNK_ROWS rows, about equally many each."""
-    rows = len(step.index)
+def _row_slices(rows: int) -> list[slice]:
+    """All rows in as few slices as CHUNK_ROWS allows, about equally long."""
     if rows <= CHUNK_ROWS:
-        return (Chunk(slice(0, rows), step),)
+        return [slice(0, rows)]
     size = -(-rows // -(-rows // CHUNK_ROWS))
-    cuts = [*range(0, rows, size), rows]
-    return tuple(Chunk(slice(begin, end), slice_step(step, begin, end)) for begin, end in pairwise(cuts))
+    return [slice(begin, min(begin + size, rows)) for begin in range(0, rows, size)]
 
 
 def slice_step(step: Step, begin: int, end: int) -> Step:
