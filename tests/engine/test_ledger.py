@@ -434,3 +434,20 @@ def test_common_prefix() -> None:
             other = [*range(20)]
             other[at] = -1
             assert common_prefix([*range(length)], other) == min(length, at)
+
+
+def test_snapshots_that_a_pass_will_store_have_their_slots_until_it_is_over() -> None:
+    capacity = Demand(20, 0, 2)
+    tree = Tree(capacity)
+    ledger = Ledger(tree, Scheduler(capacity, chunk=512, most_running=2, passes=True))
+    first, second = Sequence(stem(100), boundaries=(99,)), Sequence(stem(50, 2), boundaries=(49,))
+    ledger.submit(0, first, Demand(2, 0, 1), 99)
+    assert [number for number, _ in ledger.admit()] == [0]
+    (span,) = ledger.plan_pass()
+    assert len(first.pending) == 1
+    ledger.submit(1, second, Demand(1, 0, 1), 49)
+    assert ledger.admit() == [], "no slot is left for it"
+    ledger.check()
+    ledger.computed(span)
+    assert [number for number, _ in ledger.admit()] == [1]
+    ledger.check()
