@@ -1,13 +1,17 @@
-"""Build one Step from the spans of several sequences."""
+"""Build one Step from the spans of several sequences, and show their rows to those who observe them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Tokens
 
 import numpy as np
 
+from shoestring.engine.request import Request
+from shoestring.engine.scheduler import Span
 from shoestring.engine.sequence import Sequence
-from shoestring.models.step import PageTable, Step
+from shoestring.models.step import Observe, PageTable, Step
+from shoestring.ops import Float32
 
 
 def build_step(spans: Tokens[tuple[Sequence, int]]) -> Step:
@@ -41,6 +45,23 @@ def page_table(pages: list[list[int]], first_page: list[int]) -> PageTable:
     for row, numbers in enumerate(pages):
         table[row, : len(numbers)] = numbers
     return PageTable(pages=table, first_page=np.array(first_page, np.int64))
+
+
+def observer(requests: Mapping[int, Request], spans: tuple[Span, ...], step: Step) -> Observe | None:
+    """Passes each span's rows to its request's observer while it is one of `requests`; None if no request has one."""
+    places = []
+    for span, first in zip(spans, step.span_starts.tolist(), strict=False):
+        request = requests[span.number]
+        if request.scoring is not None and request.scoring.observe is not None:
+            place = slice(first, first + span.rows)
+            places.append((span.number, request.scoring.observe, request.sequence.computed, place))
+
+    def observe(layer: int, hidden: Float32) -> None:
+        for number, show, position, place in places:
+            if number in requests:
+                show(layer, position, hidden[place])
+
+    return observe if places else None
 
 
 def runs(rows: list[int], most: int) -> list[range]:

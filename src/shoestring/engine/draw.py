@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shoestring.engine.batch import runs
 from shoestring.engine.request import Delivery, FinishReason, Generation, Request
 from shoestring.engine.runner import Runner
 from shoestring.errors import NumericsError
+from shoestring.models.workspace import HEAD_ROWS
 from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampled, Sampling
 
@@ -38,6 +40,20 @@ def score_tokens(runner: Runner, logits: Float32, tokens: Sequence[int], top: in
         only[token // 32] = 1 << (token % 32)
         scored.append(runner.sample(row, sampling, (), 0, 0, only))
     return scored
+
+
+def score_rows(runner: Runner, request: Request, hidden: Float32) -> None:
+    """Pass the logits of the request's scored rows among its next ones to its receiver. Raises NumericsError."""
+    scoring, begin = request.scoring, request.sequence.computed
+    if scoring is None:
+        return
+    rows = [row - begin for row in scoring.rows if begin <= row < begin + len(hidden)]
+    for run in runs(rows, HEAD_ROWS):
+        with runner.frame():
+            logits = runner.head(hidden[run.start : run.stop])
+            if not runner.is_finite(logits):
+                raise not_finite(runner.source)
+            scoring.receive(begin + run.start, logits)
 
 
 def deliveries(number: int, request: Request, work: Generation, drawn: list[Sampled], context: int) -> list[Delivery]:

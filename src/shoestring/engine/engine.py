@@ -16,20 +16,30 @@ from collections.abc import Sequence as Tokens
 from contextlib import closing, contextmanager
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
-from shoestring.engine.batch import build_step
-from shoestring.engine.checks import check_bias, check_tokens, first_row, most_new_tokens
-from shoestring.engine.draw import deliveries, draw, final_delivery, not_finite
+from shoestring.engine.batch import build_step, observer
+from shoestring.engine.draw import deliveries, draw, final_delivery, not_finite, score_rows
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
 from shoestring.engine.lock import FairLock
 from shoestring.engine.passes import Passes
 from shoestring.engine.pools import STRIDE, allocate_state, copy_page, default_capacity, reserve_of
-from shoestring.engine.request import Counts, Generation, ObserveRows, Receive, Request, Scoring, Status
+from shoestring.engine.request import (
+    Counts,
+    Generation,
+    ObserveRows,
+    Receive,
+    Request,
+    Scoring,
+    Status,
+    check_bias,
+    check_tokens,
+    first_row,
+    most_new_tokens,
+)
 from shoestring.engine.request import Delivery as Delivery
 from shoestring.engine.request import FinishReason as FinishReason
 from shoestring.engine.runner import Runner
 from shoestring.engine.scheduler import Scheduler, Span
-from shoestring.engine.scoring import observer, score_rows
 from shoestring.engine.sequence import Sequence
 from shoestring.engine.tree import Tree
 from shoestring.errors import RequestError

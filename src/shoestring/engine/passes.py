@@ -11,12 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping
 
-from shoestring.engine.batch import build_step
+from shoestring.engine.batch import build_step, observer
 from shoestring.engine.ledger import Ledger
 from shoestring.engine.request import Request
 from shoestring.engine.runner import Runner
 from shoestring.engine.scheduler import Span
-from shoestring.engine.scoring import observer
 from shoestring.models.state import State
 from shoestring.models.step import Step
 from shoestring.ops import Float32
