@@ -230,7 +230,7 @@ class Failing(ScriptedRunner):
     """Fails in the n-th layer of a pass, after writing to the state."""
 
     def __init__(self, fail_at: int, error: BaseException | None) -> None:
-        super().__init__(successor, vocab_size=VOCABULARY, chunk_size=100, layers=4, pass_rows=90)
+        super().__init__(successor, vocab_size=VOCABULARY, chunk_size=100, layers=4, pass_rows=300)
         self.countdown, self.error = fail_at, error
 
     def begin_pass(self, state: Any, step: Any, observe: Any = None) -> Any:
@@ -267,6 +267,7 @@ def test_a_failed_layer_ends_the_requests_of_its_pass_alone(
     runner.countdown = 1000
     for number in numbers:
         engine.cancel(number)
+    assert set(engine.scheduler.running) <= {answering}, "a request of the pass still runs"
     assert engine.status(answering).state != "waiting"
     answer = run(engine, [answering])[answering]
     assert answer == expected(prompt(9, 60), 60)[60 - len(answer) :]
@@ -274,6 +275,35 @@ def test_a_failed_layer_ends_the_requests_of_its_pass_alone(
     engine.check()
     again = [engine.generate(prompt(i, 120), GREEDY, max_tokens=3) for i in (1, 2)]
     assert [*run(engine, again).values()] == [expected(prompt(i, 120), 3) for i in (1, 2)]
+
+
+def test_a_failed_pass_leaves_nothing_in_the_cache() -> None:
+    runner = Failing(4 + 2, OSError("model.gguf at 4096"))
+    engine, _ = make(runner=runner)
+    number = engine.generate(prompt(1, 250), GREEDY, max_tokens=3, boundaries=(64,))
+    with pytest.raises(OSError, match="4096"):
+        run(engine, [number])
+    again = engine.generate(prompt(1, 250), GREEDY, max_tokens=3)
+    assert run(engine, [again])[again] == expected(prompt(1, 250), 3)
+    assert engine.status(again).cached_tokens == 0
+
+
+def test_the_observer_of_a_cancelled_request_sees_nothing_more() -> None:
+    engine, _ = make(layers=5)
+    seen: dict[str, list[int]] = {"a": [], "b": []}
+
+    def submit(name: str) -> int:
+        def observe(layer: int, position: int, hidden: Any) -> None:
+            seen[name].append(layer)
+
+        return engine.submit_scoring(prompt(len(name), 90), Scoring((89,), lambda first, logits: None, observe))
+
+    first, second = submit("a"), submit("b")
+    engine.step()
+    engine.step()
+    engine.cancel(first)
+    engine.deliveries([second])
+    assert seen == {"a": [0, 1], "b": [0, 1, 2, 3, 4, 5]}
 
 
 def test_an_observer_may_cancel_its_request() -> None:

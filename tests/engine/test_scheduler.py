@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shoestring.engine.scheduler import FIRST_ROWS, WAIT_SECONDS, Scheduler, Span
 from shoestring.errors import CapacityError
 from shoestring.models.layout import Demand
+from shoestring.models.slices import ANSWER_ROWS
 
 CAPACITY = Demand(10, 6, 4)
 CLIENTS = ("ann", "bob", "cat")
@@ -251,3 +252,18 @@ def test_without_an_answer_prompts_take_whole_chunks() -> None:
 def test_what_never_fits_is_refused_at_once() -> None:
     with pytest.raises(CapacityError, match="11 pages"):
         Scheduler(CAPACITY, chunk=16, most_running=3).submit(0, 5, Demand(11))
+
+
+def test_with_passes_steps_have_answers_alone() -> None:
+    scheduler = Scheduler(CAPACITY, chunk=300, most_running=3, passes=True)
+    for number, tokens in enumerate((5, 1000)):
+        scheduler.submit(number, tokens, Demand(1))
+        scheduler.admit(number)
+    assert scheduler.plan({}) == ()
+    assert scheduler.plan_pass({}) == (Span(0, 5), Span(1, 295))
+    for span in scheduler.plan_pass({}):
+        scheduler.computed(span)
+    for _ in range(100):  # one sampled, others forced
+        scheduler.extend(0)
+    assert scheduler.plan({}) == (Span(0, 1 + ANSWER_ROWS),)
+    assert scheduler.plan_pass({}) == (Span(1, 300),)
