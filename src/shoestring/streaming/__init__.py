@@ -1,0 +1,1 @@
+"""Experts that are read from disk when a token needs them, inside a budget of memory (docs/streaming.md)."""
