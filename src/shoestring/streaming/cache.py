@@ -1,0 +1,227 @@
+"""The experts in memory: slots of an arena, what each of them contains, and the reads that fill them.
+
+Every expert is absent, arriving (it has a slot, and reads of its two pieces are in flight) or resident. Only the
+engine's thread calls this; the reader's threads write nothing but the slots of arriving experts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from shoestring.errors import CheckpointError, ReadError
+from shoestring.ops.reading import Priority
+from shoestring.streaming.counters import LayerCounters
+from shoestring.streaming.policy import Key, Residents, Scores
+from shoestring.streaming.slots import SlotPlan
+from shoestring.streaming.sources import LayerSources, parts
+from shoestring.streaming.store import Store
+
+if TYPE_CHECKING:
+    from shoestring._kernels import ExpertTable
+
+Piece = Literal["gate_up", "down"]
+PIECES: tuple[Piece, Piece] = ("gate_up", "down")
+
+
+@dataclass
+class _Arriving:
+    """An expert that is being read. missing: pieces that are not in memory. tickets: of those in flight.
+
+    pinned: whether it stays pinned when it has arrived.
+    """
+
+    missing: set[Piece] = field(default_factory=lambda: set(PIECES))
+    tickets: set[int] = field(default_factory=set)
+    pinned: bool = True
+
+
+@dataclass(frozen=True)
+class _Class:
+    """The slots of one size: offsets of the free ones, and who has the others."""
+
+    free: list[int]
+    residents: Residents
+
+
+class ExpertCache:
+    """Slots of all size classes in one arena. `counters`: of each layer."""
+
+    def __init__(
+        self,
+        store: Store,
+        layers: Sequence[LayerSources],
+        plan: SlotPlan,
+        tables: Mapping[int, ExpertTable],
+        scores: Scores,
+    ) -> None:
+        self.counters = {layer.layer: LayerCounters() for layer in layers}
+        self.scores = scores
+        self._store = store
+        self._sources = {layer.layer: layer for layer in layers}
+        self._stored = {layer.layer: layer.nbytes.stored_bytes for layer in layers}
+        self._tables = tables
+        self._classes: dict[int, _Class] = {}
+        begin = 0
+        for c in plan.classes:
+            offsets = [begin + i * c.slot_bytes for i in range(c.slots)]
+            self._classes |= dict.fromkeys(c.layers, _Class(offsets[::-1], Residents(scores, c.floor)))
+            begin += c.nbytes
+        self._slots: dict[Key, int] = {}
+        self._arriving: dict[Key, _Arriving] = {}
+        self._tickets: dict[int, tuple[Key, Piece]] = {}
+        self._unverified: set[Key] = set()
+
+    def is_resident(self, key: Key) -> bool:
+        """Whether all of an expert is in memory."""
+        return key in self._slots and key not in self._arriving
+
+    def is_arriving(self, key: Key) -> bool:
+        return key in self._arriving
+
+    def is_absent(self, key: Key) -> bool:
+        return key not in self._slots
+
+    def has_piece(self, key: Key, piece: Piece) -> bool:
+        """Whether that piece of an expert is in memory."""
+        return key in self._slots and (key not in self._arriving or piece not in self._arriving[key].missing)
+
+    def pin(self, key: Key) -> None:
+        """Keep an expert that is not absent until it is unpinned."""
+        if key in self._arriving:
+            self._arriving[key].pinned = True
+        else:
+            self._classes[key[0]].residents.pin(key)
+
+    def unpin(self, keys: Iterable[Key]) -> None:
+        """Let those of these experts be evicted that are not absent: arriving ones when they have arrived."""
+        for key in keys:
+            if key in self._arriving:
+                self._arriving[key].pinned = False
+            else:
+                self._classes[key[0]].residents.unpin(key)
+
+    def begin(self, key: Key, priority: Priority) -> bool:
+        """Give an absent expert a slot, pinned, and begin to read it. False: no slot is free or can be freed."""
+        layer, expert = key
+        own = self._classes[layer]
+        if not own.free:
+            victim = own.residents.evict(layer)
+            if victim is None:
+                return False
+            self._tables[victim[0]].drop(victim[1])
+            own.free.append(self._slots.pop(victim))
+        slot = own.free.pop()
+        own.residents.add(key)
+        self._slots[key] = slot
+        self._tables[layer].put(expert, self._store.arena, slot)
+        self._unverified.add(key)
+        arriving = self._arriving[key] = _Arriving()
+        sources = self._sources[layer]
+        gate, up, down = sources.experts[expert]
+        to_gate, to_up, to_down = (slot + offset for offset in sources.part_offsets)
+        for piece, wanted in zip(PIECES, ([(gate, to_gate), (up, to_up)], [(down, to_down)]), strict=True):
+            ticket = self._store.reader.submit(parts(self._store.files, wanted), priority)
+            self._tickets[ticket] = key, piece
+            arriving.tickets.add(ticket)
+        counters = self.counters[layer]
+        counters.reads += 1
+        counters.read_bytes += self._stored[layer]
+        return True
+
+    def hurry(self, key: Key) -> None:
+        """Read what is left of an arriving expert before everything that is only guessed."""
+        for ticket in self._arriving[key].tickets:
+            self._store.reader.raise_priority(ticket, "now")
+
+    def wait(self, layer: int, needed: Collection[Key]) -> None:
+        """Block until at least one piece in flight has arrived.
+
+        Raises CheckpointError with file and offset if one of `needed` cannot be read. Then all of them are resident or
+        absent. Others that cannot be read become absent.
+        """
+        assert self._tickets, "nothing is in flight"
+        began = time.perf_counter()
+        failure = self._wait(self._tickets)
+        if failure is not None and failure[0] in needed:
+            self.drain(needed)
+        self.counters[layer].wait_seconds += time.perf_counter() - began
+        if failure is not None and failure[0] in needed:
+            raise CheckpointError(f"{failure[1]} (an expert of layer {layer})") from failure[1]
+
+    def drain(self, keys: Iterable[Key]) -> None:
+        """Wait until none of these is arriving. What cannot be read is absent afterwards."""
+        for key in keys:
+            while key in self._arriving:
+                if self._arriving[key].tickets:
+                    self._wait(self._arriving[key].tickets)
+                else:  # Ctrl-C, just when it failed
+                    del self._arriving[key]
+                    self._give_back(key)
+
+    def drain_all(self) -> None:
+        """Wait until nothing is in flight."""
+        self.drain(list(self._arriving))
+
+    def forget_unverified(self) -> set[Key]:
+        """Make those experts absent that were read since `verified`, and return them."""
+        forgotten = {key for key in self._unverified if self.is_resident(key)}
+        for key in forgotten:
+            self._give_back(key)
+        return forgotten
+
+    def verified(self) -> None:
+        """The files are the ones that were opened: what is resident is right."""
+        self._unverified.intersection_update(self._arriving)
+
+    @property
+    def has_unverified(self) -> bool:
+        return bool(self._unverified)
+
+    def where(self, key: Key) -> str:
+        """File and first byte of an expert, for an error."""
+        gate = self._sources[key[0]].experts[key[1]][0]
+        return f"{gate.tensor.file}, byte {gate.tensor.offset + gate.offset}"
+
+    def _wait(self, tickets: Iterable[int]) -> tuple[Key, ReadError] | None:
+        """Block until one of the tickets is done. An expert that cannot be read is absent then, and returned."""
+        try:
+            done = self._store.reader.wait(list(tickets))
+        except ReadError as error:
+            key = self._finish(error.ticket, arrived=False)
+            others = self._arriving[key].tickets
+            while others:  # nothing may write into the slot any more
+                try:
+                    for ticket in self._store.reader.wait(list(others)):
+                        self._finish(ticket, arrived=False)
+                except ReadError as other:
+                    self._finish(other.ticket, arrived=False)
+            del self._arriving[key]
+            self._give_back(key)
+            return key, error
+        for ticket in done:
+            self._finish(ticket, arrived=True)
+        return None
+
+    def _finish(self, ticket: int, *, arrived: bool) -> Key:
+        key, piece = self._tickets.pop(ticket)
+        arriving = self._arriving[key]
+        arriving.tickets.remove(ticket)
+        if arrived:
+            arriving.missing.remove(piece)
+            if not arriving.missing:
+                del self._arriving[key]
+                if not arriving.pinned:
+                    self._classes[key[0]].residents.unpin(key)
+        return key
+
+    def _give_back(self, key: Key) -> None:
+        """Make an expert absent, of whose pieces none is in flight."""
+        layer, expert = key
+        own = self._classes[layer]
+        self._tables[layer].drop(expert)
+        own.residents.remove(key)
+        own.free.append(self._slots.pop(key))
+        self._unverified.discard(key)
