@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_checkpoints import gguf_metadata, gguf_tensors, hugging_face_config, tiny, write_gguf_file
 
@@ -29,6 +30,8 @@ from shoestring.files import write_whole
 from shoestring.planning import measured
 from shoestring.planning.report.page import BEGINNING
 from shoestring.samples.demo_qwen3_5 import hugging_face
+from shoestring.streaming.routes import MAGIC, RouteRecorder
+from shoestring.streaming.slots import ExpertBytes
 
 SOURCE = Path(__file__).parents[1] / "src" / "shoestring"
 #: More than the small disk of these tests.
@@ -90,7 +93,15 @@ NAMED = "<4sIQQQ12sIQ{0}s"
 SYNTHETIC = struct.pack(NAMED.format(12), b"GGUF", 3, 0, 1, 12, b"general.name", 8, 12, b"synthetic ab")
 MODEL = struct.pack(NAMED.format(12), b"GGUF", 3, 0, 1, 12, b"general.name", 8, 12, b"my own model")
 
+
+def routes(path: Path, folder: Path) -> None:
+    recorder = RouteRecorder(path, "m", [ExpertBytes(0, 8, 64, 64)], 2, [].append)
+    recorder.record(0, np.zeros((40_000, 2), np.int32))
+    recorder.save()
+
+
 WRITERS = {
+    "--record-routes": Writer(routes, MAGIC),
     "files.write_whole": Writer(whole),
     "GGUF files, conversions": Writer(gguf_file, b"GGUF of before"),
     "bench --output": Writer(synthetic, SYNTHETIC),

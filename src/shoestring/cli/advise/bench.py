@@ -71,9 +71,20 @@ def bench(
             "--remote-model", metavar="NAME", help="With --url: model to measure. [default: the server's first]"
         ),
     ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay", metavar="FILE", help="Print the hit rates of routes that --record-routes wrote, then end."
+        ),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
+    if replay is not None:
+        from shoestring.cli.advise.replay import print_hit_rates
+
+        print_hit_rates(replay, json)
+        return
     for name, value in (("--prompt", prompt), ("--generate", generate), ("--repetitions", repetitions)):
         if value < 1:
             raise RequestError(f"{name} is {value}: choose at least 1")
