@@ -118,6 +118,19 @@ class Shuffled(Wrapped):
         return done
 
 
+class Interrupted(Wrapped):
+    """Ctrl-C comes when the reader has returned and nobody knows yet what."""
+
+    armed = False
+
+    def wait(self, tickets: Collection[int]) -> list[int]:
+        done: list[int] = self.reader.wait(tickets)
+        if self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
+        return done
+
+
 class Failing(Wrapped):
     """Reads of parts that touch certain bytes of the files fail, as those of a broken disk do."""
 

@@ -8,10 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from streaming_models import SHARES, Failing, Mixture, Shuffled, applied, mixture, old, rows, streamed, write
+from streaming_models import (
+    SHARES,
+    Failing,
+    Interrupted,
+    Mixture,
+    Shuffled,
+    applied,
+    mixture,
+    old,
+    rows,
+    streamed,
+    write,
+)
 
 from shoestring import ops
 from shoestring.errors import CheckpointError
+from shoestring.models.experts import Experts
 from shoestring.streaming.policy import Recency
 
 FAMILIES = ("qwen3_5", "llama4")
@@ -193,6 +206,23 @@ def test_a_failed_read_ends_the_step_alone(count: int, piece: str, models: dict[
                 assert applied(experts, layer, r, scale_input=False) == applied(
                     model.resident, layer, r, scale_input=False
                 )
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_an_interrupt_loses_nothing(count: int, models: dict[tuple[str, str], Mixture]) -> None:
+    model = models["qwen3_5", "Q4_K_M"]
+
+    def step(experts: Experts, seed: int) -> list[bytes]:
+        return [applied(experts, layer, rows(model, count, seed), scale_input=False) for layer in range(3)]
+
+    with streamed(model, 0.3, wrap=Interrupted) as experts:
+        reader = experts._store.reader
+        for seed in range(6):
+            reader.armed = True  # type: ignore[attr-defined]
+            with pytest.raises(KeyboardInterrupt):
+                step(experts, seed)
+            expected = step(model.resident, seed)
+            assert step(experts, seed) == expected
 
 
 def copied(model: Mixture, folder: Path) -> tuple[Mixture, Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -157,9 +158,8 @@ class ExpertCache:
             while key in self._arriving:
                 if self._arriving[key].tickets:
                     self._wait(self._arriving[key].tickets)
-                else:  # Ctrl-C, just when it failed
-                    del self._arriving[key]
-                    self._give_back(key)
+                else:
+                    self._abandon(key)
 
     def drain_all(self) -> None:
         """Wait until nothing is in flight."""
@@ -187,35 +187,37 @@ class ExpertCache:
 
     def _wait(self, tickets: Iterable[int]) -> tuple[Key, ReadError] | None:
         """Block until one of the tickets is done. An expert that cannot be read is absent then, and returned."""
+        tickets = list(tickets)
         try:
-            done = self._store.reader.wait(list(tickets))
+            done = self._store.reader.wait(tickets)
         except ReadError as error:
-            key = self._finish(error.ticket, arrived=False)
-            others = self._arriving[key].tickets
-            while others:  # nothing may write into the slot any more
-                try:
-                    for ticket in self._store.reader.wait(list(others)):
-                        self._finish(ticket, arrived=False)
-                except ReadError as other:
-                    self._finish(other.ticket, arrived=False)
-            del self._arriving[key]
-            self._give_back(key)
+            key = self._tickets[error.ticket][0]
+            self._abandon(key)
             return key, error
+        except ValueError:  # Ctrl-C came between the reader and here: which pieces arrived is lost
+            for key in {self._tickets[ticket][0] for ticket in tickets}:
+                self._abandon(key)
+            return None
         for ticket in done:
-            self._finish(ticket, arrived=True)
-        return None
-
-    def _finish(self, ticket: int, *, arrived: bool) -> Key:
-        key, piece = self._tickets.pop(ticket)
-        arriving = self._arriving[key]
-        arriving.tickets.remove(ticket)
-        if arrived:
-            arriving.missing.remove(piece)
+            key, piece = self._tickets[ticket]
+            arriving = self._arriving[key]
+            arriving.missing.discard(piece)
+            arriving.tickets.discard(ticket)
+            del self._tickets[ticket]
             if not arriving.missing:
                 del self._arriving[key]
                 if not arriving.pinned:
                     self._classes[key[0]].residents.unpin(key)
-        return key
+        return None
+
+    def _abandon(self, key: Key) -> None:
+        """Make an arriving expert absent, once nothing writes into its slot any more."""
+        for ticket in [ticket for ticket, (other, _) in self._tickets.items() if other == key]:
+            with suppress(ReadError, ValueError):
+                self._store.reader.wait([ticket])
+            del self._tickets[ticket]
+        del self._arriving[key]
+        self._give_back(key)
 
     def _give_back(self, key: Key) -> None:
         """Make an expert absent, of whose pieces none is in flight."""
