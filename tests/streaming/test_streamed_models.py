@@ -103,6 +103,7 @@ def test_passes_over_long_prompts(name: str, demos: dict[str, Demo]) -> None:
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("name", DEMOS)
 def test_a_long_answer(name: str, share: float, demos: dict[str, Demo]) -> None:
