@@ -160,13 +160,6 @@ void route(In<float, 2> scores, Out<int32_t, 2> ids, Out<float, 2> weights) {
 
 }  // namespace
 
-WeightType weight_type(std::string_view name) {
-    for (int i = 0; i < NUM_WEIGHT_TYPES; ++i) {
-        if (name == FORMATS[i].name) return static_cast<WeightType>(i);
-    }
-    throw nb::value_error(("the kernels have no weight type " + std::string(name)).c_str());
-}
-
 void bind_matmul(nb::module_& module) {
     nb::class_<Matrix>(module, "Matrix")
         .def_prop_ro("type", [](const Matrix& m) { return format(m.view.type).name; })

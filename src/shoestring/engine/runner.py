@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
 from collections.abc import Sequence as Tokens
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
+
+import numpy as np
 
 from shoestring import ops
 from shoestring.models import families
@@ -16,7 +19,7 @@ from shoestring.models.experts import Experts
 from shoestring.models.layout import Layout
 from shoestring.models.state import State
 from shoestring.models.step import Observe, Step
-from shoestring.ops import Float32, Uint32
+from shoestring.ops import Float32, Int32, Uint32
 from shoestring.ops.sampling import Sampled, Sampling
 
 
@@ -59,6 +62,9 @@ class Runner(Protocol):
         Compute each turn inside a frame. The arrays are valid until the generator is closed. One at a time.
         """
 
+    def close(self) -> None:
+        """Give back what the garbage collector does not. Called once."""
+
     def head(self, hidden: Float32) -> Float32:
         """Logits of rows of `forward`'s result, [rows, vocab_size]."""
 
@@ -80,6 +86,13 @@ class Runner(Protocol):
         """
 
 
+class Embedding(Protocol):
+    """Rows of an embedding that are read when they are needed."""
+
+    def embed(self, ws: ops.Workspace, token_ids: Int32) -> Float32:
+        """[rows, hidden_size], as `ops.embed` computes them."""
+
+
 class FamilyRunner:
     """Weights of either family, and the workspaces that their steps and passes compute in."""
 
@@ -90,13 +103,19 @@ class FamilyRunner:
         sampled_vocabulary: int,
         source: str,
         pass_rows: int | None = None,
+        embedding: Embedding | None = None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
-        """sampled_vocabulary: ids from there on have no token and are never sampled."""
+        """sampled_vocabulary: ids from there on have no token and are never sampled. embedding: None: it is among the
+        weights. close: called once, when the engine is closed.
+        """
         self._weights = weights
         self._experts = experts
         self._workspace = ops.Workspace()
         self._pass_workspace = ops.Workspace()
         self.pass_rows = pass_rows
+        self._embedding = embedding
+        self._close = close
         self.layout = Layout(families.state_layout(weights.config))
         self.layers = len(weights.layers)
         self.hidden_size = weights.config.hidden_size
@@ -110,11 +129,24 @@ class FamilyRunner:
             yield
 
     def forward(self, state: State, step: Step, observe: Observe | None = None) -> Float32:
+        step = self._embedded(step, self._workspace)
         return families.forward(self._weights, self._experts, state, step, self._workspace, observe)
 
     def begin_pass(self, state: State, step: Step, observe: Observe | None = None) -> Generator[Float32, None, None]:
         with self._pass_workspace as workspace:
+            step = self._embedded(step, workspace)
             yield from families.layers(self._weights, self._experts, state, step, workspace, observe)
+
+    def _embedded(self, step: Step, workspace: ops.Workspace) -> Step:
+        """The step with the embeddings of its tokens, if their rows are not among the weights."""
+        if self._embedding is None:
+            return step
+        assert step.embeddings is None
+        rows = self._embedding.embed(workspace, step.token_ids)  # [R, H]
+        return dataclasses.replace(step, token_ids=np.full_like(step.token_ids, -1), embeddings=rows)
+
+    def close(self) -> None:
+        self._close()
 
     def head(self, hidden: Float32) -> Float32:
         return families.head(self._weights, hidden, self._workspace)

@@ -150,6 +150,9 @@ class ScriptedRunner:
                     slots.memory[slot] = value
         slots.memory[int(step.write_slots[span])] = value
 
+    def close(self) -> None:
+        pass
+
     def head(self, hidden: Float32) -> Float32:
         logits = np.zeros((len(hidden), self.vocab_size), np.float32)
         for row, (span, index) in enumerate(hidden.tolist()):

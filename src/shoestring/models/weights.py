@@ -27,14 +27,28 @@ Progress = Callable[[int, int], None]
 
 
 def load_weights(
-    config: Config, binding: Binding, progress: Progress | None = None
+    config: Config,
+    binding: Binding,
+    progress: Progress | None = None,
+    *,
+    experts: bool = True,
+    embedding: bool = True,
 ) -> tuple[KernelWeights, ResidentExperts]:
-    """Pack all sources of `binding`, one after another: each uses all threads of the kernels."""
+    """Pack all sources of `binding`, one after another: each uses all threads of the kernels.
+
+    experts: False leaves the routed experts in their files. embedding: False leaves its rows there; the hidden states
+    of a step's rows are then `Step.embeddings`.
+    """
     vector_sources = vector_names(config)
     matrices: dict[str, Matrix] = {}
     vectors: dict[str, ops.Float32] = {}
     # In file order, so that the disk reads ahead.
     sources = sorted(binding.sources.items(), key=file_position)
+    if not experts:
+        sources = [(name, source) for name, source in sources if source.part != "routed_experts"]
+    if not embedding:
+        sources = [(name, source) for name, source in sources if name != "embedding"]
+        matrices["embedding"] = _no_rows(config.hidden_size)
     total, done = sum(stored_bytes(source) for _, source in sources), 0
     for name, source in sources:
         if name in vector_sources:
@@ -52,12 +66,17 @@ def load_weights(
         return vectors[name].reshape(shape)
 
     tables: dict[int, ExpertTable] = {}
-    for layer in expert_layers(config):
+    for layer in expert_layers(config) if experts else ():
         each = [f"layers.{layer.layer}.experts.{e}" for e in range(layer.num_experts)]
         gate, up, down = ([matrices[f"{name}.{part}"] for name in each] for part in ("gate", "up", "down"))
         tables[layer.layer] = ops.expert_table(gate, up, down)
     weights = build_weights(config, matrix, vector, rotary_constants(config.rotary))
     return weights, ResidentExperts(tables)
+
+
+def _no_rows(columns: int) -> Matrix:
+    """A matrix for an embedding whose rows are never read: one row of zeros."""
+    return ops.pack(np.zeros(4 * columns, np.uint8), "F32", 1, columns, offset=0, row_stride=0, column_stride=4)
 
 
 def vector_names(config: Config) -> frozenset[str]:

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from shoestring import ops
+from shoestring.checkpoint.config.experts import with_experts_per_token
 from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
-from shoestring.errors import RequestError
+from shoestring.errors import CapacityError, RequestError
+from shoestring.models.experts import Experts
+from shoestring.models.families import KernelWeights
 from shoestring.models.state import KVType
 from shoestring.models.weights import load_weights
 from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.runtime.arguments import whole
 from shoestring.runtime.default_sampling import sampling_fields
 from shoestring.runtime.finding import find
-from shoestring.runtime.memory import CACHE_SHARE, Plan, free_memory, own_memory, plan_state
+from shoestring.runtime.memory import (
+    CACHE_SHARE,
+    Needs,
+    Plan,
+    free_memory,
+    own_memory,
+    plan_state,
+    plan_streaming,
+)
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
 from shoestring.runtime.scripted import DEMO_SCRIPTED
 from shoestring.sizes import bytes_of, tokens_of
 from shoestring.spelling import option
+from shoestring.streaming.embedding import StoredEmbedding
+from shoestring.streaming.experts import StreamedExperts
+from shoestring.streaming.routes import RecordedExperts, RouteRecorder
+from shoestring.streaming.store import Store, open_store
 
 if TYPE_CHECKING:
     from shoestring.checkpoint.text.chat_template import ChatTemplate
@@ -43,31 +61,54 @@ def plan(
     parallel: int | None = None,
     cache_memory: int | Literal["share"] | None = None,
 ) -> Plan:
-    """The state that fits beside the weights into free memory, or into the budget `memory` of this process.
+    """What fits into free memory, or into the budget `memory` of this process: the state beside the weights, or, where
+    the weights do not fit, the state beside as many experts as fit. The others stay on disk.
 
     threads, cache_memory: as for `load`. Raises CapacityError with the bytes needed and free.
     """
     free = free_memory()
     own = own_memory()
     budget = free if memory is None else max(0, memory - own)
-    weights = opened.weight_bytes
+    limits: dict[str, Any] = {
+        "name": str(opened.checkpoint.path),
+        "model_context": opened.config.max_position_embeddings,
+        "context": context,
+        "kv_type": kv_type,
+        "sequences": parallel,
+        "budgeted": budget < free,
+    }
+    threads = threads or physical_cores()
     # The part that this process has allocated already is not free, and is not needed again.
-    workspace = opened.workspace_bytes(threads or physical_cores()) - min(own, PROCESS_BYTES)
-    if cache_memory == "share":
-        cache_memory = max(0, min(free, budget) - weights - workspace) // CACHE_SHARE
-    return plan_state(
+    allocated = min(own, PROCESS_BYTES)
+    try:
+        step = opened.workspace_bytes(threads) - allocated
+        left = min(free, budget) - opened.weight_bytes - step
+        return plan_state(
+            opened.layout,
+            weight_bytes=opened.weight_bytes,
+            workspace_bytes=step,
+            free_bytes=min(free, budget),
+            cache_bytes=max(0, left) // CACHE_SHARE if cache_memory == "share" else cache_memory,
+            **limits,
+        )
+    except CapacityError as error:
+        if not opened.expert_layers or (context or 0) > opened.config.max_position_embeddings:
+            raise CapacityError(f"{error}{_dense(opened)}") from None
+    return plan_streaming(
         opened.layout,
-        name=str(opened.checkpoint.path),
-        weight_bytes=weights,
-        workspace_bytes=workspace,
+        [layer.nbytes for layer in opened.expert_sources],
+        opened.config.num_experts_per_tok,
+        Needs(
+            opened.resident_bytes, opened.reader_bytes, lambda rows: opened.streaming_bytes(threads, rows) - allocated
+        ),
         free_bytes=min(free, budget),
-        model_context=opened.config.max_position_embeddings,
-        context=context,
-        kv_type=kv_type,
-        sequences=parallel,
         cache_bytes=cache_memory,
-        budgeted=budget < free,
+        **limits,
     )
+
+
+def _dense(opened: Opened) -> str:
+    return "" if opened.expert_layers else ". Only experts can stay on disk, and this model is dense"
 
 
 @ops.standard_arithmetic()
@@ -81,6 +122,8 @@ def load(
     memory: int | str | None = None,
     parallel: int | None = None,
     cache_memory: int | str | None = None,
+    experts_per_token: int | None = None,
+    record_routes: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Load a MODEL, as commands do: a GGUF file (the first of a split one), a Hugging Face folder, an embedded model,
     the name of a downloaded Hub repository ("org/name", "org/name:Q4_K_M") or of a store, or a short name of the
@@ -91,7 +134,11 @@ def load(
     allow. progress: called with bytes loaded and in all. memory: most bytes of this process (a number, or "12GiB");
     default: what is free. parallel: sequences at once, each of the whole context; default: as many as fit, up to 8.
     cache_memory: bytes of the prefix cache, or "share" for a part of free memory; default: only what running sequences
-    leave free.
+    leave free. experts_per_token: experts that each token uses, instead of the model's own number; it changes the
+    answers. record_routes: a file that gets the numbers of the experts that each token uses (docs/streaming.md).
+
+    A mixture of experts that does not fit into the memory keeps as many experts there as fit, and reads the others from
+    its files when a token needs them. Its answers are the same.
 
     Raises CheckpointError, TokenizerError, RequestError, and CapacityError before it loads anything; TypeError for
     arguments of another type.
@@ -107,6 +154,8 @@ def load(
         return demo_scripted(tokens, places)
     shared = cache_memory is None or cache_memory == "share"
     opened = open_model(find(model, progress))
+    if experts_per_token is not None:
+        opened = replace(opened, config=with_experts_per_token(opened.config, experts_per_token))
     planned = plan(
         opened,
         kv_type=kv_type,
@@ -116,6 +165,7 @@ def load(
         parallel=places,
         cache_memory=cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),  # type: ignore[arg-type]
     )
+    recorder = None if record_routes is None else recorder_of(opened, Path(record_routes))
     ops.set_num_threads(count)
     with ThreadPoolExecutor(1, thread_name_prefix="text") as executor:
         text = executor.submit(text_side, opened)
@@ -126,11 +176,20 @@ def load(
             if progress is not None:
                 progress(done, total)
 
-        weights, experts = load_weights(opened.config, opened.binding, advanced)
+        loaded = load_experts(opened, planned, advanced)
         tokenizer, template = text.result()
-    check_unchanged(opened.checkpoint)  # the last time: nothing reads the files from here on
+    check_unchanged(opened.checkpoint)  # the last time: only streaming reads the files from here on, and watches them
+    runner = FamilyRunner(
+        loaded.weights,
+        loaded.experts if recorder is None else RecordedExperts(loaded.experts, recorder),
+        tokenizer.vocab_size,
+        str(opened.checkpoint.path),
+        None if planned.streaming is None else planned.streaming.pass_rows,
+        loaded.embedding,
+        closing(loaded.store, recorder),
+    )
     engine = Engine(
-        FamilyRunner(weights, experts, tokenizer.vocab_size, str(opened.checkpoint.path)),
+        runner,
         context=planned.context,
         kv_type=kv_type,
         sequences=planned.sequences,
@@ -144,6 +203,54 @@ def load(
         family=opened.config.family,
         sampling_fields=sampling_fields(opened.checkpoint, tokenizer.vocab_size),
     )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Weights, experts, and where they stream: what reads them, and an embedding whose rows stay on disk."""
+
+    weights: KernelWeights
+    experts: Experts
+    store: Store | None = None
+    embedding: StoredEmbedding | None = None
+
+
+def load_experts(opened: Opened, planned: Plan, progress: Progress) -> Loaded:
+    """Load the weights; all experts too, or the slots for some of them."""
+    if planned.streaming is None:
+        weights, experts = load_weights(opened.config, opened.binding, progress)
+        return Loaded(weights, experts)
+    slots, layers, source = planned.streaming.slots, opened.expert_sources, opened.stored_embedding
+    others = [] if source is None else [source.tensor.file]
+    store = open_store(layers, slots.arena_bytes, warnings.warn, others=others)
+    try:
+        weights, _ = load_weights(opened.config, opened.binding, progress, experts=False, embedding=source is None)
+        embedding = None if source is None else StoredEmbedding(store, source)
+        return Loaded(weights, StreamedExperts(store, layers, slots), store, embedding)
+    except BaseException:
+        store.close()
+        raise
+
+
+def recorder_of(opened: Opened, path: Path) -> RouteRecorder:
+    """Writes the routes of a model. Raises RequestError for a dense model, or a path that cannot become such a file."""
+    if not opened.expert_layers:
+        raise RequestError(f"{option('record_routes')}: {opened.checkpoint.path} is dense, without experts")
+    layers = [layer.nbytes for layer in opened.expert_sources]
+    name = opened.checkpoint.path.name
+    return RouteRecorder(path, name, layers, opened.config.num_experts_per_tok, warnings.warn)
+
+
+def closing(store: Store | None, recorder: RouteRecorder | None) -> Callable[[], None]:
+    """What ends with the engine."""
+
+    def close() -> None:
+        if recorder is not None:
+            recorder.save()
+        if store is not None:
+            store.close()
+
+    return close
 
 
 def text_side(opened: Opened) -> tuple[Tokenizer, ChatTemplate]:

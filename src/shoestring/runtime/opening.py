@@ -6,16 +6,23 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
+from shoestring import ops
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config
-from shoestring.checkpoint.names.bind import Binding, bind
+from shoestring.checkpoint.names.bind import Binding, Source, bind
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.tensors import Checkpoint
-from shoestring.models.families import state_layout
+from shoestring.models.experts import ExpertLayer
+from shoestring.models.families import expert_layers, state_layout
 from shoestring.models.layout import Layout
 from shoestring.models.shapes import wanted_shapes
+from shoestring.models.slices import ANSWER_ROWS
 from shoestring.models.weights import loaded_bytes
-from shoestring.models.workspace import workspace_bytes
+from shoestring.models.workspace import step_bytes, workspace_bytes
+from shoestring.streaming.embedding import recent_bytes
+from shoestring.streaming.experts import FEW_ROWS
+from shoestring.streaming.sources import LayerSources, expert_sources, is_packed_alone
+from shoestring.streaming.store import reader_bytes
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,22 @@ class Opened:
     config: Config
     binding: Binding
 
+    @cached_property
+    def expert_layers(self) -> tuple[ExpertLayer, ...]:
+        """The layers with routed experts; none in a dense model."""
+        return expert_layers(self.config)
+
+    @cached_property
+    def expert_sources(self) -> tuple[LayerSources, ...]:
+        """Where the experts are. Raises CheckpointError for experts that cannot stay on disk."""
+        return expert_sources(self.config, self.binding)
+
+    @cached_property
+    def stored_embedding(self) -> Source | None:
+        """The embedding, if its rows can stay on disk where the experts do: it is not the head as well."""
+        source = self.binding.sources["embedding"]
+        return None if self.config.tie_word_embeddings or not is_packed_alone(source) else source
+
     @property
     def layout(self) -> Layout:
         return Layout(state_layout(self.config))
@@ -34,6 +57,28 @@ class Opened:
     def weight_bytes(self) -> int:
         """Bytes of the weights once loaded."""
         return loaded_bytes(self.config, self.binding).total()
+
+    @cached_property
+    def resident_bytes(self) -> int:
+        """Bytes of the weights in memory once loaded, if experts and embedding stay on disk."""
+        parts = loaded_bytes(self.config, self.binding)
+        resident = parts.total() - parts["routed_experts"]
+        embedding = self.stored_embedding
+        if embedding is not None:
+            stored = ops.packed_bytes(embedding.tensor.type, embedding.rows, embedding.columns)
+            resident += recent_bytes(embedding) - stored
+        return resident
+
+    @cached_property
+    def reader_bytes(self) -> int:
+        """Bytes of the buffers of the threads that read experts."""
+        return reader_bytes(self.expert_sources)
+
+    def streaming_bytes(self, threads: int, rows: int) -> int:
+        """Bytes of the process beside weights and state, if experts stay on disk: with passes of `rows` rows."""
+        answers = step_bytes(self.config, ANSWER_ROWS)
+        embedded = 0 if self.stored_embedding is None else 4 * rows * self.config.hidden_size
+        return workspace_bytes(self.config, threads, rows, FEW_ROWS) + answers + embedded
 
     def workspace_bytes(self, threads: int) -> int:
         """Bytes of the process beside weights and state."""

@@ -58,3 +58,8 @@ def buffer_bytes(layers: Sequence[LayerSources], files: Mapping[Path, File]) -> 
         for part in (*parts(files, [(gate, 0), (up, 0)]), *parts(files, [(down, 0)])):
             least = max(least, least_buffer(part))
     return least
+
+
+def reader_bytes(layers: Sequence[LayerSources]) -> int:
+    """Bytes of the buffers of all threads that read these experts. Raises CheckpointError as `open_store`."""
+    return READ_THREADS * buffer_bytes(layers, {path: File(path) for path in files_of(layers)})

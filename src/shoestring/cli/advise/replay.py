@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from shoestring.cli.progress import human
+from shoestring.sizes import human
 from shoestring.streaming.replay import hit_rates
 from shoestring.streaming.routes import read_routes
 
