@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -type f -not -
 # Two processes; all tests of a file in one of them, so that what they share is made once.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test page clients lint parity train-demo bench siege deep build sanitize clean
+.PHONY: demo test page clients lint parity train-demo bench bench-streaming siege deep build sanitize clean
 
 # What a user does: install, then talk to a real model.
 demo: .venv/installed .venv/demo-weights
@@ -48,6 +48,11 @@ train-demo: .venv/installed .venv/demo-weights .venv/train-tools .venv/test-tool
 
 bench: .venv/installed .venv/demo-weights .venv/test-tools
 	$(BIN)/python bench/run.py
+
+# Experts that stream from disk, under memory limits (as root) and beside llama.cpp: make bench-streaming LLAMA=PYTHON,
+# an interpreter that has llama-cpp-python. Takes an hour and up to 60 GB of disk; QUICK=--quick takes a minute.
+bench-streaming: .venv/installed .venv/test-tools
+	PYTHONPATH=bench $(BIN)/python -m streaming $(QUICK) $(if $(LLAMA),--llama $(LLAMA)) $(if $(BEFORE),--before $(BEFORE))
 
 # 4,000 hostile requests to the server, with a normal client beside; prints what that client noticed.
 siege: .venv/installed-server .venv/test-tools

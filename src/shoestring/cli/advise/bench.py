@@ -27,7 +27,10 @@ HELP = """Measure prefill and decode speed in tokens/s (median and range of the 
 
 Prefill processes a prompt of random tokens; decode generates from a prompt of one token. --synthetic builds a model of
 random weights from a config alone: no download, and llama.cpp loads the same file. The results for MODEL are saved on
-this machine, and `shoestring plan` uses them."""
+this machine, and `shoestring plan` uses them.
+
+With --disk, measure instead how fast the disk of MODEL (or of any file; without one, of a temporary file) serves random
+reads of one expert's part, as many at once as a token chooses experts. This is saved too."""
 
 
 @spread
@@ -62,6 +65,9 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="With --synthetic: keep the GGUF file here.")
     ] = None,
+    disk: Annotated[
+        bool, typer.Option("--disk", help="Measure the disk that MODEL is on; nothing is loaded.")
+    ] = False,
     *,
     loading: options.Loading,
     server: options.Server,
@@ -88,6 +94,13 @@ def bench(
     for name, value in (("--prompt", prompt), ("--generate", generate), ("--repetitions", repetitions)):
         if value < 1:
             raise RequestError(f"{name} is {value}: choose at least 1")
+    if disk:
+        if synthetic is not None or server.url is not None:
+            raise RequestError("--disk measures a file on this machine: leave out --synthetic and --url")
+        from shoestring.cli.advise.bench_disk import bench_disk
+
+        bench_disk(model, json)
+        return
     if model is not None and synthetic is not None:
         raise RequestError("give either MODEL or --synthetic CONFIG, not both")
     if model is None and synthetic is None and server.url is None:

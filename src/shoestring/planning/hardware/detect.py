@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from shoestring.catalogue.schema import Catalogue, Device
+from shoestring.planning.hardware.disk import mount_point
+from shoestring.planning.hardware.kept import KeptDisk, kept_disks, machine_key
 from shoestring.planning.hardware.kept import bandwidth as kept_bandwidth
-from shoestring.planning.hardware.kept import machine_key
 from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, Hardware
 from shoestring.planning.hardware.spelling import find_device
 
@@ -24,8 +25,14 @@ def detect(catalogue: Catalogue) -> Hardware:
     gpu, gpus = _nvidia(catalogue)
     bandwidth, date = kept_bandwidth(this_key(), cores)
     notes.append(f"memory bandwidth of {bandwidth / 1e9:.0f} GB/s measured here by copying on {date}")
-    usage = shutil.disk_usage(Path.home() if Path.home().exists() else Path("/"))
-    notes.append(f"{usage.free / 1e9:.0f} GB of disk are free; its speed is unknown: add +nvme4 to --hardware")
+    home = Path.home() if Path.home().exists() else Path("/")
+    usage = shutil.disk_usage(home)
+    disk = disk_of(home)
+    if disk is None:
+        known = "its speed is unknown: `shoestring bench --disk FILE` measures it"
+    else:
+        known = f"it reads {disk.bytes_per_second / 1e9:.2g} GB/s at random, measured here on {disk.date}"
+    notes.append(f"{usage.free / 1e9:.0f} GB of disk are free; {known}")
     name = f"this machine ({label}, {cores} cores, {total_bytes() / 1e9:.0f} GB"
     name += f", {gpus}×{gpu.name})" if gpu else ")"
     return Hardware(
@@ -36,11 +43,20 @@ def detect(catalogue: Catalogue) -> Hardware:
         ram_bandwidth=bandwidth,
         cores=cores,
         cpu_flops=cores * clock * FLOPS_PER_CYCLE,
+        disk_bandwidth=disk.bytes_per_second if disk else 0.0,
         disk_bytes=usage.free,
+        disk_known=disk is not None,
         notes=tuple(notes),
         desktop=_has_screen(),
         laptop=_has_battery(),
     )
+
+
+def disk_of(path: Path) -> KeptDisk | None:
+    """What is known about the disk of a path; else about the disk that was measured last."""
+    disks = kept_disks(this_key())
+    here = [disk for disk in disks if disk.mount_point == mount_point(path)]
+    return here[0] if here else max(disks, key=lambda disk: disk.date, default=None)
 
 
 def this_key() -> str:

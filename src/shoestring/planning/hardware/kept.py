@@ -1,7 +1,8 @@
-"""What plan keeps about this machine between runs: a folder named after it, and its memory bandwidth.
+"""What plan keeps about this machine between runs: a folder named after it, its memory bandwidth, its disks' speeds.
 
 No interface reports the bandwidth, so it is measured once by copying, the best of several runs, and kept in the user's
-data folder. Failures to read or save are not errors: plan then measures again.
+data folder. The speed of a disk is what `shoestring bench --disk` measured last. Failures to read or save are not
+errors: plan then measures the bandwidth again, and does not know the disk.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from shoestring import bounded_json
 from shoestring.errors import RequestError, ShoestringError
-from shoestring.files import read_text, write_whole
+from shoestring.files import read_bytes, read_text, write_whole
+from shoestring.planning.hardware.disk import DiskSpeed
 
 #: bytes of each copy: more than a processor caches
 COPY_BYTES = 192 * 2**20
 RUNS = 8
 LARGEST_FILE = 2**16
 FILE = "bandwidth.json"
+DISKS_FILE = "disks.json"
 LEVEL_3 = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 
 
@@ -55,6 +60,48 @@ def bandwidth(machine: str, threads: int, again: bool = False) -> tuple[float, s
     except (OSError, ShoestringError):
         pass
     return rate, date
+
+
+@dataclass(frozen=True)
+class KeptDisk:
+    """A disk's speed at random reads, and the date of the measurement."""
+
+    mount_point: str
+    bytes_per_second: float
+    read_bytes: int
+    in_flight: int
+    date: str
+
+
+def remember_disk(machine: str, mount_point: str, speed: DiskSpeed) -> None:
+    """Keep a disk's speed; a newer one replaces it."""
+    disk = KeptDisk(
+        mount_point, speed.bytes_per_second, speed.read_bytes, speed.in_flight, datetime.date.today().isoformat()
+    )
+    disks = {d.mount_point: d for d in kept_disks(machine)} | {mount_point: disk}
+    file = folder(machine) / DISKS_FILE
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(file, begins=b"[") as out:
+            out.write(json.dumps([asdict(d) for d in disks.values()], indent=1).encode("utf-8", "replace"))
+    except (OSError, ShoestringError):
+        pass
+
+
+def kept_disks(machine: str) -> tuple[KeptDisk, ...]:
+    """The disks of a machine whose speeds are known."""
+    try:
+        rows = bounded_json.loads(read_bytes(folder(machine) / DISKS_FILE, LARGEST_FILE))
+        disks = [
+            KeptDisk(
+                str(row["mount_point"]), float(row["bytes_per_second"]), int(row["read_bytes"]),
+                int(row["in_flight"]), str(row["date"]),
+            )
+            for row in rows
+        ]  # fmt: skip
+    except (OSError, ShoestringError, ValueError, KeyError, TypeError, OverflowError):
+        return ()
+    return tuple(disk for disk in disks if 0 < disk.bytes_per_second < 1e15)
 
 
 def measure(threads: int) -> float:

@@ -6,7 +6,7 @@ every byte. The weights mean nothing; their scales keep activations near 1 and l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from shoestring.checkpoint.formats.json_file import read_json
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.samples.synthetic import fill
-from shoestring.samples.synthetic.layout import NAME, Slot, layout, metadata
+from shoestring.samples.synthetic.layout import EMBEDDING, NAME, Slot, layout, metadata
 from shoestring.samples.synthetic.mixes import FILE_TYPES, mix_name, tensor_type
+from shoestring.samples.synthetic.routing import GAINS, Routing, embedding
 from shoestring.spelling import option
 
 __all__ = ["is_synthetic", "read_config", "synthetic_bytes", "with_layers", "write_synthetic"]
@@ -45,17 +46,21 @@ def write_synthetic(
     *,
     seed: int = 0,
     gains: Mapping[str, float] | None = None,
+    routing: Routing | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write a random model with `config`'s shapes to `path` (GGUF, atomically).
 
     mix: a type (F32 … Q6_K) or a mixture (Q4_K_M, Q5_K_M), assigned to tensors as llama-quantize does.
     gains: factors on the deviation of matrices by the last part of their name (`{"ffn_down_exps": 0.5}`).
+    routing: for measuring experts that stream: tokens choose experts as it says (routing.py), and no two experts have
+    the same bytes. Default: experts are runs of the same random blocks, which may repeat from layer to layer.
 
     Raises RequestError for an unknown mix, CapacityError for a full disk.
     """
     pools: dict[tuple[str, float], fill.Pool] = {}
-    tensors = [_outgoing(slot, kind, seed, gains or {}, pools) for slot, kind in _typed_slots(config, mix)]
+    gains = {**(GAINS if routing is not None else {}), **(gains or {})}
+    tensors = [_outgoing(slot, kind, seed, gains, routing, pools) for slot, kind in _typed_slots(config, mix)]
     write_gguf(path, {**metadata(config), "general.file_type": FILE_TYPES[mix_name(mix)]}, tensors, progress)
 
 
@@ -102,7 +107,12 @@ def _typed_slots(config: Config, mix: str) -> list[tuple[Slot, str]]:
 
 
 def _outgoing(
-    slot: Slot, kind: str, seed: int, gains: Mapping[str, float], pools: dict[tuple[str, float], fill.Pool]
+    slot: Slot,
+    kind: str,
+    seed: int,
+    gains: Mapping[str, float],
+    routing: Routing | None,
+    pools: dict[tuple[str, float], fill.Pool],
 ) -> OutgoingTensor:
     gain = slot.gain * gains.get(slot.name.removesuffix(".weight").rpartition(".")[2], 1.0)
 
@@ -110,9 +120,22 @@ def _outgoing(
         if slot.fill != "matrix":
             return [fill.vector(slot, seed)]
         deviation = gain / slot.shape[-1] ** 0.5
+        if routing is not None and slot.name == EMBEDDING:
+            return embedding(routing, slot, kind, deviation, seed)
         key = (kind, deviation)
         if key not in pools:
             pools[key] = fill.pool(kind, deviation, seed)
+        if routing is not None and len(slot.shape) == 3:
+            return _distinct_experts(pools[key], slot, kind, seed)
         return fill.tiled(pools[key], slot, kind, seed)
 
     return OutgoingTensor(slot.name, kind, slot.shape, chunks)
+
+
+def _distinct_experts(pool: fill.Pool, slot: Slot, kind: str, seed: int) -> Iterator[Any]:
+    """The blocks of stacked experts, each expert with bytes of its own."""
+    for expert in range(slot.shape[0]):
+        one = replace(slot, name=f"{slot.name} {expert}", shape=slot.shape[1:])
+        mask = fill.mask(kind, fill.random_bits(f"{one.name} quants", seed))
+        for run in fill.tiled(pool, one, kind, seed):
+            yield fill.masked(run, kind, mask)

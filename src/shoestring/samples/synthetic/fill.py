@@ -34,14 +34,14 @@ def vector(slot: Slot, seed: int) -> Float32:
     low, high = {"norm": (0.75, 1.25), "decay": (-4.0, -0.25), "dt_bias": (-4.0, 0.0), "convolution": (-0.8, 0.8)}[
         slot.fill
     ]
-    return low + (high - low) * _unit(_bits(slot.name, seed), slot.shape)
+    return low + (high - low) * _unit(random_bits(slot.name, seed), slot.shape)
 
 
 def tiled(pool: Pool, slot: Slot, kind: str, seed: int) -> Iterator[Bytes]:
     """The blocks of a matrix: a run of the pool from a start chosen by name and seed."""
     elements = int(np.prod(slot.shape, dtype=np.int64))
     left = elements // TENSOR_TYPES[kind].block_size
-    place = int(_bits(slot.name, seed).random_raw()) % len(pool)
+    place = int(random_bits(slot.name, seed).random_raw()) % len(pool)
     while left:
         run = pool[place : place + left]
         yield run
@@ -51,30 +51,66 @@ def tiled(pool: Pool, slot: Slot, kind: str, seed: int) -> Iterator[Bytes]:
 
 def pool(kind: str, deviation: float, seed: int) -> Pool:
     """Random blocks of a type; the elements have mean 0 and about this standard deviation."""
+    return random_blocks(kind, deviation, _POOL_BLOCKS[TENSOR_TYPES[kind].block_size], random_bits(kind, seed))
+
+
+def mask(kind: str, bits: np.random.Philox) -> Bytes:
+    """Random changes of a block's quants (of floats, their low bits), for `masked`, [block_bytes]."""
+    free = np.frombuffer(_free_bits(kind), np.uint8)
+    return _raw(bits, len(free)) & free
+
+
+def masked(run: Pool, kind: str, mask: Bytes) -> Bytes:
+    """Blocks with every quant changed by the same exclusive or, which leaves uniform quants uniform and is fast."""
+    changed = run ^ mask
+    if kind == "Q8_0":
+        quants = changed[:, 2:].view(np.int8)
+        np.maximum(quants, -127, out=quants)
+    return changed
+
+
+def _free_bits(kind: str) -> bytes:
+    """The bits of a block that may have any value, set; those of scales and exponents are not."""
+    match kind:
+        case "F32":
+            return b"\xff\xff\x00\x00"
+        case "F16":
+            return b"\xff\x00"
+        case "BF16":
+            return b"\x7f\x00"
+        case "Q6_K":
+            return b"\xff" * 192 + bytes(18)
+    scales = {"Q8_0": 2, "Q4_0": 2, "Q5_0": 2, "Q4_1": 4, "Q4_K": 16, "Q5_K": 16}[kind]
+    return bytes(scales) + b"\xff" * (TENSOR_TYPES[kind].block_bytes - scales)
+
+
+def random_blocks(kind: str, deviation: float, count: int, bits: np.random.Philox, *, spread: float = 1.0) -> Bytes:
+    """`count` random blocks of a type, [count, block_bytes]; the elements have mean 0 and about this deviation.
+
+    spread: the scales of blocks lie between 1 - spread / 2 and 1 + spread / 2 times what the deviation needs.
+    """
     size = TENSOR_TYPES[kind]
-    count = _POOL_BLOCKS[size.block_size]
-    bits = _bits(kind, seed)
     if size.block_size == 1:
         values = (2 * 3**0.5 * deviation) * (_unit(bits, (count,)) - np.float32(0.5))
         return _float_bytes(kind, values.astype(np.float32)).reshape(count, size.block_bytes)
     blocks = _raw(bits, count * size.block_bytes).reshape(count, size.block_bytes)
-    spread = _unit(bits, (count,)) + np.float32(0.5)  # scales differ by a factor of up to three
+    scales = np.float32(1) + np.float32(spread) * (_unit(bits, (count,)) - np.float32(0.5))
     match kind:
         case "Q8_0":
-            _put(blocks, 0, spread * (deviation / _DEVIATION_8))
+            _put(blocks, 0, scales * (deviation / _DEVIATION_8))
             quants = blocks[:, 2:].view(np.int8)
             np.maximum(quants, -127, out=quants)
         case "Q4_0" | "Q5_0":
             # 0 … 15 means −8 … 7: scales of either sign cancel the mean of −½.
             sign = np.where(_raw(bits, count) & 1, np.float32(1), np.float32(-1))
-            _put(blocks, 0, sign * spread * (deviation / (_DEVIATION_4 if kind == "Q4_0" else _DEVIATION_5)))
+            _put(blocks, 0, sign * scales * (deviation / (_DEVIATION_4 if kind == "Q4_0" else _DEVIATION_5)))
         case "Q4_1":
-            scale = spread * (deviation / _DEVIATION_4)
+            scale = scales * (deviation / _DEVIATION_4)
             _put(blocks, 0, scale)
             _put(blocks, 2, -7.5 * scale)
         case "Q4_K" | "Q5_K":
             steps, middle = (_DEVIATION_4, 7.5) if kind == "Q4_K" else (_DEVIATION_5, 15.5)
-            scale = spread * (deviation / (steps * _RMS_SUBSCALE))
+            scale = scales * (deviation / (steps * _RMS_SUBSCALE))
             _put(blocks, 0, scale)
             _put(blocks, 2, middle * scale)
             _put_subscales(blocks, _raw(bits, count * 8).reshape(count, 8))
@@ -82,7 +118,7 @@ def pool(kind: str, deviation: float, seed: int) -> Pool:
             subscales = 40 + _raw(bits, count * 16).reshape(count, 16) % 24
             signs = np.where(_raw(bits, count * 16).reshape(count, 16) & 1, 1, -1)
             blocks[:, 192:208] = (subscales.astype(np.int8) * signs.astype(np.int8)).view(np.uint8)
-            _put(blocks, 208, spread * (deviation / (_DEVIATION_6 * _RMS_SUBSCALE)))
+            _put(blocks, 208, scales * (deviation / (_DEVIATION_6 * _RMS_SUBSCALE)))
     return blocks
 
 
@@ -111,7 +147,8 @@ def _float_bytes(kind: str, values: Float32) -> Bytes:
             return upper.view(np.uint8)
 
 
-def _bits(name: str, seed: int) -> np.random.Philox:
+def random_bits(name: str, seed: int) -> np.random.Philox:
+    """The generator of what has this name."""
     return np.random.Philox(key=[seed, zlib.crc32(name.encode())])
 
 

@@ -56,6 +56,8 @@ def layout(config: Config) -> Iterator[Slot]:
                 yield _slot(config, f"blk.{layer}.{gguf}", ours, shapes[f"layers.{layer}.{ours}"])
 
 
+#: The embedding's name.
+EMBEDDING = "token_embd.weight"
 #: How a synthetic model's name begins.
 NAME = "synthetic"
 

@@ -1,0 +1,1 @@
+"""Benchmarks of experts that stream from disk: `make bench-streaming`."""
