@@ -138,7 +138,15 @@ def main() -> None:
         for name in ["quick"] if arguments.quick else arguments.rows:
             missed += printed(name, settings)
         if settings.peaks:
-            print(Line("all limited runs", "largest peak ÷ M", f"{max(settings.peaks):.3f}", "≤ 1.030", max(settings.peaks) <= 1.03))
+            print(
+                Line(
+                    "all limited runs",
+                    "largest peak ÷ M",
+                    f"{max(settings.peaks):.3f}",
+                    "≤ 1.030",
+                    max(settings.peaks) <= 1.03,
+                )
+            )
     if missed:
         raise SystemExit(f"{missed} bars are missed")
 

@@ -30,7 +30,7 @@ WARM = 100
 
 @dataclass(frozen=True)
 class Curve:
-    """Shares of a token's experts that repeat in the next token and within 8; of uses that an LRU cache a layer hits."""
+    """Shares of a token's experts that repeat in the next token and within 8; hits of an LRU cache in each layer."""
 
     next: float
     within_8: float
@@ -79,7 +79,9 @@ def router_routes(path: Path, tokens: Int32) -> list[Int32]:
     routes = []
     for layer in expert_layers(opened.config):
         name = f"blk.{layer.layer}"
-        norms = [tensors[key] for key in (f"{name}.post_attention_norm.weight", f"{name}.ffn_norm.weight") if key in tensors]
+        norms = [
+            tensors[key] for key in (f"{name}.post_attention_norm.weight", f"{name}.ffn_norm.weight") if key in tensors
+        ]
         norm = _rows(norms[0], np.zeros(1, np.int32))
         router = _rows(tensors[f"{name}.ffn_gate_inp.weight"], np.arange(layer.num_experts, dtype=np.int32))
         scores = (stream * norm) @ router.T

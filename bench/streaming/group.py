@@ -59,7 +59,9 @@ def _output(command: list[str], environment: Mapping[str, str]) -> str:
             process.kill()
             raise
     if process.returncode:
-        how = "was killed, perhaps for memory" if process.returncode in (-9, 137) else f"ended with {process.returncode}"
+        how = (
+            "was killed, perhaps for memory" if process.returncode in (-9, 137) else f"ended with {process.returncode}"
+        )
         raise Failed(f"{' '.join(command[-4:])} {how}: {errors.strip()[-2000:]}")
     return output
 

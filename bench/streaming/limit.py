@@ -1,7 +1,7 @@
 """The limit of a token whose experts stream, and the share of it that a run reaches.
 
-D: seconds of everything but routed and shared experts, in memory. E: seconds of the experts, in memory. M: bytes missed.
-R: bytes per second of random reads of one expert's part from the very file, in the same minute.
+D: seconds of everything but routed and shared experts, in memory. E: seconds of the experts, in memory. M: bytes that
+were missed. R: bytes per second of random reads of one expert's part from the very file, in the same minute.
 
 D and E come from steps that repeat one token (of every sequence), after some that have loaded its experts: the same
 file, budget, process and code as the measured run, but nothing to read. E is the time from a router's choice to the sum

@@ -32,11 +32,11 @@ class Job:
     """What a run does.
 
     memory: budget in bytes; None: none. prompts: one a sequence. answers: the tokens that follow each prompt; the first
-    `settle` of them are not timed. at_once: all sequences in each step, else one sequence after another. hashes: of each
-    sequence's log-probabilities. in_memory: then time steps that repeat a token, for D and E.
+    `settle` of them are not timed. at_once: all sequences in each step, else one sequence after another. hashes: of
+    each sequence's log-probabilities. in_memory: then time steps that repeat a token, for D and E.
 
-    Instead: batches: so many seconds of changing batches. answer: sample so many tokens, `runs` times, and hash them with
-    their log-probabilities.
+    Instead: batches: so many seconds of changing batches. answer: sample so many tokens, `runs` times, and hash them
+    with their log-probabilities.
     """
 
     file: str
@@ -136,7 +136,7 @@ def given_tokens(model: Any, job: Job) -> dict[str, Any]:
     """Prompts, then answers of given tokens, then steps in memory."""
     pairs = list(zip(job.prompts, job.answers, strict=True))
     parts = [together(model, job, each) for each in ([pairs] if job.at_once else [[pair] for pair in pairs])]
-    facts: dict[str, Any] = {key: sum((part[key] for part in parts), []) for key in parts[0]}
+    facts: dict[str, Any] = {key: [value for part in parts for value in part[key]] for key in parts[0]}
     if job.in_memory:
         facts |= in_memory(model, job)
     return facts
@@ -221,7 +221,10 @@ def in_memory(model: Any, job: Job) -> dict[str, float]:
     tokens = [answer[-1] for answer in job.answers]
     numbers = [
         engine.generate(
-            [token], Sampling(temperature=0.0), max_tokens=2 * REPEATS, guide=Given([token] * 2 * REPEATS, model.vocab_size)
+            [token],
+            Sampling(temperature=0.0),
+            max_tokens=2 * REPEATS,
+            guide=Given([token] * 2 * REPEATS, model.vocab_size),
         )
         for token in tokens
     ]

@@ -14,7 +14,7 @@ from shoestring.runtime.opening import open_model
 from shoestring.samples.synthetic.routing import token_chain
 from streaming.limit import Limit, limit_of
 from streaming.ours import Job
-from streaming.runs import BESIDE, Settings, disk_rate, llama, median, ours
+from streaming.runs import Settings, disk_rate, llama, median, ours
 from streaming.shapes import Shape
 from streaming.table import Line, at_least, at_most, read_ahead_kb, skipped
 
@@ -125,14 +125,19 @@ def memory_text(memory: int, facts: dict[str, Any], size: Sizes) -> str:
     return f"{memory / 1e9:.2f} GB; {parts}{slots}{share}"
 
 
-def prefill(settings: Settings, shape: Shape, file: Path, memory: int, limit: int, tokens: int, case: str) -> Iterator[Line]:
+def prefill(
+    settings: Settings, shape: Shape, file: Path, memory: int, limit: int, tokens: int, case: str
+) -> Iterator[Line]:
     """A prompt: share of max(resident time, bytes read / R), reads of an expert, the ratio to llama.cpp."""
     size = sizes(file)
     chain = token_chain(shape.routing, shape.config.vocab_size, tokens + 1).tolist()
     job = Job(str(file), memory, settings.threads, tokens + 16, [chain[:tokens]], [chain[tokens:]])
     resident: list[float] = []
     if size.experts + size.others + OVERHEAD < free_bytes():
-        resident = [ours(settings, replace(job, memory=None), None)["prefill_seconds"][0] for _ in range(min(2, settings.rounds))]
+        resident = [
+            ours(settings, replace(job, memory=None), None)["prefill_seconds"][0]
+            for _ in range(min(2, settings.rounds))
+        ]
     else:
         yield skipped(case, "resident time: the file does not fit in memory; the bound is bytes read / R alone")
     base = min(resident, default=0.0)
@@ -169,7 +174,10 @@ def eight(settings: Settings, shape: Shape, file: Path, case: str, timed: int = 
     memory = size.budget(0.25)
     limit = memory * 3 // 2
     settle = max(4, timed // 4)
-    chains = [token_chain(shape.routing, shape.config.vocab_size, 4 + settle + timed + 1, seed=seed).tolist() for seed in range(8)]
+    chains = [
+        token_chain(shape.routing, shape.config.vocab_size, 4 + settle + timed + 1, seed=seed).tolist()
+        for seed in range(8)
+    ]
     job = Job(
         str(file), memory, settings.threads, 256, [chain[:4] for chain in chains], [chain[4:] for chain in chains],
         settle=settle, in_memory=True,
@@ -192,7 +200,9 @@ def eight(settings: Settings, shape: Shape, file: Path, case: str, timed: int = 
     yield at_most(case, "reads of an expert in a step", twice, 1, "{:.0f}")
     short = replace(job, in_memory=False, hashes=True, settle=0, answers=[answer[:12] for answer in job.answers])
     together, apart = (ours(settings, replace(short, at_once=once), limit)["hashes"] for once in (True, False))
-    yield Line(case, "answers equal those alone", f"{sum(map(str.__eq__, together, apart))} of 8", "8 of 8", together == apart)
+    yield Line(
+        case, "answers equal those alone", f"{sum(map(str.__eq__, together, apart))} of 8", "8 of 8", together == apart
+    )
 
 
 def answer(settings: Settings, shape: Shape, file: Path, tokens: int, case: str, *, small: bool) -> Iterator[Line]:

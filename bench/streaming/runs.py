@@ -1,4 +1,4 @@
-"""Start the runs of a row: ours and llama.cpp's, each in a process and a control group of its own, and probes of the disk."""
+"""Start the runs of a row: ours and llama.cpp's, each in a process and a control group of its own; probe the disk."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def llama(settings: Settings, job: Job, limit: int | None) -> dict[str, Any]:
     return _run([settings.llama, str(LLAMA)], job, settings, limit, "")[0]
 
 
-def _run(
-    command: list[str], job: Job, settings: Settings, limit: int | None, path: str
-) -> tuple[dict[str, Any], int]:
+def _run(command: list[str], job: Job, settings: Settings, limit: int | None, path: str) -> tuple[dict[str, Any], int]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "job.json"
         file.write_text(json.dumps(asdict(job)))

@@ -50,7 +50,7 @@ def machine(folder: Path, llama: str) -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
         f"{names[0] if names else platform.processor()}, {os.cpu_count()} CPUs, {total / 2**30:.0f} GiB; "
-        f"{time.strftime('%Y-%m-%d %H:%M')}; read_ahead_kb {'unknown' if ahead is None else ahead}; load {load}; {llama}"
+        f"{time.strftime('%Y-%m-%d %H:%M')}; read_ahead_kb {ahead or 'unknown'}; load {load}; {llama}"
     )
 
 

@@ -65,9 +65,7 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="With --synthetic: keep the GGUF file here.")
     ] = None,
-    disk: Annotated[
-        bool, typer.Option("--disk", help="Measure the disk that MODEL is on; nothing is loaded.")
-    ] = False,
+    disk: Annotated[bool, typer.Option("--disk", help="Measure the disk that MODEL is on; nothing is loaded.")] = False,
     *,
     loading: options.Loading,
     server: options.Server,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoestring.errors import RequestError
-from shoestring.files import reason
+from shoestring.files import open_regular, reason
 
 #: Offsets and lengths of direct reads are multiples of this.
 ALIGNMENT = 4096
@@ -35,23 +35,26 @@ class DiskSpeed:
     reads: int
 
 
-def read_speed(path: Path, read_bytes: int, in_flight: int, seconds: float = SECONDS) -> DiskSpeed:
-    """Read random places of `path` for about `seconds`; each is read once before any is read again.
+def read_speed(path: Path, read_bytes: int, in_flight: int, seconds: float | None = None) -> DiskSpeed:
+    """Read random places of `path` for about `seconds` (SECONDS); each is read once before any is read again.
 
     Raises RequestError for a file that is shorter than one round of reads or cannot be read.
     """
     in_flight = max(1, min(in_flight, MOST_IN_FLIGHT))
     try:
-        size = path.stat().st_size
+        with open_regular(path) as file:  # refuses a pipe, which would wait
+            size = os.fstat(file.fileno()).st_size
         places = list(range(0, size - read_bytes - ALIGNMENT + 1, read_bytes))
         if len(places) < in_flight:
-            raise RequestError(f"{path} has {size} bytes, too few for {in_flight} reads of {read_bytes}: name a larger file")
+            raise RequestError(
+                f"{path} has {size} bytes, too few for {in_flight} reads of {read_bytes}: name a larger file"
+            )
         descriptor, direct = _open(path)
     except OSError as problem:
         raise RequestError(f"{path} cannot be read ({reason(problem)})") from None
     random.Random(size).shuffle(places)
     try:
-        return _measured(descriptor, direct, places, read_bytes, in_flight, seconds)
+        return _measured(descriptor, direct, places, read_bytes, in_flight, seconds or SECONDS)
     except OSError as problem:
         raise RequestError(f"{path} cannot be read ({reason(problem)})") from None
     finally:

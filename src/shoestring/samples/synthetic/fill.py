@@ -70,14 +70,14 @@ def masked(run: Pool, kind: str, mask: Bytes) -> Bytes:
 
 
 def _free_bits(kind: str) -> bytes:
-    """The bits of a block that may have any value, set; those of scales and exponents are not."""
+    """The bits of a block that may change without changing its deviation, set."""
     match kind:
         case "F32":
             return b"\xff\xff\x00\x00"
         case "F16":
             return b"\xff\x00"
         case "BF16":
-            return b"\x7f\x00"
+            return b"\x0f\x00"
         case "Q6_K":
             return b"\xff" * 192 + bytes(18)
     scales = {"Q8_0": 2, "Q4_0": 2, "Q5_0": 2, "Q4_1": 4, "Q4_K": 16, "Q5_K": 16}[kind]
