@@ -5,8 +5,8 @@
 
 Every run is a process of its own in a control group that is limited to 1.5 times the budget M, page cache included;
 beside llama.cpp, M is 100 MB less than the limit of both. This needs root; without it, the runs are not limited, which
-the table says. llama.cpp comes from PyPI's llama-cpp-python, built from its source, in the environment whose Python
---llama names. The models are random, written one at a time into --folder, and removed after their rows.
+the table says. llama.cpp comes from PyPI's llama-cpp-python, built from its source, or xllamacpp, in the environment
+whose Python --llama names. The models are random, written one at a time into --folder, and removed after their rows.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--folder", type=Path, help="where the files are written (a temporary folder)")
     parser.add_argument("--keep", action="store_true", help="with --folder: leave the files there, and use them again")
-    parser.add_argument("--llama", metavar="PYTHON", help="an interpreter that has llama-cpp-python")
+    parser.add_argument("--llama", metavar="PYTHON", help="an interpreter that has llama-cpp-python or xllamacpp")
     parser.add_argument("--before", type=Path, metavar="SRC", help="another version's source tree with its extension")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, help="alternating rounds of each row (3; 1 with --quick)")
@@ -166,11 +166,11 @@ def printed(name: str, settings: Settings) -> int:
 
 
 def peer(python: str) -> str:
-    """The version of llama-cpp-python; exits if it is not there."""
+    """The package and version that has llama.cpp; exits if there is none."""
     done = subprocess.run([python, str(LLAMA)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{python} has no llama-cpp-python: {done.stderr.strip()[-300:]}")
-    return f"llama-cpp-python {done.stdout.strip()}"
+        raise SystemExit(f"{python} has no llama.cpp: {done.stderr.strip()[-300:]}")
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

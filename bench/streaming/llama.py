@@ -1,71 +1,120 @@
-"""One run of llama.cpp in a process of its own, through the library of PyPI's llama-cpp-python. Prints JSON.
+"""One run of llama.cpp in a process of its own, through its C API. Prints JSON.
 
     LLAMA_PYTHON llama.py JOB.json
 
-LLAMA_PYTHON is an interpreter that has llama-cpp-python, built for this machine from its source. The job has the fields
-of ours.py: file, threads, context, prompts (one), answers (one), settle. The file is mapped (mmap), threads do not spin
-longer than they must, prompts go in batches of 512.
+LLAMA_PYTHON is an interpreter that has PyPI's llama-cpp-python, built for this machine from its source, or xllamacpp, a
+wheel for any x86-64 with AVX2. The job has the fields of ours.py: file, threads, context, prompts (one), answers (one),
+settle. The file is mapped (mmap); prompts go in batches of 512; no logits but the last row's are computed.
+
+Parameter structures are taken and returned by value and grow between releases, so they are handled as blocks of bytes
+larger than any of them; only leading fields that never moved are set, checked by their documented defaults.
 """
 
+from __future__ import annotations
+
 import ctypes
+import importlib.metadata
+import importlib.util
 import json
 import sys
 import time
 from pathlib import Path
 
+LIBRARIES = {"llama_cpp": ("llama-cpp-python", "lib/libllama.so"), "xllamacpp": ("xllamacpp", "xllamacpp*.so")}
+BATCH = 512
+ERROR = 4
+
+
+class Parameters(ctypes.Structure):
+    _fields_ = [("words", ctypes.c_uint32 * 256)]
+
+
+class Batch(ctypes.Structure):
+    _fields_ = [
+        ("n_tokens", ctypes.c_int32),
+        ("token", ctypes.POINTER(ctypes.c_int32)),
+        ("embd", ctypes.c_void_p),
+        ("pos", ctypes.c_void_p),
+        ("n_seq_id", ctypes.c_void_p),
+        ("seq_id", ctypes.c_void_p),
+        ("logits", ctypes.c_void_p),
+    ]
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+def log(level: int, text: bytes, data: object) -> None:
+    if level == ERROR:
+        print(text.decode(errors="replace"), end="", file=sys.stderr)
+
 
 def main() -> None:
-    import llama_cpp
-
+    path, version = found()
     if len(sys.argv) < 2:
-        print(json.dumps({"version": llama_cpp.__version__}))
+        print(version)
         return
+    library = opened(path)
     job = json.loads(Path(sys.argv[1]).read_text())
-
-    @llama_cpp.llama_log_callback
-    def log(level: int, text: bytes, data: object) -> None:
-        if level == 4:
-            print(text.decode(errors="replace"), end="", file=sys.stderr)
-
-    llama_cpp.llama_log_set(log, ctypes.c_void_p(0))
-    llama_cpp.llama_backend_init()
     began = time.perf_counter()
-    parameters = llama_cpp.llama_model_default_params()
-    parameters.use_mmap, parameters.use_mlock, parameters.n_gpu_layers = True, False, 0
-    model = llama_cpp.llama_model_load_from_file(job["file"].encode(), parameters)
+    model = library.llama_model_load_from_file(job["file"].encode(), library.llama_model_default_params())
     if not model:
         raise SystemExit(f"llama.cpp does not load {job['file']}")
-    options = llama_cpp.llama_context_default_params()
-    options.n_ctx, options.n_batch, options.n_ubatch = job["context"], 512, 512
-    options.n_threads = options.n_threads_batch = job["threads"]
-    options.no_perf = True
-    context = llama_cpp.llama_init_from_model(model, options)
+    options = library.llama_context_default_params()
+    if list(options.words[:4]) != [512, 2048, 512, 1]:  # n_ctx, n_batch, n_ubatch, n_seq_max
+        raise SystemExit(f"llama_context_params begins otherwise in {version}")
+    options.words[0], options.words[1], options.words[2] = job["context"], BATCH, BATCH
+    context = library.llama_init_from_model(model, options)
     if not context:
         raise SystemExit("llama.cpp made no context")
+    library.llama_set_n_threads(context, job["threads"], job["threads"])
     loaded = time.perf_counter() - began
-    prompt, answer = job["prompts"][0], job["answers"][0]
-    began = time.perf_counter()
-    for first in range(0, len(prompt), 512):
-        decode(llama_cpp, context, prompt[first : first + 512])
-    prefill = time.perf_counter() - began
-    steps = []
-    for token in answer[:-1]:  # no engine computes an answer's last token
+
+    def decode(tokens: list[int]) -> float:
+        """Seconds to compute tokens; their positions go on where the last ones ended."""
+        array = (ctypes.c_int32 * len(tokens))(*tokens)
         began = time.perf_counter()
-        decode(llama_cpp, context, [token])
-        steps.append(time.perf_counter() - began)
-    count = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
-    logits = llama_cpp.llama_get_logits_ith(context, -1)
-    best = max(range(count), key=lambda token: logits[token])
-    print(json.dumps({"load_seconds": loaded, "prefill_seconds": prefill, "step_seconds": steps[job["settle"] :],
-                      "best_token": best, "version": llama_cpp.__version__}))  # fmt: skip
+        if status := library.llama_decode(context, library.llama_batch_get_one(array, len(tokens))):
+            raise SystemExit(f"llama_decode returns {status}")
+        library.llama_synchronize(context)
+        return time.perf_counter() - began
+
+    prompt, answer = job["prompts"][0], job["answers"][0]
+    prefill = sum(decode(prompt[first : first + BATCH]) for first in range(0, len(prompt), BATCH))
+    steps = [decode([token]) for token in answer[:-1]]  # no engine computes an answer's last token
+    facts = {"load_seconds": loaded, "prefill_seconds": prefill, "step_seconds": steps[job["settle"] :]}
+    print(json.dumps(facts | {"version": version}))
 
 
-def decode(llama_cpp: object, context: object, tokens: list) -> None:
-    """Compute tokens; their positions go on where the last ones ended."""
-    array = (llama_cpp.llama_token * len(tokens))(*tokens)
-    status = llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(array, len(tokens)))
-    if status:
-        raise SystemExit(f"llama_decode: {status}")
+def found() -> tuple[Path, str]:
+    """The library, and the name and version of its package."""
+    for module, (package, pattern) in LIBRARIES.items():
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:
+            for path in Path(spec.origin).parent.glob(pattern):
+                return path, f"{package} {importlib.metadata.version(package)}"
+    raise SystemExit(f"none of {', '.join(package for package, _ in LIBRARIES.values())} is installed")
+
+
+def opened(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    pointer, number = ctypes.c_void_p, ctypes.c_int32
+    signatures: dict[str, tuple[object, list[object]]] = {
+        "llama_log_set": (None, [type(log), pointer]),
+        "llama_backend_init": (None, []),
+        "llama_model_default_params": (Parameters, []),
+        "llama_context_default_params": (Parameters, []),
+        "llama_model_load_from_file": (pointer, [ctypes.c_char_p, Parameters]),
+        "llama_init_from_model": (pointer, [pointer, Parameters]),
+        "llama_set_n_threads": (None, [pointer, number, number]),
+        "llama_batch_get_one": (Batch, [ctypes.POINTER(number), number]),
+        "llama_decode": (number, [pointer, Batch]),
+        "llama_synchronize": (None, [pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    library.llama_log_set(log, None)
+    library.llama_backend_init()
+    return library
 
 
 if __name__ == "__main__":

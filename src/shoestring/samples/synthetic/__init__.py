@@ -21,6 +21,7 @@ from shoestring.samples.synthetic import fill
 from shoestring.samples.synthetic.layout import EMBEDDING, NAME, Slot, layout, metadata
 from shoestring.samples.synthetic.mixes import FILE_TYPES, mix_name, tensor_type
 from shoestring.samples.synthetic.routing import GAINS, Routing, embedding
+from shoestring.samples.synthetic.vocabulary import with_words
 from shoestring.spelling import option
 
 __all__ = ["is_synthetic", "read_config", "synthetic_bytes", "with_layers", "write_synthetic"]
@@ -54,14 +55,15 @@ def write_synthetic(
     mix: a type (F32 … Q6_K) or a mixture (Q4_K_M, Q5_K_M), assigned to tensors as llama-quantize does.
     gains: factors on the deviation of matrices by the last part of their name (`{"ffn_down_exps": 0.5}`).
     routing: for measuring experts that stream: tokens choose experts as it says (routing.py), and no two experts have
-    the same bytes. Default: experts are runs of the same random blocks, which may repeat from layer to layer.
+    the same bytes; every token is a word. Default: experts are runs of the same random blocks, which may repeat from layer to layer.
 
     Raises RequestError for an unknown mix, CapacityError for a full disk.
     """
     pools: dict[tuple[str, float], fill.Pool] = {}
     gains = {**(GAINS if routing is not None else {}), **(gains or {})}
     tensors = [_outgoing(slot, kind, seed, gains, routing, pools) for slot, kind in _typed_slots(config, mix)]
-    write_gguf(path, {**metadata(config), "general.file_type": FILE_TYPES[mix_name(mix)]}, tensors, progress)
+    keys = metadata(config) if routing is None else with_words(metadata(config))
+    write_gguf(path, {**keys, "general.file_type": FILE_TYPES[mix_name(mix)]}, tensors, progress)
 
 
 def is_synthetic(checkpoint: Checkpoint) -> bool:

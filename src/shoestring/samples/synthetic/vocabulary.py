@@ -36,3 +36,11 @@ def vocabulary(pre: str, size: int) -> dict[str, Any]:
         "tokenizer.ggml.padding_token_id": len(words),
         "tokenizer.ggml.add_bos_token": False,
     }
+
+
+def with_words(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata with words instead of unused tokens, so that engines sample and show all of them."""
+    key = "tokenizer.ggml.token_type"
+    if key not in metadata:
+        return metadata
+    return {**metadata, key: [_NORMAL if kind == _UNUSED else kind for kind in metadata[key]]}
