@@ -4,10 +4,11 @@
 
 LLAMA_PYTHON is an interpreter that has PyPI's llama-cpp-python, built for this machine from its source, or xllamacpp, a
 wheel for any x86-64 with AVX2. The job has the fields of ours.py: file, threads, context, prompts (one), answers (one),
-settle. The file is mapped (mmap); prompts go in batches of 512; no logits but the last row's are computed.
+settle. The file is mapped (mmap), and weights are not repacked: repacked ones are copies in memory, with which a model
+larger than its limit is killed. Prompts go in batches of 512; no logits but the last row's are computed.
 
-Parameter structures are taken and returned by value and grow between releases, so they are handled as blocks of bytes
-larger than any of them; only leading fields that never moved are set, checked by their documented defaults.
+Parameter structures are taken and returned by value and change between releases, so they are handled as blocks of bytes
+larger than any of them. The fields that are set (llama.h of October 2026) are checked by their defaults first.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def main() -> None:
     library = opened(path)
     job = json.loads(Path(sys.argv[1]).read_text())
     began = time.perf_counter()
-    model = library.llama_model_load_from_file(job["file"].encode(), library.llama_model_default_params())
+    model = library.llama_model_load_from_file(job["file"].encode(), model_parameters(library, version))
     if not model:
         raise SystemExit(f"llama.cpp does not load {job['file']}")
     options = library.llama_context_default_params()
@@ -82,6 +83,19 @@ def main() -> None:
     steps = [decode([token]) for token in answer[:-1]]  # no engine computes an answer's last token
     facts = {"load_seconds": loaded, "prefill_seconds": prefill, "step_seconds": steps[job["settle"] :]}
     print(json.dumps(facts | {"version": version}))
+
+
+def model_parameters(library: ctypes.CDLL, version: str) -> Parameters:
+    """Mapped, and not repacked."""
+    parameters = library.llama_model_default_params()
+    fields = (ctypes.c_int8 * ctypes.sizeof(parameters)).from_buffer(parameters)
+    # n_gpu_layers -1, split_mode 1, load_mode -1 (auto), lazy_mode 1; vocab_only, check_tensors, use_extra_bufts, no_host
+    expected = {16: -1, 20: 1, 24: -1, 28: 1, 72: 0, 73: 0, 74: 1, 75: 0}
+    if any(fields[place] != value for place, value in expected.items()):
+        raise SystemExit(f"llama_model_params is another structure in {version}")
+    parameters.words[24 // 4] = 1  # LLAMA_LOAD_MODE_MMAP
+    fields[74] = 0
+    return parameters
 
 
 def found() -> tuple[Path, str]:
