@@ -23,9 +23,9 @@ import numpy as np
 import shoestring
 from shoestring.ops.sampling import Sampling
 
-#: Steps with the same token that are timed for D and E, after as many that load its experts.
-REPEATS = 12
-#: Bytes of the prefix cache beside changing batches.
+#: Steps with the same token that are timed for D and E, after as many that load its experts; the most steps in all.
+REPEATS, MOST_REPEATS = 12, 200
+#: Bytes of the prefix cache of changing batches and of answers.
 CACHE = 64 << 20
 
 
@@ -104,9 +104,9 @@ def main() -> None:
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
     began = time.perf_counter()
     options: dict[str, Any] = {} if job.memory is None else {"memory": job.memory}
-    if job.batches:
-        options |= {"parallel": 8, "cache_memory": CACHE}
-    elif not job.answer:  # no prefix cache, so that every prompt is computed
+    if job.batches or job.answer:
+        options |= {"parallel": 8 if job.batches else 1, "cache_memory": CACHE}
+    else:  # no prefix cache, so that every prompt is computed
         options |= {"parallel": len(job.prompts) if job.at_once else 1, "cache_memory": 0}
     model = shoestring.load(job.file, threads=job.threads, context=job.context, **options)
     facts: dict[str, Any] = {"load_seconds": time.perf_counter() - began}
@@ -220,34 +220,28 @@ def in_memory(model: Any, job: Job) -> dict[str, float]:
     """D and E of a step: seconds of everything but experts, and of routed and shared experts.
 
     Each sequence repeats a token, so that every expert it needs is in memory after some steps. Steps that still read one,
-    because attention to more tokens has changed a choice, do not count. Raises RuntimeError if most do.
+    because the state of more tokens has changed a choice, do not count. Raises RuntimeError if too few do.
     """
     engine, runner = model.engine, model.engine.runner
     timed = runner._experts = Timed(runner._experts)
-    tokens = [answer[-1] for answer in job.answers]
-    numbers = [
-        engine.generate(
-            [token],
-            Sampling(temperature=0.0),
-            max_tokens=2 * REPEATS,
-            guide=Given([token] * 2 * REPEATS, model.vocab_size),
-        )
-        for token in tokens
-    ]
-    delivered: dict[int, list[Any]] = {number: [] for number in numbers}
-
-    def least() -> int:
-        return min(map(len, delivered.values()))
-
-    while least() < REPEATS:
-        step(engine, delivered)
     heads: list[float] = []
     runner.head = timed_call(runner.head, heads)
+    most = min(MOST_REPEATS, job.context - 2)
+    numbers = [
+        engine.generate(
+            [answer[-1]],
+            Sampling(temperature=0.0),
+            max_tokens=most,
+            guide=Given([answer[-1]] * most, model.vocab_size),
+        )
+        for answer in job.answers
+    ]
+    delivered: dict[int, list[Any]] = {number: [] for number in numbers}
     whole, expert = [], []
-    while least() < 2 * REPEATS:
+    while len(whole) < REPEATS and min(map(len, delivered.values())) < most - 1:
         timed.seconds, before, bytes_before = 0.0, time.perf_counter(), read_bytes(model)
         step(engine, delivered)
-        if read_bytes(model) == bytes_before:
+        if read_bytes(model) == bytes_before and min(map(len, delivered.values())) > REPEATS:
             whole.append(time.perf_counter() - before)
             expert.append(timed.seconds)
     runner._experts = timed._experts
@@ -255,7 +249,7 @@ def in_memory(model: Any, job: Job) -> dict[str, float]:
     for number in numbers:
         engine.cancel(number)
     if len(whole) < REPEATS // 2:
-        raise RuntimeError(f"only {len(whole)} of {REPEATS} steps that repeat a token read nothing: too few slots")
+        raise RuntimeError(f"only {len(whole)} of {most} steps that repeat a token read nothing: too few slots")
     e = float(np.median(expert))
     return {"D": float(np.median(whole)) - e, "E": e, "head": float(np.median(heads))}
 

@@ -55,7 +55,7 @@ def write_synthetic(
     mix: a type (F32 … Q6_K) or a mixture (Q4_K_M, Q5_K_M), assigned to tensors as llama-quantize does.
     gains: factors on the deviation of matrices by the last part of their name (`{"ffn_down_exps": 0.5}`).
     routing: for measuring experts that stream: tokens choose experts as it says (routing.py), and no two experts have
-    the same bytes; every token is a word. Default: experts are runs of the same random blocks, which may repeat from layer to layer.
+    the same bytes; every token is a word. Default: experts are runs of the same random blocks, which may repeat.
 
     Raises RequestError for an unknown mix, CapacityError for a full disk.
     """
