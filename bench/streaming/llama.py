@@ -89,7 +89,7 @@ def model_parameters(library: ctypes.CDLL, version: str) -> Parameters:
     """Mapped, and not repacked."""
     parameters = library.llama_model_default_params()
     fields = (ctypes.c_int8 * ctypes.sizeof(parameters)).from_buffer(parameters)
-    # n_gpu_layers -1, split_mode 1, load_mode -1 (auto), lazy_mode 1; vocab_only, check_tensors, use_extra_bufts, no_host
+    # n_gpu_layers, split_mode, load_mode (auto), lazy_mode; vocab_only, check_tensors, use_extra_bufts, no_host
     expected = {16: -1, 20: 1, 24: -1, 28: 1, 72: 0, 73: 0, 74: 1, 75: 0}
     if any(fields[place] != value for place, value in expected.items()):
         raise SystemExit(f"llama_model_params is another structure in {version}")

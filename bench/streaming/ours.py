@@ -219,8 +219,8 @@ def timed_call(call: Callable[..., Any], seconds: list[float]) -> Callable[..., 
 def in_memory(model: Any, job: Job) -> dict[str, float]:
     """D and E of a step: seconds of everything but experts, and of routed and shared experts.
 
-    Each sequence repeats a token, so that every expert it needs is in memory after some steps. Steps that still read one,
-    because the state of more tokens has changed a choice, do not count. Raises RuntimeError if too few do.
+    Each sequence repeats a token, so that every expert it needs is in memory after some steps. Steps that still read
+    one, because the state of more tokens has changed a choice, do not count. Raises RuntimeError if too few do.
     """
     engine, runner = model.engine, model.engine.runner
     timed = runner._experts = Timed(runner._experts)
