@@ -10,7 +10,7 @@ The order of tokens does the rest (`token_chain`): stretches of a sequence repea
 code and tables do), others take every token from another cluster. Targets, from published measurements of models with
 256 experts of which a token chooses 8: 45 % of a token's experts repeat in the next token, 80 % within 8; LRU caches
 with 12.5 % and 25 % of the experts hit 67 % and 80 %. No sequence meets them all exactly: what repeats within 8 tokens
-is among the last 64 distinct experts, which are 25 %, so that LRU then hits at least as much, and all that repeats later
+is among the last 64 distinct experts, which are 25 %, so that LRU then hits at least as much, and what repeats later
 comes on top. `REALISTIC` stays within 5 points of each; `python -m streaming.curve` in bench/ prints its curve.
 """
 
@@ -36,8 +36,8 @@ _ROWS = 4096
 class Routing:
     """Shares of an embedding's columns that are common to tokens, and the sequences that go with them.
 
-    repeating: tokens of a stretch that repeats `repeated` tokens of one cluster; 0: there are none. wandering: tokens of
-    a stretch that takes each token from another cluster; the stretches alternate.
+    repeating: tokens of a stretch that repeats `repeated` tokens of one cluster; 0: there are none. wandering: tokens
+    of a stretch that takes each token from another cluster; the stretches alternate.
     """
 
     name: str
