@@ -66,6 +66,26 @@ void copy_packed(const Matrix& matrix, Out<uint8_t, 1> out) {
     std::copy_n(matrix.view.data, matrix.bytes.size, out.data());
 }
 
+// A matrix whose packed bytes lie in an arena, which it keeps alive; they may still be arriving.
+Matrix* matrix_at(In<uint8_t, 1> arena, int64_t offset, std::string_view type_name, int64_t rows, int64_t columns) {
+    constexpr int64_t LARGEST = int64_t{1} << 31;
+    const WeightType type = weight_type(type_name);
+    require(rows >= 1 && columns >= 1 && rows <= LARGEST && columns <= LARGEST, "rows and columns: at least 1");
+    require(columns % format(type).block == 0, "columns: not a multiple of the type's block");
+    const int64_t bytes = num_groups(rows) * group_bytes(type, columns);
+    require(offset >= 0 && offset <= arena.size() && bytes <= arena.size() - offset,
+            "the matrix does not lie inside the arena");
+    const uint8_t* begin = arena.data() + offset;
+    require(reinterpret_cast<uintptr_t>(begin) % 64 == 0, "a matrix begins at a multiple of 64 bytes");
+    PyObject* owner = reinterpret_cast<PyObject*>(arena.array);
+    Py_INCREF(owner);
+    const std::shared_ptr<uint8_t> data(const_cast<uint8_t*>(begin), [owner](uint8_t*) {
+        nb::gil_scoped_acquire lock;
+        Py_DECREF(owner);
+    });
+    return new Matrix{{type, rows, columns, begin}, {data, static_cast<size_t>(bytes)}};
+}
+
 template <typename Body>
 void for_rows(int64_t rows, int64_t columns, const Body& body) {
     parallel_for(rows, 1 + 65536 / columns, [&](int64_t begin, int64_t end, int) { body(begin, end); });
@@ -170,6 +190,7 @@ void bind_matmul(nb::module_& module) {
     module.def("weight_formats", weight_formats);
     module.def("pack", pack, "data"_a, "tensor_type"_a, "rows"_a, "columns"_a, "offset"_a, "row_stride"_a,
                "column_stride"_a, "drop_pages"_a, nb::rv_policy::take_ownership);
+    module.def("matrix_at", matrix_at, nb::rv_policy::take_ownership);
     module.def("to_float32", to_float32);
     module.def("widen_fp8", widen_fp8);
     module.def("add_one", add_one);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,17 +33,18 @@ def load_weights(
     *,
     experts: bool = True,
     embedding: bool = True,
+    packed: Mapping[str, Matrix] | None = None,
 ) -> tuple[KernelWeights, ResidentExperts]:
     """Pack all sources of `binding`, one after another: each uses all threads of the kernels.
 
     experts: False leaves the routed experts in their files. embedding: False leaves its rows there; the hidden states
-    of a step's rows are then `Step.embeddings`.
+    of a step's rows are then `Step.embeddings`. packed: matrices that are loaded already, by our names.
     """
     vector_sources = vector_names(config)
-    matrices: dict[str, Matrix] = {}
+    matrices: dict[str, Matrix] = dict(packed or {})
     vectors: dict[str, ops.Float32] = {}
     # In file order, so that the disk reads ahead.
-    sources = sorted(binding.sources.items(), key=file_position)
+    sources = [item for item in sorted(binding.sources.items(), key=file_position) if item[0] not in matrices]
     if not experts:
         sources = [(name, source) for name, source in sources if source.part != "routed_experts"]
     if not embedding:

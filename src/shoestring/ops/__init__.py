@@ -30,6 +30,7 @@ from shoestring.ops.extension import set_num_threads as set_num_threads
 from shoestring.ops.extension import standard_arithmetic as standard_arithmetic
 from shoestring.ops.extension import variants as variants
 from shoestring.ops.loading import add_one as add_one
+from shoestring.ops.loading import matrix_at as matrix_at
 from shoestring.ops.loading import negative_exp as negative_exp
 from shoestring.ops.loading import pack as pack
 from shoestring.ops.loading import packed_bytes as packed_bytes

@@ -50,6 +50,14 @@ def pack(
         raise CheckpointError(f"a {rows} × {columns} matrix of type {tensor_type}: {error}") from None
 
 
+def matrix_at(arena: Bytes, offset: int, tensor_type: str, rows: int, columns: int) -> Matrix:
+    """The matrix whose `packed_bytes` begin at `offset` in an arena. Copies nothing; the bytes may still be arriving.
+
+    It keeps the arena alive. Raises ValueError for a place that is not aligned to 64 bytes or not inside the arena.
+    """
+    return _kernels.matrix_at(arena, offset, tensor_type, rows, columns)
+
+
 def to_float32(
     data: Bytes, tensor_type: str, rows: int, columns: int, *, offset: int, row_stride: int, column_stride: int
 ) -> Float32:

@@ -19,7 +19,7 @@ from shoestring.errors import CapacityError, RequestError
 from shoestring.models.experts import Experts
 from shoestring.models.families import KernelWeights
 from shoestring.models.state import KVType
-from shoestring.models.weights import load_weights
+from shoestring.models.weights import load_weights, stored_bytes
 from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.runtime.arguments import whole
 from shoestring.runtime.default_sampling import sampling_fields
@@ -40,6 +40,7 @@ from shoestring.sizes import bytes_of, tokens_of
 from shoestring.spelling import option
 from shoestring.streaming.embedding import StoredEmbedding
 from shoestring.streaming.experts import StreamedExperts
+from shoestring.streaming.resident import read_matrices, resident_bytes, resident_sources
 from shoestring.streaming.routes import RecordedExperts, RouteRecorder
 from shoestring.streaming.store import Store, open_store
 
@@ -220,11 +221,15 @@ def load_experts(opened: Opened, planned: Plan, progress: Progress) -> Loaded:
     if planned.streaming is None:
         weights, experts = load_weights(opened.config, opened.binding, progress)
         return Loaded(weights, experts)
-    slots, layers, source = planned.streaming.slots, opened.expert_sources, opened.stored_embedding
-    others = [] if source is None else [source.tensor.file]
-    store = open_store(layers, slots.arena_bytes, warnings.warn, others=others)
+    config, binding, layers = opened.config, opened.binding, opened.expert_sources
+    slots, source = planned.streaming.slots, opened.stored_embedding
+    read = resident_sources(config, binding, embedding=source is None)
+    others = [item.tensor.file for item in (*read.values(), *([] if source is None else [source]))]
+    store = open_store(layers, slots.arena_bytes + resident_bytes(read), warnings.warn, others=others)
     try:
-        weights, _ = load_weights(opened.config, opened.binding, progress, experts=False, embedding=source is None)
+        total = sum(map(stored_bytes, read.values()))
+        packed = read_matrices(store, read, slots.arena_bytes, lambda done: progress(done, total))
+        weights, _ = load_weights(config, binding, experts=False, embedding=source is None, packed=packed)
         embedding = None if source is None else StoredEmbedding(store, source)
         return Loaded(weights, StreamedExperts(store, layers, slots), store, embedding)
     except BaseException:

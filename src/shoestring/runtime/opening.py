@@ -76,7 +76,8 @@ class Opened:
 
     def streaming_bytes(self, threads: int, rows: int) -> int:
         """Bytes of the process beside weights and state, if experts stay on disk: with passes of `rows` rows."""
-        answers = step_bytes(self.config, ANSWER_ROWS)
+        logits = 4 * ANSWER_ROWS * self.config.vocab_size  # counted with the pass, whose rows use the same
+        answers = step_bytes(self.config, ANSWER_ROWS) - logits
         embedded = 0 if self.stored_embedding is None else 4 * rows * self.config.hidden_size
         return workspace_bytes(self.config, threads, rows, FEW_ROWS) + answers + embedded
 
