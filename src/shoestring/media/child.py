@@ -1,0 +1,133 @@
+"""The child process of children.py: decodes the file on its stdin, within limits that it sets itself.
+
+It runs as a file and imports nothing of ours, so that it starts quickly. Its argument is a JSON object: what to do, and
+the limits. It writes a line of JSON to stdout, then pixels. What goes beyond the limits ends the process.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+#: Decoders of what people and cameras record. FFmpeg has hundreds more, old and little tested.
+CODECS = {
+    "h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "mjpeg", "prores", "ffv1", "rawvideo", "png",
+}  # fmt: skip
+#: FFmpeg's demuxers; a file is read by the one that its first bytes name.
+DEMUXERS = {"MP4": "mov", "Matroska": "matroska", "AVI": "avi"}
+
+
+class RefusedError(Exception):
+    """The message is shown to the user."""
+
+
+def send(answer: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def limit(request: dict[str, Any]) -> None:
+    """Bound memory and processor time. After the imports, whose address space is not the file's."""
+    if sys.platform == "linux":
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + request["memory"],) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])  # its signal ends the process
+
+
+def avif(request: dict[str, Any]) -> None:
+    from PIL import AvifImagePlugin
+
+    limit(request)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    image = AvifImagePlugin.AvifImageFile(sys.stdin.buffer)
+    image.load()
+    image = image if image.mode in ("RGB", "RGBA") else image.convert("RGBA")
+    send({"size": image.size, "mode": image.mode})
+    sys.stdout.buffer.write(image.tobytes())
+
+
+def opened(request: dict[str, Any]) -> Any:
+    """The container and its first video stream."""
+    import av
+
+    av.logging.set_level(av.logging.PANIC)
+    limit(request)
+    container = av.open(sys.stdin.buffer, format=DEMUXERS[request["format"]], mode="r")
+    if not container.streams.video:
+        raise RefusedError("it has no video in it, only sound or nothing")
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    if context is None or context.name not in CODECS:
+        raise RefusedError(f"its codec is {context.name if context is not None else 'unknown'}, which is not read")
+    if context.width * context.height > request["pixels"]:
+        raise RefusedError(f"its frames are {context.width} × {context.height} pixels, which is too large")
+    context.thread_count = 1
+    return container, stream
+
+
+def probe(request: dict[str, Any]) -> None:
+    """Count the frames without decoding them: headers lie, or do not say. The first one tells the rotation."""
+    container, stream = opened(request)
+    frames, rotation = 0, None
+    for packet in container.demux(stream):
+        frames += packet.size > 0
+        if frames > request["frames"]:
+            raise RefusedError(f"it has more than {request['frames']:,} frames")
+        if rotation is None:
+            rotation = next((frame.rotation for frame in packet.decode()), None)
+    rate: Fraction | None = stream.average_rate or stream.guessed_rate
+    context = stream.codec_context
+    send(
+        {
+            "size": [context.width, context.height],
+            "frames": frames,
+            "fps": float(rate) if rate else None,
+            "rotation": rotation or 0,
+        }
+    )
+
+
+def frames(request: dict[str, Any]) -> None:
+    """The frames of some indices, in order, as RGB: rows, columns, channels."""
+    from av.video.reformatter import Interpolation, VideoReformatter
+
+    container, stream = opened(request)
+    # swscale's code in C, the same bits on every machine.
+    exact = (
+        Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+    )
+    reformatter = VideoReformatter()
+    wanted, sent = request["indices"], 0
+    send({})
+    for index, frame in enumerate(container.decode(stream)):
+        if index == wanted[sent]:
+            if [frame.width, frame.height] != request["size"]:
+                raise RefusedError("the size of its frames changes")
+            rgb = reformatter.reformat(frame, format="rgb24", interpolation=exact)
+            send({})
+            sys.stdout.buffer.write(rgb.to_ndarray().tobytes())
+            sent += 1
+            if sent == len(wanted):
+                return
+    raise RefusedError(f"it ends after {index + 1} of {wanted[-1] + 1} frames: it is damaged")
+
+
+def main() -> None:
+    sys.path.pop(0)  # this folder, whose files are no modules by themselves
+    request = json.loads(sys.argv[1])
+    try:
+        {"avif": avif, "probe": probe, "frames": frames}[request["do"]](request)
+        sys.stdout.buffer.flush()
+    except BaseException as error:  # a library may raise anything
+        send({"problem": " ".join(str(error).split()) or type(error).__name__})
+    os._exit(0)  # libraries that ran out of memory need not clean up
+
+
+if __name__ == "__main__":
+    main()
