@@ -1,7 +1,8 @@
-"""The child process of children.py: decodes the file on its stdin, within limits that it sets itself.
+"""The child process of children.py: decodes a file within limits that it sets itself.
 
-It runs as a file and imports nothing of ours, so that it starts quickly. Its argument is a JSON object: what to do, and
-the limits. It writes a line of JSON to stdout, then pixels. What goes beyond the limits ends the process.
+It runs as a script and imports nothing of ours, so that it starts quickly. Its argument is the file's descriptor; stdin
+has a JSON object of what to do, and the limits. It writes lines of JSON and pixels to stdout. What goes beyond the
+limits ends the process.
 """
 
 import json
@@ -45,9 +46,10 @@ def avif(request: dict[str, Any]) -> None:
 
     limit(request)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    image = AvifImagePlugin.AvifImageFile(sys.stdin.buffer)
+    image: Any = AvifImagePlugin.AvifImageFile(request["file"])
     image.load()
-    image = image if image.mode in ("RGB", "RGBA") else image.convert("RGBA")
+    if image.mode not in ("RGB", "RGBA"):
+        image = image.convert("RGBA")
     send({"size": image.size, "mode": image.mode})
     sys.stdout.buffer.write(image.tobytes())
 
@@ -58,7 +60,7 @@ def opened(request: dict[str, Any]) -> Any:
 
     av.logging.set_level(av.logging.PANIC)
     limit(request)
-    container = av.open(sys.stdin.buffer, format=DEMUXERS[request["format"]], mode="r")
+    container = av.open(request["file"], format=DEMUXERS[request["format"]], mode="r")
     if not container.streams.video:
         raise RefusedError("it has no video in it, only sound or nothing")
     stream = container.streams.video[0]
@@ -99,9 +101,7 @@ def frames(request: dict[str, Any]) -> None:
 
     container, stream = opened(request)
     # swscale's code in C, the same bits on every machine.
-    exact = (
-        Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-    )
+    exact = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
     reformatter = VideoReformatter()
     wanted, sent = request["indices"], 0
     send({})
@@ -120,7 +120,8 @@ def frames(request: dict[str, Any]) -> None:
 
 def main() -> None:
     sys.path.pop(0)  # this folder, whose files are no modules by themselves
-    request = json.loads(sys.argv[1])
+    request = json.load(sys.stdin.buffer)
+    request["file"] = os.fdopen(int(sys.argv[1]), "rb")
     try:
         {"avif": avif, "probe": probe, "frames": frames}[request["do"]](request)
         sys.stdout.buffer.flush()

@@ -1,7 +1,7 @@
 """Run child.py, which decodes AVIF and video: foreign decoders of great size, in a process with little memory and time.
 
-The data reach the child as an open file without a name, and its answer comes through a pipe: one line of JSON, then
-bytes whose number the caller knows.
+The data reach the child as an open file without a name, the request through its stdin. Its answer comes through a pipe:
+lines of JSON, and bytes whose number the caller knows.
 """
 
 from __future__ import annotations
@@ -63,15 +63,19 @@ def run_child(data: bytes, request: Mapping[str, Any], name: str) -> Iterator[Ch
     """A child that works on `data`, ended with the block. request: do, memory (bytes), cpu_seconds, and more."""
     with _as_file(data) as file:
         process = subprocess.Popen(
-            [sys.executable, str(_CHILD), json.dumps(dict(request))],
-            stdin=file.fileno(),
+            [sys.executable, str(_CHILD), str(file.fileno())],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            pass_fds=[file.fileno()],
         )
         watch = threading.Timer(_PATIENCE * request["cpu_seconds"], process.kill)
         watch.daemon = True
         watch.start()
         try:
+            assert process.stdin is not None
+            with contextlib.suppress(OSError), process.stdin:  # it may have ended; then so does its answer
+                process.stdin.write(json.dumps(dict(request)).encode())
             yield Child(process, name)
         finally:
             watch.cancel()
@@ -84,11 +88,8 @@ def run_child(data: bytes, request: Mapping[str, Any], name: str) -> Iterator[Ch
 @contextlib.contextmanager
 def _as_file(data: bytes) -> Iterator[IO[bytes]]:
     """An open file without a name that contains the data: in memory where the system has that."""
-    if hasattr(os, "memfd_create"):
-        file: IO[bytes] = open(os.memfd_create("shoestring-media"), "w+b")
-    else:
-        file = tempfile.TemporaryFile()
-    with file:
+    in_memory = hasattr(os, "memfd_create")
+    with os.fdopen(os.memfd_create("media"), "w+b") if in_memory else tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
         file.seek(0)

@@ -71,7 +71,7 @@ def probe_picture(data: bytes, name: str = "the picture", limits: Limits = LIMIT
         )
     check_size(name, header.width, header.height, limits, limits.pixels)
     width, height = (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
-    return PictureInfo(found, width, height, header.frames, header.orientation)  # type: ignore[arg-type]
+    return PictureInfo(found, width, height, header.frames, header.orientation)
 
 
 class _DamagedError(Exception):

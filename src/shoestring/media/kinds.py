@@ -1,4 +1,4 @@
-"""Tell what a file is from its first bytes, never from its name; refuse documents and foreign pictures by their kind."""
+"""Tell what a file is from its first bytes, never from its name; refuse documents and foreign pictures by kind."""
 
 from __future__ import annotations
 

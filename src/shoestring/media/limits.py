@@ -13,7 +13,7 @@ class Limits:
     """Of one picture or video. Decoding a picture takes at most about 16 bytes a pixel."""
 
     picture_bytes: int = 64 << 20
-    video_bytes: int = 1 << 30
+    video_bytes: int = 512 << 20
     pixels: int = 64_000_000
     #: of one frame of a video: 4096 × 4096
     frame_pixels: int = 1 << 24
@@ -40,9 +40,7 @@ def check_size(name: str, width: int, height: int, limits: Limits, pixels: int) 
             f"{name} is {width:,} × {height:,} pixels: a side may have at most {limits.side:,}: cut or shrink it"
         )
     if width * height > pixels:
-        raise RequestError(
-            f"{name} is {width:,} × {height:,} pixels: at most {pixels:,} are read: make it smaller"
-        )
+        raise RequestError(f"{name} is {width:,} × {height:,} pixels: at most {pixels:,} are read: make it smaller")
 
 
 def check_bytes(name: str, size: int, most: int) -> None:

@@ -128,7 +128,7 @@ def tiles_within(tokens: int, settings: LlamaSettings) -> int:
 
 def llama_picture(picture: UInt8, settings: LlamaSettings) -> LlamaPicture:
     """The tiles of a picture [3, rows, columns]."""
-    fitted, tile = tiling(*picture.shape[1:], settings), settings.tile_size
+    fitted, tile = tiling(picture.shape[1], picture.shape[2], settings), settings.tile_size
     canvas = np.zeros((3, fitted.rows * tile, fitted.columns * tile), np.uint8)
     canvas[:, : fitted.height, : fitted.width] = resized(picture, fitted.height, fitted.width, "bilinear")
     parts = canvas.reshape(3, fitted.rows, tile, fitted.columns, tile).transpose(1, 3, 0, 2, 4)
@@ -150,4 +150,5 @@ def _bfloat16(values: Float32) -> Float32:
     """Rounded to bfloat16, half to even. Finite values."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     rounded = bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
-    return (rounded & np.uint32(0xFFFF0000)).view(np.float32)
+    result: Float32 = (rounded & np.uint32(0xFFFF0000)).view(np.float32)
+    return result

@@ -11,6 +11,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from shoestring.errors import RequestError
 from shoestring.media.children import run_child
@@ -100,7 +101,7 @@ def _upright_rgb(image: Image.Image, orientation: int) -> UInt8:
     return np.stack([np.asarray(band) for band in turned.convert("RGB").split()])
 
 
-def _from_16_bits(grey: np.ndarray[tuple[int, ...], np.dtype[np.generic]], transparency: object) -> UInt8:
+def _from_16_bits(grey: npt.NDArray[np.uint16], transparency: object) -> UInt8:
     """Grey of 16 bits. transparency: the value that is transparent, if any."""
     values = (grey >> 8).astype(np.uint8)
     if isinstance(transparency, int):

@@ -36,7 +36,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class QwenPicture:
-    """What the tower reads of a picture, or of one pair of frames. frames: uint8 [1 or 2, 3, height, width], resized."""
+    """What the tower reads of a picture, or of one pair of frames. frames: uint8 [1 or 2, 3, height, width]."""
 
     frames: UInt8
     grid: Grid
@@ -155,7 +155,7 @@ def video_pieces(plan: VideoPlan, settings: QwenSettings) -> tuple[Piece, ...]:
 
 def qwen_picture(picture: UInt8, settings: QwenSettings) -> QwenPicture:
     """A picture [3, rows, columns], resized. Raises RequestError if it is too long and narrow."""
-    height, width = picture_size(*picture.shape[1:], settings)
+    height, width = picture_size(picture.shape[1], picture.shape[2], settings)
     grid = Grid(1, height // settings.patch_size, width // settings.patch_size)
     return QwenPicture(resized(picture, height, width, "bicubic")[None], grid)
 
@@ -189,4 +189,5 @@ def _normed(settings: QwenSettings) -> Float32:
     levels = np.arange(256, dtype=np.float32)
     mean = np.array(settings.mean, np.float32) * np.float32(255.0)
     deviation = np.array(settings.deviation, np.float32) * np.float32(255.0)
-    return (levels - mean[:, None]) / deviation[:, None]
+    normed: Float32 = (levels - mean[:, None]) / deviation[:, None]
+    return normed

@@ -99,9 +99,7 @@ def read_settings(folder: Path, family: str) -> Settings:
         "preprocessor_config": whole.section("image_processor", {}).values,
         "video_preprocessor_config": whole.section("video_processor", {}).values,
     }
-    picture, video = (
-        Fields(str(folder / f"{name}.json"), read[name] or values) for name, values in inner.items()
-    )
+    picture, video = (Fields(str(folder / f"{name}.json"), read[name] or values) for name, values in inner.items())
     if family == "llama4":
         return _llama(picture, whole)
     settings = _qwen_video(video, _qwen(picture))
@@ -116,9 +114,8 @@ def mmproj_settings(metadata: Mapping[str, Any], where: str) -> Settings:
     """
     fields = Fields(where, {key.removeprefix("clip."): value for key, value in metadata.items()}, "clip.")
     projector = fields.raw("vision.projector_type", fields.raw("projector_type", ""))
-    mean, deviation = (
-        _three(fields, key, _HALVES, least=least) for key, least in (("vision.image_mean", -1e3), ("vision.image_std", 0))
-    )
+    mean = _three(fields, "vision.image_mean", _HALVES)
+    deviation = _three(fields, "vision.image_std", _HALVES, least=0)
     patch = fields.integer("vision.patch_size", most=_LARGEST_SIDE)
     if projector == "qwen3vl_merger":
         merge = fields.integer("vision.spatial_merge_size", 2, most=16)
