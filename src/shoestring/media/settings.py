@@ -39,13 +39,16 @@ class QwenSettings:
     frame_tokens: int | None = None
 
     def within(self, tokens: int) -> QwenSettings:
-        """The same with at most `tokens` tokens a picture, its markers included."""
+        """The same with at most `tokens` tokens a picture, its markers included.
+
+        Small pictures are then enlarged to a quarter of that at most: a larger least area could be rounded above it.
+        """
         area = (self.patch_size * self.merge_size) ** 2
         most = (tokens - 2) * area
         if most < area:
             raise RequestError("a picture takes at least 3 tokens of Qwen 3.5: allow so many")
         least, usual = self.picture_pixels
-        return replace(self, picture_pixels=(min(least, most), min(usual, most)))
+        return replace(self, picture_pixels=(min(least, most // 4), min(usual, most)))
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,8 @@ def _qwen_video(fields: Fields, settings: QwenSettings) -> QwenSettings:
     fields.expect("image_mean", list(settings.mean))
     fields.expect("image_std", list(settings.deviation))
     fields.expect("do_sample_frames", True)
-    fields.expect("num_frames")
+    if "num_frames" in fields:
+        raise fields.error("num_frames", fields.raw("num_frames"), "only sampling by fps is supported")
     capped = fields.boolean("cap_pixels_per_frame", False)
     most_tokens = fields.integer("max_video_tokens", 768)
     settings = replace(
