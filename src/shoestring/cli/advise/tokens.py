@@ -1,32 +1,31 @@
-"""`shoestring tokens`: count a text's tokens with the tokenizers of both families, and what they cost at hosts."""
+"""`shoestring tokens`: what a text, a picture or a video costs in tokens of both families, and a text at hosts."""
 
 from __future__ import annotations
 
 import json as json_module
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from shoestring.cli import options
+from shoestring.cli.advise import media_tokens
+from shoestring.cli.advise.vocabularies import FAMILIES, open_tokenizer
 from shoestring.cli.find import find
+from shoestring.cli.shared import count, option, spread
+from shoestring.cli.shared import tokens as tokens_option
 from shoestring.errors import CheckpointError, RequestError
-from shoestring.files import read_input_text
-
-if TYPE_CHECKING:
-    from shoestring.checkpoint.text.tokenizer import Tokenizer
+from shoestring.files import named_path, read_input_text
 
 #: Bytes of a text
 LARGEST_TEXT = 16 << 20
 
-HELP = """Count the tokens of a text with the tokenizers of Qwen 3.5 and Llama 4, and compare what they cost at hosts.
+HELP = """Count the tokens of a text, of pictures and videos in Qwen 3.5 and Llama 4, and what a text costs at hosts.
 
 MODEL is a .gguf file, a Hugging Face folder (tokenizer.json and config.json suffice) or a downloaded model. Without
-MODEL, the first checkpoint of each family that `shoestring list` finds is used."""
-
-#: family → its name, and the catalogue's model whose price counts
-FAMILIES = {"qwen3_5": ("Qwen 3.5", "qwen3.5-397b-a17b"), "llama4": ("Llama 4", "llama-4-scout")}
+MODEL, the first checkpoint of each family that `shoestring list` finds counts the text. Pictures and videos need no
+checkpoint: MODEL may be any model that `shoestring plan` knows, and without MODEL both families count them."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +41,77 @@ class Counted:
     row: str
 
 
+@dataclass(frozen=True)
+class Media:
+    """Pictures and videos, and how many tokens and frames they may take."""
+
+    image: list[str] | None = option("FILE", "A picture whose tokens are counted; may be repeated.", "--image")
+    video: list[str] | None = option("FILE", "A video whose tokens are counted; may be repeated.", "--video")
+    max_image_tokens: int | None = option(
+        "N",
+        "Most tokens of a picture, its markers included. [default: the model's own limit]",
+        "--max-image-tokens",
+        parser=tokens_option("--max-image-tokens"),
+    )
+    video_fps: float | None = option(
+        "FPS", "Frames read of a second of video. [default: the model's own, usually 2]", "--video-fps"
+    )
+    max_frames: int | None = option(
+        "N",
+        "Most frames read of a video. [default: the model's own, usually 768]",
+        "--max-frames",
+        parser=count("--max-frames"),
+    )
+
+    def wishes(self) -> media_tokens.Wishes:
+        """The options, checked. Raises RequestError."""
+        if self.video_fps is not None and not 0 < self.video_fps <= 1000:
+            raise RequestError(f"--video-fps is {self.video_fps:g}: give a number above 0, at most 1000")
+        if self.max_frames is not None and not 2 <= self.max_frames <= 65_536:
+            raise RequestError(f"--max-frames is {self.max_frames}: give 2 to 65,536")
+        return media_tokens.Wishes(self.max_image_tokens, self.video_fps, self.max_frames)
+
+
+@spread
 def tokens(
-    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Models whose tokenizers count.")] = None,
+    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Models whose tokens count.")] = None,
     compare: Annotated[
         str | None, typer.Option("--compare", metavar="TEXT", help='The text, a UTF-8 file, or "-" for stdin.')
     ] = None,
+    media: Media = Media(),
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    if not compare:
+    files = [*(media.image or []), *(media.video or [])]
+    if not compare and (compare is not None or not files):
         raise RequestError('tokens needs a text: --compare "the text", --compare FILE, or --compare - for stdin')
+    costs = _media(models or [], media) if files else []
+    if not compare:
+        _print([], json, {"media": [asdict(cost) for cost in costs]}, media_tokens.lines(costs))
+        return
     text = _text(compare)
     if not text:
         raise RequestError(f"{compare} is empty: give a text to count")
     counted = [_count(name, path, text) for name, path in _chosen(models or [])]
     missing = [name for family, (name, _) in FAMILIES.items() if family not in {c.family for c in counted}]
+    found = {"characters": len(text), "models": [asdict(c) for c in counted], "missing": missing}
+    if files:
+        found["media"] = [asdict(cost) for cost in costs]
+    _print(_lines(counted, text, missing), json, found, media_tokens.lines(costs) if costs else [])
+
+
+def _print(text_lines: list[str], json: bool, found: dict[str, object], media_lines: list[str]) -> None:
     if json:
-        found = {"characters": len(text), "models": [asdict(c) for c in counted], "missing": missing}
         typer.echo(json_module.dumps(found))
         return
-    for line in _lines(counted, text, missing):
+    for line in (*text_lines, *media_lines):
         typer.echo(line)
+
+
+def _media(models: list[str], media: Media) -> list[media_tokens.MediaCost]:
+    readers = [media_tokens.reader_of(name) for name in dict.fromkeys(models)] or media_tokens.published_readers()
+    images, videos = ([named_path(name) for name in names or []] for names in (media.image, media.video))
+    return media_tokens.media_costs(images, videos, readers, media.wishes())
 
 
 def _text(given: str) -> str:
@@ -91,31 +140,12 @@ def _chosen(models: list[str]) -> list[tuple[str, Path]]:
     return [first[family] for family in FAMILIES if family in first]
 
 
-def _opened(name: str, path: Path) -> tuple[Tokenizer, str]:
-    """A tokenizer and its family. Reads no weights. Raises CheckpointError."""
-    from shoestring.checkpoint.formats.json_file import read_json
-    from shoestring.checkpoint.open import open_checkpoint
-    from shoestring.checkpoint.text.tokenizer import Tokenizer
-    from shoestring.stores import FAMILIES as BY_TYPE
-
-    if (path / "tokenizer.json").is_file():
-        kind = str(read_json(path / "config.json", CheckpointError).get("model_type"))
-        tokenizer = Tokenizer.from_folder(path)
-    else:
-        checkpoint = open_checkpoint(path)
-        tokenizer = Tokenizer.from_checkpoint(checkpoint)
-        kind = str(checkpoint.metadata.get("general.architecture") or checkpoint.metadata.get("model_type"))
-    if kind not in BY_TYPE:
-        raise CheckpointError(f"{name} is of architecture {kind}: tokens compares Qwen 3.5 and Llama 4")
-    return tokenizer, BY_TYPE[kind]
-
-
 def _count(name: str, path: Path, text: str) -> Counted:
     from shoestring.catalogue.load import builtin_catalogue
     from shoestring.planning.advice.tokens import COPIES
     from shoestring.planning.cost import Money, cheapest_price
 
-    tokenizer, family = _opened(name, path)
+    tokenizer, family = open_tokenizer(name, path)
     count = len(tokenizer.encode(text))
     found = cheapest_price(FAMILIES[family][1], Money(), builtin_catalogue())
     usd = COPIES * count / 1e6 * found[0] if found is not None else None
