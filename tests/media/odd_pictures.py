@@ -57,7 +57,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, bits: int, colour: int, lines: bytes, *chunks: bytes, interlaced: bool = False) -> bytes:
+def png(
+    width: int, height: int, bits: int, colour: int, lines: bytes, *chunks: bytes, interlaced: bool = False
+) -> bytes:
     """lines: each scan line behind its filter byte."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
     body = [chunk(b"IHDR", header), *chunks, chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b"")]
@@ -123,8 +125,8 @@ _BUILDERS: dict[str, Callable[[], bytes]] = {
     "palette of 4.png": lambda: saved(rgb().quantize(4), "PNG", bits=2),
     "palette, one transparent.png": lambda: _palette(transparency=3),
     "palette, alpha.png": lambda: _palette(transparency=bytes(range(0, 256, 4))),
-    "rgb, one transparent.png": lambda: saved(Image.fromarray(noise(61, 83, 3, 4) & 0xC0), "PNG", transparency=(0, 0, 0)),
-    "grey, one transparent.png": lambda: saved(Image.fromarray(noise(61, 83, 1, 4)[:, :, 0] & 0xF0), "PNG", transparency=0),
+    "rgb, one transparent.png": lambda: saved(rgb().point(lambda x: x & 0xC0), "PNG", transparency=(0, 0, 0)),
+    "grey, one transparent.png": lambda: saved(grey().point(lambda x: x & 0xF0), "PNG", transparency=0),
     "16 bits, rgb.png": lambda: png16(3, 2),
     "16 bits, rgba.png": lambda: png16(4, 6),
     "16 bits, grey and alpha.png": lambda: png16(2, 4),
@@ -136,7 +138,7 @@ _BUILDERS: dict[str, Callable[[], bytes]] = {
     "500 × 3.png": lambda: saved(rgb(3, 500), "PNG"),
     "tall.png": lambda: saved(rgb(1100, 70), "PNG"),
     "wide.png": lambda: saved(rgb(80, 1700), "PNG"),
-    "black and white.png": lambda: saved(Image.fromarray((noise(300, 211, 1, 9)[:, :, 0] > 128).astype(np.uint8) * 255), "PNG"),
+    "black and white.png": lambda: saved(grey(300, 211).point(lambda x: 255 * (x > 128)), "PNG"),
     "80 × 112.png": lambda: saved(rgb(112, 80), "PNG"),
     "336 × 336.png": lambda: saved(rgb(336, 336), "PNG"),
     "337 × 336.png": lambda: saved(rgb(336, 337), "PNG"),

@@ -97,9 +97,7 @@ def test_values_of_a_file_are_used(tmp_path: Path) -> None:
     pictures = QWEN | {"min_pixels": 1024, "max_pixels": 2048, "merge_size": 4, "image_mean": [0.1, 0.2, 0.3]}
     video = VIDEO | {"merge_size": 4, "image_mean": [0.1, 0.2, 0.3], "fps": 1.5, "min_frames": 2, "max_frames": 9}
     video |= {"cap_pixels_per_frame": True, "max_video_tokens": 700, "size": {"longest_edge": 99, "shortest_edge": 9}}
-    settings = read_settings(
-        folder(tmp_path, preprocessor_config=pictures, video_preprocessor_config=video), "qwen3_5"
-    )
+    settings = read_settings(folder(tmp_path, preprocessor_config=pictures, video_preprocessor_config=video), "qwen3_5")
     assert settings == QwenSettings(
         merge_size=4, mean=(0.1, 0.2, 0.3), picture_pixels=(1024, 2048), video_pixels=(9, 99), fps=1.5,
         least_frames=2, most_frames=9, frame_tokens=700,

@@ -29,10 +29,9 @@ def loops(line: list[int], outputs: int, kind: Filter) -> list[int]:
         raw = []
         for j in range(begin, end):
             x = abs((j - centre + 0.5) / max(scale, 1.0))
-            if kind == "bilinear":
-                raw.append(max(1 - x, 0.0))
-            else:
-                raw.append(1.5 * x**3 - 2.5 * x**2 + 1 if x < 1 else -0.5 * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0)
+            near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * (x**3 - 5 * x**2 + 8 * x - 4)
+            cubic = near if x < 1 else far if x < 2 else 0.0
+            raw.append(cubic if kind == "bicubic" else max(1 - x, 0.0))
         rows.append((begin, [w / sum(raw) for w in raw]))
     largest = max(max(w) for _, w in rows)
     bits = next(b for b in range(22, -1, -1) if b == 0 or int(0.5 + largest * 2**b) < 2**15)
