@@ -62,6 +62,11 @@ def _text_bomb() -> bytes:
     return _png_of(8, 8, chunk(b"zTXt", text))
 
 
+def _two_headers() -> bytes:
+    """Pillow believes the second one."""
+    return _png_of(8, 8, chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 1, 0, 0, 0, 0)))
+
+
 _FTYP = b"\0\0\0\x18ftyp%s\0\0\0\0mif1heic"
 #: name → (the file, what the error says)
 _BUILDERS: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -99,6 +104,7 @@ _BUILDERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "no data.png": (lambda: picture("rgb.png")[:33] + chunk(b"IEND", b""), "it has no picture"),
     "a million chunks.png": (lambda: picture("rgb.png")[:33] + chunk(b"aaAa", b"") * 1_000_000, "too many chunks"),
     "text bomb.png": (_text_bomb, "is a damaged PNG file"),
+    "two headers.png": (_two_headers, "its header says .8, 8., its data .9000, 9000."),
     "no picture.jpg": (lambda: b"\xff\xd8\xff\xd9", "it has no picture"),
     "64 MB of 0xff.jpg": (lambda: b"\xff\xd8" + b"\xff" * ((64 << 20) - 2), "bytes|header ends early"),
     "large.avif": (lambda: _avif_of(60_000, 60_000), "at most 64,000,000"),

@@ -114,6 +114,11 @@ def test_a_child_beyond_its_memory_or_time_ends(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(RequestError, match="decoded"):
         decode_picture(data)
     monkeypatch.undo()
+    monkeypatch.setattr("shoestring.media.children._PATIENCE", 1e9)
     with pytest.raises(RequestError, match="within its limits of memory and time"):
         decode_picture(data, limits=Limits(picture_cpu_seconds=1e-6))
+    monkeypatch.setattr("shoestring.media.children._PATIENCE", 1e-9)  # it waits instead of working
+    with pytest.raises(RequestError, match="within its limits of memory and time"):
+        decode_picture(data)
+    monkeypatch.undo()
     assert decode_picture(data).shape == (3, 1500, 2000)

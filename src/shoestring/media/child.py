@@ -20,6 +20,9 @@ CODECS = {
 }  # fmt: skip
 #: FFmpeg's demuxers; a file is read by the one that its first bytes name.
 DEMUXERS = {"MP4": "mov", "Matroska": "matroska", "AVI": "avi"}
+#: Flags of swscale: SWS_BICUBIC, SWS_FULL_CHR_H_INT, SWS_ACCURATE_RND, SWS_BITEXACT. The last one chooses code that
+#: gives the same bits on every machine. PyAV before 18 has no names for them.
+EXACT = 0x4 | 0x2000 | 0x40000 | 0x80000
 
 
 class RefusedError(Exception):
@@ -97,11 +100,9 @@ def probe(request: dict[str, Any]) -> None:
 
 def frames(request: dict[str, Any]) -> None:
     """The frames of some indices, in order, as RGB: rows, columns, channels."""
-    from av.video.reformatter import Interpolation, VideoReformatter
+    from av.video.reformatter import VideoReformatter
 
     container, stream = opened(request)
-    # swscale's code in C, the same bits on every machine.
-    exact = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
     reformatter = VideoReformatter()
     wanted, sent = request["indices"], 0
     send({})
@@ -109,7 +110,7 @@ def frames(request: dict[str, Any]) -> None:
         if index == wanted[sent]:
             if [frame.width, frame.height] != request["size"]:
                 raise RefusedError("the size of its frames changes")
-            rgb = reformatter.reformat(frame, format="rgb24", interpolation=exact)
+            rgb = reformatter.reformat(frame, format="rgb24", interpolation=EXACT)
             send({})
             sys.stdout.buffer.write(rgb.to_ndarray().tobytes())
             sent += 1
