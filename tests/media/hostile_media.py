@@ -105,6 +105,9 @@ _BUILDERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a million chunks.png": (lambda: picture("rgb.png")[:33] + chunk(b"aaAa", b"") * 1_000_000, "too many chunks"),
     "text bomb.png": (_text_bomb, "is a damaged PNG file"),
     "two headers.png": (_two_headers, "its header says .8, 8., its data .9000, 9000."),
+    "a million segments.jpg": (
+        lambda: saved(rgb(), "JPEG")[:-2] + b"\xff\xfe" * 1_000_000, "it has too many segments"
+    ),
     "no picture.jpg": (lambda: b"\xff\xd8\xff\xd9", "it has no picture"),
     "64 MB of 0xff.jpg": (lambda: b"\xff\xd8" + b"\xff" * ((64 << 20) - 2), "bytes|header ends early"),
     "large.avif": (lambda: _avif_of(60_000, 60_000), "at most 64,000,000"),

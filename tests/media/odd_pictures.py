@@ -150,7 +150,7 @@ _BUILDERS: dict[str, Callable[[], bytes]] = {
     "cmyk.jpg": _cmyk,
     "restarts.jpg": lambda: saved(rgb(), "JPEG", restart_marker_blocks=3),
     "comment of 0xff.jpg": lambda: saved(rgb(), "JPEG", comment=b"\xff" * 500 + b"\xff\xda" * 3),
-    "bytes behind.jpg": lambda: saved(rgb(), "JPEG") + b"\xff\xd8 rubbish" * 30,
+    "bytes behind.jpg": lambda: saved(rgb(), "JPEG") + b"\xff\xd8 a video \xff\xda" * 200,
     **{f"orientation {n}.jpg": lambda n=n: saved(rgb(), "JPEG", exif=turned(n)) for n in range(1, 9)},  # type: ignore[misc]
     "lossy.webp": lambda: saved(rgb(), "WEBP", quality=80),
     "lossless.webp": lambda: saved(rgb(), "WEBP", lossless=True),

@@ -5,6 +5,7 @@ has a JSON object of what to do, and the limits. It writes lines of JSON and pix
 limits ends the process.
 """
 
+import errno
 import json
 import os
 import resource
@@ -127,7 +128,9 @@ def main() -> None:
         {"avif": avif, "probe": probe, "frames": frames}[request["do"]](request)
         sys.stdout.buffer.flush()
     except BaseException as error:  # a library may raise anything
-        send({"problem": " ".join(str(error).split()) or type(error).__name__})
+        no_memory = isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM
+        said = "it needs too much memory" if no_memory else " ".join(str(error).split())
+        send({"problem": said or type(error).__name__})
     os._exit(0)  # libraries that ran out of memory need not clean up
 
 

@@ -20,6 +20,10 @@ from shoestring.media.limits import LIMITS, Limits, check_bytes, check_size
 _MOST_BLOCKS = 1 << 19
 #: Passes over a progressive JPEG; encoders write about ten. Each takes the time of a whole picture.
 _MOST_SCANS = 100
+#: Segments between the scans; a scan has a few tables before it.
+_MOST_SEGMENTS = 1 << 14
+#: A marker inside the data of scans, where 0xFF is otherwise followed by 0 or a restart's code.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _EXIF = b"Exif\0\0"
 #: The code of a JPEG marker, after as many 0xFF as a writer likes.
 _NOT_FILL = re.compile(rb"[^\xff]")
@@ -102,10 +106,21 @@ def _jpeg(data: bytes, limits: Limits) -> _Header:
         at += length
     if not header.width:
         raise _DamagedError("it has no picture")
-    # Inside a scan, 0xFF is followed by 0 or a restart marker, so this counts scans, and the few of a thumbnail.
-    if data.count(b"\xff\xda", at - 2) > _MOST_SCANS:
+    if _scans(data, at) > _MOST_SCANS:
         raise _DamagedError(f"it has more than {_MOST_SCANS} scans")
     return header
+
+
+def _scans(data: bytes, at: int) -> int:
+    """The scans of a JPEG from its first on, to its end; many phones append a video, which is not looked at."""
+    scans = 1
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None or found[0] == b"\xff\xd9":
+            return scans
+        scans += found[0] == b"\xff\xda"
+        at = found.end()
+    raise _DamagedError("it has too many segments")
 
 
 def _png(data: bytes, limits: Limits) -> _Header:

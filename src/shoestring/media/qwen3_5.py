@@ -65,7 +65,14 @@ class VideoPlan:
 
 def picture_size(height: int, width: int, settings: QwenSettings) -> tuple[int, int]:
     """Height and width after the resize. Raises RequestError for a picture that is too long and narrow."""
-    return _fitted(1, 1, height, width, settings.picture_pixels, settings)
+    rows, columns = _fitted(1, 1, height, width, settings.picture_pixels, settings)
+    tokens = rows * columns // (settings.patch_size * settings.merge_size) ** 2
+    if settings.picture_rows is not None and tokens > settings.picture_rows:
+        raise RequestError(
+            f"a picture of {width:,} × {height:,} pixels is narrow, so it takes {tokens + 2:,} tokens at least: "
+            f"allow more than {settings.picture_rows + 2:,}, or cut it into parts"
+        )
+    return rows, columns
 
 
 def picture_grid(height: int, width: int, settings: QwenSettings) -> Grid:

@@ -23,7 +23,8 @@ class QwenSettings:
     """Of Qwen 3.5's processors, as published.
 
     picture_pixels: least and most of a resized picture; video_pixels: of frames × height × width. frame_tokens: a cap
-    of each frame (`cap_pixels_per_frame`), None: off.
+    of each frame (`cap_pixels_per_frame`), None: off. picture_rows: tokens that a picture may take without its markers,
+    None: as many as picture_pixels allow, and some more for a long and narrow one.
     """
 
     patch_size: int = 16
@@ -37,6 +38,7 @@ class QwenSettings:
     least_frames: int = 4
     most_frames: int = 768
     frame_tokens: int | None = None
+    picture_rows: int | None = None
 
     def within(self, tokens: int) -> QwenSettings:
         """The same with at most `tokens` tokens a picture, its markers included.
@@ -48,7 +50,7 @@ class QwenSettings:
         if most < area:
             raise RequestError("a picture takes at least 3 tokens of Qwen 3.5: allow so many")
         least, usual = self.picture_pixels
-        return replace(self, picture_pixels=(min(least, most // 4), min(usual, most)))
+        return replace(self, picture_pixels=(min(least, most // 4), min(usual, most)), picture_rows=tokens - 2)
 
 
 @dataclass(frozen=True)
