@@ -170,6 +170,7 @@ MMPROJ = {
 
 def test_mmproj_files_have_the_published_settings() -> None:
     qwen = MMPROJ | {"clip.projector_type": "qwen3vl_merger", "clip.vision.spatial_merge_size": 2}
+    qwen |= {"clip.vision.is_deepstack_layers": [False] * 27, "clip.use_gelu": True, "clip.vision.block_count": 27}
     assert mmproj_settings(qwen, "m.gguf") == QwenSettings()
     llama = MMPROJ | {"clip.vision.image_size": 336, "clip.vision.patch_size": 14}
     llama |= {"clip.vision.projector_type": "llama4", "clip.vision.projector.scale_factor": 2}
@@ -183,6 +184,11 @@ def test_mmproj_files_have_the_published_settings() -> None:
         ({"clip.projector_type": "qwen3vl_merger", "clip.vision.patch_size": None}, "patch_size is missing"),
         ({"clip.projector_type": "qwen3vl_merger", "clip.vision.image_std": [1, 2]}, "three numbers"),
         ({"clip.projector_type": "llama4"}, "no whole number of|joined"),
+        ({"clip.projector_type": "qwen3vl_merger", "clip.vision.is_deepstack_layers": [False, True]}, "Qwen3-VL"),
+        (
+            {"clip.projector_type": "qwen3vl_merger", "clip.vision.sharpen": 2},
+            "unknown fields could .*: clip.vision.sh",
+        ),
     ],
 )
 def test_other_mmproj_files_are_refused(change: dict[str, Any], said: str) -> None:

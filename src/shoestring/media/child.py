@@ -121,7 +121,8 @@ def frames(request: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    sys.path.pop(0)  # this folder, whose files are no modules by themselves
+    # This folder's files are no modules by themselves.
+    sys.path[:] = [folder for folder in sys.path if folder != str(Path(__file__).parent)]
     request = json.load(sys.stdin.buffer)
     request["file"] = os.fdopen(int(sys.argv[1]), "rb")
     try:

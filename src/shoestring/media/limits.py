@@ -12,8 +12,8 @@ from shoestring.sizes import human
 class Limits:
     """Of one picture or video.
 
-    Decoding and converting takes at most 11 bytes a pixel (JPEG, AVIF), 16 (PNG with alpha) or 25 (WebP with alpha), and
-    13 in the child for AVIF.
+    Decoding and converting takes at most 11 bytes a pixel (JPEG, AVIF), 16 (PNG with alpha) or 25 (WebP with alpha),
+    and 13 in the child for AVIF.
     """
 
     picture_bytes: int = 64 << 20

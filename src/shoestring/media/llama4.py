@@ -70,7 +70,7 @@ def tiling(height: int, width: int, settings: LlamaSettings) -> Tiling:
     scale_width = np.float32(target_width) / np.float32(width) if single_width else target_width / width
     scale_height = np.float32(target_height) / np.float32(height) if single_height else target_height / height
     if single_width or single_height:
-        narrower = np.float32(scale_width) < np.float32(scale_height)
+        narrower = bool(np.float32(scale_width) < np.float32(scale_height))
     else:
         narrower = scale_width < scale_height
     if narrower:

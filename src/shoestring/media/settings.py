@@ -82,6 +82,12 @@ _IGNORED: Ignored = {
     "image_seq_length num_image_tokens",
     "the chat template is read elsewhere": "chat_template",
 }
+_IGNORED_MMPROJ: Ignored = {
+    "of the tower, not of its pictures": "has_vision_encoder has_audio_encoder use_gelu use_silu vision.block_count "
+    "vision.embedding_length vision.feed_forward_length vision.projection_dim vision.attention.head_count "
+    "vision.attention.layer_norm_epsilon",
+    "the side of Qwen's position table, which limits no picture": "vision.image_size",
+}
 #: What both families always do.
 _ALWAYS = {"do_resize": True, "do_rescale": True, "do_normalize": True, "do_convert_rgb": True}
 _NEVER = ("do_center_crop", "do_pad")
@@ -117,21 +123,28 @@ def mmproj_settings(metadata: Mapping[str, Any], where: str) -> Settings:
 
     Raises CheckpointError for a file of another projector, or a wrong value.
     """
-    fields = Fields(where, {key.removeprefix("clip."): value for key, value in metadata.items()}, "clip.")
+    ours = {key.removeprefix("clip."): value for key, value in metadata.items() if key.startswith("clip.")}
+    fields = Fields(where, ours, "clip.")
+    if any(fields.raw("vision.is_deepstack_layers", [])):
+        raise fields.error("vision.is_deepstack_layers", True, "which is a tower of Qwen3-VL, not of Qwen 3.5")
     projector = fields.raw("vision.projector_type", fields.raw("projector_type", ""))
     mean = _three(fields, "vision.image_mean", _HALVES)
     deviation = _three(fields, "vision.image_std", _HALVES, least=0)
     patch = fields.integer("vision.patch_size", most=_LARGEST_SIDE)
+    settings: Settings
     if projector == "qwen3vl_merger":
         merge = fields.integer("vision.spatial_merge_size", 2, most=16)
-        return QwenSettings(patch_size=patch, merge_size=merge, mean=mean, deviation=deviation)
-    if projector == "llama4":
+        settings = QwenSettings(patch_size=patch, merge_size=merge, mean=mean, deviation=deviation)
+    elif projector == "llama4":
         tile = fields.integer("vision.image_size", most=_LARGEST_SIDE)
         shrink = fields.integer("vision.projector.scale_factor", 2, most=16)
-        return LlamaSettings(
+        settings = LlamaSettings(
             tile_size=tile, mean=mean, deviation=deviation, tile_tokens=_tile_tokens(fields, tile, patch, shrink)
         )
-    raise fields.error("projector_type", projector, "only 'qwen3vl_merger' and 'llama4' are supported")
+    else:
+        raise fields.error("projector_type", projector, "only 'qwen3vl_merger' and 'llama4' are supported")
+    fields.finish(_IGNORED_MMPROJ)
+    return settings
 
 
 def _qwen(fields: Fields) -> QwenSettings:
