@@ -16,6 +16,7 @@ ON_THE_WAY = sorted(
         *(PACKAGE / "models").glob("*.py"),
         *(PACKAGE / "ops").glob("*.py"),
         *(PACKAGE / "engine" / f"{name}.py" for name in ("engine", "batch", "runner", "draw")),
+        *(PACKAGE / "streaming" / f"{name}.py" for name in ("embedding", "experts", "resident", "sources", "store")),
     ]
 )
 
@@ -25,7 +26,7 @@ HARMLESS = {
     "empty_like",
     "flatnonzero", "float16", "float32", "float64", "frombuffer", "full", "generic", "int32", "int64", "intp",
     "memmap", "ndarray", "repeat", "stack", "uint8", "uint16", "uint32", "zeros", "broadcast_to", "integer", "unique",
-    "prod",
+    "prod", "searchsorted", "full_like", "count_nonzero",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from shoestring.engine.batch import runs
 from shoestring.engine.request import Delivery, FinishReason, Generation, Request
 from shoestring.engine.runner import Runner
 from shoestring.errors import NumericsError
-from shoestring.models.workspace import HEAD_ROWS
+from shoestring.models.workspace import head_rows
 from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampled, Sampling
 
@@ -48,7 +48,7 @@ def score_rows(runner: Runner, request: Request, hidden: Float32) -> None:
     if scoring is None:
         return
     rows = [row - begin for row in scoring.rows if begin <= row < begin + len(hidden)]
-    for run in runs(rows, HEAD_ROWS):
+    for run in runs(rows, head_rows(runner.vocab_size)):
         with runner.frame():
             logits = runner.head(hidden[run.start : run.stop])
             if not runner.is_finite(logits):

@@ -214,7 +214,7 @@ class Engine:
     ) -> None:
         """Run the tokens and call `receive` with the logits of `rows` (positions, default all).
 
-        Ascending, at most HEAD_ROWS at a time. observe: called with the hidden states of all tokens. Other requests
+        Ascending, some at a time. observe: called with the hidden states of all tokens. Other requests
         continue meanwhile. Raises as `generate` does, and NumericsError if a logit is not finite.
         """
         scored = range(len(tokens)) if rows is None else sorted(set(rows))

@@ -15,8 +15,8 @@ from shoestring.models.families import expert_layers
 from shoestring.models.shapes import wanted_shapes
 from shoestring.models.slices import CHUNK_ROWS
 
-#: Most rows of logits that exist at once.
-HEAD_ROWS = 128
+#: Most rows of logits that exist at once, and their bytes.
+_HEAD_ROWS, _LOGITS_BYTES = 128, 32 << 20
 #: Interpreter, libraries and an idle server: measured 65 MiB for a command, 90 MiB for `serve`.
 PROCESS_BYTES = 96 << 20
 #: Bytes of a vocabulary entry and its merge, in metadata and tokenizer: measured 650 with 248,320 entries.
@@ -46,7 +46,12 @@ def step_bytes(config: Config, rows: int) -> int:
         outputs[layer] += shape_rows
     # A layer's products, each with the result of a norm, rotation or gate.
     activations = 4 * min(rows, CHUNK_ROWS) * 2 * max(outputs.values())
-    return activations + rows * row_bytes(config) + 4 * min(rows, HEAD_ROWS) * config.vocab_size
+    return activations + rows * row_bytes(config) + 4 * min(rows, head_rows(config.vocab_size)) * config.vocab_size
+
+
+def head_rows(vocab_size: int) -> int:
+    """The most rows of logits that exist at once."""
+    return max(8, min(_HEAD_ROWS, _LOGITS_BYTES // (4 * vocab_size)))
 
 
 def row_bytes(config: Config) -> int:

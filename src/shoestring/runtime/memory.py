@@ -29,9 +29,9 @@ CACHE_SHARE = 4
 #: The smallest context, where none is asked for.
 LEAST_CONTEXT = 512
 #: Rows of a pass of a model that streams: the least, and the most. More rows read each expert less often.
-LEAST_ROWS, MOST_ROWS = 64, 8192
+LEAST_ROWS, MOST_ROWS = 64, 4096
 #: Of the memory that experts could use, context and cache get one part in so many, rows of passes one in so many.
-STATE_PART, PASS_PART = 8, 4
+STATE_PART, PASS_PART = 8, 3
 #: Without a budget, streaming leaves one part in so many of the free memory to others.
 MARGIN_PART = 16
 
