@@ -26,7 +26,7 @@ HARMLESS = {
     "empty_like",
     "flatnonzero", "float16", "float32", "float64", "frombuffer", "full", "generic", "int32", "int64", "intp",
     "memmap", "ndarray", "repeat", "stack", "uint8", "uint16", "uint32", "zeros", "broadcast_to", "integer", "unique",
-    "prod", "searchsorted", "full_like", "count_nonzero",
+    "prod", "searchsorted", "full_like", "count_nonzero", "clip",
 }  # fmt: skip
 
 
