@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: Steps of more rows add experts in ascending order. Steps of fewer store a result per row and expert.
 FEW_ROWS = 32
 #: In a pass over many rows, slots of experts that are read ahead: at least so many, and this part of the arena.
-_AHEAD_SLOTS, _AHEAD_PART = 4, 4
+_AHEAD_SLOTS, _AHEAD_PART = 4, 2
 #: Experts of one call in such a pass: their slots become free together.
 _TOGETHER = 8
 #: A pass whose rows choose each expert so often on average will need nearly all experts of its next layer.
