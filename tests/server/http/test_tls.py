@@ -95,6 +95,7 @@ class Served:
     banner: str
     trust: ssl.SSLContext
     port: int
+    process: int
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def served(pair: Pair) -> Iterator[Served]:
                 lines.append(server.stderr.readline())
             url = lines[-1].split()[1]
             trust = ssl.create_default_context(cafile=str(pair.certificate))
-            yield Served(url, "".join(lines), trust, int(url.rsplit(":", 1)[1]))
+            yield Served(url, "".join(lines), trust, int(url.rsplit(":", 1)[1]), server.pid)
             server.terminate()
             assert server.wait(30) == 0
         finally:
@@ -171,6 +172,31 @@ def test_connections_without_a_handshake_stop_nobody(client: httpx.Client, serve
             connection.close()
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(f"{served.url}/health", timeout=30)
+
+
+def test_thousands_of_connections_without_a_handshake_take_little_memory(client: httpx.Client, served: Served) -> None:
+    """The oldest ones make way. Of 64 MiB for all, asyncio alone would take 400."""
+
+    def resident() -> int:
+        status = Path(f"/proc/{served.process}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) >> 10
+
+    assert client.get("/health").status_code == 200
+    before = resident()
+    opened: list[socket.socket] = []
+    try:
+        for _ in range(900):
+            opened.append(socket.create_connection(("127.0.0.1", served.port), timeout=30))
+        with httpx.Client(base_url=served.url, verify=served.trust, timeout=60) as late:
+            assert late.post("/v1/chat/completions", json=CHAT).status_code == 200
+        assert opened[0].recv(1) == b""
+        opened[-1].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            opened[-1].recv(1)
+        assert resident() - before < 64
+    finally:
+        for connection in opened:
+            connection.close()
 
 
 def test_batch_trusts_the_authority_that_the_user_names(
