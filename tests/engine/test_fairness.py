@@ -155,6 +155,44 @@ def test_a_client_that_comes_back_waits_for_one_share_of_the_other(
         assert play.steps_to_first_token(play.submit("bob", 200, 1)) <= 2
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    others=st.integers(2, 5),
+    shorts=st.lists(st.tuples(st.integers(1, CHUNK), st.integers(0, 3)), min_size=1, max_size=40),
+    lengths=st.lists(st.integers(CHUNK, 4000), min_size=5, max_size=5),
+)
+def test_short_requests_wait_for_one_share_of_all_the_others(
+    others: int, shorts: list[tuple[int, int]], lengths: list[int]
+) -> None:
+    """However many other clients there are. A short prompt is a client's even part of a step."""
+    play = Play(8, 4096, extra=1000)
+
+    def keep_others_busy() -> None:
+        for number in range(others):
+            if not play.running(f"client {number}"):
+                play.submit(f"client {number}", lengths[number], 1)
+
+    for prompt, gap in shorts:
+        keep_others_busy()
+        for _ in range(gap):
+            play.step()
+            keep_others_busy()
+        short = play.submit("bob", max(1, prompt // (others + 1)), 1)
+        assert play.steps_to_first_token(short) <= 2
+
+
+def test_new_clients_without_end_do_not_stop_a_long_prompt() -> None:
+    play = Play(4, 4096)
+    long = play.submit("ann", 4000, 5)
+    play.step()
+    for number in itertools.count():
+        play.submit(f"client {number}", CHUNK, 1)
+        play.step()
+        if long in play.answered:
+            break
+        assert number < 40, "the long prompt starves"
+
+
 def test_short_requests_one_after_the_other_do_not_stop_a_long_prompt() -> None:
     play = Play(2, 4096)
     long = play.submit("ann", 4000, 5)

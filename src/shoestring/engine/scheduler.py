@@ -9,10 +9,14 @@ requests that fit into the reserve together may pass it, of clients that run not
 away, so no request starves.
 
 A step first computes the answers, one row each or as many as were forced, then pieces of prompts up to a budget of
-rows, starting with the client that was served least recently. While an answer is running, the budget is the number of
-rows that took WAIT_SECONDS in earlier steps. Chunking changes no bits, so any choice is correct.
+rows. While an answer is running, the budget is the number of rows that took WAIT_SECONDS in earlier steps. Chunking
+changes no bits, so any choice is correct.
 
-With passes (passes.py), steps have rows of answers alone, and prompts are planned by `plan_pass`, in the same turns. A
+Clients share the rows of prompts evenly (weighted fair queueing): first comes the piece that would end first if all
+clients' prompts were computed row by row in turn. So a prompt of a share divided by the number of clients waits for the
+step in progress and for one share at most, if its client had no more rows than others.
+
+With passes (passes.py), steps have rows of answers alone, and prompts are planned by `plan_pass`, in the same order. A
 prompt never joins a step of answers: its rows would read nearly all experts of all layers, as a whole pass does.
 """
 
@@ -61,7 +65,7 @@ class _Running:
     #: the prompt is computed
     answering: bool = False
     #: turn in which rows of its prompt were last computed
-    served: int = 0
+    turn: int = 0
     #: admitted before a request in turn, in memory of the reserve
     passing: bool = False
     #: clients that wait for this prompt and lend it their turns
@@ -96,10 +100,11 @@ class Scheduler:
         self.most_running = most_running
         self._queues: dict[str, deque[_Waiting]] = {}  # in the order of the clients' turns
         self._running: dict[int, _Running] = {}
-        self._served: dict[str, int] = {}
+        #: rows that were computed for each client that has a prompt, or has had more rows than others
+        self._rows: dict[str, float] = {}
+        #: what they would be if all clients had had the same; where a new client begins
+        self._even = 0.0
         self._turns = 0
-        #: the prompt that got less than a share in the last step, the rest of others: it was not its turn
-        self._leftover: int | None = None
         #: the last step with answers alone: its time, its answers, and how many steps ago it was
         self._alone_seconds = 0.0
         self._alone_answers = 0
@@ -183,6 +188,7 @@ class Scheduler:
         queue.remove(waiting)
         if queue:
             self._queues[client] = queue
+        self._rows.setdefault(client, self._even)
         left = waiting.tokens - reused
         self._running[number] = _Running(waiting.demand, left, waiting.chunk, client, passing=passing)
 
@@ -230,16 +236,16 @@ class Scheduler:
         return tuple(spans)
 
     def _prompts(self, prompts: Mapping[int, _Running], edges: Mapping[int, int], left: int) -> tuple[Span, ...]:
-        """Pieces of prompts in turn, up to `left` rows."""
-        spans = []
-        self._leftover = None
-        for place, number in enumerate(sorted(prompts, key=self._turn_of)):
-            running = prompts[number]
-            rows = min(running.remaining, running.chunk, edges.get(number, running.remaining))
-            if left > 0:
-                spans.append(Span(number, min(rows, left)))
-                self._leftover = number if place and left < rows else None
-                left -= min(rows, left)
+        """Pieces of prompts up to `left` rows, in the order of their ends."""
+        spans: list[Span] = []
+        waiting, had = dict(prompts), dict(self._rows)
+        while left and waiting:
+            number = min(waiting, key=lambda number: self._end_of(number, had))
+            running = waiting.pop(number)
+            rows = min(running.remaining, running.chunk, edges.get(number, running.remaining), left)
+            spans.append(Span(number, rows))
+            had |= {client: had.get(client, self._even) + rows for client in running.clients}
+            left -= rows
         return tuple(spans)
 
     def _has_new_client(self, answers: Collection[_Running], prompts: Collection[_Running]) -> bool:
@@ -247,9 +253,11 @@ class Scheduler:
         answering = {running.client for running in answers}
         return self._alone_age < 2 * MEASURE_EVERY and any(prompt.clients - answering for prompt in prompts)
 
-    def _turn_of(self, number: int) -> tuple[int, int, int]:
+    def _end_of(self, number: int, had: Mapping[str, float]) -> tuple[float, int, int]:
+        """When the prompt's next piece would end if its clients had these rows; then, which waits longest."""
         running = self._running[number]
-        return min(self._served.get(client, 0) for client in running.clients), running.served, number
+        begins = min(had.get(client, self._even) for client in running.clients)
+        return begins + min(running.remaining, running.chunk), running.turn, number
 
     def budget(self, answering: bool, most: int) -> int:
         """Rows that a step may compute beyond one for each answer; at most `most`."""
@@ -284,11 +292,13 @@ class Scheduler:
         """Account for a computed span."""
         running = self._running[span.number]
         running.remaining -= span.rows
-        if not running.answering and span.number != self._leftover:
-            self._served |= dict.fromkeys(running.lenders, self._turns + 1)
-            self._turns += 2  # lenders before its own client: their next turn comes first
-            running.served = self._served[running.client] = self._turns
-        running.answering = running.answering or running.remaining == 0
+        if not running.answering:
+            self._turns += 1
+            running.turn = self._turns
+            self._rows |= {client: self._rows.get(client, self._even) + span.rows for client in running.clients}
+            self._even += span.rows / len(self._with_prompts())
+            running.answering = running.remaining == 0
+            self._settle()
 
     def extend(self, number: int) -> None:
         """Count a sampled or forced token, which a later step computes."""
@@ -310,17 +320,21 @@ class Scheduler:
                 self._queues[client] = others
             else:
                 del self._queues[client]
-        self._forget_turns()
+        self._settle()
 
-    def _forget_turns(self) -> None:
-        """Forget the turns of clients that have left, but not while others wait for a turn that came earlier.
+    def _with_prompts(self) -> set[str]:
+        """The clients whose prompts are computed."""
+        return {client for running in self._running.values() if not running.answering for client in running.clients}
+
+    def _settle(self) -> None:
+        """Forget the rows of clients that have had no more than others, and of all when no prompt is computed.
 
         Else a client that sends one short request after the other would be new each time and always come first.
         """
-        clients = {running.client for running in self._running.values()} | self._queues.keys()
-        prompts = [number for number, running in self._running.items() if not running.answering]
-        oldest = min((self._turn_of(number)[0] for number in prompts), default=self._turns)
-        self._served = {c: turn for c, turn in self._served.items() if c in clients or turn > oldest}
+        clients = self._with_prompts()
+        least = min((self._rows.get(client, self._even) for client in clients), default=0.0)
+        self._even = max(self._even, least)
+        self._rows = {c: rows for c, rows in self._rows.items() if clients and (c in clients or rows > self._even)}
 
 
 def _of_others(answers: Collection[_Running], prompts: Collection[_Running]) -> bool:
