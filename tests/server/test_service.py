@@ -13,6 +13,7 @@ from shoestring.output.events import Content, Thinking, ToolCall, ToolCallArgume
 from shoestring.runtime.model import Model
 from shoestring.runtime.prompt import chat_prompt
 from shoestring.server.errors import ApiError
+from shoestring.server.limits import Limits
 from shoestring.server.request import (
     ChatRequest,
     CompletionRequest,
@@ -153,6 +154,27 @@ def test_a_full_queue_is_told_with_a_time_to_wait() -> None:
         assert said(await items(await service.chat(ask())), Content) == "hello"
 
     play(scene, scripted_model(REPLIES, context=4096, sequences=2), queue=2)
+
+
+def test_waiting_prompts_are_bounded_by_memory_but_one_alone_may_be_long() -> None:
+    long = "z" * 1000
+
+    async def scene(service: Service) -> None:
+        running = await service.chat(ask("long"))
+        await anext(running)
+        waiting = [await service.chat(ask(long))]
+        with pytest.raises(ApiError) as refused:
+            await service.chat(ask(long))
+        assert (refused.value.status, refused.value.code) == (429, "queue_full")
+        assert int(refused.value.headers["Retry-After"]) >= 1
+        waiting.append(await service.chat(ask()))
+        with pytest.raises(ApiError):
+            await service.chat(ask("y" * 100, n=16))
+        for stream in (running, *waiting):
+            await stream.aclose()
+        assert said(await items(await service.chat(ask())), Content) == "hello"
+
+    play(scene, scripted_model(REPLIES, context=4096, sequences=1), limits=Limits(waiting_bytes=54_000))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ class Limits:
     #: all bodies that are arriving or read, with their parsed values
     bodies: int = 256
     bodies_bytes: int = 128 << 20
+    #: tokens of the requests that wait for the engine; one alone may have more
+    waiting_bytes: int = 64 << 20
     messages: int = 4096
     tools: int = 512
     schema_characters: int = 256 << 10

@@ -231,6 +231,7 @@ class Service:
             ticket = await self._on_text(stop, self._ticket, request, form, record.current(), loop)
             if not self.ready:
                 raise shutting_down()
+            self._check_waiting(ticket)
             self._tickets.add(ticket)
         stream = Stream(ticket, self._release)
         self._engine.submit(ticket)
@@ -278,6 +279,12 @@ class Service:
                 f"the prompt has {tokens} tokens and the context {context}, which the answer needs a part of: "
                 "shorten the conversation, or serve with a larger --context"
             )
+
+    def _check_waiting(self, ticket: Ticket) -> None:
+        """Raise ApiError (429) if the prompts that wait take too much memory together with this one."""
+        waiting = sum(other.token_bytes for other in self._tickets if not other.started)
+        if waiting and waiting + ticket.token_bytes > self.limits.waiting_bytes:
+            raise busy(self._retry_after())
 
     def _retry_after(self) -> int:
         """Estimated seconds until the queue has space: the duration of recent requests, divided by the running ones."""

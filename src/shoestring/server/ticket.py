@@ -37,6 +37,11 @@ class Ticket:
     latest: dict[int, float] = field(default_factory=dict)
     over: bool = False
 
+    @property
+    def token_bytes(self) -> int:
+        """An estimate of the bytes of its tokens: the numbers, the prompt, and the sequence of each answer."""
+        return len(self.prompt.tokens) * (40 + 8 * self.options.n)
+
     def send(self, items: list[StreamItem | End]) -> None:
         """Send items from the engine's thread to the client's task."""
         if items and not self.loop.is_closed():

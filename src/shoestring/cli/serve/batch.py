@@ -208,11 +208,14 @@ async def _own_client(model: str | None, loading: options.Loading, parallel: int
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.server.facts import served_model
     from shoestring.server.http.app import create_app
+    from shoestring.server.limits import Limits
     from shoestring.server.service import Service
 
     name = model or DEMO_NAME
     loaded = load_model(name, loading=loading)
-    service = Service(loaded, served_model(loaded, name, ("*",)), queue=max(64, 2 * parallel))
+    # The user's own lines wait: none is refused because others are long.
+    limits = Limits(waiting_bytes=1 << 50)
+    service = Service(loaded, served_model(loaded, name, ("*",)), queue=max(64, 2 * parallel), limits=limits)
     service.start()
     try:
         transport = httpx2.ASGITransport(create_app(service), raise_app_exceptions=False)
