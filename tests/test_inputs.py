@@ -156,6 +156,8 @@ COMMANDS: dict[str, Callable[[str], list[str]]] = {
     "machine.toml": lambda path: ["plan", "--hardware", path],
     "serve.toml": lambda path: ["serve", "--config", path],
     "keys": lambda path: ["serve", "--api-key-file", path],
+    "server.crt": lambda path: ["serve", "demo-scripted", "--ssl-certfile", path],
+    "server.log": lambda path: ["serve", "demo-scripted", "--log-file", path],
     "config": lambda path: ["bench", "--synthetic", path],
     "run.gguf": lambda path: ["run", path, "hi"],
     "plan.gguf": lambda path: ["plan", path],
