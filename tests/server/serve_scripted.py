@@ -26,7 +26,7 @@ if __name__ == "__main__":
     if sys.argv[2:]:
         never: Any = threading.Event().wait
         model.prompt_of = lambda request: never()  # type: ignore[method-assign]
-    settings = Settings(shutdown_timeout=float(sys.argv[1]), body_timeout=0.5, write_timeout=0.5, keep_alive=0.1)
+    settings = Settings(shutdown_timeout=float(sys.argv[1]), body_timeout=30, write_timeout=0.5, keep_alive=0.1)
     with bind("127.0.0.1", 0) as listening:
         print(address_of(listening), flush=True)
         service = Service(model, limits=settings.limits)

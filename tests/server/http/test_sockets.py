@@ -208,6 +208,23 @@ def test_answers_that_do_not_finish_in_time_end_with_an_error(twice: bool) -> No
         assert server.wait(10) == 0
 
 
+def test_bodies_that_are_still_arriving_at_the_end_get_an_error_and_no_traceback() -> None:
+    with process(0.2) as (server, url), connected(url) as silent, connected(url) as late:
+        whole = request(b'{"messages": []}')
+        for connection in (silent, late):
+            connection.sendall(whole[:-5])
+        until(lambda: httpx.get(f"{url}/health").status_code == 200)
+        server.send_signal(signal.SIGTERM)
+        for connection in (silent, late):
+            answer = connection.recv(4096).lower()
+            assert answer.startswith(b"http/1.1 503 ")
+            assert b"retry-after: " in answer
+        assert server.wait(20) == 0
+        log = server.communicate()[1]
+        assert "Traceback" not in log
+        assert log.count("failed: the server is shutting down") == 2
+
+
 @pytest.mark.parametrize("stuck", ["thread", "lock"])
 def test_the_process_ends_although_a_thread_does_not(stuck: str) -> None:
     """A worker that waits for ever; a thread that takes the interpreter lock after the signal."""

@@ -7,6 +7,7 @@ body is read and dropped before the response ends, for a short time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,10 +49,9 @@ class Linger:
                 return
             await send({**message, "more_body": True})
             reading = asyncio.ensure_future(rest())
-            try:
+            with contextlib.suppress(asyncio.CancelledError):  # the server ends
                 await asyncio.wait({reading}, timeout=_SECONDS)
-            finally:
-                reading.cancel()
+            reading.cancel()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         await self._app(scope, watched, lingering)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shoestring.server.errors import from_exception
+from shoestring.server.errors import from_exception, shutting_down
 from shoestring.server.http.error_responses import error_response
 from shoestring.server.http.logs import request_ids
 from shoestring.server.http.logs.lines import Style
@@ -65,13 +66,15 @@ class Observe:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, entry: Record) -> None:
         try:
             await self._app(scope, receive, send)
-        except Exception as error:
-            # Here and not in an error handler: FastAPI runs that of Exception outside of all middleware.
-            refusal = from_exception(error)
+        except (Exception, asyncio.CancelledError) as error:
+            # Here and not in an error handler: FastAPI runs that of Exception outside of all middleware. Only the end of
+            # the server cancels: uvicorn would log a traceback.
+            refusal = from_exception(error) if isinstance(error, Exception) else shutting_down()
             entry.failure = refusal.message
-            if entry.status:  # too late for another answer: the connection is cut
+            if not entry.status:
+                await error_response(entry.path, refusal, close=True)(scope, receive, send)
+            elif isinstance(error, Exception):  # too late for another answer: the connection is cut
                 raise
-            await error_response(entry.path, refusal, close=True)(scope, receive, send)
 
 
 class RequestLog:
