@@ -13,6 +13,7 @@ from shoestring.output.events import Content, Thinking, ToolCall, ToolCallArgume
 from shoestring.runtime.model import Model
 from shoestring.runtime.prompt import chat_prompt
 from shoestring.server.errors import ApiError
+from shoestring.server.facts import served_model
 from shoestring.server.limits import Limits
 from shoestring.server.request import (
     ChatRequest,
@@ -154,6 +155,15 @@ def test_a_full_queue_is_told_with_a_time_to_wait() -> None:
         assert said(await items(await service.chat(ask())), Content) == "hello"
 
     play(scene, scripted_model(REPLIES, context=4096, sequences=2), queue=2)
+
+
+def test_a_models_name_is_short_because_answers_repeat_it() -> None:
+    model = scripted_model(REPLIES)
+    service = Service(model, served_model(model, "m", ("*",)))
+    service.check_model("x" * 512)
+    with pytest.raises(ApiError, match="512 characters") as refused:
+        service.check_model("x" * 513)
+    assert (refused.value.status, refused.value.param) == (400, "model")
 
 
 def test_waiting_prompts_are_bounded_by_memory_but_one_alone_may_be_long() -> None:

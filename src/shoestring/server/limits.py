@@ -24,6 +24,8 @@ class Limits:
     schema_depth: int = 64
     #: answers to one prompt
     answers: int = 16
+    #: of a model's name, which some answers repeat in each event
+    name_characters: int = 512
     stop_strings: int = 16
     stop_characters: int = 512
     #: time to receive a body

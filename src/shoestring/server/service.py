@@ -141,7 +141,9 @@ class Service:
             counts.cancel()
 
     def check_model(self, name: str | None) -> None:
-        """Raise ApiError (404) if this server does not serve the model."""
+        """Raise ApiError if this server does not serve the model (404), or the name is too long to be repeated."""
+        if name is not None and len(name) > self.limits.name_characters:
+            raise bad_request(f"model has more than {self.limits.name_characters} characters", param="model")
         if not self.info.answers_to(name):
             raise model_not_found(str(name), self.info.id)
 

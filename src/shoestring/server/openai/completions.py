@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from fastapi.responses import Response
 
 from shoestring.server.constraints import constraint
 from shoestring.server.errors import bad_request
-from shoestring.server.http.bodies.route import JsonRoute
+from shoestring.server.http.bodies.route import JsonRoute, keep
 from shoestring.server.http.dependencies import client, service
 from shoestring.server.http.streaming import EventStream, WholeAnswer, event, unless_gone
 from shoestring.server.openai import completion_types as api
@@ -48,10 +49,17 @@ async def create_completion(body: api.CompletionBody, request: Request) -> Respo
     )
     first = await unless_gone(request.receive, _open(served, requests[:_AT_ONCE]))
     together = Together(served, first, requests[_AT_ONCE:])
+    further = (request.prompt for request in requests[_AT_ONCE:])
+    keep(request, sum(map(_size, (*further, *(echoes or ())))))
     if body.stream:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return EventStream(_streamed(together, chunks, usage), source=together, limits=served.limits)
     return WholeAnswer(_whole(together, chunks, served), source=together, beside=served.beside)
+
+
+def _size(prompt: str | tuple[int, ...]) -> int:
+    """Bytes of a prompt, about."""
+    return sys.getsizeof(prompt) if isinstance(prompt, str) else 40 * len(prompt)
 
 
 def completion_requests(body: api.CompletionBody, client: str = "") -> list[CompletionRequest]:

@@ -193,3 +193,20 @@ def test_a_body_is_released_before_its_answer_ends(monkeypatch: pytest.MonkeyPat
         assert (len(app.state.bodies._in_flight), app.state.bodies._in_flight.bytes) == (0, 0)
         assert app.state.service.busy
         go_on.set()
+
+
+def test_prompts_that_wait_for_others_of_their_request_stay_counted() -> None:
+    model = scripted_model(completions={"a": "x" * 500}, context=16384)
+    app = create_app(Service(model, queue=64))
+    claims = app.state.bodies._in_flight
+    body = {"prompt": ["a"] * 8 + ["b" * 40_000], "stream": True, "max_tokens": 300}
+    with running(app) as url, httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=30) as response:
+        lines = response.iter_lines()
+        next(lines)
+        assert len(claims) == 1
+        assert 40_000 <= claims.bytes < 50_000
+        assert any("context_length_exceeded" in line for line in lines)
+        until = time.monotonic() + 10
+        while len(claims) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert (len(claims), claims.bytes) == (0, 0)

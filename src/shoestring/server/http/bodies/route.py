@@ -59,14 +59,22 @@ class Bodies:
         return self._small.busy or self._large.busy
 
     def release(self, request: Request) -> None:
-        """The request no longer needs its body."""
+        """The request no longer needs its body, except what `keep` has named."""
         claim: Claim | None = getattr(request.state, "claim", None)
-        if claim is not None:
+        rest: int = getattr(request.state, "kept_bytes", 0)
+        if claim is not None and rest:
+            claim.bytes = min(claim.bytes, rest)  # Arrival releases it after the answer
+        elif claim is not None:
             self._in_flight.release(claim)
 
     def close(self) -> None:
         self._small.close()
         self._large.close()
+
+
+def keep(request: Request, nbytes: int) -> None:
+    """The answer needs so many bytes of the body's values to its end: they stay counted."""
+    request.state.kept_bytes = nbytes
 
 
 class JsonRoute(APIRoute):
