@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,6 +19,7 @@ from shoestring.server.limits import Limits
 from shoestring.server.request import (
     ChatRequest,
     CompletionRequest,
+    Constraint,
     Delta,
     Finished,
     GenerationOptions,
@@ -155,6 +157,36 @@ def test_a_full_queue_is_told_with_a_time_to_wait() -> None:
         assert said(await items(await service.chat(ask())), Content) == "hello"
 
     play(scene, scripted_model(REPLIES, context=4096, sequences=2), queue=2)
+
+
+def test_a_form_that_waits_for_others_is_refused_soon_and_never_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, go_on, compiled = scripted_model(REPLIES), threading.Event(), []
+    form_of = model.form_of
+
+    def slowly(request: Any) -> Any:
+        compiled.append(request.messages[0]["content"])
+        go_on.wait(30)
+        return form_of(request)
+
+    monkeypatch.setattr(model, "form_of", slowly)
+    monkeypatch.setattr("shoestring.server.service._FORM_WAIT_SECONDS", 0.3)
+    constraint = Constraint("regex", "(hello|bye){1,9}")
+
+    async def scene(service: Service) -> None:
+        first = [
+            asyncio.ensure_future(service.chat(ask(str(i), constraint=constraint, max_tokens=2))) for i in range(4)
+        ]
+        while len(compiled) < 4:
+            await asyncio.sleep(0.01)
+        with pytest.raises(ApiError, match="wait to be compiled") as refused:
+            await service.chat(ask("late", constraint=constraint))
+        assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "5")
+        go_on.set()
+        for stream in await asyncio.gather(*first):
+            await stream.aclose()
+
+    play(scene, model)
+    assert sorted(compiled) == ["0", "1", "2", "3"]
 
 
 def test_a_models_name_is_short_because_answers_repeat_it() -> None:

@@ -25,7 +25,15 @@ from shoestring.output.trials.plain import plain
 from shoestring.runtime.model import Model
 from shoestring.runtime.prompt import Prompt
 from shoestring.server.engine_thread import EngineThread
-from shoestring.server.errors import bad_request, busy, context_exceeded, from_exception, model_not_found, shutting_down
+from shoestring.server.errors import (
+    ApiError,
+    bad_request,
+    busy,
+    context_exceeded,
+    from_exception,
+    model_not_found,
+    shutting_down,
+)
 from shoestring.server.facts import ServedModel, served_model
 from shoestring.server.http import record
 from shoestring.server.limits import SMALL, Limits
@@ -40,6 +48,8 @@ T = TypeVar("T")
 KEY = "key:"
 #: Forms that may wait to be compiled.
 _MOST_FORMS = 8
+#: How long a form waits for a thread.
+_FORM_WAIT_SECONDS = 1.5
 #: How long `counts` waits for the end of a step.
 _COUNTS_SECONDS = 5.0
 
@@ -250,14 +260,27 @@ class Service:
         """What the answers must look like. Raises ApiError: 503 if too many forms wait."""
         workers = self._short_texts if _is_plain(request) else self._forming
         if workers is self._forming and workers.waiting >= _MOST_FORMS:
-            raise from_exception(BusyError("too many schemas and grammars wait to be compiled"))
+            raise _forms_wait()
+        begun = threading.Event()
+
+        def compiled() -> Form:
+            begun.set()
+            return self.model.form_of(request)
+
+        compiling = asyncio.ensure_future(workers.run(compiled))
         try:
-            return await workers.run(self.model.form_of, request)
+            if workers is self._forming:
+                await asyncio.wait({compiling}, timeout=_FORM_WAIT_SECONDS)
+                if not begun.is_set():
+                    raise _forms_wait()
+            return await compiling
         except ShoestringError as error:
             refusal, constraint = from_exception(error), request.options.constraint
             if constraint is not None and constraint.where and refusal.message.startswith(constraint.where):
                 refusal.param = constraint.where
             raise refusal from error
+        finally:
+            compiling.cancel()  # if it has not begun, it never does
 
     def _ticket(
         self,
@@ -303,6 +326,10 @@ def _stoppable(stop: threading.Event, function: Callable[..., T], *arguments: An
     with stoppable(stop):
         proceed()
         return function(*arguments)
+
+
+def _forms_wait() -> ApiError:
+    return from_exception(BusyError("too many schemas and grammars wait to be compiled"))
 
 
 def _is_plain(request: ChatRequest | CompletionRequest) -> bool:
