@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import re
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -101,3 +103,17 @@ def test_more_keys_than_series_count_together(monkeypatch: pytest.MonkeyPatch) -
             counters(Record(endpoint="/v1/x", status=200, key=f"k{number}"))
     (family,) = [f for f in counters.registry.collect() if f.name == "shoestring_key_requests"]
     assert {sample.labels["key"]: sample.value for sample in family.samples} == {"k0": 2, "k1": 2, "k2": 2, "other": 14}
+
+
+def test_metrics_are_written_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    write = metrics.generate_latest
+
+    def watched(registry: Any) -> bytes:
+        names.append(threading.current_thread().name)
+        return write(registry)
+
+    monkeypatch.setattr(metrics, "generate_latest", watched)
+    with TestClient(create_app(Service(scripted_model())), "http://127.0.0.1") as client:
+        assert "shoestring_requests_total" in client.get("/metrics").text
+    assert names[0] == "translate"
