@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
 from shoestring.engine.ledger import Ledger
@@ -181,12 +182,14 @@ def test_short_requests_wait_for_one_share_of_all_the_others(
         assert play.steps_to_first_token(short) <= 2
 
 
-def test_new_clients_without_end_do_not_stop_a_long_prompt() -> None:
-    play = Play(4, 4096)
+@pytest.mark.parametrize(("client", "prompt"), [("client {}", CHUNK), ("client {}", 100), ("ann", CHUNK), ("ann", 100)])
+def test_short_requests_without_end_do_not_stop_a_long_prompt(client: str, prompt: int) -> None:
+    """Neither those of new clients, nor those of its own."""
+    play = Play(4, 4096, extra=1000)
     long = play.submit("ann", 4000, 5)
     play.step()
     for number in itertools.count():
-        play.submit(f"client {number}", CHUNK, 1)
+        play.submit(client.format(number), prompt, 1)
         play.step()
         if long in play.answered:
             break

@@ -64,7 +64,7 @@ class _Running:
     client: str
     #: the prompt is computed
     answering: bool = False
-    #: turn in which rows of its prompt were last computed
+    #: turn in which rows of its prompt were last computed, or it was admitted
     turn: int = 0
     #: admitted before a request in turn, in memory of the reserve
     passing: bool = False
@@ -190,7 +190,7 @@ class Scheduler:
             self._queues[client] = queue
         self._rows.setdefault(client, self._even)
         left = waiting.tokens - reused
-        self._running[number] = _Running(waiting.demand, left, waiting.chunk, client, passing=passing)
+        self._running[number] = _Running(waiting.demand, left, waiting.chunk, client, passing=passing, turn=self._turns)
 
     def lend(self, client: str, number: int) -> None:
         """A waiting request of the client needs the prompt of request `number`, which is computed in its turns too."""
@@ -240,7 +240,10 @@ class Scheduler:
         spans: list[Span] = []
         waiting, had = dict(prompts), dict(self._rows)
         while left and waiting:
-            number = min(waiting, key=lambda number: self._end_of(number, had))
+            first: dict[str, int] = {}  # a client's own prompts take turns
+            for number in sorted(waiting, key=lambda number: (waiting[number].turn, number)):
+                first.setdefault(waiting[number].client, number)
+            number = min(first.values(), key=lambda number: self._end_of(number, had))
             running = waiting.pop(number)
             rows = min(running.remaining, running.chunk, edges.get(number, running.remaining), left)
             spans.append(Span(number, rows))
@@ -253,11 +256,11 @@ class Scheduler:
         answering = {running.client for running in answers}
         return self._alone_age < 2 * MEASURE_EVERY and any(prompt.clients - answering for prompt in prompts)
 
-    def _end_of(self, number: int, had: Mapping[str, float]) -> tuple[float, int, int]:
-        """When the prompt's next piece would end if its clients had these rows; then, which waits longest."""
+    def _end_of(self, number: int, had: Mapping[str, float]) -> tuple[float, int]:
+        """When the prompt's next piece would end if its clients had these rows."""
         running = self._running[number]
         begins = min(had.get(client, self._even) for client in running.clients)
-        return begins + min(running.remaining, running.chunk), running.turn, number
+        return begins + min(running.remaining, running.chunk), number
 
     def budget(self, answering: bool, most: int) -> int:
         """Rows that a step may compute beyond one for each answer; at most `most`."""
