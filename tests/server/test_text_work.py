@@ -219,7 +219,8 @@ def test_work_ends_when_the_client_disconnects(path: str) -> None:
         if path == "/tokenize":
             service.model.tokenizer.encode = lambda *_, **__: until_stopped(started)  # type: ignore
         service.model.tokenizer.stream_decoder = lambda *_, **__: until_stopped(started)  # type: ignore
-        messages = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+        data = json.dumps(body).encode()
+        messages = [{"type": "http.request", "body": data, "more_body": False}]
 
         async def receive() -> Any:
             if messages:
@@ -239,7 +240,11 @@ def test_work_ends_when_the_client_disconnects(path: str) -> None:
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"",
-            "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
+            "headers": [
+                (b"host", b"127.0.0.1"),
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(data)).encode()),
+            ],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
             "state": {},
