@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from random_checkpoints import tokens
 
 import shoestring
+from shoestring import admission
 from shoestring.errors import CapacityError, CheckpointError, RequestError
 from shoestring.models.layout import Demand, Layout
 from shoestring.models.state import AttentionState, DeltaNetState
@@ -35,8 +36,10 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_checkpoints.write("llama4", "Q4_0", tmp_path_factory.mktemp("model") / "model.gguf")
 
 
-def planned(layout: Layout = LAYOUT, *, free: int = GIB, weights: int = 0, context: int | None = None) -> memory.Plan:
-    return memory.plan_state(
+def planned(
+    layout: Layout = LAYOUT, *, free: int = GIB, weights: int = 0, context: int | None = None
+) -> admission.Plan:
+    return admission.plan_state(
         layout,
         name="m.gguf",
         weight_bytes=weights,
@@ -73,21 +76,21 @@ def test_what_is_planned_fits_and_holds_one_whole_sequence(free: int, context: i
         plan = planned(layout, free=free, context=context)
     except CapacityError:
         assert context is not None
-        demand = layout.demand(context) + Demand(slots=memory.SNAPSHOTS)
+        demand = layout.demand(context) + Demand(slots=admission.SNAPSHOTS)
         assert layout.nbytes(demand, "f16") > free - WORKSPACE
         return
     assert plan.context == (context or plan.context) <= 100_000
     assert layout.nbytes(plan.capacity, "f16") <= free - WORKSPACE
-    assert (layout.demand(plan.context) + Demand(slots=memory.SNAPSHOTS if layout.recurrent_layers else 0)).fits(
+    assert (layout.demand(plan.context) + Demand(slots=admission.SNAPSHOTS if layout.recurrent_layers else 0)).fits(
         plan.capacity
     )
-    assert 1 <= plan.sequences <= memory.MOST_SEQUENCES
+    assert 1 <= plan.sequences <= admission.MOST_SEQUENCES
 
 
 @pytest.mark.parametrize("sequences", [None, 3])
 def test_the_cache_has_its_own_part_of_the_memory(sequences: int | None) -> None:
-    def plan(cache_bytes: int | None, free: int = GIB) -> memory.Plan:
-        return memory.plan_state(
+    def plan(cache_bytes: int | None, free: int = GIB) -> admission.Plan:
+        return admission.plan_state(
             LAYOUT, name="m.gguf", weight_bytes=0, workspace_bytes=WORKSPACE, free_bytes=free,
             model_context=100_000, context=1000, kv_type="f16", sequences=sequences, cache_bytes=cache_bytes,
         )  # fmt: skip
@@ -104,7 +107,7 @@ def test_the_cache_has_its_own_part_of_the_memory(sequences: int | None) -> None
     with pytest.raises(RequestError, match=r"^cache_memory is -1"):
         plan(-1)
     with pytest.raises(RequestError, match=r"^parallel is 0"):
-        memory.plan_state(
+        admission.plan_state(
             LAYOUT, name="m", weight_bytes=0, workspace_bytes=0, free_bytes=GIB, model_context=9, context=9,
             kv_type="f16", sequences=0,
         )  # fmt: skip
@@ -153,8 +156,8 @@ def test_memory_that_the_process_has_already_is_not_counted_twice(path: Path, mo
 
     empty = context(0, budget)
     assert context(PROCESS_BYTES, budget) == empty
-    assert context(PROCESS_BYTES + GIB, budget) == empty - GIB // memory.CACHE_SHARE
-    assert context(PROCESS_BYTES, None) == context(0, None) + PROCESS_BYTES // memory.CACHE_SHARE
+    assert context(PROCESS_BYTES + GIB, budget) == empty - GIB // admission.CACHE_SHARE
+    assert context(PROCESS_BYTES, None) == context(0, None) + PROCESS_BYTES // admission.CACHE_SHARE
 
 
 # --- arguments -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from shoestring import ops
+from shoestring.admission import CACHE_SHARE, Needs, Plan, plan_state, plan_streaming
 from shoestring.checkpoint.config.experts import with_experts_per_token
 from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
@@ -24,15 +25,7 @@ from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.runtime.arguments import whole
 from shoestring.runtime.default_sampling import sampling_fields
 from shoestring.runtime.finding import find
-from shoestring.runtime.memory import (
-    CACHE_SHARE,
-    Needs,
-    Plan,
-    free_memory,
-    own_memory,
-    plan_state,
-    plan_streaming,
-)
+from shoestring.runtime.memory import free_memory, own_memory
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
 from shoestring.runtime.scripted import DEMO_SCRIPTED

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shoestring import ops
+from shoestring.admission import streaming_workspace
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.names.bind import Binding, Source, bind
@@ -16,11 +17,9 @@ from shoestring.models.experts import ExpertLayer
 from shoestring.models.families import expert_layers, state_layout
 from shoestring.models.layout import Layout
 from shoestring.models.shapes import wanted_shapes
-from shoestring.models.slices import ANSWER_ROWS
 from shoestring.models.weights import loaded_bytes
-from shoestring.models.workspace import step_bytes, workspace_bytes
+from shoestring.models.workspace import workspace_bytes
 from shoestring.streaming.embedding import recent_bytes
-from shoestring.streaming.experts import FEW_ROWS
 from shoestring.streaming.sources import LayerSources, expert_sources, is_packed_alone
 from shoestring.streaming.store import reader_bytes
 
@@ -76,10 +75,7 @@ class Opened:
 
     def streaming_bytes(self, threads: int, rows: int) -> int:
         """Bytes of the process beside weights and state, if experts stay on disk: with passes of `rows` rows."""
-        logits = 4 * ANSWER_ROWS * self.config.vocab_size  # counted with the pass, whose rows use the same
-        answers = step_bytes(self.config, ANSWER_ROWS) - logits
-        embedded = 0 if self.stored_embedding is None else 4 * rows * self.config.hidden_size
-        return workspace_bytes(self.config, threads, rows, FEW_ROWS) + answers + embedded
+        return streaming_workspace(self.config, threads, rows, self.stored_embedding is not None)
 
     def workspace_bytes(self, threads: int) -> int:
         """Bytes of the process beside weights and state."""

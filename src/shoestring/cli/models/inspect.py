@@ -57,11 +57,12 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
 
 def described(opened: Opened) -> dict[str, Any]:
     """The facts about a checkpoint, as --json prints them."""
+    from shoestring.admission import SNAPSHOTS
     from shoestring.checkpoint.summary import summarize
     from shoestring.models.layout import Demand
     from shoestring.models.state import AttentionState
     from shoestring.runtime.loading import physical_cores
-    from shoestring.runtime.memory import SNAPSHOTS, free_memory
+    from shoestring.runtime.memory import free_memory
 
     config, checkpoint, layout = opened.config, opened.checkpoint, opened.layout
     summary = summarize(config, checkpoint, opened.binding)
