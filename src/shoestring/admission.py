@@ -166,12 +166,7 @@ def plan_streaming(
     Arguments as for `plan_state`. Raises CapacityError with the least that works, RequestError for values below the
     least.
     """
-    if cache_bytes == "share":  # counted below; what plan_state would keep without a cache is part of it
-        snapshots, cache = 0, 0
-    else:
-        snapshots, cache = _snapshots(layout, cache_bytes), cache_bytes or 0
-    demand = layout.capacity(context or min(LEAST_CONTEXT, model_context), sequences or 1, snapshots)
-    least_state = layout.nbytes(demand, kv_type) + cache
+    least_state = _least_state(layout, model_context, context, kv_type, sequences, cache_bytes)
     least = needs.fixed(LEAST_ROWS) + least_bytes(layers, experts_per_token) + least_state
     usable = free_bytes if budgeted else free_bytes - free_bytes // MARGIN_PART
     if least > usable:
@@ -202,6 +197,40 @@ def plan_streaming(
     rows = _pass_rows(needs, (left - least_bytes(layers, experts_per_token)) // PASS_PART, state.context)
     slots = plan_slots(layers, experts_per_token, left - needs.workspace(rows) + needs.workspace(LEAST_ROWS))
     return dataclasses.replace(state, streaming=Streaming(slots, rows, needs.buffer_bytes))
+
+
+def least_streaming(
+    layout: Layout,
+    layers: Sequence[ExpertBytes],
+    experts_per_token: int,
+    needs: Needs,
+    *,
+    model_context: int,
+    context: int | None,
+    kv_type: KVType,
+    sequences: int | None = None,
+) -> int:
+    """The least budget for which `plan_streaming` finds a split, without a prefix cache."""
+    least_state = _least_state(layout, model_context, context, kv_type, sequences, None)
+    return needs.fixed(LEAST_ROWS) + least_bytes(layers, experts_per_token) + least_state
+
+
+def _least_state(
+    layout: Layout,
+    model_context: int,
+    context: int | None,
+    kv_type: KVType,
+    sequences: int | None,
+    cache_bytes: int | Literal["share"] | None,
+) -> int:
+    if (
+        cache_bytes == "share"
+    ):  # the cache's part comes on top; what plan_state would keep without a cache is part of it
+        snapshots, cache = 0, 0
+    else:
+        snapshots, cache = _snapshots(layout, cache_bytes), cache_bytes or 0
+    demand = layout.capacity(context or min(LEAST_CONTEXT, model_context), sequences or 1, snapshots)
+    return layout.nbytes(demand, kv_type) + cache
 
 
 def _snapshots(layout: Layout, cache_bytes: int | None) -> int:

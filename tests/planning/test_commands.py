@@ -113,12 +113,15 @@ def test_other_engines_have_their_commands() -> None:
             assert a.candidate.config.family in row.families
             assert engine == "ktransformers" or a.need.sizes.type in row.formats or engine in ("ollama", "lm-studio")
             assert engine != "ktransformers" or machine.gpu is not None
-            if engine in OTHERS:
+            if engine == "llama.cpp":
+                assert a.placement.streamed is not None
+                check(words[1:], LLAMA_SERVER)
+            elif engine in OTHERS:
                 check(words[1:], OTHERS[engine])
             else:
                 assert words[:2] == {"ollama": ["ollama", "run"], "lm-studio": ["lms", "get"]}[engine]
                 assert len(words) == 3
-    assert engines == {"ik_llama.cpp", "ollama", "lm-studio", "ktransformers"}
+    assert engines == {"llama.cpp", "ik_llama.cpp", "ollama", "lm-studio", "ktransformers"}
 
 
 @pytest.mark.parametrize(("model", "repository"), [

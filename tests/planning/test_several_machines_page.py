@@ -24,7 +24,7 @@ from shoestring.planning.plan import plan
 from shoestring.planning.report.several import MOST_FOUND, found_html, machines_html
 
 CATALOGUE = builtin_catalogue()
-MACHINES = ("rtx3090+64g", "mac studio 128", "8xh100", "cpu:4c+8g")
+MACHINES = ("rtx3090+64g", "mac studio 128", "8xh100", "cpu:4c+6g")
 NAMED = [plan("scout", "qwen3.5:35b-a3b", hardware=name) for name in MACHINES]
 UNNAMED = [plan(hardware=name) for name in MACHINES]
 QUESTION = Question(min_speed=10)
@@ -73,14 +73,14 @@ def test_machines_that_miss_a_requirement_come_second() -> None:
 
 def test_what_stands_against_a_machine_is_said() -> None:
     (s,) = [s for s in reservations(NAMED, True) if "Scout" in s.text]
-    assert s.text.startswith("Llama 4 Scout on cpu:4c+8g: it needs ")
+    assert s.text.startswith("Llama 4 Scout on cpu:4c+6g: it needs ")
     assert s.findings[0].verdict == "does not run"
 
 
 def test_where_nothing_runs_the_nearest_is_named() -> None:
-    small = [plan("scout", hardware=name) for name in ("cpu:4c+8g", "cpu:4c+16g")]
+    small = [plan("scout", hardware=name) for name in ("cpu:4c+6g", "cpu:4c+8g")]
     (s,) = choice(small, True)
-    assert s.text.startswith("Llama 4 Scout runs on none of them; cpu:4c+16g comes nearest: ")
+    assert s.text.startswith("Llama 4 Scout runs on none of them; cpu:4c+8g comes nearest: ")
     (none, hour) = choice([plan(hardware=name) for name in ("cpu:1c+1g", "cpu:1c+2g")], False)
     assert none.text == "No model runs on any of them."
     assert "cpu:1c+1g" in hour.text
@@ -91,7 +91,7 @@ def test_without_models_the_leading_ones_are_named() -> None:
     leaders, hour = choice(UNNAMED, False)
     for p, a in pairs(UNNAMED, False):
         assert f"on {p.machine.name}" in {f.subject for f in leaders.findings if f.model == a.candidate.id}
-    assert hour.findings[0].verdict == "cpu:4c+8g"
+    assert hour.findings[0].verdict == "cpu:4c+6g"
 
 
 @pytest.mark.parametrize("name", PAGES)

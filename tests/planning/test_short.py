@@ -90,9 +90,10 @@ def test_with_too_many_users_the_number_that_fits_is_said() -> None:
 
 
 def test_a_type_that_does_not_fit_names_one_that_does() -> None:
-    p = plan("scout", hardware="rtx-3090+64g", quant="BF16")
-    (problem,) = p.assessments[0].problems
+    (problem,) = plan("scout", hardware="rtx-3090+64g", quant="FP8").assessments[0].problems
     assert problem.endswith("too much (Q4_K_M would fit)")
+    (problem,) = plan("scout", hardware="rtx-3090+64g", quant="BF16").assessments[0].problems
+    assert problem.endswith("tokens/s is below the required 3 (Q4_K_M would fit into memory)")
     assert plan("scout", hardware="rtx-3090+64g", quant="Q4_K_M").assessments[0].runs
     assert "would fit" not in " ".join(plan("scout", hardware="cpu:1c+4g", quant="BF16").assessments[0].problems)
 

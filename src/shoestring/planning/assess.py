@@ -16,7 +16,11 @@ from shoestring.planning.licence import Terms, User, judge
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import AS_STORED, Need, Placement, PlannedKV, can_split, choose, context_limit
 from shoestring.planning.speed import Scale, Speed, estimate
+from shoestring.planning.streamed.placing import place_streamed
+from shoestring.planning.streamed.speed import tokens_per_second
+from shoestring.planning.streamed.split import Recorded
 from shoestring.spelling import option
+from shoestring.streaming.predict import SLOW_TOKENS_PER_SECOND
 
 Difficulty = Literal["easy", "moderate", "advanced"]
 
@@ -39,6 +43,8 @@ class Question:
     money: Money = field(default_factory=Money)
     user: User = field(default_factory=User)
     measured: tuple[Measured, ...] = ()
+    #: the hit rates of a recorded route; None: published ones
+    route: Recorded | None = None
 
     def __post_init__(self) -> None:
         checks = (
@@ -100,11 +106,35 @@ class Assessment:
 def assess(
     candidate: Candidate, machine: Hardware, question: Question, catalogue: Catalogue, scale: Scale | None = None
 ) -> Assessment:
-    """Assess a model on a machine for a question."""
-    limit = context_limit(candidate)
-    context = min(question.context, limit)
+    """Assess a model on a machine for a question.
+
+    What does not fit into memory in three bits or more may run from disk, in more bits. Our engine's own disk tier
+    comes before one that leaves it to the system to page, and before few bits where it meets more of the question.
+    """
+    context = min(question.context, context_limit(candidate))
     n, placed = choose(candidate, machine, context, question.users, question.type, question.kv_type)
-    speed = estimate(n, placed, machine, question.measured, scale)
+    found = _assessed(n, placed, candidate, machine, question, catalogue, scale)
+    few = n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS
+    if placed.fit not in ("no", "disk") and not few:
+        return found
+    split = place_streamed(candidate, machine, context, question.users, question.type, question.kv_type)
+    if split is None:
+        return found
+    streamed = _assessed(*split, candidate, machine, question, catalogue, scale)
+    if "no" in (placed.fit, split[1].fit):
+        nearer = split[1].missing < placed.missing if placed.fit == "no" else False
+        return streamed if nearer else found
+    better = placed.fit == "disk" and machine.gpu is None
+    return streamed if better or len(streamed.problems) < len(found.problems) else found
+
+
+def _assessed(
+    n: Need, placed: Placement, candidate: Candidate, machine: Hardware, question: Question, catalogue: Catalogue,
+    scale: Scale | None,
+) -> Assessment:  # fmt: skip
+    """Assess a placed model."""
+    limit, context = context_limit(candidate), n.context
+    speed = estimate(n, placed, machine, question.measured, scale, route=question.route)
     priced = cost(candidate.row.id if candidate.row else None, speed, machine, question.money, catalogue)
     terms = None
     if candidate.row is not None:
@@ -112,7 +142,8 @@ def assess(
     free = placed.free + n.sequences_bytes
     runs = placed.fit not in ("no", "disk")
     level, reasons = _difficulty(n, placed, machine, terms)
-    fits_as = _type_that_fits(candidate, machine, context, question) if placed.fit == "no" and question.type else None
+    asked = question.type is not None and (placed.fit == "no" or placed.streamed is not None)
+    fits_as = _type_that_fits(candidate, machine, context, question) if asked else None
     fewer = _fewer_users(candidate, machine, context, question) if placed.fit == "no" and question.users > 1 else None
     step = step_of(speed, question, catalogue)
     return Assessment(
@@ -166,11 +197,14 @@ def _problems(
         needed, short = f"{n.total_bytes / 1e9:,.1f} GB", f"{placed.missing / 1e9:,.1f} GB"
         where = "" if can_split(n.sizes.type) else " of GPU memory"
         problems.append(f"it needs {needed}{where} in {n.sizes.type}, {short} too much")
+        if placed.least:
+            least = f"{placed.least / 1e9:,.1f} GB"
+            problems[-1] = f"it needs {least} with its experts on disk in {n.sizes.type}, {short} too much"
         if fewer is not None:
             problems[-1] += f" ({fewer[0]:,} user{'s' if fewer[0] > 1 else ''} at once would fit, in {fewer[1]})"
         if fits_as is not None:
             problems[-1] += f" ({fits_as} would fit)"
-    if placed.fit == "disk":
+    if placed.fit == "disk" and placed.streamed is None:
         problems.append("its experts would be read from disk for every token")
     if placed.fit != "no" and n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS:
         few = f"{bits(n.sizes.type):.1f} bits per weight"
@@ -180,12 +214,16 @@ def _problems(
         if speed.decode is None:
             problems.append(f"its speed is unknown, and {question.min_speed:g} tokens/s are required")
         elif speed.decode < question.min_speed:
-            problems.append(f"{speed.decode:.1f} tokens/s is below the required {question.min_speed:g}")
+            problems.append(f"{tokens_per_second(speed.decode)} is below the required {question.min_speed:g}")
+            if placed.streamed is not None and fits_as is not None:
+                problems[-1] += f" ({fits_as} would fit into memory)"
         elif step is not None and step.rate < question.min_speed:
             problems.append(
                 f"reading {step.prompt:,} new tokens takes {step.reading:,.0f} s, so that a step yields "
                 f"{step.rate:.1f} tokens/s, which is below the required {question.min_speed:g}"
             )
+    if speed.decode and question.min_speed <= speed.decode < SLOW_TOKENS_PER_SECOND:
+        problems.append(f"at {tokens_per_second(speed.decode)} a sentence takes minutes")
     budget = question.money.budget_usd_month
     if budget is not None and priced.usd_per_month > budget:
         problems.append(f"the machine costs ${priced.usd_per_month:,.0f} per month, and the budget is ${budget:,.0f}")
@@ -212,6 +250,8 @@ def _difficulty(
         "disk": (3, "part of it stays on disk"),
         "no": (4, "it does not fit"),
     }[placed.fit]
+    if placed.streamed is not None:
+        where = (1, "it reads its experts from disk")
     points += where[0]
     if n.candidate.local:
         papers = "it is on this machine, so nothing is downloaded"

@@ -45,7 +45,7 @@ def _best(n: Need, placed: Placement, machine: Hardware, catalogue: Catalogue, u
         return _mlx(n)
     sees = use != "multimodal" or "image" in catalogue.engines["shoestring"].modalities
     if n.own and sees:
-        return _shoestring(n)
+        return _shoestring(n, placed)
     missing = "" if sees else "our engine does not read images yet"
     if sees and our_engine_reads(n.candidate, n.sizes.type, n.context):
         missing = "our engine would need more memory than there is"
@@ -119,6 +119,8 @@ def _mlx(n: Need) -> Command:
 def _others(n: Need, placed: Placement, machine: Hardware, engine: str) -> Iterator[tuple[str, str]]:
     """Other engines that run a placed model of the catalogue, and their commands."""
     row, apple = n.candidate.row, machine.gpu is not None and machine.gpu.vendor == "apple"
+    if placed.streamed is not None and is_gguf(n.sizes.type):
+        yield "llama.cpp", _llama_server(n, placed, machine, "").lines[0]
     if row is None or placed.fit in ("no", "disk") or engine == VLLM or n.sizes.type == AS_STORED:
         return
     where = _location(n)
@@ -140,14 +142,19 @@ def _others(n: Need, placed: Placement, machine: Hardware, engine: str) -> Itera
             yield "ktransformers", shlex.join(words)
 
 
-def _shoestring(n: Need) -> Command:
-    where = _location(n)
+def _shoestring(n: Need, placed: Placement) -> Command:
+    where, split = _location(n), placed.streamed
+    limits = ["--context", str(n.context)]
+    if split is not None:
+        limits += ["--memory", f"{split.budget_bytes >> 20}MiB"]
     lines = [shlex.join(["shoestring", "pull", where])] if n.candidate.row else []
     if n.users == 1:
-        lines.append(shlex.join(["shoestring", "chat", where, "--context", str(n.context)]))
-    served = ["shoestring", "serve", where, "--context", str(n.context)]
+        lines.append(shlex.join(["shoestring", "chat", where, *limits]))
+    served = ["shoestring", "serve", where, *limits]
     lines.append(shlex.join([*served, "--parallel", str(n.users)] if n.users > 1 else served))
     reason = "it fits in this memory"
+    if split is not None:
+        reason = "it reads experts that do not fit from disk, and its answers are the same as in memory"
     if n.users > 1:
         reason += f", and the {n.users} users share its steps; each gets the same answer as alone"
     return Command("shoestring", tuple(lines), reason)
@@ -173,7 +180,7 @@ def _llama_server(n: Need, placed: Placement, machine: Hardware, missing: str) -
         words += ["-ctk", "q8_0", "-ctv", "q8_0"]
     words.append("--jinja")
     if placed.fit == "disk":
-        reason = "the system pages from disk what does not fit in memory; our engine does not stream yet"
+        reason = "the system pages from disk what does not fit in memory"
     elif placed.fit == "gpu+ram":
         reason = "llama.cpp splits it between GPU and RAM"
     elif placed.fit == "gpu":

@@ -8,6 +8,7 @@ from shoestring.catalogue.age import outdated
 from shoestring.catalogue.schema import Catalogue, Score
 from shoestring.checkpoint.config.types import Llama4Config, Qwen3_5Config
 from shoestring.errors import RequestError
+from shoestring.planning.advice import findings
 from shoestring.planning.advice.break_even import Turn, turns
 from shoestring.planning.advice.choose import Instead, choose, instead_of
 from shoestring.planning.advice.findings import dollars
@@ -18,6 +19,7 @@ from shoestring.planning.assess import Assessment
 from shoestring.planning.licence import Terms
 from shoestring.planning.memory import context_limit
 from shoestring.planning.plan import Plan
+from shoestring.planning.streamed.speed import tokens_per_second
 
 #: behind a figure that does not compare; the line's reasons say why
 MARK = "†"
@@ -174,7 +176,7 @@ def _gb(size: float) -> str:
 
 
 def _rate(value: float | None) -> str:
-    return f"{value:,.1f} tokens/s" if value else "–"
+    return tokens_per_second(value) if value else "–"
 
 
 def _count(value: int) -> str:
@@ -199,6 +201,11 @@ def _here(left: Assessment, right: Assessment) -> Section:
         line("file type", (a.need.sizes.type, b.need.sizes.type)),
         line("memory needed", (_gb(a.need.total_bytes), _gb(b.need.total_bytes)), f"{ratio:.2f}×"),
         line("placed in", (place[a.placement.fit], place[b.placement.fit])),
+        *(
+            line(label, (first, second))
+            for label, first, second in zip(STREAMED, _streamed(a), _streamed(b), strict=True)
+            if (first, second) != ("–", "–")
+        ),
         line("maximum context", (_count(a.longest_context), _count(b.longest_context))),
         line("maximum users", (_count(a.most_users), _count(b.most_users))),
         *(line(name, (_rate(x), _rate(y)), _times(x, y), label) for name, x, y in rates),
@@ -206,6 +213,18 @@ def _here(left: Assessment, right: Assessment) -> Section:
         line("difficulty", (a.difficulty, b.difficulty)),
     ]
     return Section("On this machine", tuple(lines))
+
+
+#: labels of what `findings.streamed` states
+STREAMED = ("other weights in memory", "context in memory", "slots of experts", "experts in memory", "hit rate",
+            "read a step", "disk", "least memory")  # fmt: skip
+
+
+def _streamed(a: Assessment) -> tuple[str, ...]:
+    """How our engine splits a model between memory and disk; dashes for others."""
+    found = findings.streamed(a)
+    cells = tuple(f"{f.figure}, {f.verdict}" if f.subject == "hit rate" else f.figure for f in found)
+    return cells or ("–",) * len(STREAMED)
 
 
 def _times(a: float | None, b: float | None) -> str:

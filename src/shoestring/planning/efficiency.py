@@ -36,7 +36,7 @@ def engine_of(n: Need, placed: Placement, machine: Hardware) -> str:
     if is_mlx(n.sizes.type):
         return MLX
     ours = n.sizes.type in OWN_TYPES and our_engine_reads(n.candidate, n.sizes.type, n.context)
-    return OWN if placed.fit == "ram" and ours else LLAMA_CPP
+    return OWN if placed.streamed is not None or (placed.fit == "ram" and ours) else LLAMA_CPP
 
 
 def on_gpu(engine: str, machine: Hardware) -> Efficiency:

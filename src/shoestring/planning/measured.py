@@ -40,10 +40,13 @@ class Measured:
     #: where it comes from, for people
     source: str
 
+    def in_memory(self, n: Need) -> bool:
+        """Whether it is the speed of the same weights, all in memory, with one sequence."""
+        return n.candidate.id == self.model and n.sizes.type == self.type and n.users == 1
+
     def applies(self, n: Need, placed: Placement) -> bool:
         """Whether it applies to a placed model: bench measures our engine, all in RAM, with one sequence."""
-        same = n.candidate.id == self.model and n.sizes.type == self.type
-        return same and n.users == 1 and placed.fit == "ram"
+        return self.in_memory(n) and placed.fit == "ram"
 
 
 def folder() -> Path:

@@ -21,6 +21,7 @@ from shoestring.models.workspace import workspace_bytes
 from shoestring.planning.candidates.candidates import Candidate, published
 from shoestring.planning.candidates.formats import GGUF_TYPES, OWN_TYPES, Sizes, bits, is_gguf, is_mlx, sizes
 from shoestring.planning.hardware.machine import Hardware
+from shoestring.planning.streamed.split import Streamed
 
 #: not resident: multi-token prediction stays in the file until an engine speculates with it
 UNUSED: tuple[Part, ...] = ("mtp",)
@@ -197,6 +198,10 @@ class Placement:
     missing: int
     #: free bytes in the fastest place, for more context and users
     free: int
+    #: the split of our engine, which reads experts from disk; None: all is in memory, or the system pages
+    streamed: Streamed | None = None
+    #: the least memory with which our engine runs it from disk; 0: it does not
+    least: int = 0
 
 
 def mlx_file(candidate: Candidate, type_: str) -> str:

@@ -24,7 +24,8 @@ from shoestring.planning.licence import User
 from shoestring.planning.measured import Measured, read_measured, recall
 from shoestring.planning.memory import KV_TYPES, PlannedKV, context_limit
 from shoestring.planning.speed import scale_of
-from shoestring.sizes import tokens_of
+from shoestring.planning.streamed.split import Recorded, read_recorded
+from shoestring.sizes import bytes_of, human, tokens_of
 from shoestring.spelling import option
 
 
@@ -77,19 +78,26 @@ def plan(
     prices: str | Path | None = None,
     catalogue: str | Path | None = None,
     measured: str | Path | None = None,
+    memory: int | str | None = None,
+    routes: str | Path | None = None,
 ) -> Plan:
     """Recommend one of `models`, with placement, speed and price. Default: both flagships and their siblings.
 
     `hardware`: see planning/hardware/parse.py; None: this machine, with the results of `shoestring bench` on it.
     `min_speed` is in tokens/s. `company_mau`, `eu`, `end_user`, `derived`: see planning/licence.py. `measured`: an
-    output of `shoestring bench --json` to use instead. Raises RequestError or CheckpointError with one sentence.
+    output of `shoestring bench --json` to use instead. `memory`: of the machine's RAM, what an engine may use (bytes, or
+    "12GiB"). `routes`: a file of `--record-routes`, for the hit rate of a model whose experts are read from disk. Raises
+    RequestError or CheckpointError with one sentence.
     """
     question, candidates, rows = ask(
         *models, use=use, context=context, users=users, quant=quant, kv_type=kv_type, min_speed=min_speed, money=money,
         company_mau=company_mau, eu=eu, end_user=end_user, derived=derived, prices=prices, catalogue=catalogue,
     )  # fmt: skip
-    question = dataclasses.replace(question, measured=_known(measured, hardware, rows))
+    route = None if routes is None else _route(Path(routes), candidates)
+    question = dataclasses.replace(question, measured=_known(measured, hardware, rows), route=route)
     machine = parse_hardware(hardware, rows)
+    if memory is not None:
+        machine = _within(machine, bytes_of(memory, option("memory")))
     notes = [f"measured here: {m.model}, {m.type}, {m.decode:.3g} tokens/s ({m.source})" for m in question.measured]
     return make_plan(candidates, dataclasses.replace(machine, notes=(*machine.notes, *notes)), question, rows)
 
@@ -136,6 +144,27 @@ def ask(
     return question, candidates, rows
 
 
+def _within(machine: Hardware, budget: int) -> Hardware:
+    """The machine with a budget of its RAM. Raises RequestError for a machine without any."""
+    if not machine.ram_bytes:
+        raise RequestError(f"{option('memory')} is a part of RAM, and {machine.name} has none of its own")
+    if not budget:
+        raise RequestError(f"{option('memory')} is 0: give the memory that an engine may use")
+    note = f"an engine may use {human(budget)} of RAM ({option('memory')})"
+    return dataclasses.replace(machine, budget_bytes=budget, notes=(*machine.notes, note))
+
+
+def _route(path: Path, candidates: Sequence[Candidate]) -> Recorded:
+    """A recorded route. Raises RequestError if it is of none of the models."""
+    route = read_recorded(path)
+    if not any(route.applies(candidate.config) for candidate in candidates):
+        raise RequestError(
+            f"{option('routes')} {path} has routes of another model ({route.curve.source}): record one of "
+            f"{' or '.join(candidate.name for candidate in candidates[:3])}"
+        )
+    return route
+
+
 def _known(measured: str | Path | None, hardware: str | None, catalogue: Catalogue) -> tuple[Measured, ...]:
     """The measurements to use: of the given file, else of this machine."""
     if measured:
@@ -147,6 +176,10 @@ def make_plan(candidates: Sequence[Candidate], machine: Hardware, question: Ques
     """Assess and rank candidates."""
     scale = scale_of(question.measured, machine, catalogue)
     assessments = tuple(assess(candidate, machine, question, catalogue, scale) for candidate in candidates)
+    disks = [a.speed.streamed.disk for a in assessments if a.speed.streamed is not None]
+    if any(disk.kind == "assumed" for disk in disks):
+        note = f"the disk is taken to read {disks[0].bytes_per_second / 1e9:.2g} GB/s at random ({disks[0].basis})"
+        machine = dataclasses.replace(machine, notes=(*machine.notes, note))
     uses = [catalogue.uses[question.use]] if question.use else list(catalogue.uses.values())
     verdicts = tuple(rank(use, assessments, catalogue) for use in uses)
     if question.use:

@@ -14,6 +14,8 @@ from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.measured import Measured
 from shoestring.planning.memory import Need, Placement, on_machine
 from shoestring.planning.roofline import decode_seconds, prefill_rate
+from shoestring.planning.streamed.speed import StreamedSpeed, lines, streamed_speed, with_seconds
+from shoestring.planning.streamed.split import Recorded, Streamed, hit_curve
 from shoestring.planning.work import split_of, work_of
 
 #: tokens per sequence in `shoestring bench`
@@ -33,6 +35,8 @@ class Speed:
     label: str
     #: one line per step of the computation
     formula: tuple[str, ...]
+    #: what the speeds of a model whose experts our engine reads from disk come from
+    streamed: StreamedSpeed | None = None
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,17 @@ def estimate(
     measured: Sequence[Measured] = (),
     scale: Scale | None = None,
     engine: str = "",
+    route: Recorded | None = None,
 ) -> Speed:
     """Speeds of a placed model with an engine, by default the one that serves it best.
 
-    The last of `measured` that applies replaces the estimate; `scale` corrects estimates of models in RAM.
+    The last of `measured` that applies replaces the estimate; `scale` corrects estimates of models in RAM. route: the
+    hit rates of a model whose experts our engine reads from disk.
     """
     if placed.fit == "no":
         return Speed(None, None, None, None, "does not run", ())
+    if placed.streamed is not None:
+        return _streamed(n, placed.streamed, machine, measured, scale, route)
     work, split = work_of(n), split_of(n, placed)
     engine = engine or engine_of(n, placed, machine)
     step, lines = decode_seconds(work, split, machine, engine)
@@ -91,3 +99,23 @@ def estimate(
     throughput = n.users / step if step else None
     first = n.context / 2 / prefill if prefill else None
     return Speed(decode, throughput, prefill, first, label, (*lines, prefill_line))
+
+
+def _streamed(
+    n: Need, split: Streamed, machine: Hardware, measured: Sequence[Measured], scale: Scale | None,
+    route: Recorded | None,
+) -> Speed:  # fmt: skip
+    """Speeds with experts on disk. Measurements correct the part of the time in memory."""
+    times = (1 / scale.decode, 1 / scale.prefill) if scale is not None else (1.0, 1.0)
+    curve = hit_curve(n.candidate.config, route)
+    found = streamed_speed(work_of(n), split, machine, curve, *times)
+    notes = [f"in memory × {times[0]:.2f}, from {scale.count} measured here"] if scale is not None else []
+    for known in measured:
+        if known.in_memory(n):
+            found = with_seconds(found, 1 / known.decode)
+            notes = [f"in memory: {known.decode:g} tokens/s measured here ({known.source})"]
+    decode, prefill = 1 / found.step_seconds, found.prompt_tokens / found.prompt_seconds
+    hits = "recorded" if found.recorded else "cited"
+    label = f"estimated from disk: hit rate {hits}, disk {found.disk.kind}"
+    formula = (*notes, *lines(found, split, n.users))
+    return Speed(decode, n.users * decode, prefill, n.context / 2 / prefill, label, formula, found)

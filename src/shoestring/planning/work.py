@@ -34,6 +34,8 @@ class Work:
     #: operations for a token at the end of the context, and in the middle of a prompt of half the context
     decode_flops: float
     prompt_flops: float
+    #: of `always_bytes`, those of shared experts
+    shared_bytes: float = 0.0
 
     def touched(self, tokens: int) -> float:
         """Expected bytes of the routed experts that `tokens` tokens use together."""
@@ -69,6 +71,7 @@ def _work_of(n: Need) -> Work:
         chosen=config.num_experts_per_tok if experts else 0,
         always_bytes=n.always_bytes - n.sizes.of("vision") - n.looked_up_bytes,
         routed_bytes=n.routed_bytes,
+        shared_bytes=n.sizes.of("shared_experts"),
         sequence_bytes=attended + 2 * n.state_bytes_per_sequence,
         decode_flops=_flops(config, n.context),
         prompt_flops=_flops(config, n.context // 4),

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
-from shoestring import ops
 from shoestring.admission import streaming_workspace
 from shoestring.checkpoint.config.parse import parse_config
 from shoestring.checkpoint.config.types import Config
@@ -19,8 +18,8 @@ from shoestring.models.layout import Layout
 from shoestring.models.shapes import wanted_shapes
 from shoestring.models.weights import loaded_bytes
 from shoestring.models.workspace import workspace_bytes
-from shoestring.streaming.embedding import recent_bytes
-from shoestring.streaming.sources import LayerSources, expert_sources, is_packed_alone
+from shoestring.streaming.embedding import packed_bytes, recent_bytes, stored_source
+from shoestring.streaming.sources import LayerSources, expert_sources
 from shoestring.streaming.store import reader_bytes
 
 
@@ -44,9 +43,8 @@ class Opened:
 
     @cached_property
     def stored_embedding(self) -> Source | None:
-        """The embedding, if its rows can stay on disk where the experts do: it is not the head as well."""
-        source = self.binding.sources["embedding"]
-        return None if self.config.tie_word_embeddings or not is_packed_alone(source) else source
+        """The embedding, if its rows can stay on disk where the experts do."""
+        return stored_source(self.config, self.binding)
 
     @property
     def layout(self) -> Layout:
@@ -64,8 +62,7 @@ class Opened:
         resident = parts.total() - parts["routed_experts"]
         embedding = self.stored_embedding
         if embedding is not None:
-            stored = ops.packed_bytes(embedding.tensor.type, embedding.rows, embedding.columns)
-            resident += recent_bytes(embedding) - stored
+            resident += recent_bytes(embedding) - packed_bytes(embedding)
         return resident
 
     @cached_property

@@ -7,7 +7,8 @@ from collections import OrderedDict
 import numpy as np
 
 from shoestring import ops
-from shoestring.checkpoint.names.bind import Source
+from shoestring.checkpoint.config.types import Config
+from shoestring.checkpoint.names.bind import Binding, Source
 from shoestring.errors import CheckpointError, ReadError
 from shoestring.models.weights import region
 from shoestring.streaming.sources import is_packed_alone
@@ -31,6 +32,17 @@ def row_bytes(source: Source) -> int:
     """Bytes of a row in the file."""
     begin, end = region(source)
     return end - begin - (source.rows - 1) * source.row_stride
+
+
+def stored_source(config: Config, binding: Binding) -> Source | None:
+    """The embedding, if its rows can stay on disk where the experts do: it is not the head as well."""
+    source = binding.sources["embedding"]
+    return None if config.tie_word_embeddings or not is_packed_alone(source) else source
+
+
+def packed_bytes(source: Source) -> int:
+    """Bytes of the whole embedding in memory."""
+    return ops.packed_bytes(source.tensor.type, source.rows, source.columns)
 
 
 def recent_bytes(source: Source) -> int:

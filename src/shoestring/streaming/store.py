@@ -14,6 +14,8 @@ from shoestring.streaming.watch import Watch
 #: Threads that read and pack, and bytes of the buffer of each.
 READ_THREADS = 8
 _BUFFER_BYTES = 1 << 20
+#: Bytes of the buffers of all threads, unless a file's transposed experts need more.
+USUAL_READER_BYTES = READ_THREADS * _BUFFER_BYTES
 
 
 @dataclass(frozen=True)

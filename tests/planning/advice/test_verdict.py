@@ -230,7 +230,8 @@ def test_every_cited_row_exists() -> None:
 
 def test_the_machine_changes_the_ranking_with_a_reason() -> None:
     code_large = planned(CATALOGUE, "8xh100", QWEN, "qwen3.5-35b-a3b", use="code").verdicts[0]
-    code_small = planned(CATALOGUE, "rtx-5090+72g", QWEN, "qwen3.5-35b-a3b", use="code").verdicts[0]
+    small = planned(CATALOGUE, "rtx-5090+72g", QWEN, "qwen3.5-35b-a3b", use="code", min_speed=10.0)
+    code_small = small.verdicts[0]
     assert order(code_large)[0] == QWEN
     assert order(code_small)[0] == "qwen3.5-35b-a3b"
     loser = code_small.ranking[1]
@@ -260,7 +261,7 @@ def test_a_third_model_is_named_if_neither_suits() -> None:
 
 
 def test_the_better_model_is_named_if_the_machine_decides() -> None:
-    c = compared(hardware="cpu:32c-8ch-ddr5+96g", use="multimodal")
+    c = compared(hardware="cpu:32c-8ch-ddr5+96g", use="multimodal", min_speed=10.0)
     (said,) = [s for s in c.choose_right if s.text.startswith("Images and video: ")]
     assert said.text.startswith(
         "Images and video: Llama 4 Scout; Qwen3.5-397B-A17B is ahead of Llama 4 Scout by 17.6 on"
@@ -285,7 +286,7 @@ def test_sizes_are_compared_in_one_type() -> None:
 
 @pytest.mark.parametrize("quant", [None, "IQ2_XXS"])
 def test_few_bits_are_a_reservation_in_every_verdict(quant: str | None) -> None:
-    plan = planned(CATALOGUE, "rtx-5090+96g", QWEN, type=quant)
+    plan = planned(CATALOGUE, "rtx-5090+96g", QWEN, type=quant, min_speed=10.0)
     (a,) = plan.assessments
     assert a.need.sizes.type.startswith("IQ2")
     assert any("bits per weight" in problem for problem in a.problems)

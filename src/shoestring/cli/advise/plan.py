@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli import options
-from shoestring.cli.shared import count, option, spread, tokens
+from shoestring.cli.shared import count, option, sizes, spread, tokens
 from shoestring.errors import RequestError
 from shoestring.files import write_whole
 from shoestring.printable import quoted
@@ -78,6 +78,10 @@ class Wishes:
     prices: Path | None = option("FILE", "TOML file of [[price]] rows that override the catalogue.")
     catalogue: Path | None = option("FOLDER", "Folder of TOML files that override the catalogue.")
     measured: Path | None = option("FILE", "Output of `shoestring bench --json` on this machine.")
+    memory: int | None = option(
+        "SIZE", "RAM that an engine may use, e.g. 12GiB. [default: all but what others need]", parser=sizes("--memory")
+    )
+    routes: Path | None = option("FILE", "Routes that --record-routes wrote, for hit rates of experts on disk.")
     company_mau: str | None = option(
         "N", "Monthly active users in March 2025 of you and your affiliates together, e.g. 800M or 1M+3B."
     )
@@ -236,8 +240,9 @@ def _asked(models: list[str], wishes: Wishes) -> tuple[Question, tuple[Candidate
     from shoestring.planning.plan import ask
 
     values = _values(wishes)
-    if values.pop("measured"):
-        raise RequestError("--measured is about one machine: --find-hardware compares estimates")
+    for name in ("measured", "memory", "routes"):
+        if values.pop(name):
+            raise RequestError(f"--{name} is about one machine: --find-hardware compares estimates")
     return ask(*models, **values)
 
 

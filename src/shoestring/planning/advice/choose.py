@@ -48,11 +48,15 @@ def instead_of(planned: Plan, left: Assessment, right: Assessment) -> Instead | 
         return None
     speed = "".join(f", {f.figure} ({f.verdict})" for f in findings.decode(best))
     memory = findings.memory(best)
+    rates = [(a, f) for a in (left, right) if a.placement.streamed is not None for f in findings.decode(a)]
+    from_disk = ", ".join(f"{a.candidate.name} runs from disk at {f.figure}" for a, f in rates)
     text = (
-        f"neither {left.candidate.name} nor {right.candidate.name} suits this machine. {best.candidate.name} does: "
-        f"{memory.figure} in {memory.verdict}{speed}"
+        f"neither {left.candidate.name} nor {right.candidate.name} suits this machine"
+        f"{f' ({from_disk})' if rates else ''}. {best.candidate.name} does: {memory.figure} in {memory.verdict}{speed}"
     )
-    found = (findings.runs(left), findings.runs(right), findings.runs(best), memory, *findings.decode(best))
+    found = (
+        *(findings.runs(a) for a in (left, right, best)), memory, *findings.decode(best), *(f for _, f in rates),
+    )  # fmt: skip
     return Instead(best, sentence(text, *found, rows=(best.candidate.row.id,)))
 
 

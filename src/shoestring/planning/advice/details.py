@@ -19,7 +19,8 @@ ESTIMATED = sentence(
 
 def details(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
     """Whether it runs, how hard it is, how fast, at what cost, under which terms, with which engine."""
-    found = [standing(a), _margin(a), _parameters(a), _difficulty(a), _speed(a), _step(a), _cost(a), _hosted(a)]
+    found = [standing(a), _streamed(a), _margin(a), _parameters(a), _difficulty(a), _speed(a), _step(a), _cost(a),
+             _hosted(a)]  # fmt: skip
     if a.cost.cheapest is not None:
         found.append(break_even(planned, a, a.cost.cheapest))
     found += [_terms(a), _engine(a)]
@@ -35,7 +36,7 @@ def wanted(q: Question, catalogue: Catalogue) -> str:
 
 def essentials(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
     """What counts most about the only model of a plan; a licence's clauses are not quoted."""
-    found = [standing(a), _margin(a), _speed(a) if a.problems else None, _step(a), _cost(a), _hosted(a)]
+    found = [standing(a), _streamed(a), _margin(a), _speed(a) if a.problems else None, _step(a), _cost(a), _hosted(a)]
     if a.cost.cheapest is not None:
         found.append(break_even(planned, a, a.cost.cheapest))
     if a.terms is not None and a.terms.licence.limit_mau and a.terms.usable:
@@ -90,6 +91,22 @@ def footer(planned: Plan) -> tuple[Sentence, ...]:
         text = f"the catalogue has a newer source for {len(old)} of the rows behind these sentences (--json lists them)"
         found.insert(0, sentence(text, Finding("", "old rows", "", str(len(old)))))
     return tuple(found)
+
+
+def _streamed(a: Assessment) -> Sentence | None:
+    """How our engine splits the model between memory and disk; None if all of it is in memory, or the system pages."""
+    found, split, speed = findings.streamed(a), a.placement.streamed, a.speed.streamed
+    if split is None or speed is None:
+        return None
+    weights, context, slots, share, hits, missed, disk, least = (f.figure for f in found)
+    users = "a token" if a.need.users == 1 else f"a step of {a.need.users:,} tokens"
+    kind = "recorded here" if speed.recorded else "cited"
+    text = (
+        f"experts stream from disk: memory has {weights} of other weights, {context} of context and {slots} slots, "
+        f"{share} of the experts; {hits} of the experts that a token needs are there ({speed.source}, {kind}), so "
+        f"{users} reads {missed} from a disk of {disk} ({speed.disk.basis}); it runs with {least} of memory or more"
+    )
+    return sentence(text, *found, rows=speed.disk.rows)
 
 
 def _parameters(a: Assessment) -> Sentence | None:

@@ -7,6 +7,7 @@ from shoestring.planning.advice.sentences import Finding
 from shoestring.planning.assess import Assessment
 from shoestring.planning.candidates.formats import bits, is_gguf
 from shoestring.planning.cost import Offer
+from shoestring.planning.streamed.speed import tokens_per_second
 
 #: how much larger than the recipe published files are, from four bits up and below: the most in uploads.toml
 RECIPE_MARGIN, SMALL_RECIPE_MARGIN = 0.06, 0.25
@@ -41,6 +42,8 @@ def margin(a: Assessment) -> Finding | None:
     n, type_ = a.need, a.need.sizes.type
     if n.upload is not None or n.candidate.row is None or not is_gguf(type_) or not a.runs:
         return None
+    if a.placement.streamed is not None:  # of a larger file, fewer experts are in memory
+        return None
     tight = a.placement.fit != "disk" and a.placement.free < recipe_margin(type_) * n.file.total
     return Finding(a.candidate.id, "margin", "tight" if tight else "fits", gigabytes(a.placement.free))
 
@@ -58,6 +61,33 @@ def tightly(a: Assessment) -> str:
     return f" (by its recipe; {found.figure} are left for a larger file)"
 
 
+def streamed(a: Assessment) -> tuple[Finding, ...]:
+    """How our engine splits a model between memory and disk; () for others.
+
+    Weights beside the experts, context, share of the experts in memory, hit rate, bytes missed a token, the disk's
+    rate, and the least memory that works.
+    """
+    split, speed = a.placement.streamed, a.speed.streamed
+    if split is None or speed is None:
+        return ()
+    model, hits = a.candidate.id, "recorded" if speed.recorded else "cited"
+    return (
+        Finding(model, "other weights in memory", a.need.sizes.type, gigabytes(split.resident_bytes)),
+        Finding(model, "context in memory", "", gigabytes(split.state_bytes)),
+        Finding(model, "slots of experts", "", f"{split.slots:,}"),
+        Finding(model, "experts in memory", "", f"{split.share:.1%}"),
+        Finding(model, "hit rate", hits, f"{speed.hit_rate:.0%}"),
+        Finding(model, "read a step", "", read(speed.costs.missed_bytes)),
+        Finding(model, "disk", speed.disk.basis, f"{speed.disk.bytes_per_second / 1e9:.2g} GB/s"),
+        Finding(model, "least memory", "", gigabytes(split.least_bytes)),
+    )
+
+
+def read(count: float) -> str:
+    """Bytes that a step reads."""
+    return gigabytes(count) if count >= 1e9 else f"{count / 1e6:,.0f} MB"
+
+
 def missing(a: Assessment) -> Finding:
     return Finding(a.candidate.id, "memory missing", a.need.sizes.type, gigabytes(a.placement.missing))
 
@@ -66,7 +96,7 @@ def decode(a: Assessment) -> tuple[Finding, ...]:
     """() if the speed is unknown."""
     if not a.speed.decode:
         return ()
-    return (Finding(a.candidate.id, "decode speed", a.speed.label, f"{a.speed.decode:,.1f} tokens/s"),)
+    return (Finding(a.candidate.id, "decode speed", a.speed.label, tokens_per_second(a.speed.decode)),)
 
 
 def prefill(a: Assessment) -> tuple[Finding, ...]:

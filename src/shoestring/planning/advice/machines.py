@@ -12,6 +12,7 @@ from shoestring.planning.assess import Assessment, Question
 from shoestring.planning.cost import hourly
 from shoestring.planning.find import Found, Machine
 from shoestring.planning.plan import Plan, leading
+from shoestring.planning.streamed.speed import tokens_per_second
 
 #: a model on a machine
 Pair = tuple[Plan, Assessment]
@@ -65,7 +66,7 @@ def _for_model(found: Sequence[Pair]) -> Sentence:
     findings = [Finding(candidate.id, "fastest machine", p.machine.name)]
     text = f"{candidate.name} is fastest on {p.machine.name}"
     if fastest.speed.decode:
-        figure = f"{fastest.speed.decode:,.1f} tokens/s"
+        figure = tokens_per_second(fastest.speed.decode)
         text += f": {figure} in {fastest.need.sizes.type} ({fastest.speed.label})"
         findings.append(Finding(candidate.id, f"decode speed on {p.machine.name}", fastest.speed.label, figure))
     rows: tuple[str, ...] = ()
@@ -169,7 +170,7 @@ def _machine(model: str, which: str, m: Machine) -> Sentence:
     findings = [Finding(model, f"{which} machine", m.hardware, memory)]
     text = f"{which}: {m.hardware}, {memory} of memory: {m.need.sizes.type} {PLACES[m.placement.fit]}"
     if m.speed.decode:
-        speed = f"{m.speed.decode:,.1f} tokens/s"
+        speed = tokens_per_second(m.speed.decode)
         text += f", {speed} ({m.speed.label})"
         findings.append(Finding(model, f"decode speed on {m.hardware}", m.speed.label, speed))
     if m.usd_per_hour is None:

@@ -103,7 +103,7 @@ def _group(use: Use, item: _Rated) -> int:
         return 0 if a.terms is None or a.terms.usable else 1
     if not a.runs:
         return NOT_AT_ALL
-    return 2 if a.placement.fit == "disk" else 0 if a.suits else 1
+    return 0 if a.suits else 2 if a.placement.fit == "disk" else 1
 
 
 def _by_scores(use: Use, assessments: Sequence[Assessment], catalogue: Catalogue) -> list[_Rated]:

@@ -16,9 +16,19 @@ from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.models.sizes import Parameters, parameters
 from shoestring.planning.candidates.formats import UPLOADED_AS
 from shoestring.planning.candidates.shapes import Shape, all_shapes
+from shoestring.streaming.slots import ExpertBytes
 
 #: the type that a short name downloads
 USUAL_TYPE = "Q4_K_M"
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """What of a local file can stay on disk: its experts, and the embedding's bytes, of which some stay in memory."""
+
+    layers: tuple[ExpertBytes, ...]
+    embedding_bytes: int = 0
+    recent_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Candidate:
     stored: tuple[tuple[str, int], ...] = ()
     #: the same as our engine loads it
     loaded: tuple[tuple[str, int], ...] = ()
+    #: what may stay on disk; None: not a local file, or one whose experts must be in memory
+    on_disk: OnDisk | None = None
 
     def upload(self, type_: str) -> Upload | None:
         """The published file of a type; None: its size is not known."""

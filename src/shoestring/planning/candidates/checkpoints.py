@@ -11,17 +11,20 @@ from typing import Any
 
 from shoestring import bounded_json
 from shoestring.checkpoint.config.parse import parse_config
-from shoestring.checkpoint.names.bind import bind
+from shoestring.checkpoint.config.types import Config
+from shoestring.checkpoint.names.bind import Binding, bind
 from shoestring.checkpoint.names.parts import Part
 from shoestring.checkpoint.open import open_checkpoint
 from shoestring.checkpoint.summary import summarize
-from shoestring.errors import RequestError
+from shoestring.errors import CheckpointError, RequestError
 from shoestring.models.shapes import wanted_shapes
 from shoestring.models.sizes import parameters
 from shoestring.models.weights import loaded_bytes
-from shoestring.planning.candidates.candidates import Candidate, config_of
+from shoestring.planning.candidates.candidates import Candidate, OnDisk, config_of
 from shoestring.planning.candidates.formats import NOT_LOADED
 from shoestring.planning.candidates.shapes import all_shapes, text_shapes
+from shoestring.streaming.embedding import packed_bytes, recent_bytes, stored_source
+from shoestring.streaming.sources import expert_sources
 
 TIMEOUT_SECONDS = 10
 LARGEST_CONFIG = 16 * 2**20
@@ -40,8 +43,20 @@ def from_path(path: Path) -> Candidate:
     shapes = all_shapes(config, checkpoint.metadata) if multimodal else text_shapes(config)
     return Candidate(
         path.name, path.name, config, shapes, parameters(config), None, str(path), local=True,
-        stored=tuple(stored.items()), loaded=tuple(loaded.items()),
+        stored=tuple(stored.items()), loaded=tuple(loaded.items()), on_disk=_on_disk(config, binding),
     )  # fmt: skip
+
+
+def _on_disk(config: Config, binding: Binding) -> OnDisk | None:
+    """None for a dense model, and for experts that are converted when they are loaded."""
+    try:
+        layers = tuple(layer.nbytes for layer in expert_sources(config, binding))
+    except CheckpointError:
+        return None
+    if not layers:
+        return None
+    source = stored_source(config, binding)
+    return OnDisk(layers) if source is None else OnDisk(layers, packed_bytes(source), recent_bytes(source))
 
 
 def from_hub(name: str) -> Candidate:

@@ -37,6 +37,10 @@ class Hardware:
     disk_bandwidth: float = 0.0
     disk_bytes: int = 0
     disk_known: bool = False
+    #: whether `disk_bandwidth` was measured by random reads; else it is that of sequential ones, as sold
+    disk_measured: bool = False
+    #: ids of the catalogue's disks that were named
+    disks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     #: whether somebody works at it, so that other programs need memory
     desktop: bool = False
@@ -45,6 +49,8 @@ class Hardware:
     processor_power: float = 0.0
     #: of the memory, 64 bits each; 0: unknown
     channels: int = 0
+    #: what an engine may use of the RAM, if the user says so; 0: all but what others need
+    budget_bytes: int = 0
 
     @property
     def gpu_usable(self) -> int:
@@ -58,7 +64,8 @@ class Hardware:
 
     @property
     def ram_usable(self) -> int:
-        return max(0, self.ram_bytes - (reserved(self.ram_bytes) if self.desktop else SYSTEM_BYTES))
+        free = max(0, self.ram_bytes - (reserved(self.ram_bytes) if self.desktop else SYSTEM_BYTES))
+        return min(free, self.budget_bytes) if self.budget_bytes else free
 
     @property
     def power(self) -> float:

@@ -86,7 +86,7 @@ def _add(machine: Hardware, piece: str, text: str, catalogue: Catalogue) -> tupl
     if piece.startswith("cpu:"):
         return _described_processor(machine, piece, text)
     if piece in catalogue.disks:
-        return replace(machine, disk_bandwidth=catalogue.disks[piece].bandwidth, disk_known=True), []
+        return replace(machine, disk_bandwidth=catalogue.disks[piece].bandwidth, disk_known=True, disks=(piece,)), []
     count, name = _counted(piece)
     processor = find_processor(name, catalogue)
     if processor is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shoestring.planning.assess import Assessment
+from shoestring.planning.streamed.speed import tokens_per_second
 
 WHERE = {"gpu": "GPU", "ram": "RAM", "gpu+ram": "GPU + RAM", "disk": "RAM + disk", "no": "does not fit"}
 PARTS = {
@@ -24,7 +25,7 @@ def overview(a: Assessment) -> dict[str, str]:
         "type": a.need.sizes.type,
         "needs": size(a.need.total_bytes),
         "placed in": WHERE[a.placement.fit],
-        "decode": f"{a.speed.decode:,.1f} t/s" if a.speed.decode else "–",
+        "decode": tokens_per_second(a.speed.decode).replace("tokens", "t") if a.speed.decode else "–",
         "prefill": f"{a.speed.prefill:,.0f} t/s" if a.speed.prefill else "–",
         "context": f"{a.longest_context:,}" if a.longest_context else "–",
         "users": f"{a.most_users:,}" if a.most_users else "–",

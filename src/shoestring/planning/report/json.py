@@ -84,6 +84,8 @@ def assessment_json(a: Assessment) -> dict[str, Any]:
         "users": n.users,
         "fit": p.fit,
         "placement": {"gpu": p.gpu, "ram": p.ram, "disk": p.disk},
+        "least_streaming_bytes": p.least or None,
+        "streamed": _streamed(a),
         "gpu_layers": p.gpu_layers,
         "expert_layers_in_ram": p.expert_layers_in_ram,
         "missing_bytes": p.missing,
@@ -138,6 +140,34 @@ def assessment_json(a: Assessment) -> dict[str, Any]:
         "difficulty": {"level": a.difficulty, "reasons": list(a.difficulty_reasons)},
         "command": dataclasses.asdict(a.command),
         "problems": list(a.problems),
+    }
+
+
+def _streamed(a: Assessment) -> dict[str, Any] | None:
+    """How our engine splits a model between memory and disk; None: all is in memory, or the system pages."""
+    split, speed = a.placement.streamed, a.speed.streamed
+    if split is None or speed is None:
+        return None
+    costs = speed.costs
+    return {
+        "budget_bytes": split.budget_bytes,
+        "resident_weights_bytes": split.resident_bytes,
+        "context_bytes": split.state_bytes,
+        "workspace_bytes": split.workspace_bytes,
+        "slots": split.slots,
+        "slot_bytes": split.streaming.slots.arena_bytes,
+        "experts_in_memory": split.share,
+        "pass_rows": split.streaming.pass_rows,
+        "hit_rate": speed.hit_rate,
+        "hit_rate_source": speed.source,
+        "hit_rate_recorded": speed.recorded,
+        "rest_seconds": costs.rest_seconds,
+        "expert_seconds": costs.expert_seconds,
+        "missed_bytes": costs.missed_bytes,
+        "disk_bytes_per_second": costs.disk_rate,
+        "disk_basis": speed.disk.basis,
+        "bound": costs.bound,
+        "rows": list(speed.disk.rows),
     }
 
 

@@ -1,0 +1,1 @@
+"""Shoestring's own disk tier: what stays in memory, what a token reads, and the tokens/s that follow."""
