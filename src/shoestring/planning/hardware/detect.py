@@ -46,6 +46,7 @@ def detect(catalogue: Catalogue) -> Hardware:
         disk_bandwidth=disk.bytes_per_second if disk else 0.0,
         disk_bytes=usage.free,
         disk_known=disk is not None,
+        disk_measured=disk is not None,
         notes=tuple(notes),
         desktop=_has_screen(),
         laptop=_has_battery(),
