@@ -62,7 +62,7 @@ def test_the_readme_matches_the_output_of_compare() -> None:
     short_comparison(compare(planned, *pair), Console(file=out, width=100, no_color=True, highlight=False))
     printed = [line.rstrip(" ─") for line in out.getvalue().splitlines()]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = readme.split("$ shoestring compare qwen3.5 scout\n", 1)[1].split("```", 1)[0]
+    block = readme.split("$ .venv/bin/shoestring compare qwen3.5 scout\n", 1)[1].split("```", 1)[0]
     at = 0
     for line in block.rstrip("\n").splitlines():
         if line.strip() != "…":

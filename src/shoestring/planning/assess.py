@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from shoestring.catalogue.schema import Catalogue
@@ -113,17 +113,20 @@ def assess(
     """
     context = min(question.context, context_limit(candidate))
     n, placed = choose(candidate, machine, context, question.users, question.type, question.kv_type)
-    found = _assessed(n, placed, candidate, machine, question, catalogue, scale)
     few = n.sizes.type != AS_STORED and bits(n.sizes.type) < FEWEST_BITS
     if placed.fit not in ("no", "disk") and not few:
-        return found
+        return _assessed(n, placed, candidate, machine, question, catalogue, scale)
     split = place_streamed(candidate, machine, context, question.users, question.type, question.kv_type)
     if split is None:
-        return found
+        return _assessed(n, placed, candidate, machine, question, catalogue, scale)
+    if placed.fit == "no" and split[1].disk_missing:
+        placed = replace(placed, disk_missing=split[1].disk_missing)
+    found = _assessed(n, placed, candidate, machine, question, catalogue, scale)
     streamed = _assessed(*split, candidate, machine, question, catalogue, scale)
-    if "no" in (placed.fit, split[1].fit):
-        nearer = split[1].missing < placed.missing if placed.fit == "no" else False
-        return streamed if nearer else found
+    if split[1].fit == "no":
+        return streamed if placed.fit == "no" and split[1].missing < placed.missing else found
+    if placed.fit == "no":
+        return streamed
     better = placed.fit == "disk" and machine.gpu is None
     return streamed if better or len(streamed.problems) < len(found.problems) else found
 
@@ -197,7 +200,9 @@ def _problems(
         needed, short = f"{n.total_bytes / 1e9:,.1f} GB", f"{placed.missing / 1e9:,.1f} GB"
         where = "" if can_split(n.sizes.type) else " of GPU memory"
         problems.append(f"it needs {needed}{where} in {n.sizes.type}, {short} too much")
-        if placed.least:
+        if placed.disk_missing:
+            problems[-1] += f"; its experts could be read from disk, which lacks {placed.disk_missing / 1e9:,.1f} GB"
+        elif placed.least:
             least = f"{placed.least / 1e9:,.1f} GB"
             problems[-1] = f"it needs {least} with its experts on disk in {n.sizes.type}, {short} too much"
         if fewer is not None:

@@ -202,6 +202,8 @@ class Placement:
     streamed: Streamed | None = None
     #: the least memory with which our engine runs it from disk; 0: it does not
     least: int = 0
+    #: bytes that the disk lacks for the file, where our engine would run it from disk; 0: none
+    disk_missing: int = 0
 
 
 def mlx_file(candidate: Candidate, type_: str) -> str:

@@ -40,8 +40,7 @@ def place_streamed(
 
 def _placed(n: Need, machine: Hardware) -> Placement | None:
     layers, embedding, recent = on_disk(n)
-    enough = n.candidate.local or not machine.disk_bytes or machine.disk_bytes >= n.download
-    if not layers or not enough:
+    if not layers:
         return None
     config, budget = n.candidate.config, machine.ram_usable
     resident = n.weights_bytes - n.routed_bytes - embedding + recent
@@ -59,6 +58,9 @@ def _placed(n: Need, machine: Hardware) -> Placement | None:
     )  # fmt: skip
     if least > budget:
         return Placement("no", {}, {}, {}, 0, 0, least - budget, 0, least=least)
+    if not n.candidate.local and 0 < machine.disk_bytes < n.download:
+        missing, short = max(1, n.total_bytes - budget), n.download - machine.disk_bytes
+        return Placement("no", {}, {}, {}, 0, 0, missing, 0, least=least, disk_missing=short)
     planned = plan_streaming(
         n.layout, layers, chosen, needs, name=n.candidate.name, free_bytes=budget, budgeted=True,
         model_context=config.max_position_embeddings, context=n.context, kv_type=n.page_type, sequences=sequences,
