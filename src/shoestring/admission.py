@@ -166,7 +166,8 @@ def plan_streaming(
     Arguments as for `plan_state`. Raises CapacityError with the least that works, RequestError for values below the
     least.
     """
-    least_state = _least_state(layout, model_context, context, kv_type, sequences, cache_bytes)
+    tokens = context or min(LEAST_CONTEXT, model_context)
+    least_state = _least_state(layout, tokens, sequences, kv_type, cache_bytes)
     least = needs.fixed(LEAST_ROWS) + least_bytes(layers, experts_per_token) + least_state
     usable = free_bytes if budgeted else free_bytes - free_bytes // MARGIN_PART
     if least > usable:
@@ -204,33 +205,21 @@ def least_streaming(
     layers: Sequence[ExpertBytes],
     experts_per_token: int,
     needs: Needs,
-    *,
-    model_context: int,
-    context: int | None,
+    tokens: int,
     kv_type: KVType,
     sequences: int | None = None,
 ) -> int:
-    """The least budget for which `plan_streaming` finds a split, without a prefix cache."""
-    least_state = _least_state(layout, model_context, context, kv_type, sequences, None)
-    return needs.fixed(LEAST_ROWS) + least_bytes(layers, experts_per_token) + least_state
+    """Bytes of the least budget that works for a context of `tokens`, with the cache that `load` has by default."""
+    state = _least_state(layout, tokens, sequences, kv_type, None)
+    return needs.fixed(LEAST_ROWS) + least_bytes(layers, experts_per_token) + state
 
 
 def _least_state(
-    layout: Layout,
-    model_context: int,
-    context: int | None,
-    kv_type: KVType,
-    sequences: int | None,
-    cache_bytes: int | Literal["share"] | None,
+    layout: Layout, tokens: int, sequences: int | None, kv_type: KVType, cache_bytes: int | Literal["share"] | None
 ) -> int:
-    if (
-        cache_bytes == "share"
-    ):  # the cache's part comes on top; what plan_state would keep without a cache is part of it
-        snapshots, cache = 0, 0
-    else:
-        snapshots, cache = _snapshots(layout, cache_bytes), cache_bytes or 0
-    demand = layout.capacity(context or min(LEAST_CONTEXT, model_context), sequences or 1, snapshots)
-    return layout.nbytes(demand, kv_type) + cache
+    """The least state and cache. "share": counted later; what plan_state would keep without a cache is part of it."""
+    snapshots, cache = (0, 0) if cache_bytes == "share" else (_snapshots(layout, cache_bytes), cache_bytes or 0)
+    return layout.nbytes(layout.capacity(tokens, sequences or 1, snapshots), kv_type) + cache
 
 
 def _snapshots(layout: Layout, cache_bytes: int | None) -> int:

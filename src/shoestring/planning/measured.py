@@ -98,6 +98,8 @@ def read_measured(path: Path, catalogue: Catalogue) -> Measured:
         how = str(facts.get("source") or "shoestring bench")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise RequestError(f"{path} is not output of `shoestring bench --json`: {error}") from error
+    if "streaming" in facts:
+        raise RequestError(f"{path} was measured with experts on disk: plan needs the speed of a model in memory")
     if not (decode > 0 and prefill > 0):
         raise RequestError(f"{path}: decode_tokens_per_second and prefill_tokens_per_second must be above 0")
     source = f"{how}, {date}" if date else path.name

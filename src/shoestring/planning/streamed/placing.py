@@ -52,10 +52,7 @@ def _placed(n: Need, machine: Hardware) -> Placement | None:
     # Without a number of users, the command leaves the engine free to serve several, as far as memory allows.
     sequences = n.users if n.users > 1 else None
     chosen = config.num_experts_per_tok
-    least = least_streaming(
-        n.layout, layers, chosen, needs, model_context=config.max_position_embeddings, context=n.context,
-        kv_type=n.page_type, sequences=sequences,
-    )  # fmt: skip
+    least = least_streaming(n.layout, layers, chosen, needs, n.context, n.page_type, sequences)
     if least > budget:
         return Placement("no", {}, {}, {}, 0, 0, least - budget, 0, least=least)
     if not n.candidate.local and 0 < machine.disk_bytes < n.download:

@@ -205,6 +205,15 @@ def test_disks() -> None:
     assert "bench --disk" in here.basis
 
 
+def test_a_speed_with_experts_on_disk_is_no_measurement(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text(
+        '{"model": "scout", "decode_tokens_per_second": 1, "prefill_tokens_per_second": 2, "streaming": {}}'
+    )
+    with pytest.raises(RequestError, match="was measured with experts on disk"):
+        plan("scout", hardware="cpu:8c+32g", measured=path)
+
+
 def test_measurements_in_memory_correct_what_the_disk_does_not_bound() -> None:
     m = machine(24 * GIB, 1e12, True)
     a = assessed(SCOUT, m, measured=(Measured("llama-4-scout", "Q4_K_M", 10.0, 100.0, "a test"),))
@@ -263,7 +272,10 @@ def test_the_least_memory_is_named_where_nothing_runs() -> None:
 
 def test_the_file_must_fit_on_the_disk() -> None:
     small = replace(machine(24 * GIB), disk_bytes=10**10)
-    assert assessed(SCOUT, small).placement.streamed is None
+    a = assessed(SCOUT, small)
+    assert a.placement.streamed is None
+    lacks = need(SCOUT, "Q4_K_M", 8192, 1, own=True).download - 10**10
+    assert a.problems[0].endswith(f"; its experts could be read from disk, which lacks {lacks / 1e9:,.1f} GB")
     assert assessed(SCOUT, replace(small, disk_bytes=10**11)).placement.streamed is not None
 
 
