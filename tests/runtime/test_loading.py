@@ -25,6 +25,7 @@ from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.runtime import loading, memory
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import open_model
+from shoestring.streaming.routes import read_routes
 
 GIB = 1 << 30
 WORKSPACE = 256 << 20
@@ -49,6 +50,14 @@ def planned(
         context=context,
         kv_type="f16",
     )
+
+
+def test_closing_a_model_writes_its_routes(path: Path, tmp_path: Path) -> None:
+    with shoestring.load(path, threads=1, context=64, record_routes=tmp_path / "routes") as model:
+        for _ in model.generate(tokens(3), max_tokens=2):
+            pass
+    routes = read_routes(tmp_path / "routes")
+    assert sum(len(ids) for _, ids in routes.records) >= 4 * len(routes.layers)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------

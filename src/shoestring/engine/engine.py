@@ -248,7 +248,9 @@ class Engine:
         for number in [*self._requests]:
             self._cancel(number)
         self._closed = True
+        runner = self.runner
         del self.runner, self._passes, self._state
+        runner.close()
 
     @exclusive
     def status(self, number: int) -> Status:
