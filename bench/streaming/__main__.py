@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from shoestring.samples.synthetic.routing import REALISTIC, UNIFORM
-from streaming import group, rows, shapes
+from streaming import group, prediction, rows, shapes
 from streaming.curve import curve, mean, router_routes
 from streaming.runs import BESIDE, LLAMA, Settings
 from streaming.table import HEADER, Line, machine, skipped
@@ -41,6 +41,7 @@ def quick(s: Settings) -> Iterator[Line]:
         yield from rows.eight(s, shape, file, f"{shape.name}, 8 sequences", timed=8)
         yield from rows.answer(s, shape, file, 48, f"{shape.name}, one answer", small=False)
         yield from rows.batches(s, file, f"{shape.name}, peak")
+        yield from prediction.predictions(s, shape, file, f"{shape.name}, prediction", timed=24)
 
 
 def qwen(s: Settings) -> Iterator[Line]:
@@ -62,6 +63,7 @@ def realistic(s: Settings) -> Iterator[Line]:
         yield locality(shape, file)
         case = f"{shape.name}, realistic"
         yield from rows.decode(s, shape, file, LIMIT - BESIDE, LIMIT, case=case, bars=(6, 2), timed=160)
+        yield from prediction.predictions(s, shape, file, f"{shape.name}, prediction", timed=160)
 
 
 def scout(s: Settings) -> Iterator[Line]:

@@ -37,6 +37,8 @@ class Job:
     `settle` of them are not timed. at_once: all sequences in each step, else one sequence after another. hashes: of
     each sequence's log-probabilities. in_memory: then time steps that repeat a token, for D and E.
 
+    usual: as `run` loads a model, without a choice of sequences and cache. record: a file for the routes.
+
     Instead: batches: so many seconds of changing batches. answer: sample so many tokens, `runs` times, and hash them
     with their log-probabilities.
     """
@@ -51,6 +53,8 @@ class Job:
     at_once: bool = True
     hashes: bool = False
     in_memory: bool = False
+    usual: bool = False
+    record: str | None = None
     batches: float = 0.0
     answer: int = 0
     runs: int = 1
@@ -106,8 +110,10 @@ def main() -> None:
     options: dict[str, Any] = {} if job.memory is None else {"memory": job.memory}
     if job.batches or job.answer:
         options |= {"parallel": 8 if job.batches else 1, "cache_memory": CACHE}
-    else:  # no prefix cache, so that every prompt is computed
+    elif not job.usual:  # no prefix cache, so that every prompt is computed
         options |= {"parallel": len(job.prompts) if job.at_once else 1, "cache_memory": 0}
+    if job.record is not None:
+        options["record_routes"] = job.record
     model = shoestring.load(job.file, threads=job.threads, context=job.context, **options)
     facts: dict[str, Any] = {"load_seconds": time.perf_counter() - began}
     facts |= streaming_facts(model)
@@ -119,6 +125,8 @@ def main() -> None:
         facts |= given_tokens(model, job)
     if streams(model):
         facts["totals"] = asdict(model.engine.runner._experts.totals())
+    if job.record is not None:
+        model.close()  # writes the routes
     print(json.dumps(facts))
 
 

@@ -17,7 +17,7 @@ def test_every_row_is_printed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "streaming", "--quick", "--batches", "2", "--folder", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("| small")]
-    for case in ("4 layers |", "512 tokens |", "8 sequences |", "one answer |", "peak |"):
+    for case in ("4 layers |", "512 tokens |", "8 sequences |", "one answer |", "peak |", "prediction |"):
         assert any(case in line for line in lines), done.stdout + done.stderr
     assert "failed" not in done.stdout, done.stdout + done.stderr
     assert "read_ahead_kb" in done.stdout

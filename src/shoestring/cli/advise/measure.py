@@ -49,12 +49,16 @@ class Reduced:
 
 
 def measure(planned: Plan) -> None:
-    """Time every model of a plan that fits in this machine's RAM in a type of our engine, and save the speeds."""
+    """Time every model of a plan that our engine runs on this machine, and save the speeds.
+
+    Those of a model whose experts are read from disk are its speeds in memory, from layers with fewer experts.
+    """
     kept.bandwidth(this_key(), planned.machine.cores, again=True)
     for a in planned.assessments:
-        if a.placement.fit != "ram" or a.need.sizes.type not in OWN_TYPES:
+        here = a.placement.fit == "ram" or a.placement.streamed is not None
+        if not here or a.need.sizes.type not in OWN_TYPES:
             say(
-                f"{a.candidate.name}: not timed: it does not fit in this memory in a type that Shoestring reads",
+                f"{a.candidate.name}: not timed: it does not run here in a type that Shoestring reads",
                 err=True,
             )
             continue
@@ -65,10 +69,9 @@ def timed(a: Assessment) -> None:
     """Time one model and save its speeds."""
     from shoestring.samples.synthetic import synthetic_bytes
 
-    type_, name = a.need.sizes.type, a.candidate.name
-    free = min(
-        LARGEST_FILE, shutil.disk_usage(tempfile.gettempdir()).free // 3, a.placement.free + a.need.weights_bytes
-    )
+    type_, name, split = a.need.sizes.type, a.candidate.name, a.placement.streamed
+    memory = a.placement.free + a.need.weights_bytes if split is None else split.budget_bytes
+    free = min(LARGEST_FILE, shutil.disk_usage(tempfile.gettempdir()).free // 3, memory)
     shapes = reduced(a.candidate.config, type_, free, synthetic_bytes)
     if shapes is None:
         say(
