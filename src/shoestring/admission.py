@@ -159,22 +159,24 @@ def plan_streaming(
     kv_type: KVType,
     sequences: int | None = None,
     budgeted: bool = False,
+    used_bytes: int = 0,
     cache_bytes: int | Literal["share"] | None = None,
 ) -> Plan:
     """A fixed split of a budget: the state, rows of passes, and slots of experts, which get the most.
 
-    Arguments as for `plan_state`. Raises CapacityError with the least that works, RequestError for values below the
-    least.
+    used_bytes: what the process already has of a budget. Other arguments as for `plan_state`. Raises CapacityError with
+    the least that works, RequestError for values below the least.
     """
     tokens = context or min(LEAST_CONTEXT, model_context)
     least_state = _least_state(layout, tokens, sequences, kv_type, cache_bytes)
     least = needs.fixed(LEAST_ROWS) + least_bytes(layers, experts_per_token) + least_state
     usable = free_bytes if budgeted else free_bytes - free_bytes // MARGIN_PART
     if least > usable:
+        at_least = f", so {option('memory')} of at least {human(least + used_bytes, 'up')}," if budgeted else ""
         raise CapacityError(
             f"{name} streams its experts from disk and needs at least {human(least, 'up')} of memory "
-            f"({human(needs.resident_bytes)} for its other weights, {human(least_state)} for its context) and "
-            f"{_limit(free_bytes, budgeted)}, choose a smaller {option('context')} or a smaller model"
+            f"({human(needs.resident_bytes)} for its other weights, {human(least_state)} for its context){at_least} "
+            f"and {_limit(free_bytes, budgeted)}, choose a smaller {option('context')} or a smaller model"
         )
     spare = usable - least
     state_bytes = least_state + (0 if context and sequences else spare // STATE_PART)
@@ -195,7 +197,9 @@ def plan_streaming(
         cache_bytes=cache_bytes,
     )
     left = usable - layout.nbytes(state.capacity, kv_type) - needs.fixed(LEAST_ROWS)
-    rows = _pass_rows(needs, (left - least_bytes(layers, experts_per_token)) // PASS_PART, state.context)
+    rows = _pass_rows(
+        needs, (left - least_bytes(layers, experts_per_token)) // PASS_PART, state.context * state.sequences
+    )
     slots = plan_slots(layers, experts_per_token, left - needs.workspace(rows) + needs.workspace(LEAST_ROWS))
     return dataclasses.replace(state, streaming=Streaming(slots, rows, needs.buffer_bytes))
 
@@ -231,9 +235,12 @@ def _limit(free_bytes: int, budgeted: bool) -> str:
     return f"{option('memory')} leaves {free}: give more" if budgeted else f"{free} are free: free some"
 
 
-def _pass_rows(needs: Needs, spare: int, context: int) -> int:
-    """The most rows of a pass whose workspace takes at most `spare` bytes more than that of LEAST_ROWS."""
-    low, high, least = LEAST_ROWS, max(LEAST_ROWS, min(context, MOST_ROWS)), needs.workspace(LEAST_ROWS)
+def _pass_rows(needs: Needs, spare: int, most: int) -> int:
+    """The most rows of a pass whose workspace takes at most `spare` bytes more than that of LEAST_ROWS.
+
+    most: rows of all sequences together.
+    """
+    low, high, least = LEAST_ROWS, max(LEAST_ROWS, min(most, MOST_ROWS)), needs.workspace(LEAST_ROWS)
     while low < high:
         middle = (low + high + 1) // 2
         if needs.workspace(middle) - least <= spare:

@@ -33,7 +33,7 @@ def test_a_report() -> None:
     assert r.bound == "rest"
     assert r.gain > 0
     assert sentence(r) == (
-        "experts: 50 % in memory, 2.00 GB read a token at 2.0 of 2.5 GB/s, 90 % of the limit, "
+        "experts: 50 % in memory, 2 GB read a token at 2.0 of 2.5 GB/s, 90 % of the limit, "
         f"bound by computing everything but experts; +4 GB → {r.gain:+.1f} tokens/s, estimated"
     )
 

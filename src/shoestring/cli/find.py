@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shoestring.cli.options import Loading
 from shoestring.cli.progress import Progress
+from shoestring.cli.say import say
 from shoestring.runtime import finding
 from shoestring.runtime.scripted import DEMO_SCRIPTED
 
 if TYPE_CHECKING:
+    from shoestring.runtime.loading import Prepared
     from shoestring.runtime.model import Model
 
 
@@ -22,14 +24,33 @@ def find(name: str) -> Path:
 
 def load_model(name: str, *, loading: Loading) -> Model:
     """Load MODEL for a command. Raises the errors of `find` and `shoestring.load`."""
-    from shoestring.runtime.loading import checked_threads, load
+    from shoestring.runtime.loading import checked_threads, load, prepare
 
     if loading.threads is not None:
         checked_threads(loading.threads)
-    path = name if name == DEMO_SCRIPTED else find(name)
+    experts: dict[str, Any] = {
+        "experts_per_token": loading.experts_per_token,
+        "record_routes": loading.record_routes,
+    }
+    if name == DEMO_SCRIPTED:
+        return load(name, context=loading.context, **experts)
+    path = find(name)
     guard_mapped_files()
-    with Progress(f"loading {name if isinstance(path, str) else path.name}") as progress:
-        return load(path, loading.threads, loading.kv, loading.context, progress, memory=loading.memory)
+    prepared = prepare(path, loading.threads, loading.kv, loading.context, memory=loading.memory, **experts)
+    announce(prepared)
+    with Progress(f"loading {path.name}") as progress:
+        return prepared.load(progress)
+
+
+def announce(prepared: Prepared) -> None:
+    """Say on stderr what is unusual about a model before it is loaded: another model's answers, experts on disk."""
+    from shoestring.runtime.streamed.lines import start_lines
+
+    if prepared.changed_experts is not None:
+        say(f"uses {prepared.changed_experts}: the answers are not those of the model as it was trained", err=True)
+    if prepared.forecast is not None:
+        for line in start_lines(prepared.plan, prepared.forecast):
+            say(line, err=True)
 
 
 def guard_mapped_files() -> None:

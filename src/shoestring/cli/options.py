@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -42,9 +43,21 @@ Memory = Annotated[
     typer.Option(
         "--memory",
         metavar="SIZE",
-        help="Memory limit of the process, e.g. 12GiB. [default: all that is free]",
+        help="Memory limit of the process, e.g. 12GiB; experts beyond it stream from disk. [default: what is free]",
         parser=sizes("--memory"),
     ),
+]
+ExpertsPerToken = Annotated[
+    int | None,
+    typer.Option(
+        "--experts-per-token",
+        metavar="K",
+        help="Experts that each token uses; changes the answers. [default: the file's]",
+    ),
+]
+RecordRoutes = Annotated[
+    Path | None,
+    typer.Option("--record-routes", metavar="FILE", help="Write which experts the tokens use, for bench --replay."),
 ]
 System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System message of the chat.")]
 
@@ -63,6 +76,8 @@ class Loading:
     threads: Threads = None
     kv_type: KV = KVType.f16
     memory: Memory = None
+    experts_per_token: ExpertsPerToken = None
+    record_routes: RecordRoutes = None
 
     @property
     def kv(self) -> Literal["f16", "f32"]:

@@ -56,7 +56,13 @@ ARGUMENTS: Mapping[str, str] = {
 
 _GPU = "Shoestring computes on the CPU alone, so there is no GPU to give layers to"
 _KERNELS = "there is one way to compute attention here, which stores no scores"
-_MEMORY = "weights are copied into this process's memory when they are loaded"
+_MEMORY = (
+    "weights are copied into this process's memory when they are loaded, and experts that do not fit into --memory "
+    "stream from disk"
+)
+_EXPERTS = (
+    "Shoestring computes all experts on the CPU, and those that do not fit into --memory stream from disk by themselves"
+)
 _STEPS = "the engine chooses the rows of a step, and no bit of an answer depends on them"
 _ONE = "one process computes a model on one machine"
 _TEMPLATE = "the chat template comes from the checkpoint, or is its family's"
@@ -66,11 +72,13 @@ _TYPE = "weights have the types of their file, and are computed so"
 
 #: Their option → (why it means nothing here, whether a value follows it).
 NOTHING: Mapping[str, tuple[str, bool]] = {
-    **dict.fromkeys(("-ngl", "--gpu-layers", "--n-gpu-layers", "-ncmoe", "--n-cpu-moe"), (_GPU, True)),
+    **dict.fromkeys(("-ngl", "--gpu-layers", "--n-gpu-layers"), (_GPU, True)),
+    **dict.fromkeys(("-ncmoe", "--n-cpu-moe", "-ot", "--override-tensor"), (_EXPERTS, True)),
+    **dict.fromkeys(("-cmoe", "--cpu-moe"), (_EXPERTS, False)),
     **dict.fromkeys(("-sm", "--split-mode", "-ts", "--tensor-split", "-mg", "--main-gpu"), (_GPU, True)),
     **dict.fromkeys(("-dev", "--device"), (_GPU, True)),
-    **dict.fromkeys(("-ot", "--override-tensor", "--gpu-memory-utilization", "--swap-space"), (_GPU, True)),
-    **dict.fromkeys(("-cmoe", "--cpu-moe", "--enforce-eager"), (_GPU, False)),
+    **dict.fromkeys(("--gpu-memory-utilization", "--swap-space"), (_GPU, True)),
+    "--enforce-eager": (_GPU, False),
     **dict.fromkeys(("-b", "--batch-size", "-ub", "--ubatch-size", "--max-num-batched-tokens"), (_STEPS, True)),
     **dict.fromkeys(("-tb", "--threads-batch"), ("prompts and answers use the same threads: --threads", True)),
     **dict.fromkeys(("-tp", "--tensor-parallel-size", "-pp", "--pipeline-parallel-size"), (_ONE, True)),

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from shoestring import ops
-from shoestring.admission import CACHE_SHARE, Needs, Plan, plan_state, plan_streaming
-from shoestring.checkpoint.config.experts import with_experts_per_token
+from shoestring.admission import (
+    CACHE_SHARE,
+    LEAST_CONTEXT,
+    Needs,
+    Plan,
+    least_streaming,
+    plan_state,
+    plan_streaming,
+)
+from shoestring.checkpoint.config.experts import changed_experts, with_experts_per_token
 from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
@@ -29,13 +39,16 @@ from shoestring.runtime.memory import free_memory, own_memory
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
 from shoestring.runtime.scripted import DEMO_SCRIPTED
+from shoestring.runtime.streamed.forecast import Forecast, default_curve, forecast
+from shoestring.runtime.streamed.info import StreamingInfo
+from shoestring.runtime.streamed.memory import Memory, memory_of
 from shoestring.sizes import bytes_of, tokens_of
 from shoestring.spelling import option
 from shoestring.streaming.embedding import StoredEmbedding
 from shoestring.streaming.experts import StreamedExperts
 from shoestring.streaming.resident import read_matrices, resident_bytes, resident_sources
 from shoestring.streaming.routes import RecordedExperts, RouteRecorder
-from shoestring.streaming.store import Store, open_store
+from shoestring.streaming.store import USUAL_READER_BYTES, Store, open_store
 
 if TYPE_CHECKING:
     from shoestring.checkpoint.text.chat_template import ChatTemplate
@@ -96,16 +109,158 @@ def plan(
             opened.resident_bytes, opened.reader_bytes, lambda rows: opened.streaming_bytes(threads, rows) - allocated
         ),
         free_bytes=min(free, budget),
+        used_bytes=own,
         cache_bytes=cache_memory,
         **limits,
     )
+
+
+def least_memory(
+    opened: Opened, kv_type: KVType = "f16", threads: int | None = None, own: int | None = None
+) -> int | None:
+    """The least `memory` with which a model streams, for the smallest context; None: it is dense.
+
+    It counts the usual buffers of the threads that read, so it needs no compiled code; experts that are stored
+    transposed may take larger ones. own: what the process that loads it has already; default: as this one. Raises
+    CheckpointError for experts that cannot stay on disk.
+    """
+    if not opened.expert_layers:
+        return None
+    count = threads or physical_cores()
+    return least_streaming(
+        opened.layout,
+        [layer.nbytes for layer in opened.expert_sources],
+        opened.config.num_experts_per_tok,
+        Needs(opened.resident_bytes, USUAL_READER_BYTES, lambda rows: opened.streaming_bytes(count, rows)),
+        min(LEAST_CONTEXT, opened.config.max_position_embeddings),
+        kv_type,
+    ) + max(0, (own_memory() if own is None else own) - PROCESS_BYTES)
 
 
 def _dense(opened: Opened) -> str:
     return "" if opened.expert_layers else ". Only experts can stay on disk, and this model is dense"
 
 
-@ops.standard_arithmetic()
+@dataclass(frozen=True)
+class Prepared:
+    """A model that fits: opened and planned, nothing is loaded. recorder: writes the routes, where they are wanted."""
+
+    opened: Opened
+    plan: Plan
+    threads: int
+    kv_type: KVType
+    recorder: RouteRecorder | None = None
+
+    @property
+    def changed_experts(self) -> str | None:
+        """What --experts-per-token has changed (checkpoint/config/experts.py)."""
+        return changed_experts(self.opened.config)
+
+    @cached_property
+    def forecast(self) -> Forecast | None:
+        """The rate that is predicted, where the experts stream; None: they are all in memory. Probes the disk."""
+        return None if self.plan.streaming is None else forecast(self.opened, self.plan, self.threads)
+
+    def memory(self) -> Memory:
+        """What the process takes."""
+        return memory_of(self.opened, self.plan, self.threads, self.kv_type)
+
+    @ops.standard_arithmetic()
+    def load(self, progress: Progress | None = None) -> Model:
+        """Load it. progress: called with bytes loaded and in all. Raises CheckpointError, TokenizerError."""
+        opened, planned, recorder = self.opened, self.plan, self.recorder
+        ops.set_num_threads(self.threads)
+        with ThreadPoolExecutor(1, thread_name_prefix="text") as executor:
+            text = executor.submit(text_side, opened)
+
+            def advanced(done: int, total: int) -> None:
+                if text.done():
+                    text.result()  # raise its error now, not after loading all weights
+                if progress is not None:
+                    progress(done, total)
+
+            loaded = load_experts(opened, planned, advanced)
+            tokenizer, template = text.result()
+        # The last time: only streaming reads the files from here on, and watches them.
+        check_unchanged(opened.checkpoint)
+        runner = FamilyRunner(
+            loaded.weights,
+            loaded.experts if recorder is None else RecordedExperts(loaded.experts, recorder),
+            tokenizer.vocab_size,
+            str(opened.checkpoint.path),
+            None if planned.streaming is None else planned.streaming.pass_rows,
+            loaded.embedding,
+            closing(loaded.store, recorder),
+        )
+        engine = Engine(
+            runner,
+            context=planned.context,
+            kv_type=self.kv_type,
+            sequences=planned.sequences,
+            cache_bytes=planned.cache_bytes,
+            capacity=planned.capacity,
+        )
+        return Model(
+            engine,
+            tokenizer,
+            template,
+            family=opened.config.family,
+            sampling_fields=sampling_fields(opened.checkpoint, tokenizer.vocab_size),
+            streaming=self._streaming(loaded.experts),
+            changed_experts=self.changed_experts,
+        )
+
+    def _streaming(self, experts: Experts) -> StreamingInfo | None:
+        if self.plan.streaming is None:
+            return None
+        assert isinstance(experts, StreamedExperts)
+        predicted = vars(self).get("forecast")  # only of those who have asked for it: it probes the disk
+        return StreamingInfo(
+            self.plan.streaming.pass_rows,
+            self.plan.streaming.slots,
+            tuple(layer.nbytes for layer in self.opened.expert_sources),
+            default_curve(self.opened),
+            experts.totals,
+            None if predicted is None else predicted.disk_rate,
+        )
+
+
+def prepare(
+    model: str | os.PathLike[str],
+    threads: int | None = None,
+    kv_type: KVType = "f16",
+    context: int | str | None = None,
+    progress: Progress | None = None,
+    *,
+    memory: int | str | None = None,
+    parallel: int | None = None,
+    cache_memory: int | str | None = None,
+    experts_per_token: int | None = None,
+    record_routes: str | os.PathLike[str] | None = None,
+) -> Prepared:
+    """Open a model and check that it fits, as `load` does first. Arguments and errors as for `load`."""
+    if kv_type not in ("f16", "f32"):
+        raise RequestError(f"{option('kv_type')} is {kv_type!r}: choose f16 or f32")
+    count = physical_cores() if threads is None else checked_threads(threads)
+    tokens = None if context is None else tokens_of(context, option("context"))
+    places = None if parallel is None else whole(parallel, option("parallel"))
+    shared = cache_memory is None or cache_memory == "share"
+    opened = open_model(find(model, progress))
+    if experts_per_token is not None:
+        opened = replace(opened, config=with_experts_per_token(opened.config, experts_per_token))
+    planned = plan(
+        opened,
+        kv_type=kv_type,
+        context=tokens,
+        threads=count,
+        memory=None if memory is None else bytes_of(memory, option("memory")),
+        parallel=places,
+        cache_memory=cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),  # type: ignore[arg-type]
+    )
+    recorder = None if record_routes is None else recorder_of(opened, Path(record_routes))
+    return Prepared(opened, planned, count, kv_type, recorder)
+
+
 def load(
     model: str | os.PathLike[str],
     threads: int | None = None,
@@ -137,66 +292,28 @@ def load(
     Raises CheckpointError, TokenizerError, RequestError, and CapacityError before it loads anything; TypeError for
     arguments of another type.
     """
-    if kv_type not in ("f16", "f32"):
-        raise RequestError(f"{option('kv_type')} is {kv_type!r}: choose f16 or f32")
-    count = physical_cores() if threads is None else checked_threads(threads)
-    tokens = None if context is None else tokens_of(context, option("context"))
-    places = None if parallel is None else whole(parallel, option("parallel"))
     if model == DEMO_SCRIPTED:
         from shoestring.runtime.scripted.demo import demo_scripted
 
-        return demo_scripted(tokens, places)
-    shared = cache_memory is None or cache_memory == "share"
-    opened = open_model(find(model, progress))
-    if experts_per_token is not None:
-        opened = replace(opened, config=with_experts_per_token(opened.config, experts_per_token))
-    planned = plan(
-        opened,
-        kv_type=kv_type,
-        context=tokens,
-        threads=count,
-        memory=None if memory is None else bytes_of(memory, option("memory")),
-        parallel=places,
-        cache_memory=cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),  # type: ignore[arg-type]
-    )
-    recorder = None if record_routes is None else recorder_of(opened, Path(record_routes))
-    ops.set_num_threads(count)
-    with ThreadPoolExecutor(1, thread_name_prefix="text") as executor:
-        text = executor.submit(text_side, opened)
-
-        def advanced(done: int, total: int) -> None:
-            if text.done():
-                text.result()  # raise its error now, not after loading all weights
-            if progress is not None:
-                progress(done, total)
-
-        loaded = load_experts(opened, planned, advanced)
-        tokenizer, template = text.result()
-    check_unchanged(opened.checkpoint)  # the last time: only streaming reads the files from here on, and watches them
-    runner = FamilyRunner(
-        loaded.weights,
-        loaded.experts if recorder is None else RecordedExperts(loaded.experts, recorder),
-        tokenizer.vocab_size,
-        str(opened.checkpoint.path),
-        None if planned.streaming is None else planned.streaming.pass_rows,
-        loaded.embedding,
-        closing(loaded.store, recorder),
-    )
-    engine = Engine(
-        runner,
-        context=planned.context,
-        kv_type=kv_type,
-        sequences=planned.sequences,
-        cache_bytes=planned.cache_bytes,
-        capacity=planned.capacity,
-    )
-    return Model(
-        engine,
-        tokenizer,
-        template,
-        family=opened.config.family,
-        sampling_fields=sampling_fields(opened.checkpoint, tokenizer.vocab_size),
-    )
+        for name, value in (("experts_per_token", experts_per_token), ("record_routes", record_routes)):
+            if value is not None:
+                raise RequestError(f"{option(name)}: {DEMO_SCRIPTED} is a script, without experts: leave it out")
+        return demo_scripted(
+            None if context is None else tokens_of(context, option("context")),
+            None if parallel is None else whole(parallel, option("parallel")),
+        )
+    return prepare(
+        model,
+        threads,
+        kv_type,
+        context,
+        progress,
+        memory=memory,
+        parallel=parallel,
+        cache_memory=cache_memory,
+        experts_per_token=experts_per_token,
+        record_routes=record_routes,
+    ).load(progress)
 
 
 @dataclass(frozen=True)
@@ -242,9 +359,14 @@ def recorder_of(opened: Opened, path: Path) -> RouteRecorder:
 def closing(store: Store | None, recorder: RouteRecorder | None) -> Callable[[], None]:
     """What ends with the engine."""
 
+    save = None if recorder is None else recorder.save
+    if save is not None:
+        atexit.register(save)  # a program may end without closing its models
+
     def close() -> None:
-        if recorder is not None:
-            recorder.save()
+        if save is not None:
+            atexit.unregister(save)
+            save()
         if store is not None:
             store.close()
 

@@ -43,6 +43,7 @@ from shoestring.runtime.default_sampling import default_sampling
 from shoestring.runtime.prompt import Prompt, Template, Tokenizer, chat_prompt, raw_prompt, refuse_long, text_tokens
 from shoestring.runtime.request import ChatRequest, GenerationOptions, Message, Request, requests_of
 from shoestring.runtime.stream import Stream
+from shoestring.runtime.streamed.info import StreamingInfo
 
 #: What `generate` takes beside its own options.
 SAMPLING_FIELDS = frozenset(field.name for field in dataclasses.fields(Sampling))
@@ -65,13 +66,20 @@ class Model:
         *,
         family: str,
         sampling_fields: Mapping[str, Any] | None = None,
+        streaming: StreamingInfo | None = None,
+        changed_experts: str | None = None,
     ) -> None:
-        """family: "qwen3_5" or "llama4". sampling_fields: fields of Sampling that the checkpoint sets."""
+        """family: "qwen3_5" or "llama4". sampling_fields: fields of Sampling that the checkpoint sets.
+
+        changed_experts: what `experts_per_token` has changed, "4 experts a token instead of 8".
+        """
         self._engine: Engine | None = engine
         self.tokenizer = tokenizer
         self.template = template
         self.family = family
         self._sampling_fields = sampling_fields or {}
+        self._streaming = streaming
+        self.changed_experts = changed_experts
 
     @property
     def engine(self) -> Engine:
@@ -88,11 +96,12 @@ class Model:
     def __repr__(self) -> str:
         if self._engine is None:
             return f"Model({self.family}, closed)"
-        return f"Model({self.family}, context={self.context}, vocab_size={self.vocab_size})"
+        streams = ", streams experts" if self._streaming is not None else ""
+        return f"Model({self.family}, context={self.context}, vocab_size={self.vocab_size}{streams})"
 
     def close(self) -> None:
         """Free weights and state, and end answers in progress. Any later use raises RequestError."""
-        engine, self._engine = self._engine, None
+        engine, self._engine, self._streaming = self._engine, None, None
         if engine is not None:
             engine.close()
 
@@ -111,6 +120,12 @@ class Model:
     def vocab_size(self) -> int:
         """Width of a row of logits."""
         return self.engine.runner.vocab_size
+
+    @property
+    def streaming(self) -> StreamingInfo | None:
+        """How its experts stream from disk; None: all of the model is in memory."""
+        self._check_open()
+        return self._streaming
 
     # --- text --------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from shoestring import ops
 from shoestring.engine.engine import Engine
+from shoestring.engine.request import Receive, Scoring
 from shoestring.errors import RequestError
 from shoestring.ops import Float32
 from shoestring.spelling import option
@@ -56,16 +57,20 @@ def perplexity(
             f"give a longer text or a smaller {option('context')}"
         )
     windows, first = len(tokens) // window, window // 2
+    # Windows that go through a pass together share the reads of experts on disk.
+    together = max(1, (engine.runner.pass_rows or 0) // window)
     total = squares = 0.0
-    for number in range(windows):
-        ids = list(tokens[number * window : (number + 1) * window])
+    for begin in range(0, windows, together):
+        numbers = range(begin, min(windows, begin + together))
+        cut = [[*tokens[number * window : (number + 1) * window]] for number in numbers]
         if bos is not None:
-            ids[0] = bos
-        losses = _losses(engine, ids, range(first, window - 1))
-        total += math.fsum(losses)
-        squares += math.fsum(loss * loss for loss in losses)
+            for ids in cut:
+                ids[0] = bos
+        for losses in _losses(engine, cut, range(first, window - 1)):
+            total += math.fsum(losses)
+            squares += math.fsum(loss * loss for loss in losses)
         if progress is not None:
-            progress(number + 1, windows)
+            progress(numbers.stop, windows)
     count = windows * (window - 1 - first)
     mean = total / count
     variance = max(0.0, squares / count - mean * mean) / max(1, count - 1)
@@ -73,14 +78,31 @@ def perplexity(
     return Perplexity(value, value * math.sqrt(variance), count, windows)
 
 
-def _losses(engine: Engine, ids: Sequence[int], rows: Sequence[int]) -> list[float]:
-    """Negative log-likelihoods of the tokens that follow `rows`."""
-    losses: list[float] = []
+def _losses(engine: Engine, windows: Sequence[Sequence[int]], rows: Sequence[int]) -> list[list[float]]:
+    """Negative log-likelihoods of the tokens that follow `rows`, of each window."""
+    losses: list[list[float]] = [[] for _ in windows]
 
-    def receive(first: int, logits: Float32) -> None:
-        losses.extend(-log_softmax_at(row, ids[first + i + 1]) for i, row in enumerate(logits))
+    def receiver(ids: Sequence[int], own: list[float]) -> Receive:
+        def receive(first: int, logits: Float32) -> None:
+            own.extend(-log_softmax_at(row, ids[first + i + 1]) for i, row in enumerate(logits))
 
-    engine.score(ids, receive, rows=rows)
+        return receive
+
+    numbers: list[int] = []
+    try:
+        for ids, own in zip(windows, losses, strict=True):
+            numbers.append(engine.submit_scoring(ids, Scoring(tuple(rows), receiver(ids, own))))
+        waiting = set(numbers)
+        while waiting and (deliveries := engine.deliveries(waiting)):
+            for delivery in deliveries:
+                if delivery.error is not None:
+                    raise delivery.error
+                waiting.discard(delivery.number)
+        if waiting:
+            raise RequestError("the text is not scored, because another request failed in its step: score it again")
+    finally:
+        for number in numbers:
+            engine.cancel(number)
     return losses
 
 

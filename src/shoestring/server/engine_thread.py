@@ -5,6 +5,7 @@ If a step fails, its requests end with an error, and the thread continues.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -17,6 +18,8 @@ from shoestring.runtime.model import Model
 from shoestring.server.errors import ApiError, from_exception, shutting_down
 from shoestring.server.request import Progress, Started, StreamItem
 from shoestring.server.ticket import End, Ticket
+
+log = logging.getLogger("shoestring.server")
 
 #: Times between tokens that a request's metrics count.
 _MOST_GAPS = 10_000
@@ -32,6 +35,8 @@ class EngineThread:
         self._owners: dict[int, Ticket] = {}
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._stopping = False
+        #: whether the log has said how long answers pause
+        self._said_pause = False
         #: steps run so far
         self.steps = 0
 
@@ -134,6 +139,7 @@ class EngineThread:
         now = time.perf_counter()
         deliveries: dict[Ticket, list[Delivery]] = {}
         for delivery in self._engine.collect():
+            self._say_pause()
             if delivery.number in self._owners:
                 deliveries.setdefault(self._owners[delivery.number], []).append(delivery)
         for ticket in self._tickets():
@@ -179,12 +185,31 @@ class EngineThread:
                     record.output_tokens += 1
                     record.first_token = record.first_token or now
                     record.last_token = now
+                    self._count_experts(ticket)
                     if choice in ticket.latest and len(record.gaps) < _MOST_GAPS:
                         record.gaps.append(now - ticket.latest[choice])
                     ticket.latest[choice] = now
                 case Finished(_, reason, _, inside):
                     how = f"{reason} inside thinking" if inside else reason
                     record.finish = f"{record.finish}+{how}" if record.finish else how
+
+    def _count_experts(self, ticket: Ticket) -> None:
+        """Record what streaming did since the request's first token."""
+        streaming = self._model.streaming
+        if streaming is None:
+            return
+        totals = streaming.totals
+        if ticket.first_totals is None:
+            ticket.first_totals = totals
+        ticket.record.experts = totals - ticket.first_totals
+
+    def _say_pause(self) -> None:
+        """Log once how long answers may pause, when the first prompt of a model that streams is computed."""
+        if self._said_pause or self._model.streaming is None:
+            return
+        self._said_pause = True
+        seconds = self._engine.counts().slowest_layer_seconds
+        log.info("while a prompt is computed, an answer pauses for a layer's time: %.2f s at most so far", seconds)
 
 
 def _server_error(error: Exception) -> ApiError:

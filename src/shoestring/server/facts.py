@@ -29,8 +29,15 @@ class ServedModel:
     description: str = ""
     #: Jinja source of the chat template
     template: str | None = None
+    #: what --experts-per-token has changed: the answers are another model's; None: nothing
+    changed_experts: str | None = None
     #: the checkpoint's defaults by name
     sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """OpenAI's field for what the answers depend on beside the model; none without such a change."""
+        return {} if self.changed_experts is None else {"system_fingerprint": self.changed_experts}
 
     def answers_to(self, name: str | None) -> bool:
         """Whether a request for `name`, or without a name, means this model."""
@@ -53,6 +60,7 @@ def served_model(model: Model, id: str, aliases: tuple[str, ...] = (), **facts: 
         context=model.context,
         thinking=thinking,
         template=templates.get("default"),
+        changed_experts=model.changed_experts,
         sampling={name: getattr(sampling, name) for name in names},
         **facts,
     )

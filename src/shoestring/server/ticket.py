@@ -11,6 +11,7 @@ from shoestring.runtime.prompt import Prompt
 from shoestring.runtime.request import GenerationOptions
 from shoestring.server.http.record import Record
 from shoestring.server.request import StreamItem
+from shoestring.streaming.counters import Totals
 
 #: What ends a ticket's items: None after the last one, or the exception of a request that failed.
 End = None | Exception
@@ -36,6 +37,8 @@ class Ticket:
     #: time of each choice's latest token
     latest: dict[int, float] = field(default_factory=dict)
     over: bool = False
+    #: counts of a model that streams, at the first token
+    first_totals: Totals | None = None
 
     @property
     def token_bytes(self) -> int:

@@ -45,6 +45,10 @@ class Totals:
         """What happened since `earlier`."""
         return Totals(*(getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self)))
 
+    def __add__(self, other: Totals) -> Totals:
+        """What happened in both times."""
+        return Totals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
     @property
     def hit_rate(self) -> float:
         """Share of the experts asked for that were in memory; 1 if none was asked for."""
@@ -54,6 +58,11 @@ class Totals:
     def disk_rate(self) -> float:
         """Bytes a second that the disk gave while it was read; 0 if it was not."""
         return self.disk_bytes / self.disk_seconds if self.disk_seconds else 0.0
+
+
+def short(done: Totals) -> str:
+    """A few words for a log line."""
+    return f"experts {done.hit_rate:.0%} in memory, {done.read_bytes / 1e9:.2f} GB read"
 
 
 def totals(layers: Iterable[LayerCounters], *, expert_seconds: float, disk_bytes: int, disk_seconds: float) -> Totals:

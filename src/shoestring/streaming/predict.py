@@ -21,6 +21,7 @@ _PUBLISHED = {
     (512, 10): ((0.125, 0.67), (0.25, 0.81), (0.37, 0.93)),
 }
 CITED = "published measurements of models of this shape"
+CITED_OTHERS = "estimated from published measurements of models of other shapes"
 #: A rate below this is worth a warning: a sentence takes minutes.
 SLOW_TOKENS_PER_SECOND = 0.2
 
@@ -65,18 +66,23 @@ def recorded_curve(routes: Routes) -> HitCurve:
 def published_curve(num_experts: int, experts_per_token: int) -> HitCurve:
     """The curve of models of this shape; between published shapes, interpolated by experts ÷ experts a token.
 
-    With one expert a token, the hit rate is the share in memory: the router balances them.
+    With one expert a token, the hit rate is the share in memory: the router balances them. So it is where a token uses
+    all experts, the other end of the interpolation.
     """
     if experts_per_token == 1:
         return HitCurve((), "one expert a token: the share in memory", False)
     shapes = sorted((total / active, points) for (total, active), points in _PUBLISHED.items())
     curves = [(ratio, HitCurve(points, CITED, False)) for ratio, points in shapes]
-    (low, first), (high, last) = curves[0], curves[-1]
-    weight = (log(num_experts / experts_per_token) - log(low)) / (log(high) - log(low))
+    ratio = num_experts / experts_per_token
+    source = CITED if curves[0][0] <= ratio <= curves[-1][0] else CITED_OTHERS
+    if ratio < curves[0][0]:
+        curves.insert(0, (1.0, HitCurve((), CITED_OTHERS, False)))
+    (low, first), (high, last) = curves[0], curves[1]
+    weight = (log(ratio) - log(low)) / (log(high) - log(low))
     weight = min(1.0, max(0.0, weight))
     shares = sorted({share for _, points in shapes for share, _ in points})
     points = tuple((s, (1 - weight) * first.hit_rate(s) + weight * last.hit_rate(s)) for s in shares)
-    return HitCurve(points, CITED, False)
+    return HitCurve(points, source, False)
 
 
 def missed_bytes(layers: Sequence[ExpertBytes], experts_per_token: int, hit_rate: float) -> float:

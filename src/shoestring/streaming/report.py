@@ -11,7 +11,7 @@ from shoestring.streaming.predict import HitCurve, gain
 from shoestring.streaming.slots import ExpertBytes, SlotPlan, all_bytes
 
 #: What a report looks at: this much more memory.
-MORE_BYTES = 4 << 30
+MORE_BYTES = 4 * 10**9
 _BOUNDS: dict[Bound, str] = {
     "disk": "the disk",
     "experts": "computing experts",
@@ -75,13 +75,19 @@ def sentence(r: Report) -> str:
     if not r.bytes_per_token:
         return f"experts: {_percent(r.hit_rate)} in memory, nothing read"
     text = (
-        f"experts: {_percent(r.hit_rate)} in memory, {r.bytes_per_token / 1e9:.2f} GB read a token "
+        f"experts: {_percent(r.hit_rate)} in memory, {_size(r.bytes_per_token)} read a token "
         f"at {r.disk_rate / 1e9:.1f} of {r.disk_gives / 1e9:.1f} GB/s, {_percent(r.share_of_limit)} of the limit, "
         f"bound by {_BOUNDS[r.bound]}"
     )
     if r.more_bytes > 0:
-        text += f"; +{r.more_bytes / 1e9:.0f} GB → {r.gain:+.1f} tokens/s, estimated"
+        text += f"; +{_size(r.more_bytes)} → {r.gain:+.1f} tokens/s, estimated"
     return text
+
+
+def _size(nbytes: float) -> str:
+    """Bytes in the unit of disks, with two digits: 4 GB, 1.4 GB, 50 MB."""
+    value, unit = (nbytes / 1e9, "GB") if nbytes >= 995e6 else (nbytes / 1e6, "MB")
+    return f"{value:.0f} {unit}" if value >= 10 or f"{value:.1f}".endswith(".0") else f"{value:.1f} {unit}"
 
 
 def _percent(share: float) -> str:

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from shoestring import packages
 from shoestring.cli.app import run
 from shoestring.cli.serve import doctor, serve
-from shoestring.runtime import opening
+from shoestring.runtime import loading, opening
 from shoestring.server.http.app import create_app
 from shoestring.server.http.settings import Settings
 from shoestring.server.http.sockets import bind
@@ -195,7 +195,7 @@ def test_a_server_needs_no_file_and_names_no_folder(tmp_path: Path, monkeypatch:
         opened.append(weakref.ref(result.checkpoint))
         return result
 
-    monkeypatch.setattr(opening, "open_model", open_model)
+    monkeypatch.setattr(loading, "open_model", open_model)
     answers: list[str] = []
 
     def serving(service: Service, settings: Settings, listening: object, **more: object) -> None:

@@ -7,7 +7,7 @@ import random
 import statistics
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +15,12 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli.find import find, load_model
+from shoestring.cli.models.run_command import identity
 from shoestring.cli.progress import Progress
 from shoestring.cli.shared import spread, tokens
 from shoestring.errors import CapacityError, RequestError
 from shoestring.sizes import human
+from shoestring.streaming.counters import Totals
 
 if TYPE_CHECKING:
     from shoestring.runtime.model import Model
@@ -128,7 +130,8 @@ def bench(
         assert model is not None
         assert path is not None
         facts = measured(model, prompt, generate, repetitions, loading)
-        remember(facts, path)
+        if not {"streaming", "changed_experts"} & facts.keys():  # plan reads what is kept as the model's rate in memory
+            remember(facts, path)
     else:
         with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
             file = output or Path(folder) / f"{synthetic.resolve().stem}-{type}.gguf"
@@ -142,6 +145,8 @@ def bench(
         samples = facts["samples"][f"{name}_tokens_per_second"]
         median = facts[f"{name}_tokens_per_second"]
         typer.echo(f"{name:8}{count:6} tokens  {median:10.2f} tokens/s  ({min(samples):.2f} … {max(samples):.2f})")
+    if "streaming" in facts:
+        typer.echo(facts["streaming"]["line"])
     typer.echo(f"load     {facts['load_seconds']:.2f} s, peak memory {human(facts['peak_memory_bytes'])}")
     typer.echo(f"{facts['isa']}, {facts['threads']} threads, {repetitions} repetitions, kv {facts['kv_type']}")
 
@@ -155,14 +160,18 @@ def measured(name: str, prompt: int, generate: int, repetitions: int, loading: o
     loaded = time.perf_counter() - began
     prefills: list[float] = []
     decodes: list[float] = []
+    done = Totals()
     with Progress("measuring", "repetitions") as progress:
         for repetition in range(repetitions + 1):
             prefills.append(prompt / prefill_seconds(model, prompt, repetition))
-            decodes.append(generate / decode_seconds(model, generate, repetition))
+            seconds, experts = decode_seconds(model, generate, repetition)
+            decodes.append(generate / seconds)
+            done = done + experts if repetition else Totals()
             progress(repetition + 1, repetitions + 1)
     del prefills[0], decodes[0]
     return {
         "model": name,
+        **identity(model),
         "prefill_tokens_per_second": statistics.median(prefills),
         "decode_tokens_per_second": statistics.median(decodes),
         "samples": {"prefill_tokens_per_second": prefills, "decode_tokens_per_second": decodes},
@@ -173,7 +182,21 @@ def measured(name: str, prompt: int, generate: int, repetitions: int, loading: o
         "isa": ops.isa(),
         "threads": ops.num_threads(),
         "kv_type": loading.kv,
+        **_streaming(model, done, repetitions * generate, sum(generate / rate for rate in decodes)),
     }
+
+
+def _streaming(model: Model, done: Totals, tokens: int, seconds: float) -> dict[str, Any]:
+    """What --json says about experts on disk; nothing for a model in memory. done: while `tokens` were decoded."""
+    info = model.streaming
+    if info is None:
+        return {}
+    from shoestring.streaming.report import sentence
+
+    numbers = info.report(done, tokens, seconds)
+    facts = {"slots": info.slots, "experts": info.experts, "share": info.share, "pass_rows": info.pass_rows}
+    slowest = model.engine.counts().slowest_layer_seconds
+    return {"streaming": facts | {"slowest_layer_seconds": slowest} | asdict(numbers) | {"line": sentence(numbers)}}
 
 
 def prefill_seconds(model: Model, count: int, repetition: int) -> float:
@@ -184,16 +207,18 @@ def prefill_seconds(model: Model, count: int, repetition: int) -> float:
     return time.perf_counter() - began
 
 
-def decode_seconds(model: Model, count: int, repetition: int) -> float:
-    """Time to generate `count` tokens after the first one, sampling included."""
+def decode_seconds(model: Model, count: int, repetition: int) -> tuple[float, Totals]:
+    """Time to generate `count` tokens after the first one, sampling included; what streaming did in it."""
     pieces = model.generate(
         random_tokens(model, 1, repetition), max_tokens=count + 1, temperature=0, ignore_eos=True, seed=repetition
     )
     next(pieces)
+    before = Totals() if model.streaming is None else model.streaming.totals
     began = time.perf_counter()
     for _ in pieces:
         pass
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    return seconds, Totals() if model.streaming is None else model.streaming.totals - before
 
 
 def random_tokens(model: Model, count: int, repetition: int) -> list[int]:

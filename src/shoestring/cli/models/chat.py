@@ -114,7 +114,7 @@ class ModelAnswer:
         except CapacityError as error:
             raise CapacityError(f"{error}; /clear starts a new conversation") from error
         self._context = model.context
-        self.result = Result(self.stream.usage.prompt_tokens, start)
+        self.result = Result(self.stream.usage.prompt_tokens, start, model.streaming)
 
     def __iter__(self) -> Iterator[tuple[str, bool]]:
         for piece in self.stream:
@@ -125,7 +125,8 @@ class ModelAnswer:
         self.stream.close()
 
     def line(self) -> str:
-        return self.result.line()
+        experts = self.result.experts_line
+        return self.result.line() if experts is None else f"{self.result.line()}; {experts}"
 
     def hint(self) -> str | None:
         last = self.result.pieces[-1] if self.result.pieces else None

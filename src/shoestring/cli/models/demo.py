@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +18,9 @@ from shoestring.cli.program import as_typed
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
 
-HELP = """Run a short conversation with each embedded test model, then print their speeds and what to run next."""
+HELP = """Run a short conversation with each embedded test model, then print their speeds and what to run next.
+
+At the end, run one of them in less memory than it needs."""
 
 QUESTIONS = ("What is photosynthesis, in one sentence?", "Which gas do plants take in?")
 MOST_TOKENS = 80
@@ -28,6 +32,9 @@ NOTICE = (
 QWEN_NOTICE = (
     "demo-qwen3.5 is the same small model, distilled into the architecture of Qwen 3.5 in a short training.\n"
     "It exercises that architecture with real weights; it is worse than its teacher, and not Qwen's model."
+)
+DISK_NOTICE = (
+    "A process may take less memory than a model needs: then experts stream from disk, and the answer is the same."
 )
 NEXT = """What to run next:
   shoestring chat                                      chat with it, or download Qwen3.5-0.8B
@@ -69,6 +76,26 @@ def demo(context: typer.Context, threads: options.Threads = None, debug: options
         for name, line in lines.items():
             say(f"{name:13} {line}")
     say(f"\n{ops.isa()}, {ops.num_threads()} threads.\n\n{as_typed(NEXT)}")
+    from_disk(DEMO_NAME, threads)
+
+
+def from_disk(name: str, threads: int | None) -> None:
+    """Run a model once in a process that may take less than it needs, so that some experts stream from disk."""
+    from shoestring.models.weights import loaded_bytes
+    from shoestring.runtime.loading import least_memory
+    from shoestring.runtime.opening import open_model
+
+    opened = open_model(find(name))
+    least = least_memory(opened, threads=threads, own=0)
+    assert least is not None
+    mebibytes = (least + loaded_bytes(opened.config, opened.binding)["routed_experts"] // 2) >> 20
+    arguments = ["run", name, "Once upon a time", "-n", "24", "--temperature", "0", "--memory", f"{mebibytes}MiB"]
+    arguments += [] if threads is None else ["--threads", str(threads)]
+    say(f"\n{DISK_NOTICE}\n\n{as_typed('$ shoestring ' + shlex.join(arguments))}")
+    sys.stdout.flush()
+    code = subprocess.run([sys.executable, "-m", "shoestring", *arguments], stderr=subprocess.STDOUT).returncode
+    if code:
+        raise typer.Exit(code)
 
 
 def conversation(name: str, threads: int | None) -> str:

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from shoestring.cli import options
 from shoestring.cli.find import find
 from shoestring.cli.say import say
-from shoestring.errors import TokenizerError
+from shoestring.errors import RequestError, TokenizerError
 from shoestring.printable import printable
 from shoestring.sizes import human
 
 if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened
 
-HELP = """Describe MODEL: architecture, parameters, types and bytes, context, chat template, and anything unusual."""
+HELP = """Describe MODEL: architecture, parameters, types and bytes, context, chat template, and anything unusual.
+
+With --memory, say what stays in memory if the process may take that much, what streams from disk, and how fast answers
+will be."""
 
 
-def inspect(model: options.ModelName, json: options.Json = False, debug: options.Debug = False) -> None:
+def inspect(
+    model: options.ModelName,
+    memory: options.Memory = None,
+    routes: Annotated[
+        Path | None,
+        typer.Option("--routes", metavar="FILE", help="With --memory: predict from routes that --record-routes wrote."),
+    ] = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    from shoestring.cli.models.inspect_memory import streaming_facts, streaming_lines
     from shoestring.runtime.opening import open_model
 
-    facts = described(open_model(find(model)))
+    if routes is not None and memory is None:
+        raise RequestError("--routes needs --memory: add it")
+    opened = open_model(find(model))
+    facts = described(opened)
+    facts["streaming"] = streaming_facts(opened, memory, routes)
     if json:
         say(json_module.dumps(facts))
         return
@@ -48,6 +68,8 @@ def inspect(model: options.ModelName, json: options.Json = False, debug: options
         f"memory         {human(facts['weight_bytes'])} of weights, {human(facts['workspace_bytes'])} for the process, "
         f"{human(facts['total_bytes'])} in total with a full context; {human(facts['free_bytes'])} free now"
     )
+    for line in streaming_lines(facts["streaming"]):
+        say(line)
     tokens = facts["tokenizer_vocabulary"]
     say(f"vocabulary     {facts['vocabulary']:,} (tokenizer: {'missing' if tokens is None else f'{tokens:,}'})")
     say(f"template       {printable(facts['template'] or 'none')}")

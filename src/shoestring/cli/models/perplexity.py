@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from shoestring.cli import options
 from shoestring.cli.find import find, load_model
+from shoestring.cli.models.run_command import identity
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
 from shoestring.cli.shared import tokens
@@ -35,6 +36,8 @@ def perplexity(
     threads: options.Threads = None,
     kv_type: options.KV = options.KVType.f16,
     memory: options.Memory = None,
+    experts_per_token: options.ExpertsPerToken = None,
+    record_routes: options.RecordRoutes = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -43,12 +46,14 @@ def perplexity(
         raise RequestError(f"--context is {context}: perplexity needs windows of at least 4 tokens")
     if model == DEMO_SCRIPTED:
         find(model)  # raises: a script has no perplexity
-    loaded = load_model(model, loading=options.Loading(context, threads, kv_type, memory))
+    loading = options.Loading(context, threads, kv_type, memory, experts_per_token, record_routes)
+    loaded = load_model(model, loading=loading)
     with Progress("scoring", "windows") as progress:
         result = loaded.perplexity(text, context, progress)
     if json:
-        facts = {
+        facts: dict[str, Any] = {
             "model": model,
+            **identity(loaded),
             "perplexity": result.perplexity,
             "standard_error": result.standard_error,
             "context": context,
@@ -56,6 +61,8 @@ def perplexity(
             "tokens_scored": result.tokens_scored,
             "kv_type": kv_type.value,
         }
+        if loaded.streaming is not None:
+            facts["streaming"] = {"slots": loaded.streaming.slots, "hit_rate": loaded.streaming.totals.hit_rate}
         say(json_module.dumps(facts))
         return
     say(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,13 @@ from shoestring.cli.say import say
 from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
 from shoestring.files import read_input_text
+from shoestring.streaming.counters import Totals
 
 if TYPE_CHECKING:
     from shoestring.output.pieces import Piece
+    from shoestring.runtime.model import Model
+    from shoestring.runtime.streamed.info import StreamingInfo
+    from shoestring.streaming.report import Report
 
 #: Bytes
 LARGEST_PROMPT = 64 << 20
@@ -61,23 +66,37 @@ def run(
     if reference:
         from shoestring.cli.models.reference import answer_by_reference
 
+        for name, value in (
+            ("--experts-per-token", loading.experts_per_token),
+            ("--record-routes", loading.record_routes),
+        ):
+            if value is not None:
+                raise RequestError(f"{name} cannot be combined with --reference: leave one out")
         answer_by_reference(find(model), question, arguments, json=json)
         return
     began = time.perf_counter()
     loaded = load_model(model, loading=loading)
     start = time.perf_counter()
     stream = loaded.generate(**question, **arguments)
-    result = Result(stream.usage.prompt_tokens, start)
+    result = Result(stream.usage.prompt_tokens, start, loaded.streaming)
     for piece in stream:
         result.add(piece)
         if not json:
             say(piece.text, nl=False)
             sys.stdout.flush()
     if json:
-        say(json_module.dumps({"model": model, **result.as_json(), "load_seconds": round(start - began, 3)}))
+        facts = {"model": model, **identity(loaded), **result.as_json(), "load_seconds": round(start - began, 3)}
+        say(json_module.dumps(facts))
         return
     say()
     say(f"[{result.line()}; loaded in {start - began:.1f} s]", err=True)
+    if result.experts_line is not None:
+        say(f"[{result.experts_line}]", err=True)
+
+
+def identity(model: Model) -> dict[str, str]:
+    """What JSON names beside the model, because the answers depend on it: the changed number of experts a token."""
+    return {} if model.changed_experts is None else {"changed_experts": model.changed_experts}
 
 
 def read_prompt(prompt: str | None) -> str:
@@ -93,19 +112,27 @@ def read_prompt(prompt: str | None) -> str:
 
 
 class Result:
-    """An answer with its times: `first` and `last` are the times of the first and last piece."""
+    """An answer with its times: `first` and `last` are the times of the first and last piece.
 
-    def __init__(self, prompt_tokens: int, start: float) -> None:
+    streaming: of a model whose experts stream: its counts are taken at the same times.
+    """
+
+    def __init__(self, prompt_tokens: int, start: float, streaming: StreamingInfo | None = None) -> None:
         self.prompt_tokens = prompt_tokens
         self.start = start
         self.first: float | None = None
         self.last = start
         self.pieces: list[Piece] = []
+        self._streaming = streaming
+        self._first_totals = self._last_totals = Totals()
 
     def add(self, piece: Piece) -> None:
         self.last = time.perf_counter()
+        if self._streaming is not None:
+            self._last_totals = self._streaming.totals
         if self.first is None:
             self.first = self.last
+            self._first_totals = self._last_totals
         self.pieces.append(piece)
 
     @property
@@ -118,6 +145,23 @@ class Result:
         if self.first is None or self.tokens < 2 or self.last <= self.first:
             return None
         return (self.tokens - 1) / (self.last - self.first)
+
+    @property
+    def experts(self) -> Report | None:
+        """What streaming did after the first token; None for a model in memory and an answer of one token."""
+        if self._streaming is None or self.first is None or not self.decode_rate:
+            return None
+        done = self._last_totals - self._first_totals
+        return self._streaming.report(done, self.tokens - 1, self.last - self.first)
+
+    @property
+    def experts_line(self) -> str | None:
+        """`experts` in one line."""
+        if self.experts is None:
+            return None
+        from shoestring.streaming.report import sentence
+
+        return sentence(self.experts)
 
     @property
     def text(self) -> str:
@@ -142,6 +186,8 @@ class Result:
             "first_token_seconds": round((self.first or self.last) - self.start, 4),
             "decode_tokens_per_second": self.decode_rate,
         }
+        if self.experts is not None:
+            facts["streaming"] = asdict(self.experts)
         if any(token.logprob is not None for token in tokens):
             facts["logprobs"] = [
                 {"id": token.id, "logprob": token.logprob, "top": [list(pair) for pair in token.top]}

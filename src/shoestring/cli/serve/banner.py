@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.printable import printable
 from shoestring.runtime.model import Model
+from shoestring.runtime.streamed.memory import Memory
 from shoestring.server.facts import ServedModel
 from shoestring.server.http.exposure import access
 from shoestring.server.http.keys import Key
@@ -20,23 +22,31 @@ def banner(
     keys: Sequence[Key],
     address: str,
     *,
-    weights: int,
-    workspace: int,
+    memory: Memory | None,
+    starts: Sequence[tuple[str, str]],
     compute: str,
 ) -> str:
-    """weights, workspace: their bytes, see `Opened`. compute: instruction set and threads."""
+    """memory: None: the script has no weights. starts: rows about experts. compute: instruction set and threads."""
     import shoestring
 
     engine = model.engine
-    cache = engine.tree.cache_bytes or 0
-    state = engine.runner.layout.nbytes(engine.capacity, engine.kv_type) - cache
+    if memory is None:
+        cache = engine.tree.cache_bytes or 0
+        state = engine.runner.layout.nbytes(engine.capacity, engine.kv_type) - cache
+        memory = Memory(0, 0, state, cache, PROCESS_BYTES)
+    experts = f", {human(memory.experts)} experts" if memory.experts else ""
     at_once = engine.scheduler.most_running
     sequences = "1 request" if at_once == 1 else f"{at_once} requests"
     rows = [
         ("model", f"{info.id} ({info.description or info.family})"),
-        ("memory", f"{human(weights)} weights, {human(state)} state ({sequences} at once, {engine.kv_type})"),
-        ("", f"{human(cache)} prefix cache, {human(workspace)} for the process itself"),
-        ("", f"{human(weights + state + cache + workspace)} in total at most"),
+        (
+            "memory",
+            f"{human(memory.weights)} weights{experts}, {human(memory.state)} state "
+            f"({sequences} at once, {engine.kv_type})",
+        ),
+        ("", f"{human(memory.cache)} prefix cache, {human(memory.process)} for the process itself"),
+        ("", f"{human(memory.total)} in total at most"),
+        *starts,
         ("context", f"{model.context:,} tokens per request, at most {settings.queue} requests wait"),
         ("compute", compute),
         ("access", access(settings, keys)),

@@ -17,7 +17,7 @@ from shoestring.cli.find import find
 from shoestring.cli.program import as_typed
 from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
-from shoestring.cli.serve.serve import memory_limits, resolved
+from shoestring.cli.serve.serve import load_options, resolved, start_rows
 from shoestring.cli.shared import spread
 from shoestring.errors import ShoestringError
 from shoestring.packages import install_command, missing_server_packages
@@ -32,7 +32,7 @@ HELP = """Check whether this machine can serve MODEL: what works, what is missin
 effect with their sources. Nothing is loaded. The exit code is 1 if something is missing."""
 
 #: Settings that name a file, or nothing.
-_FILES = ("api_key_file", "ssl_certfile", "ssl_keyfile", "log_file")
+_FILES = ("record_routes", "api_key_file", "ssl_certfile", "ssl_keyfile", "log_file")
 _MARKS = {"ok": "ok     ", "warning": "warning", "failed": "MISSING"}
 
 
@@ -87,7 +87,9 @@ def _shown(name: str, value: Any) -> str:
     from shoestring.server.http.settings import SIZES
 
     if value is None:
-        return {"model": "demo-llama4", **dict.fromkeys(_FILES, "none")}.get(name, "decided at start")
+        return {"model": "demo-llama4", "experts_per_token": "the file's", **dict.fromkeys(_FILES, "none")}.get(
+            name, "decided at start"
+        )
     if name in SIZES:
         return human(value)
     return ", ".join(value) or "none" if isinstance(value, list | tuple) else str(value)
@@ -184,31 +186,26 @@ def port(settings: Settings) -> str:
 
 def memory(settings: Settings) -> str:
     """Memory of the model. Raises ShoestringError if the file is unreadable or does not fit."""
-    from shoestring.runtime.loading import physical_cores, plan
+    from shoestring.runtime.loading import prepare
     from shoestring.runtime.memory import free_memory
-    from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
 
     if settings.model == DEMO_SCRIPTED:
         return f"{DEMO_SCRIPTED}: a script without weights"
     path = find(settings.model or DEMO_NAME)
-    opened = open_model(path)
-    threads = settings.threads or physical_cores()
-    memory_plan = plan(
-        opened, kv_type=settings.kv_type, context=settings.context, threads=threads, **memory_limits(settings)
+    prepared = prepare(path, settings.threads, settings.kv_type, settings.context, **load_options(settings))
+    needs = prepared.memory()
+    experts = f"experts {human(needs.experts)}, " if needs.experts else ""
+    text = (
+        f"{settings.model or DEMO_NAME}: weights {human(needs.weights)}, {experts}state {human(needs.state)} for "
+        f"{prepared.plan.sequences} at once, prefix cache {human(needs.cache)}, process {human(needs.process)}, "
+        f"context {prepared.plan.context:,}; {human(free_memory())} are free"
     )
-    cache = memory_plan.cache_bytes or 0
-    state = opened.layout.nbytes(memory_plan.capacity, settings.kv_type) - cache
-    return (
-        f"{settings.model or DEMO_NAME}: weights {human(opened.weight_bytes)}, state {human(state)} for "
-        f"{memory_plan.sequences} at once, prefix cache {human(cache)}, "
-        f"process {human(opened.workspace_bytes(threads))}, "
-        f"context {memory_plan.context:,}; {human(free_memory())} are free"
-    )
+    return "; ".join([text, *(" ".join(filter(None, row)) for row in start_rows(prepared))])
 
 
 def checked(name: str, check: Check, settings: Settings) -> Finding:
     try:
         return Finding(name, "ok", check(settings))
-    except (ShoestringError, OSError) as error:
+    except (ShoestringError, OSError, ImportError) as error:
         return failed(name, error)

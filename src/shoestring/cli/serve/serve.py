@@ -18,6 +18,7 @@ from shoestring.runtime.scripted import DEMO_SCRIPTED
 from shoestring.sizes import human
 
 if TYPE_CHECKING:
+    from shoestring.runtime.loading import Prepared
     from shoestring.runtime.opening import Opened
     from shoestring.server.http.settings import Resolved, Settings
 
@@ -49,9 +50,7 @@ def run(settings: Settings) -> None:
     """Check everything, then load the model and serve it. Raises ShoestringError."""
     from shoestring import ops
     from shoestring.cli.serve.banner import banner
-    from shoestring.models.workspace import PROCESS_BYTES
-    from shoestring.runtime.loading import checked_threads, load, physical_cores, plan
-    from shoestring.runtime.opening import open_model
+    from shoestring.runtime.loading import checked_threads, load, prepare
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
     from shoestring.server.facts import served_model
     from shoestring.server.http.exposure import check_exposure
@@ -69,22 +68,25 @@ def run(settings: Settings) -> None:
         checked_threads(settings.threads)
     if settings.model is None:
         say(f"No MODEL given: serving {DEMO_NAME}, an embedded test model. Do not judge any model by it.", err=True)
-    limits = memory_limits(settings)
-    scripted = settings.model == DEMO_SCRIPTED
-    path = Path(DEMO_SCRIPTED) if scripted else find(settings.model or DEMO_NAME)
-    facts, weights, workspace = SCRIPTED_FACTS, 0, PROCESS_BYTES
-    if not scripted:
-        opened = open_model(path)
-        plan(opened, kv_type=settings.kv_type, context=settings.context, threads=settings.threads, **limits)
-        facts, weights = file_facts(opened), opened.weight_bytes
-        workspace = opened.workspace_bytes(settings.threads or physical_cores())
-        del opened  # its metadata takes tens of megabytes, and a server runs for long
+    limits = load_options(settings)
+    prepared = None
+    if settings.model == DEMO_SCRIPTED:
+        path, facts = Path(DEMO_SCRIPTED), SCRIPTED_FACTS
+    else:
+        path = find(settings.model or DEMO_NAME)
+        prepared = prepare(path, settings.threads, settings.kv_type, settings.context, **limits)
+        facts, starts = file_facts(prepared.opened), start_rows(prepared)
+        starts += [] if prepared.plan.streaming is None else [PAUSE]
     log_file = open_log_file(settings)
     with bind(settings.host, settings.port) as listening:
         guard_mapped_files()
-        with Progress(f"loading {path.name}") as progress:
-            source = DEMO_SCRIPTED if scripted else path
-            model = load(source, settings.threads, settings.kv_type, settings.context, progress, **limits)
+        if prepared is None:
+            model, memory, starts = load(DEMO_SCRIPTED, context=settings.context, **limits), None, []
+        else:
+            memory = prepared.memory()
+            with Progress(f"loading {path.name}") as progress:
+                model = prepared.load(progress)
+            del prepared  # its metadata takes tens of megabytes, and a server runs for long
         info = served_model(model, model_id(settings, path), settings.aliases, **facts)
         compute = f"{ops.isa()}, {ops.num_threads()} threads"
         text = banner(
@@ -93,8 +95,8 @@ def run(settings: Settings) -> None:
             settings,
             keys,
             address_of(listening, "http" if tls is None else "https"),
-            weights=weights,
-            workspace=workspace,
+            memory=memory,
+            starts=starts,
             compute=compute,
         )
         say(text, err=True)
@@ -106,10 +108,34 @@ def run(settings: Settings) -> None:
 SCRIPTED_FACTS: dict[str, Any] = {"description": "a script without weights, to try clients with"}
 
 
-def memory_limits(settings: Settings) -> dict[str, Any]:
-    """Memory arguments for `load` and `plan`."""
-    cache = "share" if settings.cache_memory is None else settings.cache_memory
-    return {"memory": settings.memory, "parallel": settings.parallel, "cache_memory": cache}
+def load_options(settings: Settings) -> dict[str, Any]:
+    """What `load` and `prepare` take beside threads, KV type and context."""
+    return {
+        "memory": settings.memory,
+        "parallel": settings.parallel,
+        "cache_memory": "share" if settings.cache_memory is None else settings.cache_memory,
+        "experts_per_token": settings.experts_per_token,
+        "record_routes": settings.record_routes,
+    }
+
+
+#: A row of the banner of a model that streams.
+PAUSE = ("", "while a prompt is computed, an answer pauses for one layer's time, which the log tells once measured")
+
+
+def start_rows(prepared: Prepared) -> list[tuple[str, str]]:
+    """Rows of the banner and of doctor about experts: how many are in memory, the predicted rate, what was changed."""
+    from shoestring.runtime.streamed.lines import basis_text, rate_text, slots_line, slow, slow_line
+
+    rows = [] if prepared.changed_experts is None else [("experts", f"uses {prepared.changed_experts}")]
+    forecast = prepared.forecast
+    if forecast is not None:
+        rows += [
+            ("streams", slots_line(prepared.plan)),
+            ("", f"{rate_text(forecast)}: {basis_text(forecast)}"),
+            *([("", slow_line(forecast))] if slow(forecast) else []),
+        ]
+    return rows
 
 
 def model_id(settings: Settings, path: Path) -> str:

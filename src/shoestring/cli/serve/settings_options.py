@@ -25,7 +25,13 @@ class Served:
     model: Model = None
     host: str | None = option("ADDRESS", "Address to listen on. [default: 127.0.0.1]")
     port: int | None = option("N", "Port to listen on; 0 picks a free one. [default: 8080]", "--port", "-p")
-    memory: str | None = option("SIZE", "Memory limit of the process, e.g. 12GiB. [default: all that is free]")
+    memory: str | None = option(
+        "SIZE",
+        "Memory limit of the process, e.g. 12GiB; experts beyond it stream from disk. [default: what is free]",
+    )
+    experts_per_token: int | None = option(
+        "K", "Experts that each token uses; changes the answers. [default: the file's]"
+    )
     context: str | None = option(
         "N", "Maximum tokens per request, e.g. 32k. [default: what the model and memory allow]", "--context", "-c"
     )
@@ -67,4 +73,5 @@ class Running:
     max_body: str | None = option("SIZE", "Maximum size of a request body. [default: 32MiB]")
     body_timeout: float | None = option("S", "Seconds to receive a request body. [default: 60]")
     write_timeout: float | None = option("S", "Seconds to wait for a client that does not read. [default: 60]")
+    record_routes: str | None = option("FILE", "Write which experts the tokens use, for bench --replay.")
     keep_alive: float | None = option("S", "Seconds between keep-alives in a quiet stream. [default: 5]")

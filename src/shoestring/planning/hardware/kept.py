@@ -43,16 +43,11 @@ def machine_key(label: str, cores: int, memory: int) -> str:
 
 def bandwidth(machine: str, threads: int, again: bool = False) -> tuple[float, str]:
     """Bytes per second of this machine's memory, and the date of the measurement. `again`: measure even if kept."""
-    file = folder(machine) / FILE
-    if not again:
-        try:
-            kept = json.loads(read_text(file, LARGEST_FILE))
-            rate, date = float(kept["bytes_per_second"]), str(kept["date"])
-            if rate > 0:
-                return rate, date
-        except (OSError, RequestError, ValueError, KeyError, TypeError):
-            pass
+    known = None if again else known_bandwidth(machine)
+    if known is not None:
+        return known
     rate, date = measure(threads), datetime.date.today().isoformat()
+    file = folder(machine) / FILE
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with write_whole(file, begins=b"{") as out:
@@ -60,6 +55,16 @@ def bandwidth(machine: str, threads: int, again: bool = False) -> tuple[float, s
     except (OSError, ShoestringError):
         pass
     return rate, date
+
+
+def known_bandwidth(machine: str) -> tuple[float, str] | None:
+    """What `bandwidth` has kept, and the date; None: it has not measured yet."""
+    try:
+        kept = json.loads(read_text(folder(machine) / FILE, LARGEST_FILE))
+        rate, date = float(kept["bytes_per_second"]), str(kept["date"])
+    except (OSError, RequestError, ValueError, KeyError, TypeError):
+        return None
+    return (rate, date) if rate > 0 else None
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,15 @@ def kept_disks(machine: str) -> tuple[KeptDisk, ...]:
     return tuple(disk for disk in disks if 0 < disk.bytes_per_second < 1e15)
 
 
-def measure(threads: int) -> float:
-    """Bytes per second that `threads` cores read and write while copying; the best of several runs."""
+def measure(threads: int, copy_bytes: int | None = None) -> float:
+    """Bytes per second that `threads` cores read and write while copying; the best of several runs.
+
+    copy_bytes: of a copy. Default: more than the processor caches.
+    """
     import numpy as np
 
     count = min(threads, 16)
-    size = max(COPY_BYTES, 2 * _cache_bytes()) // count
+    size = (copy_bytes or max(COPY_BYTES, 2 * _cache_bytes())) // count
     pairs = [(np.zeros(size, dtype=np.uint8), np.ones(size, dtype=np.uint8)) for _ in range(count)]
     best = 0.0
     with ThreadPoolExecutor(count) as pool:

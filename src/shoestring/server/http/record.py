@@ -9,6 +9,8 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from shoestring.streaming.counters import Totals
+
 
 @dataclass
 class Record:
@@ -40,6 +42,8 @@ class Record:
     #: why the answers ended, joined by "+"; or "cancelled"
     finish: str = ""
     failure: str = ""
+    #: of a model that streams: what was asked of its experts between the first token and the last, by all requests
+    experts: Totals | None = None
     #: seconds between tokens of one answer, as the client could see them
     gaps: list[float] = field(default_factory=list)
 

@@ -81,6 +81,7 @@ def serve(
     logging.captureWarnings(True)
     logging.raiseExceptions = False
     logging.getLogger().addHandler(LogHandler(writer, style))
+    log.setLevel(logging.INFO)
     app = create_app(service, settings, RequestLog(write=writer, as_json=style.as_json, dated=style.dated), keys)
     config = uvicorn.Config(
         app,

@@ -43,6 +43,10 @@ class Settings:
     port: int = 8080
     #: maximum bytes of the whole process
     memory: int | None = None
+    #: experts that each token uses; None: the model's own number
+    experts_per_token: int | None = None
+    #: write which experts the tokens use to this file
+    record_routes: str | None = None
     #: maximum tokens per request
     context: int | None = None
     #: maximum requests that run at once

@@ -111,6 +111,8 @@ async def show(body: api.ShowBody, request: Request) -> api.Shown:
     }
     if info.parameters is not None:
         facts["general.parameter_count"] = info.parameters
+    if info.changed_experts is not None:
+        facts["shoestring.changed_experts"] = info.changed_experts
     return api.Shown(
         modelfile=f"# shoestring {shoestring.__version__}\nFROM {info.id}\n",
         parameters="\n".join(f"{name:<24}{value}" for name, value in info.sampling.items()),
@@ -146,7 +148,7 @@ def _listed(info: ServedModel) -> dict[str, Any]:
         "name": name,
         "model": name,
         "size": info.file_bytes or 0,
-        "digest": hashlib.sha256(f"{info.id} {info.file_bytes}".encode()).hexdigest(),
+        "digest": hashlib.sha256(f"{info.id} {info.file_bytes}{info.changed_experts or ''}".encode()).hexdigest(),
         "details": _details(info),
     }
 

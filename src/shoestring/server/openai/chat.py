@@ -32,6 +32,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         "object": "chat.completion.chunk" if body.stream else "chat.completion",
         "created": int(time.time()),
         "model": service.info.id,
+        **service.info.fingerprint,
     }
     options = body.stream_options
     chunks = Chunks(

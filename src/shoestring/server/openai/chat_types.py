@@ -191,5 +191,7 @@ class ChatCompletion(Loose):
     object: Literal["chat.completion"]
     created: int
     model: str
+    #: only where the answers depend on more than the model: `--experts-per-token`
+    system_fingerprint: str | None = None
     choices: list[Choice]
     usage: ChatUsage

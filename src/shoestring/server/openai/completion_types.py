@@ -80,5 +80,7 @@ class Completion(BaseModel):
     object: Literal["text_completion"] = "text_completion"
     created: int
     model: str
+    #: only where the answers depend on more than the model: `--experts-per-token`
+    system_fingerprint: str | None = None
     choices: list[Choice]
     usage: CompletionUsage | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class Chunks:
 
     echoes: for each prompt, the text before its answers; scored prompts bring their own. token_bytes: given if the
     request wants log-probabilities. added: number of tokens at the start of every prompt that its text does not have.
+    fingerprint: OpenAI's `system_fingerprint`, if there is one.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Chunks:
         echoes: Sequence[str] | None = None,
         token_bytes: TokenBytes | None = None,
         added: int = 0,
+        fingerprint: Mapping[str, str] | None = None,
     ) -> None:
-        self._head = {"id": id, "object": "text_completion", "created": int(time.time()), "model": model}
+        head = {"id": id, "object": "text_completion", "created": int(time.time()), "model": model}
+        self._head = {**head, **(fingerprint or {})}
         self._n = n
         self._echoes = echoes
         self._token_bytes = token_bytes

@@ -46,6 +46,7 @@ async def create_completion(body: api.CompletionBody, request: Request) -> Respo
         echoes=echoes,
         token_bytes=tokenizer.token_bytes if body.logprobs is not None else None,
         added=int(isinstance(requests[0].prompt, str) and tokenizer.add_bos and tokenizer.bos_id is not None),
+        fingerprint=served.info.fingerprint,
     )
     first = await unless_gone(request.receive, _open(served, requests[:_AT_ONCE]))
     together = Together(served, first, requests[_AT_ONCE:])

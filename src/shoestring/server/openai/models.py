@@ -28,6 +28,7 @@ class ModelEntry(Loose):
     sampling: dict[str, Any]
     parameters: int | None
     quantization: str | None
+    changed_experts: str | None
 
 
 class ModelList(Loose):
@@ -62,4 +63,5 @@ def _entry(info: ServedModel, name: str) -> ModelEntry:
         sampling=dict(info.sampling),
         parameters=info.parameters,
         quantization=info.quantization,
+        changed_experts=info.changed_experts,
     )

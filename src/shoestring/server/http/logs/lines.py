@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from shoestring.printable import shortened
 from shoestring.server.http.record import Record
+from shoestring.streaming.counters import short
 
 #: Most characters of what clients can choose.
 _MOST_METHOD = 20
@@ -65,6 +66,8 @@ def _text_line(entry: Record, time: str) -> str:
     if entry.output_tokens:
         rate = entry.tokens_per_second
         parts.append(f"{entry.output_tokens} tokens" + (f", {rate:.1f}/s" if rate is not None else ""))
+    if entry.experts is not None and entry.experts.asked:
+        parts.append(short(entry.experts))
     if entry.finish:
         parts.append(shortened(entry.finish, _MOST_FINISH))
     parts.append(f"{entry.total_seconds:.2f} s")
@@ -74,6 +77,13 @@ def _text_line(entry: Record, time: str) -> str:
         most = max(_FEWEST, min(_MOST_FAILURE, MOST_LINE - len(line) - len("  failed: ")))
         line += "  failed: " + shortened(" ".join(entry.failure.split()), most)
     return line
+
+
+def _experts(entry: Record) -> dict[str, object]:
+    """Of a model that streams its experts, from the first token to the last."""
+    if entry.experts is None:
+        return {}
+    return {"expert_hit_rate": entry.experts.hit_rate, "expert_read_bytes": entry.experts.read_bytes}
 
 
 def _json_line(entry: Record) -> str:
@@ -91,6 +101,7 @@ def _json_line(entry: Record) -> str:
         "first_token_seconds": entry.first_token_seconds,
         "output_tokens": entry.output_tokens,
         "tokens_per_second": entry.tokens_per_second,
+        **_experts(entry),
         "finish_reason": shortened(entry.finish, _MOST_FINISH) or None,
         "total_seconds": entry.total_seconds,
         "failure": shortened(entry.failure, _MOST_FAILURE) or None,

@@ -1,0 +1,88 @@
+"""`shoestring inspect --memory`: what a budget keeps in memory, what streams, and the predicted rate."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoestring.errors import CheckpointError
+from shoestring.sizes import human
+
+if TYPE_CHECKING:
+    from shoestring.runtime.opening import Opened
+
+#: Why a plan is missing, where it is.
+_NO_KERNELS = "the compiled extension is missing, which reads experts"
+
+
+def streaming_facts(opened: Opened, memory: int | None, routes: Path | None = None) -> dict[str, Any]:
+    """What --json says about streaming.
+
+    least_bytes: the least --memory; null with `why_not` for a model that cannot stream. With a budget, its plan too.
+    Raises CapacityError for a budget that is too small.
+    """
+    from shoestring.runtime.loading import least_memory
+
+    try:
+        least = least_memory(opened)
+    except (CheckpointError, ImportError) as error:
+        why = str(error) if isinstance(error, CheckpointError) else _NO_KERNELS
+        return {"least_bytes": None, "why_not": why} | _plan(opened, memory, routes)
+    why_not = "only experts can stay on disk, and this model is dense" if least is None else None
+    return {"least_bytes": least, "why_not": why_not} | _plan(opened, memory, routes)
+
+
+def _plan(opened: Opened, memory: int | None, routes: Path | None) -> dict[str, Any]:
+    """The plan for a budget: nothing streams, or what does."""
+    if memory is None:
+        return {}
+    from shoestring.runtime.loading import physical_cores, plan
+    from shoestring.runtime.streamed.forecast import curve_of, forecast
+    from shoestring.runtime.streamed.memory import memory_of
+
+    threads = physical_cores()
+    planned = plan(opened, kv_type="f16", context=None, threads=threads, memory=memory)
+    needs = memory_of(opened, planned, threads, "f16")
+    facts: dict[str, Any] = {"memory": memory, "resident": asdict(needs), "context": planned.context}
+    if planned.streaming is None:
+        return facts | {"slots": None}
+    curve = None if routes is None else curve_of(opened, routes)
+    found = forecast(opened, planned, threads, curve)
+    slots, p = planned.streaming.slots, found.prediction
+    return facts | {
+        "slots": slots.slots,
+        "experts": slots.experts,
+        "share": slots.share,
+        "pass_rows": planned.streaming.pass_rows,
+        "hit_rate": p.hit_rate,
+        "hit_rate_source": p.source,
+        "disk_bytes_per_second": found.disk_rate,
+        "disk_source": found.disk_source,
+        "tokens_per_second": p.tokens_per_second,
+    }
+
+
+def streaming_lines(facts: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    if facts["least_bytes"] is not None:
+        lines = [f"  experts stream from disk with --memory from about {human(facts['least_bytes'], 'up')} on"]
+    else:
+        lines = [f"  all of it must fit: {facts['why_not']}"]
+    if "memory" not in facts:
+        return lines
+    needs, budget = facts["resident"], human(facts["memory"])
+    if facts["slots"] is None:
+        return [
+            *lines,
+            f"  with --memory {budget} nothing streams: all of it fits, with a context of {facts['context']:,}",
+        ]
+    return [
+        *lines,
+        f"  with --memory {budget}: {human(needs['weights'])} of weights, {human(needs['experts'])} of experts, "
+        f"{human(needs['state'] + needs['cache'])} of state, {human(needs['process'])} for the process",
+        f"  {facts['slots']:,} of {facts['experts']:,} experts in memory ({100 * facts['share']:.0f} %), "
+        f"context {facts['context']:,}, passes of {facts['pass_rows']:,} rows",
+        f"  about {facts['tokens_per_second']:.2g} tokens/s predicted: hit rate {100 * facts['hit_rate']:.0f} % "
+        f"({facts['hit_rate_source']}), disk {facts['disk_bytes_per_second'] / 1e9:.1f} GB/s ({facts['disk_source']})",
+    ]

@@ -1,0 +1,152 @@
+"""The rate of a model that streams, predicted before anything is loaded.
+
+D and E come from the bytes and operations of a token and from this machine's memory bandwidth, by the sums that plan
+uses for models in memory. R comes from `shoestring bench --disk`, else from a short probe of the model's own file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from shoestring.errors import RequestError
+from shoestring.models.layout import Demand
+from shoestring.models.sizes import flops_per_token
+from shoestring.models.state import AttentionState
+from shoestring.models.weights import loaded_bytes, loaded_type
+from shoestring.ops import packed_bytes
+from shoestring.ops.reading import File, probe
+from shoestring.planning.efficiency import OWN
+from shoestring.planning.hardware import kept
+from shoestring.planning.hardware.detect import processor, this_key
+from shoestring.planning.hardware.disk import mount_point
+from shoestring.planning.hardware.machine import FLOPS_PER_CYCLE, Hardware
+from shoestring.planning.roofline import decode_seconds
+from shoestring.planning.work import Split, Work
+from shoestring.runtime.memory import Plan
+from shoestring.runtime.opening import Opened
+from shoestring.streaming.predict import HitCurve, Prediction, predict, published_curve, recorded_curve
+from shoestring.streaming.routes import Routes, read_routes
+from shoestring.streaming.store import READ_THREADS
+
+#: Seconds that the probe of a disk takes.
+PROBE_SECONDS = 0.25
+#: Tokens before the one whose time is predicted.
+CONTEXT = 512
+
+DiskSource = Literal["measured by bench --disk", "probed now"]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A prediction, the curve that its hit rate is from, and where the disk's rate comes from."""
+
+    prediction: Prediction
+    curve: HitCurve
+    disk_rate: float
+    disk_source: DiskSource
+
+
+def forecast(opened: Opened, planned: Plan, threads: int, curve: HitCurve | None = None) -> Forecast:
+    """Predict the rate of one answer of a model whose plan streams.
+
+    curve: default: the published one of its shape. Raises CheckpointError if its file cannot be read.
+    """
+    assert planned.streaming is not None
+    slots, experts_per_token = planned.streaming.slots, opened.config.num_experts_per_tok
+    layers = [layer.nbytes for layer in opened.expert_sources]
+    curve = curve or default_curve(opened)
+    rate, source = disk_rate(opened)
+    rest, experts = token_seconds(opened, threads, memory_bandwidth(slots.arena_bytes))
+    prediction = predict(
+        layers, experts_per_token, slots, curve, rest_seconds=rest, expert_seconds=experts, disk_rate=rate
+    )
+    return Forecast(prediction, curve, rate, source)
+
+
+def default_curve(opened: Opened) -> HitCurve:
+    """The hit rates of models of this shape."""
+    num_experts = max(layer.num_experts for layer in opened.expert_layers)
+    return published_curve(num_experts, opened.config.num_experts_per_tok)
+
+
+def curve_of(opened: Opened, path: Path) -> HitCurve:
+    """The hit rates of routes that were recorded of this model. Raises RequestError for those of another one."""
+    routes = read_routes(path)
+    if _shape(routes) != (
+        opened.config.num_experts_per_tok,
+        [(layer.layer, layer.num_experts) for layer in opened.expert_layers],
+    ):
+        raise RequestError(f"{path} has routes of {routes.model}, a model of another shape: record those of this model")
+    return recorded_curve(routes)
+
+
+def _shape(routes: Routes) -> tuple[int, list[tuple[int, int]]]:
+    return routes.experts_per_token, [(layer.layer, layer.num_experts) for layer in routes.layers]
+
+
+def disk_rate(opened: Opened) -> tuple[float, DiskSource]:
+    """Bytes a second of random reads of the disk that the experts are on, and where the figure comes from."""
+    source = opened.expert_sources[0]
+    path = source.experts[0][0].tensor.file
+    here = [disk for disk in kept.kept_disks(this_key()) if disk.mount_point == mount_point(path)]
+    if here:
+        return here[0].bytes_per_second, "measured by bench --disk"
+    size = max(1, source.nbytes.stored_bytes // 3)
+    in_flight = max(READ_THREADS, opened.config.num_experts_per_tok)
+    return probe(File(path), [size], in_flight, PROBE_SECONDS, threads=READ_THREADS), "probed now"
+
+
+def memory_bandwidth(free_bytes: int) -> float:
+    """Bytes a second of this machine's memory: as plan knows it, else measured now, with at most `free_bytes`."""
+    threads, _, _ = processor()
+    known = kept.known_bandwidth(this_key())
+    if known is not None:
+        return known[0]
+    if free_bytes >= 2 * kept.COPY_BYTES:
+        return kept.bandwidth(this_key(), threads)[0]
+    return kept.measure(threads, max(1 << 20, free_bytes // 2))
+
+
+def token_seconds(opened: Opened, threads: int, bandwidth: float) -> tuple[float, float]:
+    """D and E: seconds of a token in memory, of everything but the experts, and of routed and shared experts."""
+    config, layout = opened.config, opened.layout
+    parts = loaded_bytes(config, opened.binding)
+    routed, shared = parts["routed_experts"], parts["shared_experts"]
+    always = parts.total() - routed
+    if not config.tie_word_embeddings:  # an embedding that is no head is looked up
+        embedding = opened.binding.sources["embedding"]
+        always -= packed_bytes(loaded_type(embedding), embedding.rows, embedding.columns)
+    attended = sum(
+        min(CONTEXT, layer.chunk_size or CONTEXT) * layer.bytes_per_token("f16")
+        for layer in layout.layers
+        if isinstance(layer, AttentionState)
+    )
+    work = Work(
+        type="",
+        users=1,
+        context=CONTEXT,
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        experts=max(layer.num_experts for layer in opened.expert_layers),
+        chosen=config.num_experts_per_tok,
+        always_bytes=always,
+        routed_bytes=routed,
+        sequence_bytes=attended + 2 * layout.nbytes(Demand(slots=1), "f16"),
+        decode_flops=flops_per_token(config, CONTEXT),
+        prompt_flops=0,
+    )
+    _, clock, _ = processor()
+    machine = Hardware(
+        "this machine", ram_bandwidth=bandwidth, cores=threads, cpu_flops=threads * clock * FLOPS_PER_CYCLE
+    )
+
+    def seconds(split: Split) -> float:
+        step, _ = decode_seconds(work, split, machine, OWN)
+        assert step is not None  # the bandwidth is known
+        return step
+
+    rest = seconds(Split(ram=(1 - shared / always, 0.0)))
+    return rest, seconds(Split(ram=(1.0, 1.0))) - rest

@@ -1,0 +1,38 @@
+"""What a planned process takes, part by part, for people."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+from shoestring.models.state import KVType
+from shoestring.runtime.memory import Plan
+from shoestring.runtime.opening import Opened
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. weights: all, or those beside the experts that stream; experts: slots of these. state: without `cache`.
+
+    process: interpreter, workspace, and buffers of the threads that read.
+    """
+
+    weights: int
+    experts: int
+    state: int
+    cache: int
+    process: int
+
+    @property
+    def total(self) -> int:
+        total: int = sum(astuple(self))
+        return total
+
+
+def memory_of(opened: Opened, planned: Plan, threads: int, kv_type: KVType) -> Memory:
+    """The memory of a plan."""
+    cache, streaming = planned.cache_bytes or 0, planned.streaming
+    state = opened.layout.nbytes(planned.capacity, kv_type) - cache
+    if streaming is None:
+        return Memory(opened.weight_bytes, 0, state, cache, opened.workspace_bytes(threads))
+    process = opened.streaming_bytes(threads, streaming.pass_rows) + streaming.buffer_bytes
+    return Memory(opened.resident_bytes, streaming.slots.arena_bytes, state, cache, process)
