@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from collections.abc import Sequence as Tokens
 from contextlib import AbstractContextManager, contextmanager
@@ -107,7 +108,7 @@ class FamilyRunner:
         close: Callable[[], None] = lambda: None,
     ) -> None:
         """sampled_vocabulary: ids from there on have no token and are never sampled. embedding: None: it is among the
-        weights. close: called once, when the engine is closed.
+        weights. close: called once, when the engine is closed, nothing uses the runner any more, or the program ends.
         """
         self._weights = weights
         self._experts = experts
@@ -115,7 +116,7 @@ class FamilyRunner:
         self._pass_workspace = ops.Workspace()
         self.pass_rows = pass_rows
         self._embedding = embedding
-        self._close = close
+        self._close = weakref.finalize(self, close)
         self.layout = Layout(families.state_layout(weights.config))
         self.layers = len(weights.layers)
         self.hidden_size = weights.config.hidden_size

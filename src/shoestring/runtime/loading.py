@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import warnings
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from shoestring.checkpoint.config.experts import changed_experts, with_experts_p
 from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
-from shoestring.errors import CapacityError, RequestError
+from shoestring.errors import CapacityError, RequestError, ShoestringError
 from shoestring.models.experts import Experts
 from shoestring.models.families import KernelWeights
 from shoestring.models.state import KVType
@@ -169,6 +168,8 @@ class Prepared:
     def load(self, progress: Progress | None = None) -> Model:
         """Load it. progress: called with bytes loaded and in all. Raises CheckpointError, TokenizerError."""
         opened, planned, recorder = self.opened, self.plan, self.recorder
+        if recorder is not None:
+            recorder.save()  # a file that cannot be written is refused now
         ops.set_num_threads(self.threads)
         with ThreadPoolExecutor(1, thread_name_prefix="text") as executor:
             text = executor.submit(text_side, opened)
@@ -359,14 +360,12 @@ def recorder_of(opened: Opened, path: Path) -> RouteRecorder:
 def closing(store: Store | None, recorder: RouteRecorder | None) -> Callable[[], None]:
     """What ends with the engine."""
 
-    save = None if recorder is None else recorder.save
-    if save is not None:
-        atexit.register(save)  # a program may end without closing its models
-
     def close() -> None:
-        if save is not None:
-            atexit.unregister(save)
-            save()
+        if recorder is not None:
+            try:
+                recorder.save()
+            except ShoestringError as error:  # perhaps at the program's end, where nobody catches it
+                warnings.warn(str(error), stacklevel=1)
         if store is not None:
             store.close()
 

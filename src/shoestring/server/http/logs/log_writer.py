@@ -101,7 +101,7 @@ class LogHandler(logging.Handler):
     """
 
     def __init__(self, writer: LogWriter, style: Style = Style()) -> None:  # noqa: B008
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)  # libraries' loggers stop at warnings, ours do not
         self.setFormatter(logging.Formatter("%(message)s"))
         self._writer = writer
         self._style = style
