@@ -140,3 +140,11 @@ def test_a_size_in_every_source_of_settings(monkeypatch: pytest.MonkeyPatch, tmp
     assert resolve({}, {}, file).settings.context == 16384
     assert resolve({}, {"SHOESTRING_CONTEXT": "32k"}, file).settings.context == 32768
     assert resolve({"context": "64k"}, {"SHOESTRING_CONTEXT": "32k"}, file).settings.context == 65536
+
+
+@pytest.mark.parametrize(
+    "option", ["-ot", "--override-tensor", "-ncmoe", "--n-cpu-moe", "-cmoe", "--cpu-moe", "--no-mmap"]
+)
+def test_who_places_experts_learns_that_they_stream(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["run", "m.gguf", "hi", f"{option}=exps=CPU" if option.startswith("--") else option, "99"]) == 2
+    assert "that do not fit into --memory stream from disk" in failed(capsys)

@@ -68,9 +68,7 @@ def test_run_says_what_was_read(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_chat_says_it_beside_the_rate(
-    typed: Callable[[str | bytes], None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_chat_says_it_beside_the_rate(typed: Callable[[str | bytes], None], capsys: pytest.CaptureFixture[str]) -> None:
     typed("hi\n")
     assert run(["chat", NAME, "-n", "8", "--temperature", "0", *budget()]) == 0
     err = capsys.readouterr().err

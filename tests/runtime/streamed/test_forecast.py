@@ -89,9 +89,7 @@ def test_what_is_printed(prepared: Prepared) -> None:
     assert len(lines) == 2
     assert f"about {found.prediction.tokens_per_second:.1f} tokens/s predicted" in lines[0]
     for rate, warned in ((0.21, False), (0.19, True), (0.01, True)):
-        slow = dataclasses.replace(
-            found, prediction=dataclasses.replace(found.prediction, tokens_per_second=rate)
-        )
+        slow = dataclasses.replace(found, prediction=dataclasses.replace(found.prediction, tokens_per_second=rate))
         lines = start_lines(prepared.plan, slow)
         assert f"about {rate:.2g} tokens/s" in lines[0]
         assert [f"about {1 / rate:.0f} s:" in line for line in lines if line.startswith("warning: ")] == [True] * warned

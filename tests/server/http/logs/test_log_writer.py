@@ -19,6 +19,7 @@ from shoestring.server.http.logs.lines import Style
 from shoestring.server.http.logs.log import RequestLog
 from shoestring.server.http.logs.log_writer import LogHandler, LogWriter
 from shoestring.server.http.record import Record
+from shoestring.streaming.counters import Totals
 
 
 def test_a_full_pipe_blocks_nobody_and_dropped_lines_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +106,7 @@ def test_every_line_is_bounded_whatever_clients_send(
         ended=1e5,
         finish="+".join(["length inside thinking"] * 16),
         failure=failure,
+        experts=Totals(asked=tokens, hits=tokens // 2, read_bytes=tokens << 20) if tokens % 2 else None,
     )
     for style in (Style(), Style(dated=True), Style(as_json=True)):
         line = style.request(entry)
