@@ -18,6 +18,7 @@ from shoestring.cli.models import demo
 from shoestring.planning.measured import folder
 from shoestring.runtime.loading import least_memory
 from shoestring.runtime.opening import open_model
+from shoestring.sizes import bytes_of
 
 NAME = "demo-llama4"
 QUESTION = ["run", NAME, "Once upon a time", "-n", "20", "--temperature", "0", "--json"]
@@ -151,6 +152,7 @@ def test_the_least_memory_is_named_and_works(capsys: pytest.CaptureFixture[str])
     assert run([*QUESTION, "--memory", "100MB"]) == 2
     named = re.search(r"so --memory of at least ([\d.]+ \wiB), and --memory leaves", failed(capsys))
     assert named
+    assert bytes_of(named[1], "") == pytest.approx(int(budget(0)[1]), abs=16 << 20)
     found, err = facts(capsys, [*QUESTION, *budget(4 << 20)])
     assert re.match(r"streams experts: \d of 120", err)
     assert len(found["tokens"]) == 20

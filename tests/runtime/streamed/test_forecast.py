@@ -153,6 +153,19 @@ def test_a_model_says_how_it_streams() -> None:
         _ = model.streaming
 
 
+def test_windows_of_a_text_share_the_reads_of_experts() -> None:
+    text = " ".join(f"The number {n} follows {n - 1}." for n in range(1, 60))
+    found, reads = [], []
+    for parallel in (1, 4):
+        with shoestring.load("demo-llama4", context=64, memory=budget(), parallel=parallel) as model:
+            assert model.streaming is not None
+            found.append(model.perplexity(text, 64))
+            reads.append(model.streaming.totals.reads)
+    assert found[0] == found[1]
+    assert found[0].windows >= 8
+    assert reads[1] < 0.6 * reads[0]
+
+
 def test_a_dropped_model_closes_its_files() -> None:
     """Warnings are errors here: a file that nobody has closed would be one."""
     model = shoestring.load("demo-llama4", context=256, memory=budget())
