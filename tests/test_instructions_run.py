@@ -41,6 +41,7 @@ CANNOT: dict[str, str] = {
     r"docker .*": _CONTAINER,
     r"python3 -m venv /opt/.*": "installs a service as root; tests/server/operators checks its files",
     r".* --ssl-certfile .*|SSL_CERT_FILE=.*": "needs a certificate; tests/server/http/test_tls.py makes one",
+    r".*/shoestring tokens .*--image .*": "needs a picture of one's own; tests/media makes some",
     r"claude|aider .*|.* open-webui .*": _OTHERS,
     r"make (test|page|clients|lint|parity|bench|sanitize|siege|deep)": _SUITE,
     r"\.venv/bin/python -m pytest .*|pytest .*|PYTHONPATH=src \.venv/bin/python -m pytest( …)?": _SUITE,

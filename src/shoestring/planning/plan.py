@@ -85,8 +85,9 @@ def plan(
 
     `hardware`: see planning/hardware/parse.py; None: this machine, with the results of `shoestring bench` on it.
     `min_speed` is in tokens/s. `company_mau`, `eu`, `end_user`, `derived`: see planning/licence.py. `measured`: an
-    output of `shoestring bench --json` to use instead. `memory`: of the machine's RAM, how much an engine may use (bytes,
-    or "12GiB"). `routes`: a file of `--record-routes`, for the hit rate of a model whose experts are read from disk.
+    output of `shoestring bench --json` to use instead. `memory`: of the machine's RAM, how much an engine may use
+    (bytes, or "12GiB"). `routes`: a file of `--record-routes`, for the hit rate of a model whose experts are read from
+    disk.
     Raises RequestError or CheckpointError with one sentence.
     """
     question, candidates, rows = ask(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shoestring.admission import Plan
 from shoestring.errors import RequestError
 from shoestring.models.layout import Demand
 from shoestring.models.sizes import flops_per_token
@@ -24,7 +25,6 @@ from shoestring.planning.hardware.disk import mount_point
 from shoestring.planning.hardware.machine import FLOPS_PER_CYCLE, Hardware
 from shoestring.planning.roofline import decode_seconds
 from shoestring.planning.work import Split, Work
-from shoestring.runtime.memory import Plan
 from shoestring.runtime.opening import Opened
 from shoestring.streaming.predict import HitCurve, Prediction, predict, published_curve, recorded_curve
 from shoestring.streaming.routes import Routes, read_routes

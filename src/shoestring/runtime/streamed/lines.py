@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shoestring.runtime.memory import Plan
+from shoestring.admission import Plan
 from shoestring.runtime.streamed.forecast import Forecast
 from shoestring.streaming.predict import SLOW_TOKENS_PER_SECOND
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 
+from shoestring.admission import Plan
 from shoestring.models.state import KVType
-from shoestring.runtime.memory import Plan
 from shoestring.runtime.opening import Opened
 
 

@@ -101,7 +101,7 @@ def serve(
     Patient.limit = most_connections()
     if tls is not None:
         Patient.limit = min(Patient.limit, _MOST_ENCRYPTED)
-        asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER
+        asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER  # type: ignore[attr-defined]
         listening = Handshakes(fileno=listening.detach())
     sys.setswitchinterval(_SWITCH_SECONDS)
     # The model's objects stay: collections need not visit them.

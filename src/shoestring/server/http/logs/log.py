@@ -67,8 +67,8 @@ class Observe:
         try:
             await self._app(scope, receive, send)
         except (Exception, asyncio.CancelledError) as error:
-            # Here and not in an error handler: FastAPI runs that of Exception outside of all middleware. Only the end of
-            # the server cancels: uvicorn would log a traceback.
+            # Here and not in an error handler: FastAPI runs that of Exception outside of all middleware. Only the end
+            # of the server cancels: uvicorn would log a traceback.
             refusal = from_exception(error) if isinstance(error, Exception) else shutting_down()
             entry.failure = refusal.message
             if not entry.status:
