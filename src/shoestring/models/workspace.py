@@ -77,10 +77,11 @@ def _kernel_bytes(config: Config, threads: int, chunk_rows: int, kept_rows: int)
     return scratch + threads * (32 * widest + 4 * vectors + 2 * _ATTENTION_SEGMENTS * vectors)
 
 
-def _layer_matrices(config: Config) -> list[tuple[str, int, int]]:
+@lru_cache(64)
+def _layer_matrices(config: Config) -> tuple[tuple[str, int, int], ...]:
     """Layer, rows and columns of each layer's matrices but its routed experts'."""
-    return [
+    return tuple(
         (name.split(".")[1], shape.rows, shape.columns)
         for name, shape in wanted_shapes(config).items()
         if shape.is_matrix and name.startswith("layers.") and ".experts." not in name
-    ]
+    )
