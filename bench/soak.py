@@ -41,8 +41,8 @@ OPTIONS = (
 #: Smaller than what the load would store, so that entries are evicted.
 CACHE = ("--cache-memory", "16MB")
 #: Bytes that memory may grow by after a first load, for each request and connection: what a leak takes. The allocator
-#: reaches its level only after some 25,000 connections, so a part of the size says nothing.
-GROWTH = 2048
+#: reaches its level only after some 25,000 connections, so a part of the size says nothing. STEP: of the allocator.
+GROWTH, STEP = 2048, 4 << 20
 TIMEOUT = httpx.Timeout(300)
 
 
@@ -90,7 +90,7 @@ def check(file: Path, requests: int, connections: int, *, at_once: int, seed: in
         if refused:
             complaints.append(f"{refused} connections were refused")
         complaints += [f"the log has {line!r}" for line in _errors(server.log.read_text(errors="replace"))]
-        if growth >= GROWTH * (requests + connections):
+        if growth >= max(STEP, GROWTH * (requests + connections)):
             complaints.append(f"memory grew by {growth / 2**20:.1f} MiB, {before / 2**20:.0f} MiB before")
     alone = [replace(ask, follow_ups=()) for ask, _ in outcome.answers]
     with shoestring(file, *OPTIONS, "--cache-memory", "0", "--parallel", "1") as server:

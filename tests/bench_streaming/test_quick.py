@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import shoestring
+
 ROOT = Path(__file__).parents[2]
 #: Not among them: shares of the limit and ratios, which other load on this machine changes.
 CERTAIN = ("reads of an expert in a step", "answers equal those alone", "streamed == resident")
 
 
 def test_every_row_is_printed(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["bench", "src"]), "PYTHONWARNINGS": ""}
+    package = str(Path(shoestring.__file__).parents[1])  # the installed one, or the source tree with an extension
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["bench", package]), "PYTHONWARNINGS": ""}
     command = [sys.executable, "-m", "streaming", "--quick", "--batches", "2", "--folder", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("| small")]
