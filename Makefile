@@ -70,7 +70,7 @@ sanitize: .venv/test-tools
 # An extension in the source tree, for work on the kernels: PYTHONPATH=src .venv/bin/python -m pytest …
 build: .venv/test-tools
 	$(BIN)/cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
-	$(BIN)/cmake --build build/release -j2
+	$(BIN)/cmake --build build/release -j2 --target all selftest
 
 .venv/created:
 	$(PYTHON) -m venv .venv
