@@ -281,7 +281,8 @@ def resident(settings: Settings, shape: Shape, file: Path, case: str, rounds: in
 def estimate(limit: Limit, head: float, layers: int, whole: int) -> str:
     """Tokens/s of a whole model from some of its layers; the head runs once. head: its seconds, a part of D."""
     times = whole / layers
-    seconds = head + times * (limit.D - head + max(limit.E, limit.M / limit.R))
+    rest = replace(limit.costs, rest_seconds=limit.costs.rest_seconds - head)
+    seconds = head + times * rest.limit_seconds
     formula = f"head {1e3 * head:.0f} ms + {whole}/{layers} × (D - head + max(E, M/R))"
     return f"{1 / seconds:.2f} tokens/s, an estimate: {formula} = {1e3 * seconds:.0f} ms"
 

@@ -24,10 +24,11 @@ from shoestring.planning.hardware.detect import processor, this_key
 from shoestring.planning.hardware.disk import mount_point
 from shoestring.planning.hardware.machine import FLOPS_PER_CYCLE, Hardware
 from shoestring.planning.roofline import decode_seconds
+from shoestring.planning.streamed.split import hit_curve, recorded
 from shoestring.planning.work import Split, Work
 from shoestring.runtime.opening import Opened
-from shoestring.streaming.predict import HitCurve, Prediction, predict, published_curve, recorded_curve
-from shoestring.streaming.routes import Routes, read_routes
+from shoestring.streaming.predict import HitCurve, Prediction, predict
+from shoestring.streaming.routes import read_routes
 from shoestring.streaming.store import READ_THREADS
 
 #: Seconds that the probe of a disk takes.
@@ -67,23 +68,16 @@ def forecast(opened: Opened, planned: Plan, threads: int, curve: HitCurve | None
 
 def default_curve(opened: Opened) -> HitCurve:
     """The hit rates of models of this shape."""
-    num_experts = max(layer.num_experts for layer in opened.expert_layers)
-    return published_curve(num_experts, opened.config.num_experts_per_tok)
+    return hit_curve(opened.config, None)
 
 
 def curve_of(opened: Opened, path: Path) -> HitCurve:
     """The hit rates of routes that were recorded of this model. Raises RequestError for those of another one."""
     routes = read_routes(path)
-    if _shape(routes) != (
-        opened.config.num_experts_per_tok,
-        [(layer.layer, layer.num_experts) for layer in opened.expert_layers],
-    ):
+    route = recorded(routes, path)
+    if not route.applies(opened.config):
         raise RequestError(f"{path} has routes of {routes.model}, a model of another shape: record those of this model")
-    return recorded_curve(routes)
-
-
-def _shape(routes: Routes) -> tuple[int, list[tuple[int, int]]]:
-    return routes.experts_per_token, [(layer.layer, layer.num_experts) for layer in routes.layers]
+    return route.curve
 
 
 def disk_rate(opened: Opened) -> tuple[float, DiskSource]:
