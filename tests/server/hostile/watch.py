@@ -107,17 +107,22 @@ class Watch:
                 chunk = json.loads(line[6:])
                 if "error" in chunk:
                     raise ValueError(f"the normal client's answer ends with {chunk}")
-                text = "".join(
-                    str(choice["delta"].get(field) or "")
-                    for choice in chunk["choices"]
-                    for field in ("reasoning_content", "content")
-                )
+                text = text_of(chunk)
                 first = first or (time.perf_counter() if text else 0.0)
                 texts.append(text)
         finally:
             connection.close()
         self.answers.add("".join(texts))
         return first or time.perf_counter()
+
+
+def text_of(chunk: dict[str, Any]) -> str:
+    """What a piece of a stream adds to the answer and to its thinking."""
+    return "".join(
+        str(choice["delta"].get(field) or "")
+        for choice in chunk["choices"]
+        for field in ("reasoning_content", "content")
+    )
 
 
 if __name__ == "__main__":
