@@ -12,7 +12,7 @@ TWO := -n 2 --dist loadfile
 
 # What a user does: install, then talk to a real model.
 demo: .venv/installed .venv/demo-weights
-	$(BIN)/python -m shoestring demo
+	$(BIN)/shoestring demo
 
 test: .venv/installed-server .venv/test-tools
 	$(BIN)/python -m pytest -q $(TWO)

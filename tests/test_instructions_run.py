@@ -194,7 +194,9 @@ def test_the_instructions_run(tmp_path: Path) -> None:
 
     printed = machine.shell("make demo")
     assert re.search(r"^demo-qwen3\.5 +\d+ prompt tokens", printed, re.M)
-    for line in re.findall(r"^  (\S+shoestring \S+)", printed.partition("What to run next:")[2], re.M):
+    following = re.findall(r"^  (\S+shoestring \S+)", printed.partition("What to run next:")[2], re.M)
+    assert len(following) == 5, printed
+    for line in following:
         machine.shell(f"{line} --help" if not line.endswith("--help") else line)
     (model,) = (tmp_path / "cache").rglob("demo-llama4*.gguf")
     shutil.copy(model, checkout / "model.gguf")

@@ -91,7 +91,7 @@ def from_disk(name: str, threads: int | None) -> None:
     mebibytes = (least + loaded_bytes(opened.config, opened.binding)["routed_experts"] // 2) >> 20
     arguments = ["run", name, "Once upon a time", "-n", "24", "--temperature", "0", "--memory", f"{mebibytes}MiB"]
     arguments += [] if threads is None else ["--threads", str(threads)]
-    say(f"\n{DISK_NOTICE}\n\n{as_typed('$ shoestring ' + shlex.join(arguments))}")
+    say(f"\n{DISK_NOTICE}\n\n$ {as_typed('shoestring ' + shlex.join(arguments))}")
     sys.stdout.flush()
     code = subprocess.run([sys.executable, "-m", "shoestring", *arguments], stderr=subprocess.STDOUT).returncode
     if code:
