@@ -46,7 +46,7 @@ CANNOT: dict[str, str] = {
     r"make (test|page|clients|lint|parity|bench|sanitize|siege|deep)": _SUITE,
     r"\.venv/bin/python -m pytest .*|pytest .*|PYTHONPATH=src \.venv/bin/python -m pytest( …)?": _SUITE,
     r"make train-demo( .*)?|PYTHONPATH=tools .*": _TORCH,
-    r"\.venv/bin/python bench/.*": _MEASURES,
+    r"\.venv/bin/python bench/.*|make bench-streaming( .*)?|.* -m streaming\.curve .*": _MEASURES,
 }
 
 
