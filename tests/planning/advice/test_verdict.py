@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shoestring.catalogue.load import builtin_catalogue
@@ -317,6 +317,7 @@ def test_a_mac_costs_its_price_over_the_years_and_power() -> None:
 
 
 @settings(deadline=None, max_examples=20)
+@example("cpu:8c-2ch-ddr5+{}g", 4, 1, "agents")  # two that share a rank, and fit in no size
 @given(
     st.sampled_from(["cpu:8c-2ch-ddr5+{}g", "rtx-5090+{}g", "2xh100+{}g", "cpu:64c-12ch-ddr5+{}g+nvme4"]),
     st.integers(4, 900),

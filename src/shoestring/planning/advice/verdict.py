@@ -72,7 +72,8 @@ def rank(use: Use, assessments: Sequence[Assessment], catalogue: Catalogue) -> V
 
     def key(item: _Rated) -> tuple[int, float, int, str]:
         a = item.assessment
-        return _group(use, item), item.order, a.need.total_bytes, a.candidate.id
+        # The smaller of two equals, by a size that does not depend on the machine.
+        return _group(use, item), item.order, _common_size(a), a.candidate.id
 
     rated = sorted(rated, key=key)
     ranking = []
