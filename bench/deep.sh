@@ -11,6 +11,9 @@ seconds=${1:-600}
 echo "== tests that take minutes, with a siege and a soak of the server"
 "$python" -m pytest -q -s -m deep -o addopts=
 
+echo "== every property with new examples"
+"$python" -m pytest -q --hypothesis-profile=new -n 2 --dist loadfile --ignore tests/parity --ignore tests/train_demo
+
 # Not torch, whose own findings are not ours; not what is held to seconds: planning, which never loads the
 # extension, and the time that a large vocabulary takes.
 echo "== every test under the sanitizers"
