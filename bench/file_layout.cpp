@@ -117,7 +117,7 @@ void measure(int64_t rows, int64_t columns, int threads) {
     const Activations in = place(x.data(), columns, 1, columns, {false, true}, scratch.data());
     shoestring::set_num_threads(threads);
     quantize_rows(in, 1);
-    const Token token = in.token(0, 256);
+    const Token token = in.token(0, Activation::INT8_256);
 
     std::vector<double> file_rates, packed_rates;
     for (int turn = 0; turn < 7; ++turn) {
@@ -125,8 +125,9 @@ void measure(int64_t rows, int64_t columns, int threads) {
         for (int64_t m = 0; m < count; ++m)
             parallel_for(rows / 16, 8, [&](int64_t first, int64_t last, int) {
                 for (int64_t g = first; g < last; ++g)
-                    tile<WeightType::Q4_K, 1>(packed.get() + m * packed_bytes + g * (packed_bytes * 16 / rows), nullptr,
-                                              columns, &token, a.data() + m * rows + 16 * g);
+                    tile<WeightType::Q4_K, 1, 1>(
+                        {packed.get() + m * packed_bytes + g * (packed_bytes * 16 / rows), 0, nullptr, 0}, columns,
+                        &token, a.data() + m * rows + 16 * g);
             });
         const double middle = seconds();
         for (int64_t m = 0; m < count; ++m)

@@ -4,12 +4,9 @@
 // zero; a block with an infinity or NaN has quants 0 and the scale NaN, so that every output it touches is NaN.
 // Since |x| <= amax, the rounded product is at most 127 and needs no clamp.
 //
-// Beside the quants stand sums of them, in int16 pairs: (sum where k mod 4 is 0 or 1, sum where it is 2 or 3), times
-// minus the offset of an unsigned weight. A dot that starts from them instead of zero computes Σ (w - offset) a.
-// Bounds: |8 · 127 · 16| = 16256 (Q4_0), |16 · 127 · 16| = 32512 (Q5_0, Q5_K), |32 · 127 · 8| = 32512 (Q6_K).
+// Beside the quants stand sums of them, and from these the words with which the dots of each variant start (bytes.h).
 #pragma once
 
-#include "lanes.h"
 #include "dots.h"
 
 namespace SHOESTRING_VARIANT {
@@ -37,19 +34,40 @@ SHOESTRING_INLINE float quantize_values(const float* x, int8_t* quants) {
     return largest / 127.0f;
 }
 
-SHOESTRING_INLINE int32_t pack_pair(int32_t first, int32_t second) {
-    return static_cast<int32_t>((static_cast<uint32_t>(first) & 0xffff) | static_cast<uint32_t>(second) << 16);
+// Words of 256 quants: of 8, 16 and 32 columns.
+struct ColumnWords {
+    Words eights[4], sixteens[2], all;
+
+    SHOESTRING_INLINE explicit ColumnWords(const int8_t* quants) {
+        for (int i = 0; i < 4; ++i) eights[i] = eight_columns(quants + 64 * i);
+        for (int i = 0; i < 2; ++i) sixteens[i] = halved(eights[2 * i], eights[2 * i + 1]);
+        all = halved(sixteens[0], sixteens[1]);
+    }
+    SHOESTRING_INLINE const Words* of(int columns) const {
+        return columns == 32 ? &all : columns == 16 ? sixteens : eights;
+    }
+};
+
+// The sums of `count` blocks (up to 8), whose quants are followed by zeros up to 256.
+SHOESTRING_INLINE void sum_blocks_32(const int8_t* quants, int count, Block32* blocks) {
+    const Words all = ColumnWords(quants).all;
+    int32_t sums[8], starts[length(OFFSETS_32)][8];
+    store_words(sums, totals(all));
+    for (int i = 0; i < length(OFFSETS_32); ++i) store_words(starts[i], start_words(OFFSETS_32[i], all));
+    for (int b = 0; b < count; ++b) {
+        blocks[b].scaled_sum = blocks[b].scale * static_cast<float>(sums[b]);
+        for (int i = 0; i < length(OFFSETS_32); ++i) blocks[b].start[i] = starts[i][b];
+    }
 }
 
 void quantize_32(const float* x, int64_t columns, int8_t* quants, Block32* blocks) {
-    for (int64_t b = 0; b < columns / 32; ++b) {
-        Block32& block = blocks[b];
-        block.scale = quantize_values<2>(x + 32 * b, quants + 32 * b);
-        const PairSums low = pair_sums(quants + 32 * b), high = pair_sums(quants + 32 * b + 16);
-        const int32_t first = low.first + high.first, second = low.second + high.second;
-        block.scaled_sum = block.scale * static_cast<float>(first + second);
-        block.minus_8 = pack_pair(-8 * first, -8 * second);
-        block.minus_16 = pack_pair(-16 * first, -16 * second);
+    for (int64_t b = 0; b < columns / 32; ++b) blocks[b].scale = quantize_values<2>(x + 32 * b, quants + 32 * b);
+    int64_t k = 0;
+    for (; k + 256 <= columns; k += 256) sum_blocks_32(quants + k, 8, blocks + k / 32);
+    if (k < columns) {
+        int8_t rest[256] = {};
+        std::memcpy(rest, quants + k, static_cast<size_t>(columns - k));
+        sum_blocks_32(rest, static_cast<int>((columns - k) / 32), blocks + k / 32);
     }
 }
 
@@ -57,19 +75,12 @@ void quantize_256(const float* x, int64_t columns, int8_t* quants, Block256* blo
     for (int64_t b = 0; b < columns / 256; ++b) {
         Block256& block = blocks[b];
         block.scale = quantize_values<16>(x + 256 * b, quants + 256 * b);
-        for (int pair = 0; pair < 4; ++pair) {
-            int32_t sums[2];
-            for (int i = 0; i < 2; ++i) {
-                const int sub = 2 * pair + i;
-                const PairSums low = pair_sums(quants + 256 * b + 32 * sub);
-                const PairSums high = pair_sums(quants + 256 * b + 32 * sub + 16);
-                block.minus_32[2 * sub] = pack_pair(-32 * low.first, -32 * low.second);
-                block.minus_32[2 * sub + 1] = pack_pair(-32 * high.first, -32 * high.second);
-                const int32_t first = low.first + high.first, second = low.second + high.second;
-                block.minus_16[sub] = pack_pair(-16 * first, -16 * second);
-                sums[i] = first + second;
-            }
-            block.sums[pair] = pack_pair(sums[0], sums[1]);
+        const ColumnWords words(quants + 256 * b);
+        store_pairs(block.sums, totals(words.all));
+        int32_t* to = block.start;
+        for (const Starts& starts : STARTS_256) {
+            const Words* from = words.of(starts.columns);
+            for (int i = 0; i < 32 / starts.columns; ++i, to += 8) store_words(to, start_words(starts.offset, from[i]));
         }
     }
 }

@@ -49,41 +49,15 @@ SHOESTRING_INLINE void attention_tile(const float* a, int64_t a_stride, const fl
         for (int s = 0; s < S; ++s) store(out + t * out_stride + s * LANES, sum[t][s]);
 }
 
-// `count` vectors (1 .. TILE_VECTORS) × `strips` strips, 1 unless the vectors alone leave registers idle.
+// `count` vectors (1 .. TILE_VECTORS) × `strips` strips.
 inline void attention_tiles(int count, int strips, const float* a, int64_t a_stride, const float* panel,
                             int64_t panel_stride, int begin, int end, const float* start, float* out,
                             int64_t out_stride) {
-#define SHOESTRING_TILE(T, S) attention_tile<T, S>(a, a_stride, panel, panel_stride, begin, end, start, out, out_stride)
-    if (strips == 4 && count == 1) return SHOESTRING_TILE(1, 4);
-    if (strips == 2 && count == 3) return SHOESTRING_TILE(3, 2);
-    if (strips == 2 && count == 2) return SHOESTRING_TILE(2, 2);
-    for (int s = 0; s < strips; ++s, panel += panel_stride, out += LANES) {
-        switch (count) {
-            case 1:
-                SHOESTRING_TILE(1, 1);
-                break;
-            case 2:
-                SHOESTRING_TILE(2, 1);
-                break;
-            case 3:
-                SHOESTRING_TILE(3, 1);
-                break;
-            case 4:
-                SHOESTRING_TILE(4, 1);
-                break;
-            case 5:
-                SHOESTRING_TILE(5, 1);
-                break;
-            default:
-                SHOESTRING_TILE(6, 1);
-                break;
-        }
-    }
-#undef SHOESTRING_TILE
+    each_tile(count, strips, [&]<int T, int S>(int strip) {
+        attention_tile<T, S>(a, a_stride, panel + strip * panel_stride, panel_stride, begin, end, start,
+                             out + strip * LANES, out_stride);
+    });
 }
-
-// Strips that one pass widens: as many as it takes to keep 8 sums in flight.
-inline int strips_at_once(int vectors) { return vectors == 1 ? 4 : vectors <= 3 ? 2 : 1; }
 
 // 16 columns of a key or value page, widened: panel[k][16] from rows of `stride` elements.
 SHOESTRING_INLINE void widen_panel(const void* page, bool half, int64_t offset, int rows, int64_t stride, int columns,
@@ -115,7 +89,7 @@ inline int64_t attention_partial_floats(int64_t vectors, int64_t head_dim) {
 inline int64_t attention_scratch_floats(int64_t vectors, int64_t head_dim) {
     const int64_t padded = round_up(vectors, LANES);
     const int64_t longest = head_dim > PAGE_TOKENS ? head_dim : PAGE_TOKENS;
-    return vectors * round_up(head_dim, LANES) + vectors * PAGE_TOKENS + 4 * longest * LANES + 2 * padded +
+    return vectors * round_up(head_dim, LANES) + vectors * PAGE_TOKENS + MOST_STRIPS * longest * LANES + 2 * padded +
            2 * attention_partial_floats(vectors, head_dim);
 }
 
@@ -126,7 +100,7 @@ inline AttentionScratch attention_scratch(float* scratch, int64_t vectors, int64
     s.q = scratch;
     s.scores = s.q + vectors * round_up(head_dim, LANES);
     s.panel = s.scores + vectors * PAGE_TOKENS;
-    s.largest = s.panel + 4 * longest * LANES;
+    s.largest = s.panel + MOST_STRIPS * longest * LANES;
     s.rescale = s.largest + padded;
     s.partial = s.rescale + padded;
     s.running = s.partial + attention_partial_floats(vectors, head_dim);

@@ -11,7 +11,30 @@ namespace {
 
 using shoestring::PAGE_TOKENS;
 
-constexpr int TILE_VECTORS = 6;  // 6 × 16 accumulators fill the registers of AVX2
+constexpr int TILE_VECTORS = 6;
+// Sums of 16 that a tile keeps in registers, with room for what it multiplies.
+constexpr int TILE_SUMS = LANE_REGISTERS >= 32 ? 12 : 6;
+constexpr int MOST_STRIPS = 4;
+
+// Strips of 16 columns that a tile of so many vectors takes at once: 1, 2 or 4.
+constexpr int strips_at_once(int vectors) {
+    const int count = vectors < TILE_VECTORS ? vectors : TILE_VECTORS;
+    return 4 * count <= TILE_SUMS || count == 1 ? 4 : 2 * count <= TILE_SUMS ? 2 : 1;
+}
+
+// tile.operator()<T, S>(strip) over `strips` strips for T = count vectors, as many at once as fit.
+template <int T = TILE_VECTORS, class TileOf>
+SHOESTRING_INLINE void each_tile(int count, int strips, const TileOf& tile) {
+    if constexpr (T > 1) {
+        if (count != T) return each_tile<T - 1>(count, strips, tile);
+    }
+    int strip = 0;
+    if constexpr (strips_at_once(T) >= 4)
+        for (; strip + 4 <= strips; strip += 4) tile.template operator()<T, 4>(strip);
+    if constexpr (strips_at_once(T) >= 2)
+        for (; strip + 2 <= strips; strip += 2) tile.template operator()<T, 2>(strip);
+    for (; strip < strips; ++strip) tile.template operator()<T, 1>(strip);
+}
 
 // Prefetches the next data line by line during the current work.
 struct Ahead {
@@ -57,40 +80,13 @@ SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Numbe
 template <Start START, class Number>
 inline void direct_rows(int vectors, int strips, const float* a, int64_t a_stride, const Number* rows, int64_t stride,
                         int begin, int end, const float* factor, float* out, int64_t out_stride) {
-    auto tile = [&]<int T, int S>(int v, int strip) {
-        direct_tile<T, S, START>(a + v * a_stride, a_stride, rows + strip * LANES, stride, begin, end, factor + v,
-                                 out + v * out_stride + strip * LANES, out_stride);
-    };
     const int tiles = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
     for (int i = 0; i < tiles; ++i) {
         const int v = vectors * i / tiles, count = vectors * (i + 1) / tiles - v;
-        int strip = 0;
-        if (count == 1)
-            for (; strip + 4 <= strips; strip += 4) tile.template operator()<1, 4>(v, strip);
-        else if (count == 2)
-            for (; strip + 2 <= strips; strip += 2) tile.template operator()<2, 2>(v, strip);
-        else if (count == 3)
-            for (; strip + 2 <= strips; strip += 2) tile.template operator()<3, 2>(v, strip);
-        for (; strip < strips; ++strip) switch (count) {
-                case 1:
-                    tile.template operator()<1, 1>(v, strip);
-                    break;
-                case 2:
-                    tile.template operator()<2, 1>(v, strip);
-                    break;
-                case 3:
-                    tile.template operator()<3, 1>(v, strip);
-                    break;
-                case 4:
-                    tile.template operator()<4, 1>(v, strip);
-                    break;
-                case 5:
-                    tile.template operator()<5, 1>(v, strip);
-                    break;
-                default:
-                    tile.template operator()<6, 1>(v, strip);
-                    break;
-            }
+        each_tile(count, strips, [&]<int T, int S>(int strip) {
+            direct_tile<T, S, START>(a + v * a_stride, a_stride, rows + strip * LANES, stride, begin, end, factor + v,
+                                     out + v * out_stride + strip * LANES, out_stride);
+        });
     }
 }
 

@@ -48,4 +48,5 @@ NB_MODULE(_kernels, module) {
     bind_sequence(module);
     bind_rows(module);
     bind_io(module);
+    bind_limits(module);
 }

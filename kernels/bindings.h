@@ -107,6 +107,7 @@ void bind_experts(nb::module_& module);
 void bind_sequence(nb::module_& module);
 void bind_rows(nb::module_& module);
 void bind_io(nb::module_& module);
+void bind_limits(nb::module_& module);
 
 }  // namespace shoestring
 

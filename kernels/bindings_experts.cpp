@@ -304,6 +304,13 @@ void bind_experts(nb::module_& module) {
         .def("__contains__", [](const ExpertTable& t, int64_t e) { return e >= 0 && e < t.count() && t.has(e); })
         .def("__len__", [](const ExpertTable& t) { return t.count(); })
         .def_prop_ro("hidden_size", &ExpertTable::hidden_size)
+        .def_prop_ro("width", &ExpertTable::width)
+        .def_prop_ro("types",
+                     [](const ExpertTable& t) {
+                         const ExpertView& view = t.views[0];
+                         return nb::make_tuple(format(view.gate.type).name, format(view.up.type).name,
+                                               format(view.down.type).name);
+                     })
         .def_prop_ro("nbytes", &ExpertTable::nbytes)
         .def_prop_ro("slot_bytes", [](const ExpertTable& t) { return t.slot()[3]; })
         .def_prop_ro("part_offsets", [](const ExpertTable& t) {

@@ -23,10 +23,14 @@ namespace {
 
 using namespace nb::literals;
 
-// FORMATS as tuples: name, columns of a block, its bytes in a file, bytes of 16 rows' blocks packed.
+// FORMATS as tuples: name, columns of a block, its bytes in a file, bytes of 16 rows' blocks packed, and in what blocks
+// of int8 a product reads the activations (0: as floats).
 nb::list weight_formats() {
     nb::list formats;
-    for (const WeightFormat& f : FORMATS) formats.append(nb::make_tuple(f.name, f.block, f.file_bytes, f.packed_bytes));
+    for (const WeightFormat& f : FORMATS) {
+        const int activation = f.activation == Activation::FLOAT ? 0 : f.activation == Activation::INT8_32 ? 32 : 256;
+        formats.append(nb::make_tuple(f.name, f.block, f.file_bytes, f.packed_bytes, activation));
+    }
     return formats;
 }
 

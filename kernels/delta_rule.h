@@ -126,7 +126,9 @@ void convolution(const Convolution& op, int span, int64_t begin, int64_t end) {
 
 // --- delta rule ---
 
-constexpr int STRIP = 2 * LANES;   // columns; 128 rows of it are 16 KB
+// Columns of a strip: 128 rows of it are 16 KB, or 32 KB where the registers hold more sums.
+constexpr int STRIP_VECTORS = LANE_REGISTERS >= 32 ? 4 : 2;
+constexpr int STRIP = STRIP_VECTORS * LANES;
 constexpr int TOKEN_BLOCK = 64;    // tokens that are prepared, then run over all strips
 constexpr float NORM_EPS = 1e-6f;  // inside the root, on the sum of squares
 
@@ -227,6 +229,18 @@ inline void run_strip(float* state, int key_dim, const float* q, const float* k,
         }
         for (int w = 0; w < W; ++w) store_columns_of<WHOLE>(out + t * out_stride + w * LANES, o[w], columns(w));
     }
+}
+
+// run(Strips) of so many vectors, 1 … W.
+template <int W, class Run>
+SHOESTRING_INLINE void run_width(int vectors, bool whole, const Run& run) {
+    if constexpr (W > 1) {
+        if (vectors != W) return run_width<W - 1>(vectors, whole, run);
+    }
+    if (whole)
+        run(Strips<W>{});
+    else
+        run(Strips<W, false>{});
 }
 
 // Between a slot's [key_dim, value_dim] and the strips of the scratch, which are whole vectors wide.
@@ -370,15 +384,8 @@ void delta_rule(const DeltaRule& op, int span, int head, float* scratch) {
                     state + int64_t(DK) * column, DK, q, k, keys, g, beta, count, v + column, row_floats, out + column,
                     int64_t(op.value_heads) * DV, (DV - column - 1) % LANES + 1);
             };
-            const int left = DV - column;
-            if (left >= STRIP)
-                run(Strips<2>{});
-            else if (left > LANES)
-                run(Strips<2, false>{});
-            else if (left == LANES)
-                run(Strips<1>{});
-            else
-                run(Strips<1, false>{});
+            const int left = DV - column < STRIP ? DV - column : STRIP;
+            run_width<STRIP_VECTORS>((left + LANES - 1) / LANES, left % LANES == 0, run);
         }
         row = until;
         for (; snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] == row - 1; ++snapshot)

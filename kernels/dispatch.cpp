@@ -9,40 +9,53 @@
 #include <cpuid.h>
 #endif
 
+#define SHOESTRING_TABLES(variant)                                        \
+    extern const shoestring::MatmulTable shoestring_matmul_##variant;     \
+    extern const shoestring::SequenceTable shoestring_sequence_##variant; \
+    extern const shoestring::RowsTable shoestring_rows_##variant;         \
+    extern const shoestring::PackTable shoestring_pack_##variant;
 extern "C" {
-extern const shoestring::MatmulTable shoestring_matmul_scalar;
-extern const shoestring::SequenceTable shoestring_sequence_scalar;
-extern const shoestring::RowsTable shoestring_rows_scalar;
-extern const shoestring::PackTable shoestring_pack_scalar;
+SHOESTRING_TABLES(scalar)
 #if defined(__x86_64__)
-extern const shoestring::MatmulTable shoestring_matmul_avx2;
-extern const shoestring::SequenceTable shoestring_sequence_avx2;
-extern const shoestring::RowsTable shoestring_rows_avx2;
-extern const shoestring::PackTable shoestring_pack_avx2;
+SHOESTRING_TABLES(avx2)
+SHOESTRING_TABLES(avxvnni)
+SHOESTRING_TABLES(avx512)
+SHOESTRING_TABLES(avx512vnni)
 #endif
 }
 
 namespace shoestring {
 namespace {
 
+#define SHOESTRING_VARIANT_OF(variant)                                                                   \
+    {#variant, &shoestring_matmul_##variant, &shoestring_sequence_##variant, &shoestring_rows_##variant, \
+     &shoestring_pack_##variant}
+
 #if defined(__x86_64__)
-// The compiler's run-time support also asks the operating system (xgetbv) whether it keeps the ymm registers; clang's
-// does not know f16c by name.
-bool has_avx2() {
-    __builtin_cpu_init();
+// The compiler's run-time support also asks the operating system (xgetbv) whether it keeps the ymm and zmm registers;
+// clang's does not know f16c by name, and neither knows avxvnni everywhere.
+bool has_f16c() {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
-    return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+bool has_avx_vnni() {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1u << 4)) != 0;
 }
 #endif
 
 std::vector<Variant> find_variants() {
-    std::vector<Variant> found{{"scalar", &shoestring_matmul_scalar, &shoestring_sequence_scalar,
-                                &shoestring_rows_scalar, &shoestring_pack_scalar}};
+    std::vector<Variant> found{SHOESTRING_VARIANT_OF(scalar)};
 #if defined(__x86_64__)
-    if (has_avx2())
-        found.push_back(
-            {"avx2", &shoestring_matmul_avx2, &shoestring_sequence_avx2, &shoestring_rows_avx2, &shoestring_pack_avx2});
+    __builtin_cpu_init();
+    if (!has_f16c() || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return found;
+    found.push_back(SHOESTRING_VARIANT_OF(avx2));
+    if (has_avx_vnni()) found.push_back(SHOESTRING_VARIANT_OF(avxvnni));
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))
+        return found;
+    found.push_back(SHOESTRING_VARIANT_OF(avx512));
+    if (__builtin_cpu_supports("avx512vnni")) found.push_back(SHOESTRING_VARIANT_OF(avx512vnni));
 #endif
     return found;
 }

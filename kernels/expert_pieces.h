@@ -64,15 +64,15 @@ void down(const RoutedPairs& p, const ExpertShare* shares, int64_t num_shares, u
     const int64_t most = most_rows(shares, num_shares);
     reserve_panels(p, most);
     for (int64_t i = 0; i < num_shares; ++i) quantize_range(arrays.between, shares[i].first, shares[i].count);
-    const int64_t groups = shoestring::num_groups(p.hidden_size);
+    const int64_t units = num_units(p.hidden_size);
     const auto nothing = [](int64_t, int64_t) {};
     const auto take = [&](int64_t pair, int64_t column, Lanes y, int columns) {
         store_rows(arrays.y + pair * p.hidden_size + column, y, columns);
     };
-    for_expert_groups(shares, num_shares, groups, chunk_groups(shares[0].expert.down, groups, most),
-                      [&](const ExpertShare& share, int64_t group, uint8_t* own) {
-                          down_rows(share, group, arrays.between, own, nothing, take);
-                      });
+    for_expert_units(shares, num_shares, units, chunk_units(shares[0].expert.down, units, most),
+                     [&](const ExpertShare& share, int64_t unit, uint8_t* own) {
+                         down_rows(share, unit, arrays.between, own, nothing, take);
+                     });
 }
 
 void sum_call(const RoutedPairs& p, const int64_t* row_pairs, int64_t slots, uint8_t* memory, float* out) {

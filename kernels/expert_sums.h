@@ -53,8 +53,8 @@ Batch next_batch(const RoutedPairs& p, int64_t* share, int64_t first, int64_t mo
 
 // out[row] += down hidden[pair] · weight, pairs of the batch in order.
 void add_down(const RoutedPairs& p, const Batch& batch, int64_t first, const Activations& hidden, float* out) {
-    const int64_t groups = shoestring::num_groups(p.hidden_size);
-    const auto prefetch = [&](int64_t pair, int64_t column) {
+    const int64_t units = num_units(p.hidden_size);
+    const auto ask = [&](int64_t pair, int64_t column) {
         __builtin_prefetch(out + p.rows[first + pair] * p.hidden_size + column, 1);
     };
     const auto take = [&](int64_t pair, int64_t column, Lanes y, int columns) {
@@ -65,12 +65,11 @@ void add_down(const RoutedPairs& p, const Batch& batch, int64_t first, const Act
         else
             store(sum, fma(weight, y, load(sum, columns)), columns);
     };
-    const int64_t grain = chunk_groups(batch.shares[0].expert.down, groups, batch.num_pairs);
-    parallel_for(groups, grain, [&](int64_t begin, int64_t end, int thread) {
+    const int64_t grain = chunk_units(batch.shares[0].expert.down, units, batch.num_pairs);
+    parallel_for(units, grain, [&](int64_t begin, int64_t end, int thread) {
         uint8_t* own = static_cast<uint8_t*>(shoestring::own_scratch(thread));
         for (int64_t i = 0; i < batch.num_shares; ++i) {
-            for (int64_t group = begin; group < end; ++group)
-                down_rows(batch.shares[i], group, hidden, own, prefetch, take);
+            for (int64_t unit = begin; unit < end; ++unit) down_rows(batch.shares[i], unit, hidden, own, ask, take);
         }
     });
 }

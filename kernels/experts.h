@@ -33,9 +33,9 @@ struct Inputs {
     const int64_t* float_rows;
     const int64_t* quant_rows;
 
-    Token token(int64_t pair, int block) const {
-        const int64_t* rows = block == 1 ? float_rows : quant_rows;
-        return a.token(rows == nullptr ? pair : rows[pair], block);
+    Token token(int64_t pair, Activation form) const {
+        const int64_t* rows = form == Activation::FLOAT ? float_rows : quant_rows;
+        return a.token(rows == nullptr ? pair : rows[pair], form);
     }
 };
 
@@ -81,7 +81,7 @@ void quantize_pairs(const RoutedPairs& p, int64_t first, int64_t count, const Ac
 // Each thread's panels for the groups of experts that meet up to `most` rows at once.
 void reserve_panels(const RoutedPairs& p, int64_t most) {
     const int64_t widest = 2 * p.hidden_size > p.width ? 2 * p.hidden_size : p.width;
-    if (most >= PANEL_TOKENS) shoestring::reserve_own_scratch(static_cast<size_t>(widest * GROUP_ROWS));
+    if (most >= PANEL_TOKENS) shoestring::reserve_own_scratch(static_cast<size_t>(widest * GROUP_ROWS * TILE_GROUPS));
 }
 
 int64_t most_rows(const ExpertShare* shares, int64_t num_shares) {
@@ -90,12 +90,12 @@ int64_t most_rows(const ExpertShare* shares, int64_t num_shares) {
     return most;
 }
 
-// Calls body(share, group, panel) for all groups of all shares, in parallel.
+// Calls body(share, unit, panel) for all units of all shares, in parallel.
 template <typename Body>
-void for_expert_groups(const ExpertShare* shares, int64_t num_shares, int64_t groups, int64_t grain, const Body& body) {
-    parallel_for(num_shares * groups, grain, [&](int64_t begin, int64_t end, int thread) {
+void for_expert_units(const ExpertShare* shares, int64_t num_shares, int64_t units, int64_t grain, const Body& body) {
+    parallel_for(num_shares * units, grain, [&](int64_t begin, int64_t end, int thread) {
         uint8_t* own = static_cast<uint8_t*>(shoestring::own_scratch(thread));
-        for (int64_t i = begin; i < end; ++i) body(shares[i / groups], i % groups, own);
+        for (int64_t i = begin; i < end; ++i) body(shares[i / units], i % units, own);
     });
 }
 
@@ -106,53 +106,55 @@ SHOESTRING_INLINE void store_rows(float* to, Lanes values, int rows) {
         store(to, values, rows);
 }
 
-// hidden[pair] = silu(gate x) · up x, 16 rows of the matrices.
-void gate_up_rows(const ExpertShare& share, int64_t group, const Inputs& in, uint8_t* panels, float* hidden) {
+// hidden[pair] = silu(gate x) · up x, the rows of a unit of the matrices.
+void gate_up_rows(const ExpertShare& share, int64_t unit, const Inputs& in, uint8_t* panels, float* hidden) {
     const ExpertView& expert = share.expert;
-    const Group gate = open_group(expert.gate, group, share.count, panels);
-    const Group up = open_group(expert.up, group, share.count, panels + panel_bytes(expert.gate));
-    const int64_t width = expert.gate.rows, row = group * GROUP_ROWS;
-    const int rows = static_cast<int>(width - row < GROUP_ROWS ? width - row : GROUP_ROWS);
-    alignas(64) float gates[TILE_TOKENS * GROUP_ROWS], ups[TILE_TOKENS * GROUP_ROWS];
+    const Groups gate = open_groups(expert.gate, unit, share.count, panels);
+    const Groups up = open_groups(expert.up, unit, share.count, panels + panel_bytes(expert.gate));
+    const int64_t width = expert.gate.rows;
+    constexpr int OUTPUTS = TILE_GROUPS * TILE_TOKENS * GROUP_ROWS;
+    alignas(64) float gates[OUTPUTS], ups[OUTPUTS];
     Token tile[TILE_TOKENS];
     for (int64_t t = 0; t < share.count;) {
         const int64_t pair = share.first + t;
         const int size = static_cast<int>(gate.tile_size(share.count - t));
-        for (int i = 0; i < size; ++i) tile[i] = in.token(pair + i, gate.block);
+        for (int i = 0; i < size; ++i) tile[i] = in.token(pair + i, gate.activation);
         gate.tile(tile, size, gates);
-        for (int i = 0; i < size; ++i) tile[i] = in.token(pair + i, up.block);
+        if (up.activation != gate.activation)
+            for (int i = 0; i < size; ++i) tile[i] = in.token(pair + i, up.activation);
         up.tile(tile, size, ups);
-        for (int i = 0; i < size; ++i)
-            store_rows(hidden + (pair + i) * width + row, mul(silu(load(gates + 16 * i)), load(ups + 16 * i)), rows);
+        each_group(expert.gate, unit, gate, size, [&](int64_t i, int64_t row, int64_t at, int rows) {
+            store_rows(hidden + (pair + i) * width + row, mul(silu(load(gates + at)), load(ups + at)), rows);
+        });
         t += size;
     }
 }
 
 void gate_up_shares(const ExpertShare* shares, int64_t num_shares, const Inputs& in, float* hidden) {
-    const int64_t groups = shoestring::num_groups(shares[0].expert.gate.rows);
-    const int64_t grain = chunk_groups(shares[0].expert.gate, groups, 2 * most_rows(shares, num_shares));
-    for_expert_groups(shares, num_shares, groups, grain, [&](const ExpertShare& share, int64_t group, uint8_t* own) {
-        gate_up_rows(share, group, in, own, hidden);
+    const int64_t units = num_units(shares[0].expert.gate.rows);
+    const int64_t grain = chunk_units(shares[0].expert.gate, units, 2 * most_rows(shares, num_shares));
+    for_expert_units(shares, num_shares, units, grain, [&](const ExpertShare& share, int64_t unit, uint8_t* own) {
+        gate_up_rows(share, unit, in, own, hidden);
     });
 }
 
 // take(pair, row, y, rows): y = down hidden[pair], `rows` rows of the matrix from `row` on; prepare(pair, row) comes
 // before.
 template <typename Prepare, typename Take>
-SHOESTRING_INLINE void down_rows(const ExpertShare& share, int64_t group, const Activations& hidden, uint8_t* panel,
+SHOESTRING_INLINE void down_rows(const ExpertShare& share, int64_t unit, const Activations& hidden, uint8_t* panel,
                                  const Prepare& prepare, const Take& take) {
-    const Group down = open_group(share.expert.down, group, share.count, panel);
-    const int64_t hidden_size = share.expert.down.rows, row = group * GROUP_ROWS;
-    const int rows = static_cast<int>(hidden_size - row < GROUP_ROWS ? hidden_size - row : GROUP_ROWS);
-    alignas(64) float y[TILE_TOKENS * GROUP_ROWS];
+    const Groups down = open_groups(share.expert.down, unit, share.count, panel);
+    alignas(64) float y[TILE_GROUPS * TILE_TOKENS * GROUP_ROWS];
     Token tile[TILE_TOKENS];
     for (int64_t t = 0; t < share.count;) {
         const int64_t pair = share.first + t;
         const int size = static_cast<int>(down.tile_size(share.count - t));
-        for (int i = 0; i < size; ++i) tile[i] = hidden.token(pair + i, down.block);
-        for (int i = 0; i < size; ++i) prepare(pair + i, row);
+        for (int i = 0; i < size; ++i) tile[i] = hidden.token(pair + i, down.activation);
+        each_group(share.expert.down, unit, down, size,
+                   [&](int64_t i, int64_t row, int64_t, int) { prepare(pair + i, row); });
         down.tile(tile, size, y);
-        for (int i = 0; i < size; ++i) take(pair + i, row, load(y + 16 * i), rows);
+        each_group(share.expert.down, unit, down, size,
+                   [&](int64_t i, int64_t row, int64_t at, int rows) { take(pair + i, row, load(y + at), rows); });
         t += size;
     }
 }

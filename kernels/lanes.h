@@ -4,8 +4,8 @@
 // Owns: which intrinsics mean what. A kernel written over these functions gives
 // the same bits in every variant, because each function is one IEEE operation a
 // lane (or an exact integer one) with the same meaning everywhere. Integer dot
-// products live in dots_*.h. Beside those, the lanes_*.h files are the only
-// ones with intrinsics.
+// products are over bytes.h. The lanes_*.h, bytes_*.h and sums_*.h files are the
+// only ones with intrinsics.
 //
 // Meanings that hardware leaves open, fixed here:
 //   min(a, b) = a < b ? a : b and max(a, b) = a > b ? a : b: of NaN or of two
@@ -29,7 +29,9 @@
 
 #define SHOESTRING_INLINE [[gnu::always_inline]] inline
 
-#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#include "lanes_avx512.h"
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include "lanes_avx2.h"
 #else
 #include "lanes_scalar.h"

@@ -7,6 +7,9 @@
 namespace SHOESTRING_VARIANT {
 namespace {
 
+// Lanes that the registers hold; kernels size their tiles by it.
+constexpr int LANE_REGISTERS = 8;
+
 struct Lanes {
     __m256 low, high;
 };

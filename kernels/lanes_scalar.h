@@ -5,6 +5,9 @@
 namespace SHOESTRING_VARIANT {
 namespace {
 
+// Lanes that the registers hold; kernels size their tiles by it.
+constexpr int LANE_REGISTERS = 8;
+
 struct Lanes {
     float lane[16];
 };

@@ -58,6 +58,12 @@ struct MatmulTable {
                           float* weights);
     void (*route_sigmoid)(const float* scores, int64_t rows, int64_t experts, int64_t top, int32_t* ids,
                           float* weights);
+
+    // machine_limits.h: what the instructions reach. Return operations, and bytes.
+    int64_t (*run_dots)(int64_t rounds);
+    int64_t (*run_signed_dots)(int64_t rounds);
+    int64_t (*run_fmas)(int64_t rounds);
+    int64_t (*read_bytes)(const uint8_t* data, int64_t count);
 };
 
 }  // namespace shoestring

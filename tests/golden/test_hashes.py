@@ -47,13 +47,14 @@ def test_every_bit_is_as_committed(name: str, tmp_path: Path) -> None:
     compare(name, golden_hashes.hashes(name, tmp_path))
 
 
-def test_every_bit_is_as_committed_without_vectors() -> None:
-    """The scalar variant. Other tests compare all variants for all types."""
-    names = golden_hashes.names(["Q4_K"])
+@pytest.mark.parametrize("types", ["Q4_K", pytest.param("all", marks=pytest.mark.deep)])
+@pytest.mark.parametrize("isa", [name for name in ops.variants() if name != ops.isa()])
+def test_every_bit_is_as_committed_in_other_variants(isa: str, types: str) -> None:
+    names = golden_hashes.names() if types == "all" else golden_hashes.names([types])
     command = [sys.executable, golden_hashes.__file__, *names]
-    environment = {**os.environ, "SHOESTRING_ISA": "scalar"}
+    environment = {**os.environ, "SHOESTRING_ISA": isa}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     answer = json.loads(result.stdout)
-    assert answer["isa"] == "scalar"
+    assert answer["isa"] == isa
     for name in names:
         compare(name, answer["hashes"][name])

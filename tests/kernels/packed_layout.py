@@ -1,4 +1,4 @@
-"""The packed form of a matrix in plain numpy, from the drawing in kernels/weights.h: the reference of all packing."""
+"""The packed form of a matrix in plain numpy, from the drawings in kernels/types: the reference of all packing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packing: the bytes of every type are those of the drawing in weights.h, in every variant, whatever the region."""
+"""Packing: every type's bytes are those of the drawings in kernels/types, in every variant, whatever the region."""
 
 from __future__ import annotations
 

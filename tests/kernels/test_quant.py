@@ -49,7 +49,9 @@ def test_odd_columns_are_counted(weight_type: str, columns: int) -> None:
 
 def test_the_table_of_types_is_the_kernels() -> None:
     ours = [TENSOR_TYPES[name] for name in WEIGHT_TYPES]
-    assert _kernels.weight_formats() == [(t.name, t.block_size, t.block_bytes, t.packed_bytes) for t in ours]
+    assert _kernels.weight_formats() == [
+        (t.name, t.block_size, t.block_bytes, t.packed_bytes, t.activation_block) for t in ours
+    ]
     with pytest.raises(CheckpointError, match="F8_E4M3"):
         ops.packed_bytes("F8_E4M3", 16, 256)
 

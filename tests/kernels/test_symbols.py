@@ -11,13 +11,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLAGS = {"scalar": [], "avx2": ["-mavx2", "-mfma", "-mf16c"]}
+AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]
+FLAGS = {
+    "scalar": [],
+    "avx2": AVX2,
+    "avxvnni": [*AVX2, "-mavxvnni"],
+    "avx512": AVX512,
+    "avx512vnni": [*AVX512, "-mavx512vnni"],
+}
+#: what they add to others is a line or two, and every object takes seconds
+OFTEN_ALIKE = ("avxvnni", "avx512")
 SANITIZED = "-O1 -fsanitize=address,undefined"
 COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
 
 
 @pytest.mark.parametrize("family", ["matmul", "sequence", "rows", "pack"])
-@pytest.mark.parametrize("variant", FLAGS)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=pytest.mark.deep if name in OFTEN_ALIKE else ()) for name in FLAGS]
+)
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("mode", ["-O0 -g", pytest.param(SANITIZED, marks=pytest.mark.deep)])
 def test_one_exported_symbol(family: str, variant: str, compiler: str, mode: str, tmp_path: Path) -> None:

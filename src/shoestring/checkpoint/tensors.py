@@ -15,14 +15,16 @@ from shoestring.errors import CheckpointError
 class TensorType:
     """A storage type: `block_size` consecutive elements of a row occupy `block_bytes` bytes.
 
-    packed_bytes: bytes of the blocks of 16 rows in the kernels' layout (FORMATS of kernels/weights.h; a test compares
-    the two); 0 for a type that the kernels do not support.
+    packed_bytes: bytes of the blocks of 16 rows in the kernels' layout; 0 for a type that the kernels do not support.
+    activation_block: the columns for which a product quantizes the activations together; 0: it reads them as floats.
+    The kernels have the same table (FORMATS of kernels/types.h); a test compares the two.
     """
 
     name: str
     block_size: int
     block_bytes: int
     packed_bytes: int = 0
+    activation_block: int = 0
 
 
 #: The types that we read. Block formats are those of ggml's `ggml-common.h`.
@@ -32,13 +34,13 @@ TENSOR_TYPES: dict[str, TensorType] = {
         TensorType("F32", 1, 4, 64),
         TensorType("F16", 1, 2, 32),
         TensorType("BF16", 1, 2, 32),
-        TensorType("Q8_0", 32, 34, 544),
-        TensorType("Q4_0", 32, 18, 288),
-        TensorType("Q4_1", 32, 20, 320),
-        TensorType("Q5_0", 32, 22, 352),
-        TensorType("Q4_K", 256, 144, 2368),
-        TensorType("Q5_K", 256, 176, 2880),
-        TensorType("Q6_K", 256, 210, 3360),
+        TensorType("Q8_0", 32, 34, 544, 32),
+        TensorType("Q4_0", 32, 18, 288, 32),
+        TensorType("Q4_1", 32, 20, 320, 32),
+        TensorType("Q5_0", 32, 22, 352, 32),
+        TensorType("Q4_K", 256, 144, 2368, 256),
+        TensorType("Q5_K", 256, 176, 2880, 256),
+        TensorType("Q6_K", 256, 210, 3360, 256),
         TensorType("F8_E4M3", 1, 1),
     )
 }
