@@ -76,7 +76,9 @@ def recall(catalogue: Catalogue) -> tuple[Measured, ...]:
     """All measurements of bench on this machine, the newest last."""
     results = []
     try:
-        files = [file for file in folder().glob("*.json") if file.name not in (kept.FILE, kept.DISKS_FILE)]
+        files = [
+            file for file in folder().glob("*.json") if file.name not in (kept.FILE, kept.DISKS_FILE, kept.LIMITS_FILE)
+        ]
         files.sort(key=lambda file: (file.stat().st_mtime, file.name))
     except OSError:
         return ()

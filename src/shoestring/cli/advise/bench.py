@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import random
 import statistics
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli import options
+from shoestring.cli.advise.timing import decode_seconds, prefill_seconds
 from shoestring.cli.find import find, load_model
 from shoestring.cli.models.run_command import identity
 from shoestring.cli.progress import Progress
@@ -32,7 +32,11 @@ random weights from a config alone: no download, and llama.cpp loads the same fi
 this machine, and `shoestring plan` uses them.
 
 With --disk, measure instead how fast the disk of MODEL (or of any file; without one, of a temporary file) serves random
-reads of one expert's part, as many at once as a token chooses experts. This is saved too."""
+reads of one expert's part, as many at once as a token chooses experts. This is saved too.
+
+With --machine, measure instead this machine's limits: how fast threads read memory, the peaks of the instructions that
+products consist of, and the disk. `shoestring plan` uses them. With --profile, print what each op of MODEL takes in a
+prompt and in an answer, its share of the machine's limit, and the share of Python."""
 
 
 @spread
@@ -68,6 +72,12 @@ def bench(
         Path | None, typer.Option("--output", metavar="FILE", help="With --synthetic: keep the GGUF file here.")
     ] = None,
     disk: Annotated[bool, typer.Option("--disk", help="Measure the disk that MODEL is on; nothing is loaded.")] = False,
+    machine: Annotated[
+        bool, typer.Option("--machine", help="Measure this machine's memory, arithmetic and disk; nothing is loaded.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print what each op takes in one prompt and answer.")
+    ] = False,
     *,
     loading: options.Loading,
     server: options.Server,
@@ -101,6 +111,13 @@ def bench(
 
         bench_disk(model, json)
         return
+    if machine:
+        if model is not None or synthetic is not None or server.url is not None:
+            raise RequestError("--machine measures no model: leave out MODEL, --synthetic and --url")
+        from shoestring.cli.advise.bench_machine import bench_machine
+
+        bench_machine(loading.threads, json)
+        return
     if model is not None and synthetic is not None:
         raise RequestError("give either MODEL or --synthetic CONFIG, not both")
     if model is None and synthetic is None and server.url is None:
@@ -122,10 +139,18 @@ def bench(
             if json:
                 typer.echo(json_module.dumps(remote))
             return
+    if profile and (model is None or server.url is not None):
+        raise RequestError("--profile needs a MODEL on this machine: leave out --synthetic and --url")
     from shoestring.planning.measured import remember
 
     # A small context, so that a short measurement does not reserve all memory.
     loading = replace(loading, context=loading.context or max(prompt, generate + 1) + 1)
+    if profile:
+        from shoestring.cli.advise.bench_profile import bench_profile
+
+        assert model is not None
+        bench_profile(model, prompt, generate, loading, json)
+        return
     if synthetic is None:
         assert model is not None
         assert path is not None
@@ -197,35 +222,6 @@ def _streaming(model: Model, done: Totals, tokens: int, seconds: float) -> dict[
     facts = {"slots": info.slots, "experts": info.experts, "share": info.share, "pass_rows": info.pass_rows}
     slowest = model.engine.counts().slowest_layer_seconds
     return {"streaming": facts | {"slowest_layer_seconds": slowest} | asdict(numbers) | {"line": sentence(numbers)}}
-
-
-def prefill_seconds(model: Model, count: int, repetition: int) -> float:
-    """Time to compute the logits after a prompt of random tokens."""
-    tokens = random_tokens(model, count, repetition)
-    began = time.perf_counter()
-    model.logits(tokens, rows=[count - 1])
-    return time.perf_counter() - began
-
-
-def decode_seconds(model: Model, count: int, repetition: int) -> tuple[float, Totals]:
-    """Time to generate `count` tokens after the first one, sampling included; what streaming did in it."""
-    pieces = model.generate(
-        random_tokens(model, 1, repetition), max_tokens=count + 1, temperature=0, ignore_eos=True, seed=repetition
-    )
-    next(pieces)
-    before = Totals() if model.streaming is None else model.streaming.totals
-    began = time.perf_counter()
-    for _ in pieces:
-        pass
-    seconds = time.perf_counter() - began
-    return seconds, Totals() if model.streaming is None else model.streaming.totals - before
-
-
-def random_tokens(model: Model, count: int, repetition: int) -> list[int]:
-    """Random tokens; repetitions differ in the first one, so that nothing comes from the cache."""
-    draw = random.Random(repetition)
-    most = min(model.tokenizer.vocab_size, model.vocab_size)
-    return [repetition % most, *(draw.randrange(most) for _ in range(count - 1))]
 
 
 def peak_memory() -> int:

@@ -10,12 +10,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from shoestring.cli.find import find
 from shoestring.errors import CheckpointError
 from shoestring.files import check_space
+
+if TYPE_CHECKING:
+    from shoestring.planning.hardware.disk import DiskSpeed
 
 #: For a file that is no mixture of experts: bytes of a read, and reads at once.
 READ_BYTES, IN_FLIGHT = 1 << 20, 8
@@ -32,22 +36,36 @@ def bench_disk(model: str | None, json: bool) -> None:
     from shoestring.planning.hardware.disk import mount_point, read_speed
     from shoestring.planning.hardware.kept import remember_disk
 
-    with _file(model) as (file, read_bytes, in_flight):
+    with _file(model, FILE_BYTES) as (file, read_bytes, in_flight):
         speed = read_speed(file, read_bytes, in_flight)
         disk = mount_point(file)
     remember_disk(this_key(), disk, speed)
-    if json:
-        typer.echo(json_module.dumps({"disk": disk, **dataclasses.asdict(speed)}))
-        return
+    typer.echo(json_module.dumps({"disk": disk, **dataclasses.asdict(speed)}) if json else described(disk, speed))
+
+
+def measured_disk(file_bytes: int) -> tuple[str, DiskSpeed]:
+    """Mount point and speed of the disk of the user's data folder, by a temporary file of so many bytes; kept too."""
+    from shoestring.planning.hardware.detect import this_key
+    from shoestring.planning.hardware.disk import mount_point, read_speed
+    from shoestring.planning.hardware.kept import remember_disk
+
+    with _file(None, file_bytes) as (file, read_bytes, in_flight):
+        disk, speed = mount_point(file), read_speed(file, read_bytes, in_flight)
+    remember_disk(this_key(), disk, speed)
+    return disk, speed
+
+
+def described(disk: str, speed: DiskSpeed) -> str:
+    """One line about a disk."""
     how = "past the page cache" if speed.direct else "through the page cache, because its file system has no direct I/O"
-    typer.echo(
+    return (
         f"{speed.bytes_per_second / 1e9:.2f} GB/s from the disk at {disk}: {speed.reads} random reads of "
         f"{speed.read_bytes / 1e6:.2f} MB, {speed.in_flight} at once, {how}"
     )
 
 
 @contextmanager
-def _file(model: str | None) -> Iterator[tuple[Path, int, int]]:
+def _file(model: str | None, file_bytes: int) -> Iterator[tuple[Path, int, int]]:
     """A file to read, the bytes of a read, and how many to keep in flight."""
     if model is not None:
         path = Path(model)
@@ -57,10 +75,10 @@ def _file(model: str | None) -> Iterator[tuple[Path, int, int]]:
 
     folder = Path(platformdirs.user_data_dir("shoestring", appauthor=False))
     folder.mkdir(parents=True, exist_ok=True)
-    check_space(folder / "disk", FILE_BYTES)
+    check_space(folder / "disk", file_bytes)
     with tempfile.NamedTemporaryFile(dir=folder, prefix="bench-disk-") as file:
         block = os.urandom(1 << 20)
-        for _ in range(FILE_BYTES // len(block)):
+        for _ in range(file_bytes // len(block)):
             file.write(block)
         file.flush()
         os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shoestring.catalogue.schema import Catalogue, Device
 from shoestring.planning.hardware.disk import mount_point
-from shoestring.planning.hardware.kept import KeptDisk, kept_disks, machine_key
+from shoestring.planning.hardware.kept import KeptDisk, kept_disks, kept_limits, machine_key
 from shoestring.planning.hardware.kept import bandwidth as kept_bandwidth
 from shoestring.planning.hardware.machine import DEFAULT_CLOCK, FLOPS_PER_CYCLE, Hardware
 from shoestring.planning.hardware.spelling import find_device
@@ -24,7 +24,9 @@ def detect(catalogue: Catalogue) -> Hardware:
     notes = [f"{available / 1e9:.1f} GB of memory are free now"]
     gpu, gpus = _nvidia(catalogue)
     bandwidth, date = kept_bandwidth(this_key(), cores)
-    notes.append(f"memory bandwidth of {bandwidth / 1e9:.0f} GB/s measured here by copying on {date}")
+    limits = kept_limits(this_key())
+    how = "copying" if limits is None else "reading"
+    notes.append(f"memory bandwidth of {bandwidth / 1e9:.0f} GB/s measured here by {how} on {date}")
     home = Path.home() if Path.home().exists() else Path("/")
     usage = shutil.disk_usage(home)
     disk = disk_of(home)

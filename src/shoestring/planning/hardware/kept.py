@@ -1,8 +1,9 @@
 """What plan keeps about this machine between runs: a folder named after it, its memory bandwidth, its disks' speeds.
 
 No interface reports the bandwidth, so it is measured once by copying, the best of several runs, and kept in the user's
-data folder. The speed of a disk is what `shoestring bench --disk` measured last. Failures to read or save are not
-errors: plan then measures the bandwidth again, and does not know the disk.
+data folder. `shoestring bench --machine` measures it better, by reading as the kernels do, and the peaks of their
+instructions; what it found replaces the copying. The speed of a disk is what `shoestring bench --disk` measured last.
+Failures to read or save are not errors: plan then measures the bandwidth again, and does not know the disk.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ RUNS = 8
 LARGEST_FILE = 2**16
 FILE = "bandwidth.json"
 DISKS_FILE = "disks.json"
+LIMITS_FILE = "limits.json"
 LEVEL_3 = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 
 
@@ -58,13 +60,58 @@ def bandwidth(machine: str, threads: int, again: bool = False) -> tuple[float, s
 
 
 def known_bandwidth(machine: str) -> tuple[float, str] | None:
-    """What `bandwidth` has kept, and the date; None: it has not measured yet."""
+    """What has been measured, and the date; None: nothing yet. Reading, by `bench --machine`, counts before copying."""
+    limits = kept_limits(machine)
+    if limits is not None:
+        return limits.read_bandwidth, limits.date
     try:
         kept = json.loads(read_text(folder(machine) / FILE, LARGEST_FILE))
         rate, date = float(kept["bytes_per_second"]), str(kept["date"])
     except (OSError, RequestError, ValueError, KeyError, TypeError):
         return None
     return (rate, date) if rate > 0 else None
+
+
+@dataclass(frozen=True)
+class KeptLimits:
+    """What `shoestring bench --machine` measured: bytes and operations per second, of all threads but for the first.
+
+    The peaks are those of float32, of unsigned bytes and of the int8 weights of Q8_0 (`ops.limits.Peaks`).
+    """
+
+    isa: str
+    threads: int
+    read_bandwidth_one: float
+    read_bandwidth: float
+    float_peak: float
+    dot_peak: float
+    signed_dot_peak: float
+    date: str
+
+
+def remember_limits(machine: str, limits: KeptLimits) -> None:
+    """Keep a machine's limits; newer ones replace them."""
+    file = folder(machine) / LIMITS_FILE
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(file, begins=b"{") as out:
+            out.write(json.dumps(asdict(limits), indent=1).encode())
+    except (OSError, ShoestringError):
+        pass
+
+
+def kept_limits(machine: str) -> KeptLimits | None:
+    """The limits of a machine; None: not measured."""
+    try:
+        row = bounded_json.loads(read_bytes(folder(machine) / LIMITS_FILE, LARGEST_FILE))
+        one, all_threads, fma, dot, signed_dot = rates = [float(row[name]) for name in _RATES]
+        facts = str(row["isa"]), int(row["threads"]), one, all_threads, fma, dot, signed_dot, str(row["date"])
+    except (OSError, ShoestringError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return KeptLimits(*facts) if all(0 < rate < 1e18 for rate in rates) else None
+
+
+_RATES = ("read_bandwidth_one", "read_bandwidth", "float_peak", "dot_peak", "signed_dot_peak")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""`shoestring bench --profile`: what each op of a prompt and of an answer takes, as a share of the machine's limit."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from shoestring.cli import options
+from shoestring.cli.advise.timing import decode_seconds, prefill_seconds
+from shoestring.cli.find import load_model
+
+if TYPE_CHECKING:
+    from shoestring.ops.limits import Peaks
+    from shoestring.ops.recording import Work
+    from shoestring.runtime.model import Model
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a model: its tokens and seconds, and what its ops did."""
+
+    name: str
+    tokens: int
+    seconds: float
+    works: dict[str, Work]
+
+    @property
+    def python_seconds(self) -> float:
+        """What is outside of the kernels."""
+        return self.seconds - sum(work.seconds for work in self.works.values())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of the same process: bytes per second that all threads read, and the peaks of the instructions."""
+
+    read: float
+    peaks: Peaks
+
+    def share(self, name: str, work: Work) -> float | None:
+        """The larger of an op's shares of the bandwidth and of its peak; None for an op whose work is not counted."""
+        if not work.seconds or not work.operations:
+            return None
+        types = name.partition(" ")[2].split("+")
+        peak = min(self.peaks.of(type_) for type_ in types) if types[0] else self.peaks.fma
+        return max(work.nbytes / work.seconds / self.read, work.operations / work.seconds / peak)
+
+
+def bench_profile(name: str, prompt: int, generate: int, loading: options.Loading, json: bool) -> None:
+    """Load a model, run a prompt and an answer once to warm up and once recorded, and print both."""
+    from shoestring import ops
+    from shoestring.ops.limits import memory_to_read, peaks, read_bandwidth
+
+    phases = recorded_phases(load_model(name, loading=loading), prompt, generate)
+    limits = Limits(read_bandwidth(memory_to_read(), 3), peaks())
+    if json:
+        rows = [facts(phase, limits) for phase in phases]
+        typer.echo(json_module.dumps({"isa": ops.isa(), "threads": ops.num_threads(), "phases": rows}))
+        return
+    float_, dot, signed = (peak / 1e9 for peak in (limits.peaks.fma, limits.peaks.dot, limits.peaks.signed_dot))
+    typer.echo(
+        f"{ops.isa()}, {ops.num_threads()} threads; limits: {limits.read / 1e9:.1f} GB/s, float32 {float_:.0f}, "
+        f"bytes {dot:.0f}, int8 {signed:.0f} GOP/s"
+    )
+    for phase in phases:
+        for line in table(phase, limits):
+            typer.echo(line)
+
+
+def recorded_phases(model: Model, prompt: int, generate: int) -> tuple[Phase, Phase]:
+    """Prefill and decode of a model."""
+    return (
+        recorded_phase("prefill", prompt, lambda repetition: prefill_seconds(model, prompt, repetition)),
+        recorded_phase("decode", generate, lambda repetition: decode_seconds(model, generate, repetition)[0]),
+    )
+
+
+def recorded_phase(name: str, tokens: int, run: Callable[[int], float]) -> Phase:
+    """`run(repetition)` gives seconds: the first is not counted, the second is recorded."""
+    from shoestring.ops.recording import recorded
+
+    run(0)
+    with recorded() as works:
+        seconds = run(1)
+    return Phase(name, tokens, max(seconds, sum(work.seconds for work in works.values())), works)
+
+
+def facts(phase: Phase, limits: Limits) -> dict[str, object]:
+    """What --json prints of a phase."""
+    ops_ = [
+        {"op": name, **asdict(work), "share_of_limit": limits.share(name, work)}
+        for name, work in sorted(phase.works.items(), key=lambda item: -item[1].seconds)
+    ]
+    return {
+        "phase": phase.name,
+        "tokens": phase.tokens,
+        "seconds": phase.seconds,
+        "python_share": phase.python_seconds / phase.seconds,
+        "ops": ops_,
+    }
+
+
+def table(phase: Phase, limits: Limits) -> list[str]:
+    """Lines of a phase: the ops by their time."""
+    lines = [
+        "",
+        f"{phase.name}: {phase.tokens} tokens in {phase.seconds * 1e3:.1f} ms, "
+        f"{phase.tokens / phase.seconds:.1f} tokens/s, Python {phase.python_seconds / phase.seconds:.1%}",
+        f"{'op':34}{'calls':>7}{'ms':>9}{'time':>7}{'MB':>9}{'GB/s':>7}{'GOP/s':>8}{'limit':>7}",
+    ]
+    for name, work in sorted(phase.works.items(), key=lambda item: -item[1].seconds):
+        share = limits.share(name, work)
+        rate = work.operations / work.seconds / 1e9 if work.seconds else 0.0
+        bandwidth = work.nbytes / work.seconds / 1e9 if work.seconds else 0.0
+        lines.append(
+            f"{name:34}{work.calls:7}{work.seconds * 1e3:9.2f}{work.seconds / phase.seconds:7.1%}"
+            f"{work.nbytes / 1e6:9.1f}{bandwidth:7.1f}"
+            f"{f'{rate:8.1f}' if rate else '':>8}{'' if share is None else f'{share:.0%}':>7}"
+        )
+    return lines
