@@ -14,6 +14,9 @@ echo "== tests that take minutes, with a siege and a soak of the server"
 echo "== every property with new examples"
 "$python" -m pytest -q --hypothesis-profile=new -n 2 --dist loadfile --ignore tests/parity --ignore tests/train_demo
 
+echo "== every kernel test against every instruction set of this CPU"
+SHOESTRING_TEST_VARIANTS=all "$python" -m pytest -q tests/kernels
+
 # Not torch, whose own findings are not ours; not what is held to seconds: planning, which never loads the
 # extension, and the time that a large vocabulary takes.
 echo "== every test under the sanitizers"

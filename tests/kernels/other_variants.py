@@ -10,8 +10,10 @@ from typing import Any
 
 from shoestring import _kernels
 
-#: every variant that this CPU can run, but the one in use here
-OTHERS = [name for name in _kernels.variants() if name != _kernels.isa()]
+_ALL = [name for name in _kernels.variants() if name != _kernels.isa()]
+#: variants that this CPU can run, but the one in use here: the plainest two; with SHOESTRING_TEST_VARIANTS=all, every
+#: one, as the self-test and the golden hashes always compare
+OTHERS = _ALL if os.environ.get("SHOESTRING_TEST_VARIANTS") == "all" else _ALL[:2]
 #: functions that a test wanted to compare on a machine without other variants; conftest.py then skips the test
 NOT_COMPARED: set[str] = set()
 
