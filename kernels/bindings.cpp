@@ -49,4 +49,5 @@ NB_MODULE(_kernels, module) {
     bind_rows(module);
     bind_io(module);
     bind_limits(module);
+    bind_vision(module);
 }

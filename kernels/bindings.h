@@ -108,6 +108,7 @@ void bind_sequence(nb::module_& module);
 void bind_rows(nb::module_& module);
 void bind_io(nb::module_& module);
 void bind_limits(nb::module_& module);
+void bind_vision(nb::module_& module);
 
 }  // namespace shoestring
 

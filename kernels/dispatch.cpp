@@ -13,7 +13,8 @@
     extern const shoestring::MatmulTable shoestring_matmul_##variant;     \
     extern const shoestring::SequenceTable shoestring_sequence_##variant; \
     extern const shoestring::RowsTable shoestring_rows_##variant;         \
-    extern const shoestring::PackTable shoestring_pack_##variant;
+    extern const shoestring::PackTable shoestring_pack_##variant;         \
+    extern const shoestring::VisionTable shoestring_vision_##variant;
 extern "C" {
 SHOESTRING_TABLES(scalar)
 #if defined(__x86_64__)
@@ -27,9 +28,13 @@ SHOESTRING_TABLES(avx512vnni)
 namespace shoestring {
 namespace {
 
-#define SHOESTRING_VARIANT_OF(variant)                                                                   \
-    {#variant, &shoestring_matmul_##variant, &shoestring_sequence_##variant, &shoestring_rows_##variant, \
-     &shoestring_pack_##variant}
+#define SHOESTRING_VARIANT_OF(variant) \
+    {#variant,                         \
+     &shoestring_matmul_##variant,     \
+     &shoestring_sequence_##variant,   \
+     &shoestring_rows_##variant,       \
+     &shoestring_pack_##variant,       \
+     &shoestring_vision_##variant}
 
 #if defined(__x86_64__)
 // The compiler's run-time support also asks the operating system (xgetbv) whether it keeps the ymm and zmm registers;

@@ -9,6 +9,7 @@
 #include "pack_table.h"
 #include "rows_table.h"
 #include "sequence_table.h"
+#include "vision_table.h"
 
 namespace shoestring {
 
@@ -19,6 +20,7 @@ struct Variant {
     const SequenceTable* sequence;
     const RowsTable* rows;
     const PackTable* pack;
+    const VisionTable* vision;
 };
 
 // The variants that this CPU can run, slowest first.

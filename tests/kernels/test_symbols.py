@@ -26,7 +26,7 @@ SANITIZED = "-O1 -fsanitize=address,undefined"
 COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
 
 
-@pytest.mark.parametrize("family", ["matmul", "sequence", "rows", "pack"])
+@pytest.mark.parametrize("family", ["matmul", "sequence", "rows", "pack", "vision"])
 @pytest.mark.parametrize(
     "variant", [pytest.param(name, marks=pytest.mark.deep if name in OFTEN_ALIKE else ()) for name in FLAGS]
 )

@@ -27,7 +27,7 @@ CHUNK_ROWS = CHUNK + ANSWER_ROWS
 def chunks_of(step: Step, *arrays: Any) -> list[tuple[Any, ...]]:
     """The step in chunks of at most CHUNK_ROWS rows: the step of these rows, and the same rows of each array."""
     chunks = []
-    for rows in _row_slices(len(step.index)):
+    for rows in row_slices(len(step.index)):
         whole = rows.stop - rows.start == len(step.index)
         part = step if whole else slice_step(step, rows.start, rows.stop)
         chunks.append((part, *(array[rows] for array in arrays)))
@@ -38,7 +38,7 @@ def by_chunks(ws: Workspace, x: Float32, compute: Callable[[Float32], Arrays]) -
     """What `compute` returns for the rows of x, in chunks of at most CHUNK_ROWS rows: arrays of as many rows as x."""
     if len(x) <= CHUNK_ROWS:
         return compute(x)
-    first, *others = _row_slices(len(x))
+    first, *others = row_slices(len(x))
     results = compute(x[first])
     joined: Any = tuple(
         (ws.ints if result.dtype == np.int32 else ws.floats)(len(x), *result.shape[1:]) for result in results
@@ -50,7 +50,7 @@ def by_chunks(ws: Workspace, x: Float32, compute: Callable[[Float32], Arrays]) -
     return joined  # type: ignore[no-any-return]
 
 
-def _row_slices(rows: int) -> list[slice]:
+def row_slices(rows: int) -> list[slice]:
     """All rows in as few slices as CHUNK_ROWS allows, about equally long."""
     if rows <= CHUNK_ROWS:
         return [slice(0, rows)]

@@ -6,67 +6,19 @@ the foreign names. Our names and their shapes come from the caller: they are tho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from shoestring.checkpoint.config.rotary import ROPE_FREQUENCIES
 from shoestring.checkpoint.config.types import Config, Qwen3_5Config
 from shoestring.checkpoint.names import tables
-from shoestring.checkpoint.names.parts import Part, part_of
+from shoestring.checkpoint.names.regions import Binding as Binding
+from shoestring.checkpoint.names.regions import Regions, region_of
+from shoestring.checkpoint.names.regions import Source as Source
+from shoestring.checkpoint.names.regions import WeightShape as WeightShape
 from shoestring.checkpoint.names.tables import Fold, Row
-from shoestring.checkpoint.tensors import TENSOR_TYPES, WEIGHT_TYPES, Checkpoint, Tensor
+from shoestring.checkpoint.tensors import TENSOR_TYPES, Checkpoint
 from shoestring.errors import CheckpointError
-
-FLOAT_TYPES = ("F32", "F16", "BF16")
-FP8_BLOCK = 128
-SCALE_SUFFIX = "_scale_inv"
-
-#: One error lists this many faults and counts the others.
-_FAULTS_SHOWN = 12
-#: Stop collecting here: the config is for a model of another size.
-_MOST_FAULTS = 10_000
-
-
-@dataclass(frozen=True)
-class WeightShape:
-    """Shape of a weight as the model wants it: `count` matrices [rows, columns], or a vector, which is never quantized.
-
-    A vector has one row. The weights of a convolution are one vector per channel, [channels, width].
-    """
-
-    rows: int
-    columns: int
-    is_matrix: bool = True
-    count: int = 1
-
-
-@dataclass(frozen=True)
-class Source:
-    """The region of a tensor that one of our matrices or vectors is read from.
-
-    Float types: element (r, c) is at `tensor.data[offset + r * row_stride + c * column_stride]`, in bytes.
-    Block types: row r is contiguous and starts at `offset + r * row_stride`; `column_stride` is 0.
-    A vector is a matrix with one row.
-    `scale`: of FP8 matrices, the tensor `weight_scale_inv` (F32, BF16 or F16): one number per block of 128 × 128.
-    """
-
-    tensor: Tensor
-    rows: int
-    columns: int
-    offset: int
-    row_stride: int
-    column_stride: int
-    part: Part
-    scale: Tensor | None = None
-    fold: Fold = "none"
-
-
-@dataclass(frozen=True)
-class Binding:
-    """All our names with their sources; `ignored`: (tensor name, reason) of tensors that nothing uses."""
-
-    sources: dict[str, Source]
-    ignored: tuple[tuple[str, str], ...]
 
 
 def bind(config: Config, checkpoint: Checkpoint, shapes: Mapping[str, WeightShape]) -> Binding:
@@ -75,7 +27,7 @@ def bind(config: Config, checkpoint: Checkpoint, shapes: Mapping[str, WeightShap
     shapes: what the model wants (`models/shapes.py`); "layers.N.experts.gate" stands for the gates of all experts.
     Raises one CheckpointError that lists all tensors that are missing, unknown, or of a wrong shape or type.
     """
-    binder = _Binder(config, checkpoint, shapes)
+    binder = _Binder(checkpoint, shapes, config=config)
     if checkpoint.format == "gguf":
         prefix, head = "", tables.HEAD.gguf
     else:
@@ -106,19 +58,10 @@ def _prefixes(config: Config, checkpoint: Checkpoint) -> tuple[str, str]:
 
 
 @dataclass
-class _Binder:
+class _Binder(Regions):
     """Collects sources, ignored tensors and faults."""
 
-    config: Config
-    checkpoint: Checkpoint
-    shapes: Mapping[str, WeightShape]
-    sources: dict[str, Source] = field(default_factory=dict)
-    ignored: dict[str, str] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
-    faults: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.is_gguf = self.checkpoint.format == "gguf"
+    config: Config = field(kw_only=True)
 
     def foreign(self, block: str, row: Row) -> str:
         if not self.is_gguf:
@@ -142,36 +85,6 @@ class _Binder:
     def row(self, ours: str, foreign: str, fold: Fold = "none") -> None:
         """Bind a whole tensor. Only Hugging Face values are folded: GGUF's already are."""
         self.whole(ours, foreign, self.shapes[ours], "none" if self.is_gguf else fold)
-
-    def whole(self, ours: str, foreign: str, shape: WeightShape, fold: Fold = "none") -> None:
-        """Bind a matrix or vector that is a whole tensor."""
-        rows, columns, is_matrix = shape.rows, shape.columns, shape.is_matrix
-        in_file: tuple[int, ...] = (rows, columns)
-        if not is_matrix:
-            in_file = (columns,) if rows == 1 else (rows, columns) if self.is_gguf else (rows, 1, columns)
-        tensor = self.tensor(foreign, in_file)
-        if tensor is None:
-            return
-        scale = None
-        if tensor.type == "F8_E4M3" and is_matrix and not self.is_gguf:
-            scale = self.scale(tensor, rows, columns)
-            if scale is None:
-                return
-        elif not self.type_fits(tensor, floats_only=not is_matrix):
-            return
-        self.sources[ours] = _region(tensor, rows, columns, part_of(ours), scale=scale, fold=fold)
-
-    def fused(self, rows: Iterable[Row], ours: str, foreign: str) -> None:
-        """Bind matrices [rows, columns] that are stacked in one tensor."""
-        shapes = {ours + row.ours: self.shapes[ours + row.ours] for row in rows}
-        columns = next(iter(shapes.values())).columns
-        tensor = self.tensor(foreign, (sum(shape.rows for shape in shapes.values()), columns))
-        if tensor is None or not self.type_fits(tensor):
-            return
-        start = 0
-        for name, shape in shapes.items():
-            self.sources[name] = _region(tensor, shape.rows, columns, part_of(name), first_row=start)
-            start += shape.rows
 
     def experts(self, ours: str, block: str) -> None:
         """Bind routed experts: a tensor per matrix, or stacks of all experts, perhaps with gate and up in one."""
@@ -201,43 +114,12 @@ class _Binder:
         for expert in range(count):
             first = 0
             for role, shape in zip(roles, shapes, strict=True):
-                source = _region(tensor, shape.rows, columns, "routed_experts", first_row=expert * rows + first)
+                source = region_of(tensor, shape.rows, columns, "routed_experts", first_row=expert * rows + first)
                 if transposed:
                     offset = (expert * columns * rows + first) * size
                     source = replace(source, offset=offset, row_stride=size, column_stride=rows * size)
                 self.sources[f"{ours}{expert}.{role}"] = source
                 first += shape.rows
-
-    def tensor(self, name: str, shape: tuple[int, ...]) -> Tensor | None:
-        """The tensor of that name; None, with a fault added, if it is missing or has another shape."""
-        tensor = self.checkpoint.tensors.get(name)
-        if tensor is None:
-            self.fault(f"{name} is missing")
-            return None
-        self.used.add(name)
-        # ggml drops outer dimensions of 1: of a matrix with one row, of a stack with one expert.
-        same = _without_ones(tensor.shape) == _without_ones(shape) if self.is_gguf else tensor.shape == shape
-        if not same:
-            self.fault(f"{name} has shape {list(tensor.shape)}, the config needs {list(shape)}")
-            return None
-        return tensor
-
-    def type_fits(self, tensor: Tensor, floats_only: bool = False) -> bool:
-        allowed = FLOAT_TYPES if floats_only else WEIGHT_TYPES
-        if tensor.type in allowed:
-            return True
-        self.fault(f"{tensor.name} in {tensor.file.name} has type {tensor.type}, supported are {', '.join(allowed)}")
-        return False
-
-    def scale(self, tensor: Tensor, rows: int, columns: int) -> Tensor | None:
-        """The block scales of an FP8 matrix [rows, columns]; blocks at the edges are smaller."""
-        scale = self.tensor(tensor.name + SCALE_SUFFIX, (-(-rows // FP8_BLOCK), -(-columns // FP8_BLOCK)))
-        return scale if scale is not None and self.type_fits(scale, floats_only=True) else None
-
-    def fault(self, text: str) -> None:
-        self.faults.append(text)
-        if len(self.faults) >= _MOST_FAULTS:
-            self.raise_faults()
 
     def account_for_the_rest(self) -> None:
         for name in self.checkpoint.tensors:
@@ -258,35 +140,6 @@ class _Binder:
             blocks = range(layers, layers + self.config.mtp_num_hidden_layers)
             return tables.MTP_UNUSED if _block(name) in blocks else None
         return "read into the rotary frequencies" if name == ROPE_FREQUENCIES else None
-
-    def raise_faults(self) -> None:
-        if not self.faults:
-            return
-        more = len(self.faults) - _FAULTS_SHOWN
-        shown = "; ".join(self.faults[:_FAULTS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-        raise CheckpointError(f"{self.checkpoint.path}: tensors do not match the config: {shown}")
-
-
-def _region(
-    tensor: Tensor,
-    rows: int,
-    columns: int,
-    part: Part,
-    first_row: int = 0,
-    scale: Tensor | None = None,
-    fold: Fold = "none",
-) -> Source:
-    """Consecutive rows of a tensor whose rows have `columns` elements."""
-    kind = TENSOR_TYPES[tensor.type]
-    row_bytes = columns // kind.block_size * kind.block_bytes
-    column_stride = kind.block_bytes if kind.block_size == 1 else 0
-    return Source(tensor, rows, columns, first_row * row_bytes, row_bytes, column_stride, part, scale, fold)
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape from its first size that is not 1."""
-    first = next((i for i, size in enumerate(shape) if size != 1), len(shape))
-    return shape[first:]
 
 
 def _block(name: str) -> int:

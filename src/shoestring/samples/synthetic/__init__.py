@@ -48,6 +48,7 @@ def write_synthetic(
     seed: int = 0,
     gains: Mapping[str, float] | None = None,
     routing: Routing | None = None,
+    vision: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Write a random model with `config`'s shapes to `path` (GGUF, atomically).
@@ -56,13 +57,15 @@ def write_synthetic(
     gains: factors on the deviation of matrices by the last part of their name (`{"ffn_down_exps": 0.5}`).
     routing: for measuring experts that stream: tokens choose experts as it says (routing.py), and no two experts have
     the same bytes; every token is a word. Default: experts are runs of the same random blocks, which may repeat.
+    vision: the vocabulary has the markers of pictures; the tower is a file of its own (vision.py).
 
     Raises RequestError for an unknown mix, CapacityError for a full disk.
     """
     pools: dict[tuple[str, float], fill.Pool] = {}
     gains = {**(GAINS if routing is not None else {}), **(gains or {})}
     tensors = [_outgoing(slot, kind, seed, gains, routing, pools) for slot, kind in _typed_slots(config, mix)]
-    keys = metadata(config) if routing is None else with_words(metadata(config))
+    keys = metadata(config, vision=vision)
+    keys = keys if routing is None else with_words(keys)
     write_gguf(path, {**keys, "general.file_type": FILE_TYPES[mix_name(mix)]}, tensors, progress)
 
 

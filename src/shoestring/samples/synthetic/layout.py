@@ -62,8 +62,8 @@ EMBEDDING = "token_embd.weight"
 NAME = "synthetic"
 
 
-def metadata(config: Config) -> dict[str, Any]:
-    """All metadata except the file type."""
+def metadata(config: Config, *, vision: bool = False) -> dict[str, Any]:
+    """All metadata except the file type. vision: the vocabulary has the markers of pictures."""
     if isinstance(config, Qwen3_5Config):
         config = replace(config, mtp_num_hidden_layers=0)  # the file has no tensors for them
     keys = write_config(config, "gguf")
@@ -73,7 +73,7 @@ def metadata(config: Config) -> dict[str, Any]:
         "general.type": "model",
         "general.name": f"{NAME} {name}",
         "general.quantization_version": 2,
-        **vocabulary(name.removesuffix("moe"), config.vocab_size),
+        **vocabulary(name.removesuffix("moe"), config.vocab_size, vision=vision),
     }
 
 

@@ -14,13 +14,24 @@ _MARKERS = {
     "qwen35": ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
     "llama4": ("<|begin_of_text|>", "<|header_start|>", "<|header_end|>", "<|eot|>"),
 }
+#: Markers around and inside pictures and videos, of models that see.
+_VISION_MARKERS = {
+    "qwen35": ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
+    "llama4": (
+        "<|image_start|>", "<|image_end|>", "<|tile_x_separator|>", "<|tile_y_separator|>", "<|image|>", "<|patch|>",
+    ),
+}  # fmt: skip
 _NORMAL, _CONTROL, _UNUSED = 1, 3, 5
 
 
-def vocabulary(pre: str, size: int) -> dict[str, Any]:
-    """Metadata of a tokenizer with `size` tokens; below about 270 tokens none fits, and it is "none"."""
+def vocabulary(pre: str, size: int, *, vision: bool = False) -> dict[str, Any]:
+    """Metadata of a tokenizer with `size` tokens; below about 270 tokens none fits, and it is "none".
+
+    vision: with the markers of pictures, behind those of messages.
+    """
     words = [*byte_characters(), *(merge.replace(" ", "") for merge in _MERGES)]
-    markers = _MARKERS[pre]
+    messages = _MARKERS[pre]
+    markers = messages + (_VISION_MARKERS[pre] if vision else ())
     used = len(words) + len(markers)
     if size < used:
         return {"tokenizer.ggml.model": "none"}
@@ -32,7 +43,7 @@ def vocabulary(pre: str, size: int) -> dict[str, Any]:
         "tokenizer.ggml.token_type": kinds,
         "tokenizer.ggml.merges": list(_MERGES),
         "tokenizer.ggml.bos_token_id": len(words),
-        "tokenizer.ggml.eos_token_id": used - 1,
+        "tokenizer.ggml.eos_token_id": len(words) + len(messages) - 1,
         "tokenizer.ggml.padding_token_id": len(words),
         "tokenizer.ggml.add_bos_token": False,
     }
