@@ -52,8 +52,8 @@ def write_gguf_model(folder: Path, family: Family, kind: str = "F16", *, tower: 
     return path
 
 
-def write_folder_model(folder: Path, family: Family, *, tower: bool = True) -> Path:
-    """A folder with config, weights in float32, tokenizer and processor."""
+def write_folder_model(folder: Path, family: Family, *, tower: bool = True, vision: VisionConfig | None = None) -> Path:
+    """A folder with config, weights in float32, tokenizer and processor. vision: another tower than `small`."""
     vocabulary = len(small_vocabulary.PLAIN) + len(small_vocabulary.IDS) + len(_MARKERS[family])
     if family == "qwen3_5":
         text = tiny_models.qwen_config(vocab_size=vocabulary)
@@ -65,7 +65,7 @@ def write_folder_model(folder: Path, family: Family, *, tower: bool = True) -> P
     ids = {name: vocabulary - len(_MARKERS[family]) + at for at, name in enumerate(_MARKERS[family])}
     config: dict[str, Any] = {"model_type": family, "text_config": text, "tie_word_embeddings": False}
     if tower:
-        vision = small(family, text["hidden_size"])
+        vision = vision or small(family, text["hidden_size"])
         config["vision_config"] = vision_fields(vision)
         tensors |= vision_tensors(vision)
     folder.mkdir(parents=True, exist_ok=True)

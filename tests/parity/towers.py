@@ -29,10 +29,10 @@ transformers.logging.set_verbosity_error()
 
 PLAIN = {"attn_implementation": "eager"}
 #: The real widths of heads, rows and patches; fewer layers, and narrower feed-forwards than the real ones.
-QWEN_72 = {"depth": 3, "hidden_size": 1152, "num_heads": 16, "intermediate_size": 1076, "out_hidden_size": 320}
-QWEN_64 = {"depth": 3, "hidden_size": 768, "num_heads": 12, "intermediate_size": 3072, "out_hidden_size": 256}
+QWEN_72 = {"depth": 2, "hidden_size": 1152, "num_heads": 16, "intermediate_size": 1076, "out_hidden_size": 320}
+QWEN_64 = {"depth": 2, "hidden_size": 768, "num_heads": 12, "intermediate_size": 3072, "out_hidden_size": 256}
 LLAMA_88: dict[str, Any] = {
-    "num_hidden_layers": 3, "hidden_size": 1408, "num_attention_heads": 16, "intermediate_size": 5632,
+    "num_hidden_layers": 2, "hidden_size": 1408, "num_attention_heads": 16, "intermediate_size": 5632,
     "image_size": 336, "patch_size": 14, "vision_output_dim": 512, "projector_input_dim": 512,
     "projector_output_dim": 512, "norm_eps": 1e-5,
 }  # fmt: skip
