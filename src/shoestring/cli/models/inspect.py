@@ -31,16 +31,21 @@ def inspect(
         Path | None,
         typer.Option("--routes", metavar="FILE", help="With --memory: predict from routes that --record-routes wrote."),
     ] = None,
+    mmproj: Annotated[
+        Path | None,
+        typer.Option("--mmproj", metavar="FILE", help="The vision tower's GGUF file. [default: found beside MODEL]"),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     from shoestring.cli.models.inspect_memory import streaming_facts, streaming_lines
+    from shoestring.cli.models.inspect_vision import vision_facts, vision_lines
     from shoestring.runtime.opening import open_model
 
     if routes is not None and memory is None:
         raise RequestError("--routes needs --memory: add it")
     opened = open_model(find(model))
-    facts = described(opened)
+    facts = described(opened) | {"vision": vision_facts(opened, mmproj)}
     facts["streaming"] = streaming_facts(opened, memory, routes)
     if json:
         say(json_module.dumps(facts))
@@ -73,6 +78,8 @@ def inspect(
     tokens = facts["tokenizer_vocabulary"]
     say(f"vocabulary     {facts['vocabulary']:,} (tokenizer: {'missing' if tokens is None else f'{tokens:,}'})")
     say(f"template       {printable(facts['template'] or 'none')}")
+    for line in vision_lines(facts["vision"]):
+        say(line)
     for note in facts["unusual"]:
         say(f"unusual        {printable(note)}")
 
