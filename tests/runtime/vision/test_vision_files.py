@@ -95,7 +95,9 @@ def test_both_forms_are_the_same_tower(family: Family, models: dict[Family, Path
     outgoing = mmproj_tensors(first, {name: t.data for name, t in tensors.items()})
     write_gguf(tmp_path / "mmproj.gguf", metadata(first.config), outgoing)
     second = seen(whole, tmp_path / "mmproj.gguf").needed()
-    assert second.config == first.config
+    eps = np.float32(first.config.layer_norm_eps)  # GGUF has float32, and so have the kernels
+    assert np.float32(second.config.layer_norm_eps) == eps
+    assert replace(second.config, layer_norm_eps=first.config.layer_norm_eps) == first.config
     assert np.array_equal(some_rows(first)[0], some_rows(second)[0])
 
 
@@ -247,5 +249,5 @@ def test_inspect_tells_what_a_model_sees(
     assert run(["inspect", path, "--mmproj", str(tmp_path / "m.gguf"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)["vision"]
     assert facts["path"] == str(tmp_path / "m.gguf")
-    assert facts["parameters"] == sum(n for n in [facts["parameters"]] if n > 100_000)
+    assert facts["weight_bytes"] > 4 * facts["hidden_size"] ** 2 * facts["layers"]
     assert run(["inspect", path, "--mmproj", path]) == 2
