@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ def test_it_is_the_float64_twin(family: Family, folder: Path) -> None:
         assert np.abs(rows - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
+@cache
+def right_rows(folder: Path, family: Family) -> tuple[reference.ReferenceTower, Any]:
+    found = tower(folder, family)
+    weights = reference.load_tower(found.config, found.binding)
+    pixels, grid = parts(family)[-1]
+    return weights, reference.encode(weights, pixels, grid.rows, grid.columns)
+
+
 _QWEN_TRAPS = (
     "tanh_everywhere", "half_pixel_positions", "merged_coordinates", "raster_order", "rotary_pairs_swapped",
     "axes_swapped", "norm_after_join",
@@ -82,10 +91,8 @@ _LLAMA_TRAPS = ("tanh_everywhere", "class_row_first", "rotary_pairs_swapped", "a
 )
 def test_a_known_mistake_would_show(family: Family, trap: str, folder: Path) -> None:
     """Each changes the twin's rows by ten times as much as the engine may differ from it."""
-    found = tower(folder, family)
-    weights = reference.load_tower(found.config, found.binding)
+    weights, right = right_rows(folder, family)
     pixels, grid = parts(family)[-1]
-    right = reference.encode(weights, pixels, grid.rows, grid.columns)
     wrong = reference.encode(weights, pixels, grid.rows, grid.columns, replace(VisionTraps(), **{trap: True}))
     assert np.abs(wrong - right).max() > 1e-4 * np.abs(right).max()
 

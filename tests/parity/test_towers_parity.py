@@ -36,9 +36,9 @@ VIDEOS = ((1, 8, 10), (2, 12, 6), (3, 4, 22), (5, 6, 6))
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 

@@ -16,7 +16,7 @@ import vision_models
 from vision_models import FAMILIES, Family
 
 from shoestring import ops
-from shoestring.checkpoint.config.vision_types import Qwen3_5VisionConfig
+from shoestring.checkpoint.config.vision_types import Llama4VisionConfig, Qwen3_5VisionConfig, VisionConfig
 from shoestring.checkpoint.formats.gguf import open_gguf
 from shoestring.checkpoint.formats.gguf_write import OutgoingTensor, write_gguf
 from shoestring.checkpoint.names.vision import hugging_face_names
@@ -40,6 +40,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, Path]:
     return {family: vision_models.write_gguf_model(folder / family, family, tower=False) for family in FAMILIES}
 
 
+def tiny(family: Family, hidden_size: int) -> VisionConfig:
+    """A small tower of one layer, with small tiles."""
+    config = replace(small(family, hidden_size), num_hidden_layers=1)
+    return replace(config, image_size=56) if isinstance(config, Llama4VisionConfig) else config
+
+
 def opened(models: dict[Family, Path], family: Family, folder: Path) -> Opened:
     """A text model alone in a folder."""
     path = folder / models[family].name
@@ -55,8 +61,8 @@ def some_rows(tower: Tower) -> tuple[Float32, npt.NDArray[np.float64]]:
     """Rows of a small part, the engine's and the twin's."""
     random = np.random.default_rng(2)
     is_qwen = isinstance(tower.config, Qwen3_5VisionConfig)
-    grid = Grid(1, 4, 6) if is_qwen else Grid(1, 24, 24)
-    pixels = random.uniform(-1, 1, (24, 1536) if is_qwen else (3, 336, 336)).astype(np.float32)
+    grid = Grid(1, 4, 6) if is_qwen else Grid(1, 4, 4)
+    pixels = random.uniform(-1, 1, (24, 1536) if is_qwen else (3, 56, 56)).astype(np.float32)
     with ops.Workspace() as ws:
         ours = towers.encode(tower.load(), pixels, grid, ws).copy()
     twin = reference.load_tower(tower.config, tower.binding)
@@ -66,7 +72,7 @@ def some_rows(tower: Tower) -> tuple[Float32, npt.NDArray[np.float64]]:
 @pytest.mark.parametrize("kind", TYPES)
 def test_an_mmproj_file_of_each_type(kind: str, models: dict[Family, Path], tmp_path: Path) -> None:
     model = opened(models, "qwen3_5", tmp_path)
-    write_mmproj(small("qwen3_5", model.config.hidden_size), tmp_path / "eyes.gguf", kind)
+    write_mmproj(tiny("qwen3_5", model.config.hidden_size), tmp_path / "eyes.gguf", kind)
     tower = seen(model).needed()
     assert tower.path == tmp_path / "eyes.gguf"
     assert tower.kind == ("F16" if kind == "Q8_0" else kind)  # rows of 144 are no whole blocks of 32
@@ -77,7 +83,7 @@ def test_an_mmproj_file_of_each_type(kind: str, models: dict[Family, Path], tmp_
 
 def test_llama_s_mmproj_file(models: dict[Family, Path], tmp_path: Path) -> None:
     model = opened(models, "llama4", tmp_path)
-    write_mmproj(replace(small("llama4", model.config.hidden_size), num_hidden_layers=1), tmp_path / "m.gguf", "Q8_0")
+    write_mmproj(tiny("llama4", model.config.hidden_size), tmp_path / "m.gguf", "Q8_0")
     tower = seen(model).needed()
     types = {source.tensor.type for source in tower.binding.sources.values()}
     assert types == {"F32", "F16", "Q8_0"}
@@ -88,7 +94,7 @@ def test_llama_s_mmproj_file(models: dict[Family, Path], tmp_path: Path) -> None
 @pytest.mark.parametrize("family", FAMILIES)
 def test_both_forms_are_the_same_tower(family: Family, models: dict[Family, Path], tmp_path: Path) -> None:
     """The same numbers in a folder and in an mmproj file: the same bits."""
-    folder = vision_models.write_folder_model(tmp_path / "folder", family)
+    folder = vision_models.write_folder_model(tmp_path / "folder", family, vision=tiny(family, 64))
     whole = open_model(folder)
     first = seen(whole).needed()
     tensors = {name: tensor for name, tensor in whole.checkpoint.tensors.items() if name in used_names(first)}
@@ -196,7 +202,7 @@ def test_damaged_mmproj_files(key: str, value: Any, why: str, tmp_path: Path, mo
 
 def test_fp8_towers_of_community_repositories(tmp_path: Path) -> None:
     """The type of each tensor counts, not the list of what was quantized."""
-    folder = vision_models.write_folder_model(tmp_path / "m", "qwen3_5")
+    folder = vision_models.write_folder_model(tmp_path / "m", "qwen3_5", vision=tiny("qwen3_5", 64))
     checkpoint = open_model(folder).checkpoint
     tensors: dict[str, Any] = {}
     for name, tensor in checkpoint.tensors.items():

@@ -20,6 +20,8 @@ from shoestring.samples.synthetic.layout import Fill, Slot
 from shoestring.samples.synthetic.mixes import FILE_TYPES
 from shoestring.spelling import option
 
+#: Blocks of a tensor that has random numbers of its own; larger ones are runs of a pool, which takes longer to make.
+_FEW_BLOCKS = 1 << 20
 TYPES = ("F32", "F16", "BF16", "Q8_0")
 
 
@@ -121,6 +123,9 @@ def _outgoing(slot: Slot, kind: str, seed: int, pools: dict[tuple[str, float], f
         for size in slot.shape[1:]:
             inner *= size
         key = (kind, slot.gain / inner**0.5)
+        blocks = slot.shape[0] * inner // TENSOR_TYPES[kind].block_size
+        if blocks <= _FEW_BLOCKS:
+            return [fill.random_blocks(*key, blocks, fill.random_bits(slot.name, seed))]
         if key not in pools:
             pools[key] = fill.pool(*key, seed)
         return fill.tiled(pools[key], slot, kind, seed)
