@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "shoestring"
 ON_THE_WAY = sorted(
     [
-        *(PACKAGE / "models").glob("*.py"),
+        *(PACKAGE / "models").rglob("*.py"),
         *(PACKAGE / "ops").glob("*.py"),
         *(PACKAGE / "engine" / f"{name}.py" for name in ("engine", "batch", "runner", "draw")),
         *(PACKAGE / "streaming" / f"{name}.py" for name in ("embedding", "experts", "resident", "sources", "store")),

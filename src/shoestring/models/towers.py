@@ -11,7 +11,7 @@ from shoestring import ops
 from shoestring.checkpoint.config.vision_types import Qwen3_5VisionConfig, VisionConfig
 from shoestring.checkpoint.names.bind import WeightShape
 from shoestring.media.qwen3_5 import Grid
-from shoestring.models import llama4_vision, qwen3_5_vision
+from shoestring.models.vision import llama4_vision, qwen3_5_vision
 
 M = TypeVar("M")
 A = TypeVar("A")

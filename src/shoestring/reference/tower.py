@@ -9,8 +9,8 @@ import numpy as np
 from shoestring.checkpoint.config.vision_types import Qwen3_5VisionConfig, VisionConfig
 from shoestring.checkpoint.names.regions import Binding
 from shoestring.checkpoint.names.vision import SECOND_FRAME
-from shoestring.models import qwen3_5_vision as qwen3_5_model
 from shoestring.models.towers import build_weights
+from shoestring.models.vision import qwen3_5_vision as qwen3_5_model
 from shoestring.reference import llama4_vision, qwen3_5_vision
 from shoestring.reference.functions import Array
 from shoestring.reference.loading import numbers, stored_numbers

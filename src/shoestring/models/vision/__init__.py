@@ -1,0 +1,1 @@
+"""The vision towers: a family a file. `models/towers.py` calls them."""
