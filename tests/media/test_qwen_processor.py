@@ -201,7 +201,7 @@ def test_a_pair_of_frames_is_the_same_alone_and_in_a_video() -> None:
     def once() -> Iterator[np.ndarray]:  # type: ignore[type-arg]
         yield from frames
 
-    pairs = qwen_video(once(), plan, PUBLISHED)
+    pairs = [*qwen_video(once(), plan, PUBLISHED)]
     assert len(pairs) == plan.grid.pairs == 3
     for pair, (a, b) in zip(pairs, ((0, 1), (2, 3), (4, 4)), strict=True):
         expected = [resized(frames[n], plan.height, plan.width, "bicubic") for n in (a, b)]

@@ -196,7 +196,7 @@ def test_videos(frames: int, height: int, width: int, rate: float, capped: bool)
     )  # fmt: skip
     settings = replace(OURS_QWEN, frame_tokens=768 if capped else None)
     plan = qwen3_5.plan_video(height, width, frames, rate, settings)
-    pairs = qwen3_5.qwen_video((clip[index] for index in plan.indices), plan, settings)
+    pairs = [*qwen3_5.qwen_video((clip[index] for index in plan.indices), plan, settings)]
     assert theirs["video_grid_thw"].tolist() == [[plan.grid.pairs, plan.grid.rows, plan.grid.columns]]
     patches = np.concatenate([pair.patches(settings) for pair in pairs])
     assert (patches == theirs["pixel_values_videos"].numpy()).all()

@@ -6,7 +6,7 @@ A patch is 16 × 16 pixels of two frames; a picture is both frames. Each 2 × 2 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,13 +167,17 @@ def qwen_picture(picture: UInt8, settings: QwenSettings) -> QwenPicture:
     return QwenPicture(resized(picture, height, width, "bicubic")[None], grid)
 
 
-def qwen_video(frames: Iterable[UInt8], plan: VideoPlan, settings: QwenSettings) -> list[QwenPicture]:
-    """The pairs of a video's planned frames. Each frame is resized as it comes, so one is held in its first size."""
-    small = [resized(frame, plan.height, plan.width, "bicubic") for frame in frames]
-    pair = settings.temporal_patch_size
-    small += small[-1:] * (-len(small) % pair)
-    grid = Grid(1, plan.grid.rows, plan.grid.columns)
-    return [QwenPicture(np.stack(small[at : at + pair]), grid) for at in range(0, len(small), pair)]
+def qwen_video(frames: Iterable[UInt8], plan: VideoPlan, settings: QwenSettings) -> Iterator[QwenPicture]:
+    """The pairs of a video's planned frames, one after the other: memory holds two frames, resized as they come."""
+    grid, size = Grid(1, plan.grid.rows, plan.grid.columns), settings.temporal_patch_size
+    pair: list[UInt8] = []
+    for frame in frames:
+        pair.append(resized(frame, plan.height, plan.width, "bicubic"))
+        if len(pair) == size:
+            yield QwenPicture(np.stack(pair), grid)
+            pair = []
+    if pair:
+        yield QwenPicture(np.stack(pair + pair[-1:] * (size - len(pair))), grid)
 
 
 def _patches(frames: UInt8, grid: Grid, settings: QwenSettings) -> Float32:

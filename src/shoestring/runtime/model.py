@@ -40,6 +40,7 @@ from shoestring.runtime.arguments import (
 )
 from shoestring.runtime.continued import before, continued
 from shoestring.runtime.default_sampling import default_sampling
+from shoestring.runtime.pictures.reader import PictureReader
 from shoestring.runtime.prompt import Prompt, Template, Tokenizer, chat_prompt, raw_prompt, refuse_long, text_tokens
 from shoestring.runtime.request import ChatRequest, GenerationOptions, Message, Request, requests_of
 from shoestring.runtime.stream import Stream
@@ -68,10 +69,12 @@ class Model:
         sampling_fields: Mapping[str, Any] | None = None,
         streaming: StreamingInfo | None = None,
         changed_experts: str | None = None,
+        vision: PictureReader | None = None,
     ) -> None:
         """family: "qwen3_5" or "llama4". sampling_fields: fields of Sampling that the checkpoint sets.
 
-        changed_experts: what `experts_per_token` has changed, "4 experts a token instead of 8".
+        changed_experts: what `experts_per_token` has changed, "4 experts a token instead of 8". vision: None: it reads
+        text alone.
         """
         self._engine: Engine | None = engine
         self.tokenizer = tokenizer
@@ -80,6 +83,8 @@ class Model:
         self._sampling_fields = sampling_fields or {}
         self._streaming = streaming
         self.changed_experts = changed_experts
+        #: how it reads pictures and video, and what they cost in tokens; where it reads none, why (`vision.missing`)
+        self.vision = vision or PictureReader(None, tokenizer.encode)
 
     @property
     def engine(self) -> Engine:

@@ -18,7 +18,9 @@ from shoestring.checkpoint.text.tokenizer import Tokenizer, byte_characters
 from shoestring.engine.engine import Engine
 from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import RequestError
+from shoestring.media.settings import LlamaSettings, QwenSettings
 from shoestring.runtime.model import Model
+from shoestring.runtime.pictures.reader import PictureReader
 
 Family = Literal["qwen3_5", "llama4"]
 #: The three ways in which Llama 4 writes a call; Qwen 3.5 has one.
@@ -70,7 +72,10 @@ class _Words:
 
 _WORDS: Mapping[Family, _Words] = {
     "qwen3_5": _Words(
-        special=("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+        special=(
+            *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+            *("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
+        ),
         plain=("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"),
         pre="qwen35",
         bos=None,
@@ -86,6 +91,8 @@ _WORDS: Mapping[Family, _Words] = {
         special=(
             *("<|begin_of_text|>", "<|end_of_text|>", "<|header_start|>", "<|header_end|>"),
             *("<|eom|>", "<|eot|>", "<|python_start|>", "<|python_end|>"),
+            *("<|image_start|>", "<|image_end|>", "<|image|>", "<|patch|>"),
+            *("<|tile_x_separator|>", "<|tile_y_separator|>"),
         ),
         plain=(),
         pre="llama4",
@@ -136,6 +143,7 @@ def scripted_model(
         tokenizer,
         ChatTemplate.of_family(family, tokenizer),
         family=family,
+        vision=PictureReader(QwenSettings() if family == "qwen3_5" else LlamaSettings(), tokenizer.encode),
     )
 
 

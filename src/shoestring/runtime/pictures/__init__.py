@@ -1,0 +1,1 @@
+"""Pictures and video of a loaded model: from messages to what its prompt contains."""
