@@ -17,24 +17,32 @@ from shoestring.ops import Float32
 def build_step(spans: Tokens[tuple[Sequence, int]]) -> Step:
     """The Step of the next rows of each sequence, whose pages and slots are allocated already."""
     sequences = [sequence for sequence, _ in spans]
-    starts, ids, index, snapshots = [0], [], [], []
+    starts, ids, snapshots = [0], [], []
+    index, rotary, embeddings = [], [], []
     for sequence, rows in spans:
         first, end = sequence.computed, sequence.computed + rows
         snapshots += [(starts[-1] + place - first - 1, slot) for place, slot in sequence.pending]
-        ids.append(np.array(sequence.tokens[first:end], np.int32))
-        index.append(np.arange(first, end, dtype=np.int64))
+        positions = np.arange(first, end, dtype=np.int64)
+        index.append(positions)
         starts.append(starts[-1] + rows)
-    positions = np.concatenate(index)
+        if sequence.pictures is None:
+            ids.append(np.array(sequence.tokens[first:end], np.int32))
+            rotary.append(np.broadcast_to(positions[:, None], (rows, 3)))
+        else:
+            ids.append(np.array([max(token, -1) for token in sequence.tokens[first:end]], np.int32))
+            rotary.append(sequence.pictures.rotary_positions(first, end))
+            embeddings += sequence.pictures.embeddings(first, end)
     return Step(
         token_ids=np.concatenate(ids),
-        index=positions,
-        rotary_positions=np.ascontiguousarray(np.broadcast_to(positions[:, None], (len(positions), 3))),
+        index=np.concatenate(index),
+        rotary_positions=np.concatenate(rotary),
         span_starts=np.array(starts, np.int32),
         global_pages=page_table([s.pages for s in sequences], [0] * len(sequences)),
         chunk_pages=page_table([s.chunk_pages for s in sequences], [s.first_chunk for s in sequences]),
         read_slots=np.array([s.read_slot for s in sequences], np.int32),
         write_slots=np.array([s.slot for s in sequences], np.int32),
         snapshots=np.array(snapshots, np.int32).reshape(-1, 2),
+        embeddings=np.concatenate(embeddings) if embeddings else None,
     )
 
 

@@ -8,20 +8,23 @@ step, takes `lock`.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from collections.abc import Sequence as Tokens
 from contextlib import closing, contextmanager
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import Literal
 
 from shoestring.engine.batch import build_step, observer
 from shoestring.engine.draw import deliveries, draw, final_delivery, not_finite, score_rows
 from shoestring.engine.guide import Guide
 from shoestring.engine.ledger import Ledger
-from shoestring.engine.lock import FairLock
+from shoestring.engine.lock import FairLock, exclusive
 from shoestring.engine.passes import Passes
+from shoestring.engine.pictures.encoder import Encoder
+from shoestring.engine.pictures.placed import PromptPictures
+from shoestring.engine.pictures.store import PICTURE_BYTES
+from shoestring.engine.pictures.turns import PictureTurns
 from shoestring.engine.pools import STRIDE, allocate_state, copy_page, default_capacity, reserve_of
 from shoestring.engine.request import (
     Counts,
@@ -50,24 +53,6 @@ from shoestring.models.step import Step
 from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampling
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def exclusive(method: Callable[Concatenate[Engine, P], R]) -> Callable[Concatenate[Engine, P], R]:
-    """Run a method of the engine under its lock, after the cancellations of finalizers."""
-
-    @functools.wraps(method)
-    def locked(self: Engine, /, *args: P.args, **options: P.kwargs) -> R:
-        if self.lock.entered:
-            return method(self, *args, **options)
-        with self.lock:
-            while self._dropped:
-                self._cancel(self._dropped.popleft())
-            return method(self, *args, **options)
-
-    return locked
-
 
 class Engine:
     """A model with its state.
@@ -75,7 +60,8 @@ class Engine:
     context: most tokens of a sequence. sequences: most that run at once. cache_bytes: size of the prefix cache, beside
     the running sequences; None: only what they leave free. snapshots: resume points of recurrent state per sequence if
     cache_bytes is None. stride: most tokens that a request recomputes although the cache has them. capacity: pages and
-    slots in total, cache included; default: computed from the above.
+    slots in total, cache included; default: computed from the above. encoder: of pictures; None: text alone.
+    picture_bytes: of encoded pictures that are kept for later requests.
 
     Raises CapacityError if the state cannot be allocated.
     """
@@ -91,6 +77,8 @@ class Engine:
         cache_bytes: int | None = None,
         stride: int = STRIDE,
         capacity: Demand | None = None,
+        encoder: Encoder | None = None,
+        picture_bytes: int = PICTURE_BYTES,
     ) -> None:
         layout = runner.layout
         self.context = context
@@ -122,6 +110,7 @@ class Engine:
         self._dropped: deque[int] = deque()
         self._closed = False
         self._passes = Passes(runner, self._ledger, self._requests)
+        self._pictures = PictureTurns(runner, encoder, self._ledger, self._requests, picture_bytes)
         self._cached_tokens = self._computed_tokens = 0
         self._next = 0
 
@@ -142,23 +131,25 @@ class Engine:
         client: str = "",
         cache_owner: str = "",
         scoring: Scoring | None = None,
+        pictures: PromptPictures | None = None,
     ) -> int:
         """Submit a prompt; `collect` or `deliveries` returns its answer. Returns the request's number.
 
         boundaries: positions where a later request may branch off. chunk: most rows of the prompt in one step.
         index: which answer to one prompt this is. guide: restricts and forces tokens. client: clients get equal
         turns, and one that has a name leaves a place and memory to others (scheduler.py). cache_owner: whose entries of
-        the prefix cache it uses (tree.py). scoring: score the prompt too, before the first token.
+        the prefix cache it uses (tree.py). scoring: score the prompt too, before the first token. pictures: the rows
+        with negative ids.
         `cancel` the number when you are done with it, even after its end.
         Raises CapacityError for a prompt longer than the context, RequestError for an empty one.
         """
-        self._check(tokens, chunk)
+        self._check(tokens, chunk, pictures)
         most = most_new_tokens(len(tokens), max_tokens, self.context)
         check_bias(sampling, self.runner.vocab_size)
         work = Generation(sampling.seeded(), most, index, frozenset(stop_ids), guide, scoring)
         # From the state before the prompt's last token, the same prompt or a longer one can resume.
         last = len(tokens) - 1
-        sequence = Sequence(tokens, boundaries=(*boundaries, last), owner=cache_owner)
+        sequence = self._pictures.sequence(tokens, pictures, (*boundaries, last), cache_owner)
         limit = last if scoring is None else first_row(scoring, len(tokens))
         return self._submit(sequence, work, len(tokens) + most, limit, chunk, client)
 
@@ -193,15 +184,17 @@ class Engine:
         chunk: int | None = None,
         client: str = "",
         cache_owner: str = "",
+        pictures: PromptPictures | None = None,
     ) -> int:
         """Run the tokens up to the last of `scoring.rows`. Its one delivery, at the end, has no token.
 
         Returns the request's number. Raises as `generate` does.
         """
-        self._check(tokens, chunk)
+        self._check(tokens, chunk, pictures)
         limit = first_row(scoring, len(tokens))
         upto = len(tokens) if scoring.observe is not None else scoring.rows[-1] + 1
-        return self._submit(Sequence(tokens[:upto], owner=cache_owner), scoring, upto, limit, chunk, client)
+        sequence = self._pictures.sequence(tokens[:upto], pictures, (), cache_owner)
+        return self._submit(sequence, scoring, upto, limit, chunk, client)
 
     def score(
         self,
@@ -211,6 +204,7 @@ class Engine:
         rows: Tokens[int] | None = None,
         chunk: int | None = None,
         observe: ObserveRows | None = None,
+        pictures: PromptPictures | None = None,
     ) -> None:
         """Run the tokens and call `receive` with the logits of `rows` (positions, default all).
 
@@ -218,7 +212,8 @@ class Engine:
         continue meanwhile. Raises as `generate` does, and NumericsError if a logit is not finite.
         """
         scored = range(len(tokens)) if rows is None else sorted(set(rows))
-        number = self.submit_scoring(tokens, Scoring(tuple(scored), receive, observe), chunk=chunk)
+        scoring = Scoring(tuple(scored), receive, observe)
+        number = self.submit_scoring(tokens, scoring, chunk=chunk, pictures=pictures)
         try:
             for delivery in self.deliveries([number]):
                 if delivery.error is not None:
@@ -235,6 +230,11 @@ class Engine:
         """Cancel before anything else that the engine does. For finalizers: they run inside any code, even a step."""
         self._dropped.append(number)
 
+    def drop(self) -> None:
+        """Run the cancellations of finalizers."""
+        while self._dropped:
+            self._cancel(self._dropped.popleft())
+
     def _cancel(self, number: int) -> None:
         self._finish(number)
         self._over.pop(number, None)
@@ -249,7 +249,8 @@ class Engine:
             self._cancel(number)
         self._closed = True
         runner = self.runner
-        del self.runner, self._passes, self._state
+        self._pictures.close()
+        del self.runner, self._passes, self._pictures, self._state
         runner.close()
 
     @exclusive
@@ -263,7 +264,8 @@ class Engine:
         state: Literal["waiting", "running", "over"] = "over"
         if number in self._requests:
             state = "running" if self._ledger.is_running(number) else "waiting"
-        return Status(state, request.prompt_length, request.cached_tokens, max(0, computed))
+        encoded = self._pictures.progress(number) if state == "running" else (0, 0)
+        return Status(state, request.prompt_length, request.cached_tokens, max(0, computed), *encoded)
 
     def share_cache(self, shared: bool) -> None:
         """Whether requests also resume from entries of other owners, in whole strides (tree.py)."""
@@ -293,16 +295,17 @@ class Engine:
                 self._passes.drop_deserted()
             else:
                 self._ledger.finish(number, keep=keep)
+            self._pictures.drop_deserted()
 
     def _fail(self, number: int, error: Exception, *, keep: bool = True) -> None:
         """End a request with an error; other requests continue."""
         self._undelivered.append(final_delivery(number, self._requests[number], error))
         self._finish(number, keep=keep)
 
-    def _check(self, tokens: Tokens[int], chunk: int | None) -> None:
+    def _check(self, tokens: Tokens[int], chunk: int | None, pictures: PromptPictures | None) -> None:
         if self._closed:
             raise RequestError("the model is closed: load it again")
-        check_tokens(tokens, chunk, self.context, self.runner.vocab_size)
+        check_tokens(tokens, chunk, self.context, self.runner.vocab_size, pictures)
 
     def _submit(
         self, sequence: Sequence, work: Generation | Scoring, longest: int, limit: int, chunk: int | None, client: str
@@ -326,14 +329,17 @@ class Engine:
     def step(self) -> None:
         """Admit what fits and run one step; `collect` or `deliveries` returns the results.
 
-        With passes: compute one layer of a pass, and then a step of the answers. A request ends with an error if its
-        logits are not finite or its guide fails. If the step or the pass itself fails, its requests end and their
-        results are evicted, because their state may be half written; then the error is raised.
+        First compute a layer of a picture, if there is one to encode. With passes: compute one layer of a pass, and
+        then a step of the answers. A request ends with an error if its picture cannot be encoded, its logits are not
+        finite or its guide fails. If the step or the pass itself fails, its requests end and their results are
+        evicted, because their state may be half written; then the error is raised.
         """
         if not self._requests:
             return
         self._admit()
         try:
+            for number, error in self._pictures.advance():
+                self._fail(number, error)
             if self.scheduler.passes:
                 self._advance_pass()
             self._run_step()

@@ -140,7 +140,7 @@ class Ledger:
 
     def _edges(self) -> dict[int, int]:
         size = self.tree.chunk_size
-        return {n: self.sequence(n).rows_to_edge(size) for n in self.scheduler.running}
+        return {n: self.sequence(n).rows_ahead(size, self.scheduler.wanted(n)) for n in self.scheduler.running}
 
     def _grown(self, spans: tuple[Span, ...]) -> tuple[Span, ...]:
         for span in spans:

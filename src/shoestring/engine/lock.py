@@ -1,9 +1,15 @@
-"""FairLock: a lock that goes to the thread that has waited longest. The engine takes it for each step."""
+"""FairLock: a lock that goes to the thread that has waited longest. The engine takes it for each call and step."""
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class FairLock:
@@ -61,3 +67,28 @@ class FairLock:
                 self._pass_on()
             else:
                 self._waiting.remove((me, turn))
+
+
+class Locked(Protocol):
+    """What `exclusive` needs of an object. drop: what others want done before anything else."""
+
+    lock: FairLock
+
+    def drop(self) -> None: ...
+
+
+L = TypeVar("L", bound=Locked)
+
+
+def exclusive(method: Callable[Concatenate[L, P], R]) -> Callable[Concatenate[L, P], R]:
+    """Run a method under the object's lock, after `drop`."""
+
+    @functools.wraps(method)
+    def locked(self: L, /, *args: P.args, **options: P.kwargs) -> R:
+        if self.lock.entered:
+            return method(self, *args, **options)
+        with self.lock:
+            self.drop()
+            return method(self, *args, **options)
+
+    return locked

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shoestring.engine.guide import Guide
+from shoestring.engine.pictures.placed import PromptPictures, check_rows
 from shoestring.engine.sequence import Sequence
 from shoestring.errors import CapacityError, RequestError
 from shoestring.models.layout import Demand
@@ -49,12 +50,17 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Status:
-    """Progress of a request. The prompt's tokens: how many came from the cache, how many it has computed itself."""
+    """Progress of a request. The prompt's tokens: how many came from the cache, how many it has computed itself.
+
+    picture_rows: how many are rows of pictures. encoded_rows: of them, those that the tower is done with.
+    """
 
     state: Literal["waiting", "running", "over"]
     prompt_tokens: int = 0
     cached_tokens: int = 0
     computed_tokens: int = 0
+    encoded_rows: int = 0
+    picture_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,9 @@ class Request:
 # --- checks before a request is queued --------------------------------------------------------------------------
 
 
-def check_tokens(tokens: Tokens[int], chunk: int | None, context: int, vocab_size: int) -> None:
+def check_tokens(
+    tokens: Tokens[int], chunk: int | None, context: int, vocab_size: int, pictures: PromptPictures | None = None
+) -> None:
     """Raises CapacityError for more tokens than the context, RequestError for none or unknown ones."""
     if len(tokens) == 0:
         raise RequestError("the prompt is empty: give at least one token")
@@ -129,7 +137,8 @@ def check_tokens(tokens: Tokens[int], chunk: int | None, context: int, vocab_siz
             f"the prompt has {len(tokens)} tokens and the context {context}: "
             f"shorten it or choose a larger {option('context')}"
         )
-    if min(tokens) < 0 or max(tokens) >= vocab_size:
+    check_rows(tokens, pictures)
+    if max(tokens) >= vocab_size:
         raise RequestError(f"token ids must lie between 0 and {vocab_size - 1}")
 
 

@@ -142,8 +142,14 @@ class FamilyRunner:
         """The step with the embeddings of its tokens, if their rows are not among the weights."""
         if self._embedding is None:
             return step
-        assert step.embeddings is None
-        rows = self._embedding.embed(workspace, step.token_ids)  # [R, H]
+        if step.embeddings is None:
+            rows = self._embedding.embed(workspace, step.token_ids)  # [R, H]
+        else:
+            rows, known = workspace.floats(len(step.token_ids), self.hidden_size), step.token_ids >= 0
+            rows[~known] = step.embeddings
+            if known.any():
+                with workspace:
+                    rows[known] = self._embedding.embed(workspace, step.token_ids[known])
         return dataclasses.replace(step, token_ids=np.full_like(step.token_ids, -1), embeddings=rows)
 
     def close(self) -> None:

@@ -205,11 +205,14 @@ class Scheduler:
     # --- running -----------------------------------------------------------------------------------------------
 
     def plan(self, edges: Mapping[int, int]) -> tuple[Span, ...]:
-        """The spans of the next step. edges: request → rows until its attention chunk ends."""
+        """The spans of the next step.
+
+        edges: request → rows until its attention chunk ends; 0: its next rows are not ready (pictures/placed.py).
+        """
         answers = {n: r for n, r in self._running.items() if r.answering and r.remaining}
         if self.passes:
             return self._answers(answers, edges, ANSWER_ROWS)
-        prompts = self._unfinished_prompts()
+        prompts = self._unfinished_prompts(edges)
         left = self.budget(bool(answers), max((r.chunk for r in prompts.values()), default=self.chunk))
         forced = left // 2 if _of_others(answers.values(), prompts.values()) else left
         spans = self._answers(answers, edges, forced)
@@ -221,10 +224,26 @@ class Scheduler:
 
     def plan_pass(self, edges: Mapping[int, int]) -> tuple[Span, ...]:
         """The spans of the next pass, of prompts alone. None may be in flight."""
-        return self._prompts(self._unfinished_prompts(), edges, self.chunk)
+        return self._prompts(self._unfinished_prompts(edges), edges, self.chunk)
 
-    def _unfinished_prompts(self) -> dict[int, _Running]:
-        return {n: r for n, r in self._running.items() if not r.answering and r.remaining}
+    def _unfinished_prompts(self, edges: Mapping[int, int]) -> dict[int, _Running]:
+        return {n: r for n, r in self._running.items() if not r.answering and r.remaining and edges.get(n, 1)}
+
+    def wanted(self, number: int) -> int:
+        """Rows of a prompt in a step that takes as many as it can."""
+        running = self._running[number]
+        return min(running.remaining, running.chunk)
+
+    def first_of(self, numbers: Collection[int]) -> int:
+        """Of some prompts, the one whose next piece comes first."""
+        return min(numbers, key=lambda number: self._end_of(number, self._rows))
+
+    def encoded(self, number: int, rows: int) -> None:
+        """Count rows of pictures that the tower has encoded in the turns of a prompt's clients, beside its own rows."""
+        running = self._running[number]
+        self._rows |= {client: self._rows.get(client, self._even) + rows for client in running.clients}
+        self._even += rows / max(1, len(self._with_prompts()))
+        self._settle()
 
     def _answers(self, answers: Mapping[int, _Running], edges: Mapping[int, int], forced: int) -> tuple[Span, ...]:
         """One row for each answer, and up to `forced` rows of forced tokens in all."""

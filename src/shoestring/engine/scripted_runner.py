@@ -90,6 +90,14 @@ class ScriptedRunner:
         self.rows += len(step.token_ids)
         return spans
 
+    @staticmethod
+    def _ids(step: Step) -> Integers:
+        """The tokens of the step's rows; of a row without one, the number in its embedding."""
+        ids = step.token_ids.astype(np.int64)
+        if step.embeddings is not None:
+            ids[ids < 0] = step.embeddings[:, 0].astype(np.int64)
+        return ids
+
     def _turns(self, state: State, step: Step, numbers: range, observe: Observe | None) -> Iterator[Float32]:
         """A layer a turn. Each state belongs to a layer of its own, if there are as many; the last checks the first."""
         hidden = np.zeros((len(step.token_ids), 2), np.float32)
@@ -114,7 +122,7 @@ class ScriptedRunner:
 
     def _store_global(self, state: State, step: Step, span: int, first: int, end: int) -> None:
         pool = next(layer for layer in state.layers if isinstance(layer, AttentionPages))
-        _store(pool, step.global_pages, span, step.index[first:end], step.token_ids[first:end])
+        _store(pool, step.global_pages, span, step.index[first:end], self._ids(step)[first:end])
 
     def _see(self, state: State, step: Step, span: int, end: int) -> tuple[int, ...]:
         """All tokens that the span's last row sees."""
@@ -126,7 +134,7 @@ class ScriptedRunner:
         if not self._chunk_size:
             return
         pool = [layer for layer in state.layers if isinstance(layer, AttentionPages)][1]
-        _store(pool, step.chunk_pages, span, step.index[first:end], step.token_ids[first:end])
+        _store(pool, step.chunk_pages, span, step.index[first:end], self._ids(step)[first:end])
         last = int(step.index[end - 1])
         start = last - last % self._chunk_size
         assert start <= step.index[first], "a span crosses the edge of a chunk"
@@ -143,8 +151,9 @@ class ScriptedRunner:
         read = int(step.read_slots[span])
         value = 0 if read < 0 else int(slots.memory[read, 0, 0, 0])
         assert value == _hash(_read(pools, step.global_pages, span, 0, start - 1)), "the state is of other tokens"
+        ids = self._ids(step)
         for row in range(first, end):
-            value = _next(value, int(step.token_ids[row]))
+            value = _next(value, int(ids[row]))
             for snapshot_row, slot in step.snapshots:
                 if snapshot_row == row:
                     slots.memory[slot] = value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Tokens
 
+from shoestring.engine.pictures.placed import SequencePictures
 from shoestring.engine.prefix import Copy, Match, fork, settle
 from shoestring.engine.tree import Node, Tree
 from shoestring.models.state import PAGE_TOKENS
@@ -22,6 +23,8 @@ class Sequence:
     def __init__(self, tokens: Tokens[int], *, boundaries: Tokens[int] = (), owner: str = "") -> None:
         self.tokens = list(tokens)
         self.owner = owner
+        #: None: every row is a token
+        self.pictures: SequencePictures | None = None
         #: positions 0 … computed − 1 are computed or cached
         self.computed = 0
         #: ascending positions p: take a snapshot of the state of tokens[:p]
@@ -44,6 +47,13 @@ class Sequence:
     def rows_to_edge(self, chunk_size: int) -> int:
         """Rows until the next attention chunk. No span crosses its edge, so `grow` can release pages in time."""
         return chunk_size - self.computed % chunk_size if chunk_size else len(self.tokens) - self.computed
+
+    def rows_ahead(self, chunk_size: int, wanted: int) -> int:
+        """Most rows of the next span, up to the edge of the attention chunk; 0: the wanted ones are not ready."""
+        edge = self.rows_to_edge(chunk_size)
+        if self.pictures is None or self.pictures.ready(self.computed, min(edge, wanted)):
+            return edge
+        return 0
 
     def last_resume_point(self, tree: Tree, upto: int) -> int:
         """The deepest position ≤ upto from which others will be able to resume once this sequence has computed it."""

@@ -130,7 +130,8 @@ def sample(
     (0: the largest logit); top_k (0: off); top_p of what is left (1: off); min_p relative to the likeliest (0: off);
     one random number of (seed, index, number of tokens). index: which answer to one prompt this is.
     Ties go to the lower id; ids from vocabulary_size on are never sampled. Log-probabilities are those of the
-    unchanged logits at temperature 1. Raises RequestError if no id is allowed.
+    unchanged logits at temperature 1. Negative ids among `tokens` are rows of pictures, which no penalty counts. Raises
+    RequestError if no id is allowed.
     """
     window = len(tokens) if sampling.penalty_window is None else sampling.penalty_window
     first = max(0, len(tokens) - window)
@@ -148,7 +149,7 @@ def sample(
         sampling.presence_penalty,
         sampling.frequency_penalty,
         sampling.repetition_penalty,
-        np.array(tokens[first:] if repeated else (), np.int32),
+        np.array([token for token in tokens[first:] if token >= 0] if repeated else (), np.int32),
         np.array(tokens[max(first, prompt_length) :] if counted else (), np.int32),
         np.array(tuple(sampling.logit_bias.keys()), np.int32),
         np.array(tuple(sampling.logit_bias.values()), np.float32),
