@@ -6,11 +6,15 @@ Source}. JSON cannot write one, so a client of a server never names a file of th
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
+
+from shoestring.errors import RequestError
+from shoestring.media.limits import LIMITS, Limits, check_bytes
 
 Kind = Literal["image", "video"]
 
@@ -56,3 +60,21 @@ def sources_of(messages: Iterable[Any]) -> list[Source]:
             if source is not None:
                 found.append(source)
     return found
+
+
+def from_data_url(url: str, kind: Kind, name: str = "", limits: Limits = LIMITS) -> Source:
+    """The source that a data URL contains, in base64. Its type is ignored: the first bytes tell it.
+
+    Raises RequestError for another URL, and for one that is damaged or too long.
+    """
+    name = name or ("the picture" if kind == "image" else "the video")
+    head, comma, body = url.partition(",")
+    if head[:5].casefold() != "data:" or not comma or not head.casefold().endswith(";base64"):
+        raise RequestError(f"{name} is not a data URL in base64: write data:image/png;base64,…")
+    most = limits.picture_bytes if kind == "image" else limits.video_bytes
+    check_bytes(name, len(body) * 3 // 4, most)
+    try:
+        data = base64.b64decode(body, validate=True)
+    except ValueError:
+        raise RequestError(f"{name} is not valid base64: encode its bytes again, without line breaks") from None
+    return Source(kind, data, name=name)

@@ -89,12 +89,18 @@ class Answers:
             raise
 
     def _submit(self, sampling: Sampling, options: GenerationOptions, form: Form) -> None:
-        engine, tokens, scoring = self._engine, self.prompt.tokens, None
+        engine, tokens, scoring = self._engine, self.prompt.rows, None
+        pictures = self.prompt.pictures
         if self._scored is not None:
             scoring = Scoring(tuple(range(max(1, len(tokens) - 1))), self._score_prompt)
         if scoring is not None and options.max_tokens == 0:
             number = engine.submit_scoring(
-                tokens, scoring, chunk=options.chunk, client=options.client, cache_owner=options.cache_owner
+                tokens,
+                scoring,
+                chunk=options.chunk,
+                client=options.client,
+                cache_owner=options.cache_owner,
+                pictures=pictures,
             )
             self._open[number] = 0
             return
@@ -111,6 +117,7 @@ class Answers:
                 client=options.client,
                 cache_owner=options.cache_owner,
                 scoring=scoring if choice == 0 else None,
+                pictures=pictures,
             )
             self._open[number] = choice
 

@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from shoestring.checkpoint.text.text_work import limited
 from shoestring.engine.engine import Engine
+from shoestring.engine.pictures.placed import PromptPictures
 from shoestring.errors import RequestError
+from shoestring.media.source import Source
 from shoestring.ops.sampling import Sampling
 from shoestring.output.form import Form, form_of
 from shoestring.output.request import Constraint, ToolChoice
@@ -40,6 +42,7 @@ from shoestring.runtime.arguments import (
 )
 from shoestring.runtime.continued import before, continued
 from shoestring.runtime.default_sampling import default_sampling
+from shoestring.runtime.pictures.messages import source_from, with_sources
 from shoestring.runtime.pictures.reader import PictureReader
 from shoestring.runtime.prompt import Prompt, Template, Tokenizer, chat_prompt, raw_prompt, refuse_long, text_tokens
 from shoestring.runtime.request import ChatRequest, GenerationOptions, Message, Request, requests_of
@@ -84,7 +87,7 @@ class Model:
         self._streaming = streaming
         self.changed_experts = changed_experts
         #: how it reads pictures and video, and what they cost in tokens; where it reads none, why (`vision.missing`)
-        self.vision = vision or PictureReader(None, tokenizer.encode)
+        self.vision = vision or PictureReader(family, None, tokenizer.encode)
 
     @property
     def engine(self) -> Engine:
@@ -156,22 +159,26 @@ class Model:
             raise RequestError(f"token ids must lie between 0 and {most - 1}")
         return self.tokenizer.decode(ids, skip_special=skip_special)
 
-    def _ids(self, tokens: Ids) -> list[int]:
+    def _ids(self, tokens: Ids | Prompt) -> tuple[list[int], PromptPictures | None]:
         """Raises TypeError, and CapacityError for more tokens than the context."""
-        return whole_numbers(tokens, "tokens", lambda count: check_context(count, self.context))
+        if isinstance(tokens, Prompt):
+            check_context(len(tokens.tokens), self.context)
+            return tokens.rows, tokens.pictures
+        return whole_numbers(tokens, "tokens", lambda count: check_context(count, self.context)), None
 
     # --- numbers -----------------------------------------------------------------------------------------------
 
-    def logits(self, tokens: Ids, rows: Sequence[int] | None = None, chunk: int | None = None) -> Float32:
+    def logits(self, tokens: Ids | Prompt, rows: Sequence[int] | None = None, chunk: int | None = None) -> Float32:
         """Logits that follow the tokens at positions `rows` (default: all, in ascending order).
 
+        tokens: ids, or what `prompt` returns, with its pictures.
         Returns float32 [rows, vocab_size]; negative rows count from the end. chunk: rows computed in one step
         (default 512); no bit depends on it. Raises CapacityError for more tokens than the context and for a result
         that does not fit into free memory, RequestError for token ids or rows out of range, TypeError for tokens, rows
         or a chunk that are not integers.
         """
         self._check_open()
-        ids = self._ids(tokens)
+        ids, pictures = self._ids(tokens)
 
         def check_rows(count: int) -> None:
             check_result(count, self.vocab_size, fewer="choose fewer `rows`")
@@ -186,13 +193,15 @@ class Model:
             for i, row in enumerate(logits):
                 out[place[first + i]] = row
 
-        self.engine.score(ids, receive, rows=positions, chunk=chunk)
+        self.engine.score(ids, receive, rows=positions, chunk=chunk, pictures=pictures)
         for i, row in enumerate(positions):  # `rows` may repeat a row
             if place[row] != i:
                 out[i] = out[place[row]]
         return out
 
-    def hidden_states(self, tokens: Ids, layers: Sequence[int] | None = None, chunk: int | None = None) -> Float32:
+    def hidden_states(
+        self, tokens: Ids | Prompt, layers: Sequence[int] | None = None, chunk: int | None = None
+    ) -> Float32:
         """Hidden states of every token at `layers` (default: all), numbered as in transformers.
 
         0 is the embeddings, i the residual stream after layer i, and the last (the number of layers) the result of
@@ -200,7 +209,7 @@ class Model:
         Returns float32 [layers, tokens, hidden_size]; no bit depends on `chunk`. Raises as `logits` does.
         """
         self._check_open()
-        ids = self._ids(tokens)
+        ids, pictures = self._ids(tokens)
         by_layer: dict[int, Float32] = {}
         chunk = None if chunk is None else whole(chunk, "chunk")
         runner = self.engine.runner
@@ -220,7 +229,8 @@ class Model:
                 rows = by_layer.setdefault(layer, np.empty((len(ids), hidden.shape[1]), np.float32))
                 rows[first : first + len(hidden)] = hidden
 
-        self.engine.score(ids, lambda first, logits: None, rows=[len(ids) - 1], chunk=chunk, observe=observe)
+        last_row = [len(ids) - 1]
+        self.engine.score(ids, lambda *_: None, rows=last_row, chunk=chunk, observe=observe, pictures=pictures)
         return np.stack([by_layer[layer] for layer in order])
 
     def perplexity(
@@ -237,6 +247,14 @@ class Model:
         bos = self.tokenizer.bos_id if self.tokenizer.add_bos else None
         return perplexities.perplexity(self.engine, self.encode(text), window=context, bos=bos, progress=progress)
 
+    def pixels(self, picture: Any) -> Float32:
+        """What the model's processor makes of a picture (path, bytes, data URL) or of a video (a Source).
+
+        Qwen 3.5: patches [rows × columns, 1536], the pairs of a video one after the other. Llama 4: tiles
+        [tiles, 3, 336, 336]. Raises RequestError.
+        """
+        return self.vision.pixels(picture if isinstance(picture, Source) else source_from(picture, "image"))
+
     # --- answers -----------------------------------------------------------------------------------------------
 
     def prompt(
@@ -249,8 +267,10 @@ class Model:
     ) -> Prompt:
         """The prompt that `generate` would compute for a raw prompt or a conversation.
 
+        Its `tokens` have a placeholder for every row of a picture, its `rotary_positions` three numbers for each token.
         Raises RequestError for both or none of prompt and messages, or an unknown role.
         """
+        messages = with_sources(messages)
         requests = requests_of(prompt, messages, GenerationOptions(), tools=checked_tools(tools), thinking=thinking)
         if len(requests) != 1:
             raise RequestError(f"there are {len(requests)} prompts: give one at a time")
@@ -283,7 +303,7 @@ class Model:
 
         Yields pieces as they are computed, interleaved for a batch: `piece.index` is the prompt, `piece.choice` which
         of its `n` answers; an answer's last piece has a finish_reason. An answer's tokens depend on its own prompt,
-        options and seed alone, not on the rest of the batch.
+        options and seed alone, not on the rest of the batch. Messages may show pictures and videos (docs/python.md).
 
         tools: in OpenAI's shape; `piece.calls` has complete calls. tool_choice: "auto", "none", "required", or
         ToolChoice("required", NAME). thinking: whether the model thinks first; None: its template's choice.
@@ -315,7 +335,7 @@ class Model:
         )
         requests = requests_of(
             prompt,
-            messages,
+            with_sources(messages),
             options,
             tools=checked_tools(tools),
             tool_choice=checked_tool_choice(tool_choice),
@@ -344,8 +364,8 @@ class Model:
                 return raw_prompt(self.tokenizer, request.prompt)
             refuse_long(self.tokenizer, request)
             if not request.continues:
-                return chat_prompt(self.template, request)
-            prompt = chat_prompt(self.template, before(request))
+                return chat_prompt(self.template, request, self.vision)
+            prompt = chat_prompt(self.template, before(request), self.vision)
             return continued(prompt, request.messages[-1], self.tokenizer, syntax_of(self.tokenizer, self.family))
 
     def form_of(self, request: Request) -> Form:

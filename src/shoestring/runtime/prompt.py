@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from shoestring.checkpoint.text.text_work import proceed
+from shoestring.engine.pictures.placed import PromptPictures
 from shoestring.engine.prefix import common_prefix
 from shoestring.errors import RequestError
+from shoestring.media.source import sources_of
+from shoestring.ops import Int64
 from shoestring.output.syntax import Vocabulary
+from shoestring.runtime.pictures.messages import for_template, out_of_tools
+from shoestring.runtime.pictures.reader import PictureReader
 from shoestring.runtime.request import ChatRequest, Message
 from shoestring.runtime.turns import ordered
 
@@ -57,9 +64,28 @@ class Prompt:
     chat: bool = False
     inside_thinking: bool = False
     continues: bool = False
+    #: rows of pictures and videos, whose tokens are placeholders
+    pictures: PromptPictures | None = None
 
     def __repr__(self) -> str:
-        return f"Prompt({len(self.tokens)} tokens, {len(self.boundaries)} boundaries)"
+        rows = sum(part.part.count for part in self.pictures.parts) if self.pictures is not None else 0
+        pictures = f", {rows} rows of pictures" if rows else ""
+        return f"Prompt({len(self.tokens)} tokens{pictures}, {len(self.boundaries)} boundaries)"
+
+    @property
+    def rows(self) -> list[int]:
+        """What the engine computes: the tokens, with an id below zero for every row of a picture."""
+        rows = list(self.tokens)
+        for part in self.pictures.parts if self.pictures is not None else ():
+            rows[part.start : part.end] = part.part.row_ids()
+        return rows
+
+    @property
+    def rotary_positions(self) -> Int64:
+        """Time, height and width position of every token, [tokens, 3]; equal for text."""
+        if self.pictures is None:
+            return np.repeat(np.arange(len(self.tokens), dtype=np.int64)[:, None], 3, axis=1)
+        return self.pictures.rotary_positions(0, len(self.tokens))
 
 
 def text_tokens(tokenizer: Tokenizer, text: str, *, allow_special: bool = False) -> list[int]:
@@ -101,11 +127,12 @@ def _texts(message: Any) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def chat_prompt(template: Template, request: ChatRequest) -> Prompt:
+def chat_prompt(template: Template, request: ChatRequest, vision: PictureReader | None = None) -> Prompt:
     """The conversation as its template renders it, ready for the answer. Raises RequestError, TokenizerError.
 
-    Boundaries: before every message, and after the last one, where the next turn resumes. A template may rewrite an
-    earlier answer (it drops old thinking), but never the text before a message that stays.
+    Boundaries: before every message, behind every picture, and after the last message, where the next turn resumes. A
+    template may rewrite an earlier answer (it drops old thinking), but never the text before a message that stays.
+    vision: reads the pictures; None: there are none.
     """
     reserved = {"messages", "tools", "add_generation_prompt", "enable_thinking"} & set(request.template_arguments)
     if reserved:
@@ -113,16 +140,33 @@ def chat_prompt(template: Template, request: ChatRequest) -> Prompt:
     # A tool_choice of "none" hides the tools, so the model cannot call them.
     tools = request.tools if request.tool_choice.mode != "none" else ()
     messages = ordered(request.messages)
+    sources = sources_of(messages)
+    if sources and vision is None:
+        raise RequestError("pictures and videos are not read here: leave them out")
+    prepared = [vision.prepare(source) for source in sources] if vision is not None else []
+    proceed(sum(part.count for each in prepared for part in each.parts))
 
     def render(opened: bool) -> Rendered:
         return template.render(
-            messages, tools or None, request.thinking, add_generation_prompt=opened, **request.template_arguments
+            for_template(messages),
+            tools or None,
+            request.thinking,
+            add_generation_prompt=opened,
+            **request.template_arguments,
         )
 
     whole = render(True)
+    if prepared and vision is not None and vision.lacks(whole.token_ids, prepared):
+        messages = out_of_tools(messages)
+        whole = render(True)
     tokens = tuple(whole.token_ids)
     end = common_prefix(tokens, tuple(render(False).token_ids))
-    return Prompt(tokens, boundaries(tokens, end), chat=True, inside_thinking=whole.inside_thinking)
+    prompt = Prompt(tokens, boundaries(tokens, end), chat=True, inside_thinking=whole.inside_thinking)
+    if not prepared or vision is None:
+        return prompt
+    expanded = vision.expand(tokens, prepared)
+    places = {*(expanded.places[boundary] for boundary in prompt.boundaries), *expanded.ends}
+    return replace(prompt, tokens=expanded.tokens, boundaries=tuple(sorted(places)), pictures=expanded.pictures)
 
 
 def boundaries(tokens: Sequence[int], end: int) -> tuple[int, ...]:

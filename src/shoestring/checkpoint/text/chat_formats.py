@@ -3,16 +3,22 @@
 They are Jinja templates too, so one path renders both kinds and marks user text in both.
 """
 
-_TEXT = r"""
+
+def _text(picture: str, video: str) -> str:
+    """A macro that writes a content: texts, and placeholders for pictures and videos."""
+    return r"""
 {%- macro text(content) -%}
     {%- if content is string %}{{ content }}
-    {%- elif content is iterable %}{% for part in content %}{{ part.text }}{% endfor %}
+    {%- elif content is iterable %}{% for part in content -%}
+        {%- if part.type == 'image' %}PICTURE{% elif part.type == 'video' %}VIDEO{% else %}{{ part.text }}{% endif -%}
+    {%- endfor %}
     {%- endif %}
 {%- endmacro -%}
-"""
+""".replace("PICTURE", picture).replace("VIDEO", video)
+
 
 QWEN3_5 = (
-    _TEXT
+    _text("<|vision_start|><|image_pad|><|vision_end|>", "<|vision_start|><|video_pad|><|vision_end|>")
     + r"""
 {%- set first = text(messages[0].content) | trim if messages and messages[0].role == 'system' else '' -%}
 {%- if tools -%}
@@ -67,7 +73,7 @@ QWEN3_5 = (
 )
 
 LLAMA4 = (
-    _TEXT
+    _text("<|image|>", "{{ raise_exception('this model reads no video') }}")
     + r"""
 {%- macro turn(role, content) -%}
     {{- '<|header_start|>' ~ role ~ '<|header_end|>\n\n' ~ content ~ '<|eot|>' }}

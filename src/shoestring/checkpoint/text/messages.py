@@ -14,6 +14,8 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "ipython", "functio
 #: Private characters of Unicode's planes 15 and 16, where marks come from
 _PRIVATE = re.compile("[\U000f0000-\U0010ffff]")
 _NUMBER_BITS = 8192
+#: Parts where templates write the placeholder of a picture or a video.
+PLACEHOLDERS = ({"type": "image"}, {"type": "video"})
 #: How often arguments may be encoded as JSON text.
 _MOST_ENCODINGS = 2
 #: The name of arguments that are not an object.
@@ -35,8 +37,8 @@ def checked_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, An
             raise RequestError(f"{where} has the role {name}: choose one of {', '.join(ROLES)}")
         if isinstance(content, list):
             for part in content:
-                if not (isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)):
-                    raise RequestError(f"{where} has a part that is not text: only text is supported")
+                if not (_is_text(part) or part in PLACEHOLDERS):
+                    raise RequestError(f"{where} has a part that is neither text nor a picture or video that is read")
         elif content is not None and not isinstance(content, str):
             raise RequestError(f"{where}: content must be text or a list of parts")
         entry = {**message, "content": content if content is not None else ""}
@@ -46,6 +48,10 @@ def checked_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, An
             entry["tool_calls"] = [_with_object(call, where) for call in message["tool_calls"]]
         checked.append(entry)
     return checked
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)
 
 
 def _with_object(call: Any, where: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,18 @@ class PromptPictures:
     parts: tuple[PlacedPart, ...]
     positions: Int64
 
-    @property
+    @cached_property
     def offset(self) -> int:
         """What is added to the index of later rows: the next position is one more than the largest before it."""
         return int(self.positions.max()) + 1 - len(self.positions)
+
+    def rotary_positions(self, first: int, end: int) -> Int64:
+        """Of the rows first … end − 1, [rows, 3]; later ones than the prompt's are text."""
+        index = np.arange(first, end, dtype=np.int64) + self.offset
+        positions = np.repeat(index[:, None], 3, axis=1)
+        known = self.positions[first:end]
+        positions[: len(known)] = known
+        return positions
 
 
 class SequencePictures:
@@ -52,19 +61,10 @@ class SequencePictures:
     def __init__(self, prompt: PromptPictures, upto: int, store: RowStore, owner: str) -> None:
         """upto: rows of the prompt that are computed."""
         self.parts = tuple(part for part in prompt.parts if part.start < upto)
-        self._positions = prompt.positions
-        self._offset = prompt.offset
+        self.rotary_positions = prompt.rotary_positions
         self._ends = [part.end for part in self.parts]
         self._store = store
         self.owner = owner
-
-    def rotary_positions(self, first: int, end: int) -> Int64:
-        """Of the rows first … end − 1, [rows, 3]."""
-        index = np.arange(first, end, dtype=np.int64) + self._offset
-        positions = np.repeat(index[:, None], 3, axis=1)
-        known = self._positions[first:end]
-        positions[: len(known)] = known
-        return positions
 
     def embeddings(self, first: int, end: int) -> list[Float32]:
         """Those of the pictures' rows among first … end − 1, in order. They must be in the store."""

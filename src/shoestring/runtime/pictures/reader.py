@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from shoestring.errors import RequestError
 from shoestring.media.limits import LIMITS, Limits
@@ -10,6 +14,12 @@ from shoestring.media.pieces import token_count
 from shoestring.media.prepared import Prepared, prepare
 from shoestring.media.settings import Settings
 from shoestring.media.source import Source
+from shoestring.runtime.pictures.expand import Encode, Expanded, expand, missing_placeholders
+
+Float32 = npt.NDArray[np.float32]
+
+#: Pictures that are known to be sound.
+_MOST_SOUND = 4096
 
 
 class PictureReader:
@@ -20,15 +30,19 @@ class PictureReader:
 
     def __init__(
         self,
+        family: str,
         settings: Settings | None,
-        encode: Callable[[str], Sequence[int]],
+        encode: Encode,
         missing: str = "",
         limits: Limits = LIMITS,
     ) -> None:
+        self._family = family
         self._settings = settings
         self._encode = encode
         self.missing = missing if settings is not None else missing or "this model reads text alone: it has no vision"
         self.limits = limits
+        #: keys of pictures that have been decoded without an error: their pixels are read when rows are missing
+        self._sound: OrderedDict[tuple[bytes, ...], None] = OrderedDict()
 
     @property
     def sees(self) -> bool:
@@ -46,9 +60,33 @@ class PictureReader:
         """What the prompt contains in a picture's place, from its header. Raises RequestError."""
         return prepare(source, self.settings, self.limits)
 
+    def lacks(self, tokens: Sequence[int], prepared: Sequence[Prepared]) -> bool:
+        """Whether the placeholders that a template wrote are not those of the pictures."""
+        return missing_placeholders(tokens, prepared, self._family, self._encode)
+
+    def expand(self, tokens: Sequence[int], prepared: Sequence[Prepared]) -> Expanded:
+        """The prompt with its pictures, decoded unless they have been decoded before. Raises RequestError."""
+        expanded, loaders = expand(tokens, prepared, self._family, self._encode)
+        for each, loader in zip(prepared, loaders, strict=True):
+            keys = tuple(part.key for part in each.parts[:1])
+            if keys in self._sound:
+                self._sound.move_to_end(keys)
+                continue
+            loader.decode()
+            self._sound[keys] = None
+            while len(self._sound) > _MOST_SOUND:
+                self._sound.popitem(last=False)
+        return expanded
+
+    def pixels(self, source: Source) -> Float32:
+        """What the processor makes of a picture or video: patches [rows, 1536] of Qwen 3.5, the pairs of a video one
+        after the other; tiles [tiles, 3, 336, 336] of Llama 4."""
+        values = [pixels.values() for pixels in self.prepare(source).pixels()]
+        return np.concatenate(values) if self._family == "qwen3_5" else np.stack(values)
+
     def token_count(self, source: Source) -> int:
         """Tokens of a picture or video in a prompt, markers and timestamps included. Decodes no picture.
 
         Raises RequestError for a model that reads none, and for a file that cannot be read or is too large.
         """
-        return token_count(self.prepare(source).pieces, lambda text: len(self._encode(text)))
+        return token_count(self.prepare(source).pieces, lambda text: len(self._encode(text, False)))

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from shoestring.checkpoint.text.chat_template import ChatTemplate
 from shoestring.checkpoint.text.tokenizer import Tokenizer, byte_characters
 from shoestring.engine.engine import Engine
+from shoestring.engine.pictures.encoder import ScriptedEncoder
 from shoestring.engine.scripted_runner import ScriptedRunner
 from shoestring.errors import RequestError
 from shoestring.media.settings import LlamaSettings, QwenSettings
@@ -139,11 +140,11 @@ def scripted_model(
     chunk = 0 if family == "qwen3_5" else 256
     runner = ScriptedRunner(script.next, vocab_size=width, chunk_size=chunk, recurrent=family == "qwen3_5")
     return Model(
-        Engine(runner, context=context, sequences=sequences, **engine),
+        Engine(runner, context=context, sequences=sequences, encoder=ScriptedEncoder(), **engine),
         tokenizer,
         ChatTemplate.of_family(family, tokenizer),
         family=family,
-        vision=PictureReader(QwenSettings() if family == "qwen3_5" else LlamaSettings(), tokenizer.encode),
+        vision=PictureReader(family, QwenSettings() if family == "qwen3_5" else LlamaSettings(), tokenizer.encode),
     )
 
 
@@ -241,7 +242,8 @@ class _Script:
         role: Literal["user", "tool"] = "tool" if tool > user else "user"
         rest, end = (prompt[tool:], self._tool_end) if role == "tool" else (prompt[user:], (self._end,))
         stop = next((i for i in range(len(rest)) if rest[i : i + len(end)] == end), len(rest))
-        return Asked(role, self.tokenizer.decode(rest[:stop]), self.tokenizer.decode(prompt))
+        text = self.tokenizer.decode(rest[:stop], skip_special=True)  # without the marks of pictures
+        return Asked(role, text, self.tokenizer.decode(prompt))
 
     def _following(self, reply: list[int], said: list[int]) -> int:
         """The token after `said`: by the reply, or, if its thinking was cut short, by the reply's content."""
