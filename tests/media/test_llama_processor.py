@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from odd_pictures import noise
 
 from shoestring.errors import RequestError
-from shoestring.media.llama4 import Tiling, llama_picture, picture_pieces, tiles_within, tiling
+from shoestring.media.llama4 import Tiling, llama_picture, picture_pieces, tiling
 from shoestring.media.pieces import row_count, token_count, written
 from shoestring.media.resize import resized
 from shoestring.media.settings import LlamaSettings
@@ -72,16 +72,16 @@ def test_text_of_a_picture() -> None:
 
 @given(height=sides, width=sides, tokens=st.integers(147, 3000))
 def test_a_cap_of_tokens_holds(height: int, width: int, tokens: int) -> None:
-    settings = replace(PUBLISHED, most_tiles=tiles_within(tokens, PUBLISHED))
+    settings = replace(PUBLISHED, most_tiles=PUBLISHED.tiles_within(tokens))
     assert token_count(picture_pieces(tiling(height, width, settings), settings), len) <= tokens
 
 
 def test_the_cap_of_the_largest_picture_changes_nothing() -> None:
-    assert tiles_within(2467, PUBLISHED) == 16
-    assert tiles_within(2466, PUBLISHED) == 15
-    assert tiles_within(10**9, PUBLISHED) == 16
+    assert PUBLISHED.tiles_within(2467) == 16
+    assert PUBLISHED.tiles_within(2466) == 15
+    assert PUBLISHED.tiles_within(10**9) == 16
     with pytest.raises(RequestError, match="at least 147 tokens"):
-        tiles_within(146, PUBLISHED)
+        PUBLISHED.tiles_within(146)
 
 
 def test_tiles_row_by_row_then_the_whole_picture_squeezed() -> None:

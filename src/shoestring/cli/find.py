@@ -28,15 +28,16 @@ def load_model(name: str, *, loading: Loading) -> Model:
 
     if loading.threads is not None:
         checked_threads(loading.threads)
-    experts: dict[str, Any] = {
+    options: dict[str, Any] = {
         "experts_per_token": loading.experts_per_token,
         "record_routes": loading.record_routes,
+        **loading.pictures(),
     }
     if name == DEMO_SCRIPTED:
-        return load(name, context=loading.context, **experts)
+        return load(name, context=loading.context, **options)
     path = find(name)
     guard_mapped_files()
-    prepared = prepare(path, loading.threads, loading.kv, loading.context, memory=loading.memory, **experts)
+    prepared = prepare(path, loading.threads, loading.kv, loading.context, memory=loading.memory, **options)
     announce(prepared)
     with Progress(f"loading {path.name}") as progress:
         return prepared.load(progress)

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shoestring.cli.shared import option, sizes, tokens
+from shoestring.cli.shared import count, option, shown_order, sizes, tokens
 from shoestring.errors import RequestError
+from shoestring.files import named_path
 
 
 class KVType(str, Enum):
@@ -78,11 +79,50 @@ class Loading:
     memory: Memory = None
     experts_per_token: ExpertsPerToken = None
     record_routes: RecordRoutes = None
+    mmproj: Path | None = option(
+        "FILE", "GGUF file of the vision tower. [default: the one beside MODEL that belongs to it]", "--mmproj"
+    )
+    max_image_tokens: int | None = option(
+        "N",
+        "Most tokens of a picture, its markers included. [default: the model's own limit]",
+        "--max-image-tokens",
+        parser=tokens("--max-image-tokens"),
+    )
+    video_fps: float | None = option(
+        "FPS", "Frames read of a second of video. [default: the model's own, usually 2]", "--video-fps"
+    )
+    max_frames: int | None = option(
+        "N",
+        "Most frames read of a video. [default: the model's own, usually 768]",
+        "--max-frames",
+        parser=count("--max-frames"),
+    )
+
+    def pictures(self) -> dict[str, Any]:
+        """How pictures and videos are read, as keyword arguments of shoestring.load."""
+        names = ("mmproj", "max_image_tokens", "video_fps", "max_frames")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property
     def kv(self) -> Literal["f16", "f32"]:
         """`kv_type` as the library names it."""
         return "f16" if self.kv_type is KVType.f16 else "f32"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures and videos of a question."""
+
+    image: list[str] | None = option("FILE", "A picture that the question is about. Repeatable.", "--image")
+    video: list[str] | None = option("FILE", "A video that the question is about. Repeatable.", "--video")
+
+    def parts(self) -> list[dict[str, Any]]:
+        """The parts of the question's content, in the order of the command line."""
+        files = {"image": list(self.image or ()), "video": list(self.video or ())}
+        order = shown_order()
+        if sorted(order) != sorted(["image"] * len(files["image"]) + ["video"] * len(files["video"])):
+            order = ["image"] * len(files["image"]) + ["video"] * len(files["video"])
+        return [{"type": kind, kind: named_path(files[kind].pop(0))} for kind in order]
 
 
 @dataclass(frozen=True)

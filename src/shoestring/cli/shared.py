@@ -15,12 +15,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from shoestring.sizes import bytes_of, count_of, tokens_of
+
+#: Kinds of the files that the command line shows, in its order.
+_shown: ContextVar[tuple[str, ...]] = ContextVar("shown", default=())
+
+
+def note_shown(arguments: Sequence[str]) -> None:
+    """Remember the order of --image and --video, which a parser loses."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    words = (word.partition("=")[0] for word in own)
+    _shown.set(tuple(word[2:] for word in words if word in ("--image", "--video")))
+
+
+def shown_order() -> list[str]:
+    """Kinds of the files of --image and --video, as the command line has them."""
+    return [*_shown.get()]
 
 
 def option(

@@ -12,6 +12,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from shoestring.cli.say import say
+from shoestring.cli.shared import note_shown
 from shoestring.errors import RequestError
 
 #: Their option → ours, with the same value.
@@ -105,7 +106,9 @@ class Command(TyperCommand):
     """A command that takes these spellings."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, translated(args, _taking_values(self)))
+        words = translated(args, _taking_values(self))
+        note_shown(words)
+        return super().parse_args(ctx, words)
 
 
 def _taking_values(command: TyperCommand) -> dict[str, bool]:

@@ -62,6 +62,11 @@ class Status:
     encoded_rows: int = 0
     picture_rows: int = 0
 
+    @property
+    def pictures(self) -> tuple[int, int]:
+        """Rows of pictures: encoded, and all."""
+        return self.encoded_rows, self.picture_rows
+
 
 @dataclass(frozen=True)
 class Counts:

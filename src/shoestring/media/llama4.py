@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shoestring.errors import RequestError
 from shoestring.media.pieces import Piece, marker
 from shoestring.media.resize import UInt8, resized
 from shoestring.media.settings import LlamaSettings
@@ -112,15 +111,6 @@ def picture_pieces(tiling: Tiling, settings: LlamaSettings) -> tuple[Piece, ...]
                 pieces += [tile] if column == 0 else [_BESIDE, tile]
             pieces.append(_BELOW)
     return *pieces, _PICTURE, tile, _END
-
-
-def tiles_within(tokens: int, settings: LlamaSettings) -> int:
-    """The most tiles of a canvas whose picture takes at most `tokens` tokens. Raises RequestError if none does."""
-    least = settings.tile_tokens + 3
-    if tokens < least:
-        raise RequestError(f"a picture takes at least {least} tokens of Llama 4: allow so many")
-    with_whole = (tokens - least) // (settings.tile_tokens + 1)
-    return max(1, min(with_whole, settings.most_tiles))
 
 
 # --- pixels ----------------------------------------------------------------------------------------------------------

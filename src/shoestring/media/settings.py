@@ -14,6 +14,7 @@ from typing import Any
 from shoestring.checkpoint.config.fields import Fields, Ignored
 from shoestring.checkpoint.formats.json_file import read_json
 from shoestring.errors import CheckpointError, RequestError
+from shoestring.spelling import option
 
 _HALVES = (0.5, 0.5, 0.5)
 
@@ -64,8 +65,53 @@ class LlamaSettings:
     fill_canvas: bool = False
     tile_tokens: int = 144
 
+    def tiles_within(self, tokens: int) -> int:
+        """The most tiles of a canvas whose picture takes at most `tokens` tokens. Raises RequestError if none does."""
+        least = self.tile_tokens + 3
+        if tokens < least:
+            raise RequestError(f"a picture takes at least {least} tokens of Llama 4: allow so many")
+        with_whole = (tokens - least) // (self.tile_tokens + 1)
+        return max(1, min(with_whole, self.most_tiles))
+
 
 Settings = QwenSettings | LlamaSettings
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user sets: most tokens of a picture, frames of a second of video, most frames; None: the model's own."""
+
+    image_tokens: int | None = None
+    video_fps: float | None = None
+    frames: int | None = None
+
+
+def checked_wishes(image_tokens: int | None, video_fps: float | None, frames: int | None) -> Wishes:
+    """Raises RequestError for numbers that no video and no picture has."""
+    if video_fps is not None and not 0 < video_fps <= 1000:
+        raise RequestError(f"{option('video_fps')} is {video_fps}: choose more than 0, and at most 1000")
+    if frames is not None and not 2 <= frames <= _MOST_FRAMES:
+        raise RequestError(f"{option('max_frames')} is {frames}: choose from 2 to {_MOST_FRAMES}")
+    if image_tokens is not None and image_tokens < 1:
+        raise RequestError(f"{option('max_image_tokens')} is {image_tokens}: choose at least 1")
+    return Wishes(image_tokens, video_fps, frames)
+
+
+def wished(settings: Settings, wishes: Wishes) -> Settings:
+    """The settings within the wishes. Raises RequestError for a cap below one picture's least."""
+    if isinstance(settings, LlamaSettings):
+        if wishes.image_tokens is None:
+            return settings
+        return replace(settings, most_tiles=settings.tiles_within(wishes.image_tokens))
+    if wishes.image_tokens is not None:
+        settings = settings.within(wishes.image_tokens)
+    if wishes.video_fps is not None:
+        settings = replace(settings, fps=wishes.video_fps)
+    if wishes.frames is not None:
+        least = min(settings.least_frames, wishes.frames)
+        settings = replace(settings, most_frames=wishes.frames, least_frames=least)
+    return settings
+
 
 #: Limits of fields, against overflow and endless lists.
 _LARGEST_SIDE, _MOST_TILES, _MOST_PIXELS, _MOST_FRAMES = 4096, 64, 1 << 31, 1 << 16

@@ -62,6 +62,11 @@ def sources_of(messages: Iterable[Any]) -> list[Source]:
     return found
 
 
+def data_url(source: Source) -> str:
+    """The source as a data URL, without its type."""
+    return f"data:;base64,{base64.b64encode(source.data).decode()}"
+
+
 def from_data_url(url: str, kind: Kind, name: str = "", limits: Limits = LIMITS) -> Source:
     """The source that a data URL contains, in base64. Its type is ignored: the first bytes tell it.
 

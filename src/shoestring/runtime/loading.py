@@ -26,6 +26,7 @@ from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
 from shoestring.errors import CapacityError, RequestError, ShoestringError
+from shoestring.media.settings import Wishes, checked_wishes, wished
 from shoestring.models.experts import Experts
 from shoestring.models.families import KernelWeights
 from shoestring.models.state import KVType
@@ -37,10 +38,13 @@ from shoestring.runtime.finding import find
 from shoestring.runtime.memory import free_memory, own_memory
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
+from shoestring.runtime.pictures.reader import PictureReader
+from shoestring.runtime.pictures.tower import TowerEncoder
 from shoestring.runtime.scripted import DEMO_SCRIPTED
 from shoestring.runtime.streamed.forecast import Forecast, default_curve, forecast
 from shoestring.runtime.streamed.info import StreamingInfo
 from shoestring.runtime.streamed.memory import Memory, memory_of
+from shoestring.runtime.vision.vision import Vision, open_vision
 from shoestring.sizes import bytes_of, tokens_of
 from shoestring.spelling import option
 from shoestring.streaming.embedding import StoredEmbedding
@@ -148,6 +152,8 @@ class Prepared:
     plan: Plan
     threads: int
     kv_type: KVType
+    vision: Vision
+    wishes: Wishes
     recorder: RouteRecorder | None = None
 
     @property
@@ -200,6 +206,7 @@ class Prepared:
             sequences=planned.sequences,
             cache_bytes=planned.cache_bytes,
             capacity=planned.capacity,
+            encoder=None if self.vision.tower is None else TowerEncoder(self.vision.tower),
         )
         return Model(
             engine,
@@ -209,6 +216,12 @@ class Prepared:
             sampling_fields=sampling_fields(opened.checkpoint, tokenizer.vocab_size),
             streaming=self._streaming(loaded.experts),
             changed_experts=self.changed_experts,
+            vision=PictureReader(
+                opened.config.family,
+                None if self.vision.tower is None else wished(self.vision.settings, self.wishes),
+                tokenizer.encode,
+                self.vision.missing,
+            ),
         )
 
     def _streaming(self, experts: Experts) -> StreamingInfo | None:
@@ -238,6 +251,10 @@ def prepare(
     cache_memory: int | str | None = None,
     experts_per_token: int | None = None,
     record_routes: str | os.PathLike[str] | None = None,
+    mmproj: str | os.PathLike[str] | None = None,
+    max_image_tokens: int | None = None,
+    video_fps: float | None = None,
+    max_frames: int | None = None,
 ) -> Prepared:
     """Open a model and check that it fits, as `load` does first. Arguments and errors as for `load`."""
     if kv_type not in ("f16", "f32"):
@@ -245,6 +262,7 @@ def prepare(
     count = physical_cores() if threads is None else checked_threads(threads)
     tokens = None if context is None else tokens_of(context, option("context"))
     places = None if parallel is None else whole(parallel, option("parallel"))
+    wishes = checked_wishes(max_image_tokens, video_fps, max_frames)
     shared = cache_memory is None or cache_memory == "share"
     opened = open_model(find(model, progress))
     if experts_per_token is not None:
@@ -259,7 +277,9 @@ def prepare(
         cache_memory=cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),  # type: ignore[arg-type]
     )
     recorder = None if record_routes is None else recorder_of(opened, Path(record_routes))
-    return Prepared(opened, planned, count, kv_type, recorder)
+    vision = open_vision(opened.checkpoint, opened.config, mmproj)
+    wished(vision.settings, wishes)
+    return Prepared(opened, planned, count, kv_type, vision, wishes, recorder)
 
 
 def load(
@@ -274,6 +294,10 @@ def load(
     cache_memory: int | str | None = None,
     experts_per_token: int | None = None,
     record_routes: str | os.PathLike[str] | None = None,
+    mmproj: str | os.PathLike[str] | None = None,
+    max_image_tokens: int | None = None,
+    video_fps: float | None = None,
+    max_frames: int | None = None,
 ) -> Model:
     """Load a MODEL, as commands do: a GGUF file (the first of a split one), a Hugging Face folder, an embedded model,
     the name of a downloaded Hub repository ("org/name", "org/name:Q4_K_M") or of a store, or a short name of the
@@ -286,6 +310,8 @@ def load(
     cache_memory: bytes of the prefix cache, or "share" for a part of free memory; default: only what running sequences
     leave free. experts_per_token: experts that each token uses, instead of the model's own number; it changes the
     answers. record_routes: a file that gets the numbers of the experts that each token uses (docs/streaming.md).
+    mmproj: the GGUF file of the vision tower; default: the one beside the model that belongs to it. max_image_tokens:
+    most tokens of a picture. video_fps, max_frames: how many frames of a video are read (docs/python.md).
 
     A mixture of experts that does not fit into the memory keeps as many experts there as fit, and reads the others from
     its files when a token needs them. Its answers are the same.
@@ -314,6 +340,10 @@ def load(
         cache_memory=cache_memory,
         experts_per_token=experts_per_token,
         record_routes=record_routes,
+        mmproj=mmproj,
+        max_image_tokens=max_image_tokens,
+        video_fps=video_fps,
+        max_frames=max_frames,
     ).load(progress)
 
 

@@ -67,6 +67,19 @@ class Stream:
             case Finished(_, reason):  # the last piece is of the answer's last token
                 self._pieces[-1] = as_last(self._pieces[-1], reason, inside_thinking=item.inside_thinking)
 
+    def first(self, progress: Callable[[int, int], None]) -> Piece | None:
+        """The first piece; None if there is none. progress: called with the rows of pictures encoded so far, and all,
+        between the engine's steps."""
+        engine = self._engine()
+        while not self._pieces and (numbers := [number for answers in self._batch for number in answers.numbers]):
+            done, rows = map(sum, zip(*(engine.status(n).pictures for n in numbers), strict=True))
+            if done == rows:
+                break
+            progress(done, rows)
+            with self._reading:
+                engine.step()
+        return next(self, None)
+
     @property
     def usage(self) -> Usage:
         """Tokens so far, over all prompts and answers."""

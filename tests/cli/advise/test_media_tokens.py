@@ -14,9 +14,9 @@ import vocabularies
 
 from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.cli.advise import media_tokens
-from shoestring.cli.advise.media_tokens import Reader, Wishes, media_costs
+from shoestring.cli.advise.media_tokens import Reader, media_costs
 from shoestring.cli.app import run
-from shoestring.media.settings import QwenSettings
+from shoestring.media.settings import QwenSettings, Wishes
 from shoestring.media.video import VideoInfo
 
 

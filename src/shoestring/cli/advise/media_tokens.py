@@ -16,16 +16,7 @@ from shoestring.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shoestring.media.settings import LlamaSettings, QwenSettings, Settings
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """Options of the command; None: the model's own."""
-
-    image_tokens: int | None
-    video_fps: float | None
-    frames: int | None
+    from shoestring.media.settings import Settings, Wishes
 
 
 @dataclass(frozen=True)
@@ -60,9 +51,10 @@ def media_costs(images: list[Path], videos: list[Path], readers: list[Reader], w
     """The cost of each file in each model. Raises RequestError, CheckpointError."""
     from shoestring.media.headers import probe_picture
     from shoestring.media.limits import LIMITS
+    from shoestring.media.settings import wished
     from shoestring.media.video import probe_video
 
-    readers = [replace(reader, settings=_wished(reader.settings, wishes)) for reader in readers]
+    readers = [replace(reader, settings=wished(reader.settings, wishes)) for reader in readers]
     costs = []
     for path in images:
         picture = probe_picture(read_input(path, LIMITS.picture_bytes), str(path))
@@ -154,34 +146,6 @@ def _video_cost(height: int, width: int, frames: int, fps: float, reader: Reader
     plan = qwen3_5.plan_video(height, width, frames, fps, settings)
     shape = f"{len(plan.indices):,} frames, read as {plan.width:,} × {plan.height:,}"
     return token_count(qwen3_5.video_pieces(plan, settings), reader.tokens_of), shape
-
-
-def _wished(settings: Settings, wishes: Wishes) -> Settings:
-    """The settings within the options. Raises RequestError for a cap below one picture's least."""
-    from shoestring.media.settings import LlamaSettings
-
-    if isinstance(settings, LlamaSettings):
-        return _wished_of_llama(settings, wishes)
-    return _wished_of_qwen(settings, wishes)
-
-
-def _wished_of_llama(settings: LlamaSettings, wishes: Wishes) -> LlamaSettings:
-    from shoestring.media.llama4 import tiles_within
-
-    if wishes.image_tokens is None:
-        return settings
-    return replace(settings, most_tiles=tiles_within(wishes.image_tokens, settings))
-
-
-def _wished_of_qwen(settings: QwenSettings, wishes: Wishes) -> QwenSettings:
-    if wishes.image_tokens is not None:
-        settings = settings.within(wishes.image_tokens)
-    if wishes.video_fps is not None:
-        settings = replace(settings, fps=wishes.video_fps)
-    if wishes.frames is not None:
-        least = min(settings.least_frames, wishes.frames)
-        settings = replace(settings, most_frames=wishes.frames, least_frames=least)
-    return settings
 
 
 def _timestamp_tokens(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from shoestring.cli.shared import count, option, spread
 from shoestring.cli.shared import tokens as tokens_option
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.files import named_path, read_input_text
+
+if TYPE_CHECKING:
+    from shoestring.media.settings import Wishes
 
 #: Bytes of a text
 LARGEST_TEXT = 16 << 20
@@ -63,13 +66,11 @@ class Media:
         parser=count("--max-frames"),
     )
 
-    def wishes(self) -> media_tokens.Wishes:
+    def wishes(self) -> Wishes:
         """The options, checked. Raises RequestError."""
-        if self.video_fps is not None and not 0 < self.video_fps <= 1000:
-            raise RequestError(f"--video-fps is {self.video_fps:g}: give a number above 0, at most 1000")
-        if self.max_frames is not None and not 2 <= self.max_frames <= 65_536:
-            raise RequestError(f"--max-frames is {self.max_frames}: give 2 to 65,536")
-        return media_tokens.Wishes(self.max_image_tokens, self.video_fps, self.max_frames)
+        from shoestring.media.settings import checked_wishes
+
+        return checked_wishes(self.max_image_tokens, self.video_fps, self.max_frames)
 
 
 @spread

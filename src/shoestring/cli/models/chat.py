@@ -13,12 +13,13 @@ import typer
 from shoestring.cli import options
 from shoestring.cli.find import load_model
 from shoestring.cli.models.conversation import Conversation
-from shoestring.cli.models.run_command import Result
+from shoestring.cli.models.run_command import Result, encoding_shown
 from shoestring.cli.say import say
 from shoestring.cli.shared import spread
 from shoestring.errors import CapacityError, ShoestringError
 
 if TYPE_CHECKING:
+    from shoestring.media.source import Source
     from shoestring.runtime.model import Model
 
 HELP = """Chat with MODEL. Ctrl-C stops an answer; /help lists the commands.
@@ -100,6 +101,9 @@ class ModelResponder:
     def describe(self) -> str:
         return f"{self._model.context:,} tokens of context"
 
+    def tokens_of(self, source: Source) -> int:
+        return self._model.vision.token_count(source)
+
     def answer(self, messages: list[dict[str, Any]]) -> ModelAnswer:
         return ModelAnswer(self._model, messages, self._arguments)
 
@@ -117,7 +121,7 @@ class ModelAnswer:
         self.result = Result(self.stream.usage.prompt_tokens, start, model.streaming)
 
     def __iter__(self) -> Iterator[tuple[str, bool]]:
-        for piece in self.stream:
+        for piece in encoding_shown(self.stream):
             self.result.add(piece)
             yield piece.text, piece.thinking
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -22,6 +22,9 @@ from shoestring.cli.models.rendered import Rendered, can_render
 from shoestring.cli.say import say
 from shoestring.errors import RequestError, ShoestringError
 from shoestring.files import check_writable, named_path, read_bytes, write_whole
+
+if TYPE_CHECKING:
+    from shoestring.media.source import Source
 
 #: Bytes of a saved conversation
 LARGEST_CONVERSATION = 64 << 20
@@ -32,6 +35,8 @@ COMMANDS = '''/help          this list
 /again         answer the last message again
 /undo          remove the last message and its answer
 /system TEXT   set the system message; without TEXT, show it
+/image FILE    show a picture with the next message
+/video FILE    show a video with the next message
 /clear         start a new conversation
 /save FILE     write the conversation as JSON
 /load FILE     continue a saved conversation
@@ -66,6 +71,9 @@ class Responder(Protocol):
     def describe(self) -> str:
         """One line about the model that answers."""
 
+    def tokens_of(self, source: Source) -> int:
+        """What a picture or video costs. Raises RequestError if it cannot be read, or pictures cannot be shown."""
+
     def answer(self, messages: list[dict[str, Any]]) -> Answer:
         """Start an answer to `messages`. Raises ShoestringError before the first piece."""
 
@@ -81,6 +89,8 @@ class Conversation:
         self._dim = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self._renders = can_render()
         self._stopped = False
+        #: pictures and videos that the next message shows
+        self._shown: list[dict[str, Any]] = []
 
     def run(self) -> None:
         """Run until the end of stdin, /exit, or Ctrl-C twice outside an answer."""
@@ -94,7 +104,9 @@ class Conversation:
                     if not self._command(line):
                         return
                 elif line.strip():
-                    self._answer([*self.messages, {"role": "user", "content": line}])
+                    content = [*self._shown, {"type": "text", "text": line}] if self._shown else line
+                    self._answer([*self.messages, {"role": "user", "content": content}])
+                    self._shown = []
             except (ShoestringError, OSError) as error:
                 say(f"error: {message_of(error)}", err=True)
 
@@ -136,10 +148,13 @@ class Conversation:
                 say(f"removed the last message; {len(self.messages)} are left", err=True)
             case "/system":
                 self._system(argument.strip())
+            case "/image" | "/video":
+                self._show(command[1:], file)
             case "/clear":
+                self._shown = []
                 self.messages = list(self._beginning)
                 say("started a new conversation", err=True)
-            case "/save" | "/load" if not argument.strip():
+            case "/save" | "/load" | "/image" | "/video" if not argument.strip():
                 raise RequestError(f"{command} needs a file name")
             case "/save":
                 save(file, self.messages)
@@ -152,6 +167,15 @@ class Conversation:
             case _:
                 raise RequestError(f"unknown command {command}: /help lists the commands")
         return True
+
+    def _show(self, kind: str, file: Path) -> None:
+        """Show a picture or video with the next message."""
+        from shoestring.runtime.pictures.messages import source_from
+
+        source = source_from(file, "image" if kind == "image" else "video")
+        tokens = self._responder.tokens_of(source)
+        self._shown.append(source.part)
+        say(f"the next message shows {file} ({tokens:,} tokens)", err=True)
 
     def _last(self, role: str) -> int:
         """The index of the last message of a role. Raises RequestError if there is none."""
@@ -270,7 +294,14 @@ def save(file: Path, messages: list[dict[str, Any]]) -> None:
     if check_writable(file, begins=b"[") is not None and file.stat().st_size:
         read(file)
     with write_whole(file, begins=b"[") as out:
-        out.write(json.dumps(messages, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
+        out.write(json.dumps(messages, ensure_ascii=False, indent=1, default=_named).encode("utf-8", "replace"))
+
+
+def _named(source: Any) -> str:
+    """A picture or video in a saved conversation: a data URL."""
+    from shoestring.media.source import data_url
+
+    return data_url(source)
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -285,7 +316,12 @@ def read(file: Path) -> list[dict[str, Any]]:
         raise RequestError(f"{file} is not a saved conversation ({error})") from None
     if not isinstance(messages, list):
         raise RequestError(f"{file} is not a saved conversation: it is not a list of messages")
-    return checked_messages(messages) if messages else []
+    from shoestring.runtime.pictures.messages import for_template, with_data_urls
+
+    messages = with_data_urls(messages)
+    if messages:
+        checked_messages(for_template(messages))
+    return messages
 
 
 def message_of(error: Exception) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoestring.cli import options
 from shoestring.client import Client, End, Piece
 from shoestring.errors import RequestError
+
+if TYPE_CHECKING:
+    from shoestring.media.source import Source
 
 #: Options that are request fields by the same names.
 _FIELDS = ("max_tokens", *options.SAMPLING)
@@ -46,6 +49,9 @@ class RemoteResponder:
 
     def describe(self) -> str:
         return f"{self._name} at {self._client.url}"
+
+    def tokens_of(self, source: Source) -> int:
+        raise RequestError(f"{source.name} cannot be shown with --url: use the model in this process")
 
     def answer(self, messages: list[dict[str, Any]]) -> RemoteAnswer:
         return RemoteAnswer(self._client.chat(self._name, messages, **self._fields))

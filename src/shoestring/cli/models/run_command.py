@@ -13,6 +13,7 @@ import typer
 
 from shoestring.cli import options
 from shoestring.cli.find import find, load_model
+from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
 from shoestring.cli.shared import spread
 from shoestring.errors import RequestError
@@ -20,15 +21,18 @@ from shoestring.files import read_input_text
 from shoestring.streaming.counters import Totals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shoestring.output.pieces import Piece
     from shoestring.runtime.model import Model
+    from shoestring.runtime.stream import Stream
     from shoestring.runtime.streamed.info import StreamingInfo
     from shoestring.streaming.report import Report
 
 #: Bytes
 LARGEST_PROMPT = 64 << 20
 
-HELP = """Complete PROMPT and stream the text. With --chat or --system, answer it as a chat message.
+HELP = """Complete PROMPT and stream the text. With --chat, --system, --image or --video, answer it as a chat message.
 
 Without PROMPT, or with "-", the prompt comes from stdin. Speed and token counts go to stderr."""
 
@@ -40,6 +44,7 @@ def run(
     chat: Annotated[bool, typer.Option("--chat", help="Answer PROMPT as a user message.")] = False,
     system: options.System = None,
     *,
+    shown: options.Shown,
     generation: options.Generation,
     logprobs: Annotated[
         int | None,
@@ -60,10 +65,14 @@ def run(
         arguments["logprobs"] = logprobs
     text = read_prompt(prompt)
     question: dict[str, Any] = {"prompt": text}
-    if chat or system is not None:
+    pictures = shown.parts()
+    if chat or system is not None or pictures:
         first = [{"role": "system", "content": system}] if system is not None else []
-        question = {"messages": [*first, {"role": "user", "content": text}]}
+        content = [*pictures, {"type": "text", "text": text}] if pictures else text
+        question = {"messages": [*first, {"role": "user", "content": content}]}
     if reference:
+        if pictures:
+            raise RequestError("--reference reads no pictures: leave --image and --video out")
         from shoestring.cli.models.reference import answer_by_reference
 
         for name, value in (
@@ -79,7 +88,7 @@ def run(
     start = time.perf_counter()
     stream = loaded.generate(**question, **arguments)
     result = Result(stream.usage.prompt_tokens, start, loaded.streaming)
-    for piece in stream:
+    for piece in encoding_shown(stream):
         result.add(piece)
         if not json:
             say(piece.text, nl=False)
@@ -92,6 +101,15 @@ def run(
     say(f"[{result.line()}; loaded in {start - began:.1f} s]", err=True)
     if result.experts_line is not None:
         say(f"[{result.experts_line}]", err=True)
+
+
+def encoding_shown(stream: Stream) -> Iterator[Piece]:
+    """The pieces of an answer, with a progress bar while its pictures are encoded."""
+    with Progress("reading the pictures", "rows") as progress:
+        first = stream.first(progress)
+    if first is not None:
+        yield first
+        yield from stream
 
 
 def identity(model: Model) -> dict[str, str]:

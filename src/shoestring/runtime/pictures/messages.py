@@ -31,6 +31,18 @@ def with_sources(messages: Any) -> Any:
     return [_with_sources(message) for message in messages]
 
 
+def with_data_urls(messages: Sequence[Any]) -> list[Any]:
+    """As `with_sources`, for messages of a file: data URLs are decoded, paths are not read."""
+    for message in messages:
+        content = message.get("content") if isinstance(message, Mapping) else None
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, Mapping) and part.get("type") in _KINDS:
+                value = part.get(part["type"])
+                if not isinstance(value, str) or not value.startswith("data:"):
+                    raise RequestError("a picture or video of a saved conversation is not a data URL")
+    return [_with_sources(message) for message in messages]
+
+
 def _with_sources(message: Any) -> Any:
     content = message.get("content") if isinstance(message, Mapping) else None
     if not isinstance(content, list | tuple):
