@@ -24,6 +24,7 @@ from shoestring.admission import (
 from shoestring.checkpoint.config.experts import changed_experts, with_experts_per_token
 from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
+from shoestring.engine.pictures.store import PICTURE_BYTES
 from shoestring.engine.runner import FamilyRunner
 from shoestring.errors import CapacityError, RequestError, ShoestringError
 from shoestring.media.settings import Wishes, checked_wishes, wished
@@ -39,7 +40,7 @@ from shoestring.runtime.memory import free_memory, own_memory
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
 from shoestring.runtime.pictures.reader import PictureReader
-from shoestring.runtime.pictures.tower import TowerEncoder
+from shoestring.runtime.pictures.tower import TowerEncoder, vision_bytes, without_memory
 from shoestring.runtime.scripted import DEMO_SCRIPTED
 from shoestring.runtime.streamed.forecast import Forecast, default_curve, forecast
 from shoestring.runtime.streamed.info import StreamingInfo
@@ -70,11 +71,13 @@ def plan(
     memory: int | None = None,
     parallel: int | None = None,
     cache_memory: int | Literal["share"] | None = None,
+    vision_bytes: int = 0,
 ) -> Plan:
     """What fits into free memory, or into the budget `memory` of this process: the state beside the weights, or, where
     the weights do not fit, the state beside as many experts as fit. The others stay on disk.
 
-    threads, cache_memory: as for `load`. Raises CapacityError with the bytes needed and free.
+    threads, cache_memory: as for `load`. vision_bytes: for pictures. Raises CapacityError with the bytes needed and
+    free.
     """
     free = free_memory()
     own = own_memory()
@@ -89,7 +92,7 @@ def plan(
     }
     threads = threads or physical_cores()
     # The part that this process has allocated already is not free, and is not needed again.
-    allocated = min(own, PROCESS_BYTES)
+    allocated = min(own, PROCESS_BYTES) - vision_bytes
     try:
         step = opened.workspace_bytes(threads) - allocated
         left = min(free, budget) - opened.weight_bytes - step
@@ -207,6 +210,7 @@ class Prepared:
             cache_bytes=planned.cache_bytes,
             capacity=planned.capacity,
             encoder=None if self.vision.tower is None else TowerEncoder(self.vision.tower),
+            picture_bytes=PICTURE_BYTES,
         )
         return Model(
             engine,
@@ -267,18 +271,23 @@ def prepare(
     opened = open_model(find(model, progress))
     if experts_per_token is not None:
         opened = replace(opened, config=with_experts_per_token(opened.config, experts_per_token))
-    planned = plan(
-        opened,
-        kv_type=kv_type,
-        context=tokens,
-        threads=count,
-        memory=None if memory is None else bytes_of(memory, option("memory")),
-        parallel=places,
-        cache_memory=cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),  # type: ignore[arg-type]
-    )
-    recorder = None if record_routes is None else recorder_of(opened, Path(record_routes))
     vision = open_vision(opened.checkpoint, opened.config, mmproj)
     wished(vision.settings, wishes)
+    limits: dict[str, Any] = {
+        "kv_type": kv_type,
+        "context": tokens,
+        "threads": count,
+        "memory": None if memory is None else bytes_of(memory, option("memory")),
+        "parallel": places,
+        "cache_memory": cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),  # type: ignore[arg-type]
+    }
+    try:
+        planned = plan(opened, **limits, vision_bytes=0 if vision.tower is None else vision_bytes(vision.tower))
+    except CapacityError:
+        if vision.tower is None or mmproj is not None:
+            raise
+        planned, vision = plan(opened, **limits), without_memory(vision)
+    recorder = None if record_routes is None else recorder_of(opened, Path(record_routes))
     return Prepared(opened, planned, count, kv_type, vision, wishes, recorder)
 
 

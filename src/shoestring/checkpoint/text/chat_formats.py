@@ -21,6 +21,11 @@ QWEN3_5 = (
     _text("<|vision_start|><|image_pad|><|vision_end|>", "<|vision_start|><|video_pad|><|vision_end|>")
     + r"""
 {%- set first = text(messages[0].content) | trim if messages and messages[0].role == 'system' else '' -%}
+{%- if first and messages[0].content is not string -%}
+    {%- for part in messages[0].content if part.type in ('image', 'video') -%}
+        {{- raise_exception('a system message shows no pictures') }}
+    {%- endfor -%}
+{%- endif -%}
 {%- if tools -%}
     {{- '<|im_start|>system\n# Tools\n\nThese functions can be called:\n\n<tools>' }}
     {%- for tool in tools %}{{ '\n' ~ (tool | tojson) }}{% endfor %}

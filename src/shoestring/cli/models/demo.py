@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from shoestring.cli.models.run_command import Result
 from shoestring.cli.program import as_typed
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
+from shoestring.errors import RequestError
 
 HELP = """Run a short conversation with each embedded test model, then print their speeds and what to run next.
 
@@ -32,6 +34,10 @@ NOTICE = (
 QWEN_NOTICE = (
     "demo-qwen3.5 is the same small model, distilled into the architecture of Qwen 3.5 in a short training.\n"
     "It exercises that architecture with real weights; it is worse than its teacher, and not Qwen's model."
+)
+PICTURE_NOTICE = (
+    "A small model of Qwen 3.5's architecture with random weights sees two pictures. Its answers mean nothing, but\n"
+    "they depend on what it sees. No trained vision weights are embedded: docs/python.md has real models see."
 )
 DISK_NOTICE = (
     "A process may take less memory than a model needs: then experts stream from disk, and the answer is the same."
@@ -75,8 +81,35 @@ def demo(context: typer.Context, threads: options.Threads = None, debug: options
         say()
         for name, line in lines.items():
             say(f"{name:13} {line}")
+    show_picture(threads)
     say(f"\n{ops.isa()}, {ops.num_threads()} threads.\n\n{as_typed(NEXT)}")
     from_disk(DEMO_NAME, threads)
+
+
+def show_picture(threads: int | None) -> None:
+    """Show two pictures to a small random model that sees: the path from a file to an answer."""
+    from shoestring.media.picture import need_pillow
+    from shoestring.runtime.loading import load
+    from shoestring.samples.seeing import picture, write_seeing
+
+    say(f"\n{PICTURE_NOTICE}\n")
+    try:
+        need_pillow()
+    except RequestError as error:
+        say(f"[{error}]")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model = load(write_seeing(Path(folder)), threads=threads, context=1024, parallel=1)
+        for name, data in (("red", picture(red=True)), ("blue", picture(red=False)), ("red, again", picture(red=True))):
+            start = time.perf_counter()
+            content = [{"type": "image", "image": data}, {"type": "text", "text": "What is this?"}]
+            stream = model.generate(messages=[{"role": "user", "content": content}], temperature=0, max_tokens=8)
+            result = Result(stream.usage.prompt_tokens, start)
+            for piece in stream:
+                result.add(piece)
+            tokens = [token.id for piece in result.pieces for token in piece.tokens]
+            cached = stream.usage.cached_tokens
+            say(f"{name:10} tokens {tokens}  [{result.line()}, {cached} from the cache]")
 
 
 def from_disk(name: str, threads: int | None) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from shoestring.ops import Float32
 
-#: Of encoded pictures, by default: four of the largest of Qwen 3.5, if the hidden size is 1024.
-PICTURE_BYTES = 256 << 20
+#: Of encoded pictures, by default: 16,384 rows of 1024 numbers, or 6,400 of 2560.
+PICTURE_BYTES = 64 << 20
 #: Owner, and key of a part (media/prepared.py).
 Name = tuple[str, bytes]
 

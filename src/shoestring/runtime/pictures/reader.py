@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -42,7 +43,8 @@ class PictureReader:
         self.missing = missing if settings is not None else missing or "this model reads text alone: it has no vision"
         self.limits = limits
         #: keys of pictures that have been decoded without an error: their pixels are read when rows are missing
-        self._sound: OrderedDict[tuple[bytes, ...], None] = OrderedDict()
+        self._sound: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = threading.Lock()
 
     @property
     def sees(self) -> bool:
@@ -68,15 +70,19 @@ class PictureReader:
         """The prompt with its pictures, decoded unless they have been decoded before. Raises RequestError."""
         expanded, loaders = expand(tokens, prepared, self._family, self._encode)
         for each, loader in zip(prepared, loaders, strict=True):
-            keys = tuple(part.key for part in each.parts[:1])
-            if keys in self._sound:
-                self._sound.move_to_end(keys)
-                continue
-            loader.decode()
-            self._sound[keys] = None
-            while len(self._sound) > _MOST_SOUND:
-                self._sound.popitem(last=False)
+            if not self._is_sound(each.parts[0].key):
+                loader.decode()
+                with self._lock:
+                    self._sound[each.parts[0].key] = None
+                    while len(self._sound) > _MOST_SOUND:
+                        self._sound.popitem(last=False)
         return expanded
+
+    def _is_sound(self, key: bytes) -> bool:
+        with self._lock:
+            if key in self._sound:
+                self._sound.move_to_end(key)
+            return key in self._sound
 
     def pixels(self, source: Source) -> Float32:
         """What the processor makes of a picture or video: patches [rows, 1536] of Qwen 3.5, the pairs of a video one

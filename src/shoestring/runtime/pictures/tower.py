@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any
 
 from shoestring import ops
+from shoestring.engine.pictures.store import PICTURE_BYTES
 from shoestring.media.prepared import Part
 from shoestring.media.qwen3_5 import Grid
 from shoestring.models import towers
 from shoestring.runtime.memory import free_memory
-from shoestring.runtime.vision.vision import Tower
+from shoestring.runtime.vision.vision import Tower, Vision
+from shoestring.sizes import human
+from shoestring.spelling import option
 
+#: Patches of a picture that memory is reserved for: 1024 × 1024 pixels of Qwen 3.5.
+_PATCHES = 4096
+#: Rows of a chunk of the feed-forward, and arrays of each patch: residual stream, query, key, value, result.
+_CHUNK, _ARRAYS = 544, 5
 #: The tower's weights leave memory between two pictures if less is free than so many times their size.
 _SHORT = 2
+
+
+def vision_bytes(tower: Tower) -> int:
+    """Bytes that reading pictures takes: weights, arrays of a picture of 4096 patches, and encoded rows that are kept.
+
+    A larger picture takes more while it is read.
+    """
+    c = tower.config
+    arrays = _PATCHES * (_ARRAYS * c.hidden_size + c.patch_values) + _CHUNK * 2 * c.intermediate_size
+    return tower.weight_bytes + 4 * arrays + PICTURE_BYTES
+
+
+def without_memory(vision: Vision) -> Vision:
+    """The vision of a model that fits into memory without its tower alone."""
+    needed = human(vision_bytes(vision.needed()), "up")
+    missing = f"reading pictures takes {needed} more than there is: give more memory, or a smaller {option('context')}"
+    return replace(vision, tower=None, missing=missing)
 
 
 class TowerEncoder:
