@@ -138,7 +138,6 @@ class Llama:
         config.image_token_index = self.tokenizer.convert_tokens_to_ids("<|patch|>")
         config._attn_implementation = "eager"
         transformers.modeling_outputs.MoeCausalLMOutputWithPast.image_outputs = None  # else 5.24 raises
-        transformers.models.llama4.modeling_llama4.MoeCausalLMOutputWithPast.image_hidden_states = None
         self.model = Llama4ForConditionalGeneration.from_pretrained(folder, config=config).eval().double()
 
     def inputs(self, rendered: str, pictures: list[Image.Image], videos: list[Any]) -> dict[str, Any]:
