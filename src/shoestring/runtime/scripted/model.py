@@ -209,7 +209,7 @@ class _Script:
 
     def _after_raw_prompt(self, seen: tuple[int, ...]) -> int:
         """A raw prompt has no end marker: the answer so far is the text after the last occurrence of a known prompt."""
-        text = bytes(token for token in seen if token < _BYTES)
+        text = bytes(token for token in seen if 0 <= token < _BYTES)
         for prompt, reply in sorted(self.completions.items(), key=lambda item: -len(item[0])):
             key, body = prompt.encode(), reply.encode()
             at = text.rfind(key)
