@@ -11,6 +11,7 @@ import pytest
 from test_prompts import ask, prompt, slow_positions
 
 from shoestring.errors import RequestError
+from shoestring.media.prepared import Part
 from shoestring.media.settings import QwenSettings, Wishes, wished
 from shoestring.media.source import Source
 from shoestring.runtime.model import Model
@@ -58,15 +59,16 @@ def test_rows_of_equal_frames_have_their_own_ids(clip: dict[str, Any]) -> None:
 
 
 def test_wishes(clip: dict[str, Any]) -> None:
+    def parts(wishes: Wishes) -> tuple[Part, ...]:
+        return with_wishes(wishes).vision.prepare(clip["video"]).parts
+
     def frames(wishes: Wishes) -> int:
-        found = prompt(with_wishes(wishes), ask(clip))
-        return 2 * len(found.pictures.parts) if found.pictures else 0
+        return 2 * len(parts(wishes))
 
     assert frames(Wishes()) == 6  # 2.5 seconds at 2 frames a second, the last one repeated
     assert frames(Wishes(video_fps=4)) == 10
     assert frames(Wishes(video_fps=4, frames=6)) == 6
-    usual = prompt(with_wishes(Wishes(frames=4)), ask(clip)).rows
-    assert usual != prompt(with_wishes(Wishes(frames=5)), ask(clip)).rows, "settings are in every row's id"
+    assert parts(Wishes(frames=3))[0].key != parts(Wishes(frames=4))[0].key, "settings are in every row's id"
 
 
 def test_a_second_question_reads_no_frame(clip: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
