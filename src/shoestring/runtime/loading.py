@@ -279,7 +279,7 @@ def prepare(
         "threads": count,
         "memory": None if memory is None else bytes_of(memory, option("memory")),
         "parallel": places,
-        "cache_memory": cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),  # type: ignore[arg-type]
+        "cache_memory": cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),
     }
     try:
         planned = plan(opened, **limits, vision_bytes=0 if vision.tower is None else vision_bytes(vision.tower))
