@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shoestring.media.settings import LlamaSettings
 from shoestring.runtime.model import Model
 
 
@@ -26,6 +27,9 @@ class ServedModel:
     format: str = "gguf"
     #: whether the model can think
     thinking: bool = False
+    #: whether the model reads pictures, and videos
+    sees: bool = False
+    reads_video: bool = False
     description: str = ""
     #: Jinja source of the chat template
     template: str | None = None
@@ -59,6 +63,8 @@ def served_model(model: Model, id: str, aliases: tuple[str, ...] = (), **facts: 
         family=model.family,
         context=model.context,
         thinking=thinking,
+        sees=model.vision.sees,
+        reads_video=model.vision.sees and not isinstance(model.vision.settings, LlamaSettings),
         template=templates.get("default"),
         changed_experts=model.changed_experts,
         sampling={name: getattr(sampling, name) for name in names},

@@ -70,7 +70,7 @@ def note_ignored(name: str) -> None:
 
 # --- the table
 
-_TEXT_ONLY = Refused("only text is supported")
+_NO_SOUND = Refused("there is no sound: send text, pictures and videos")
 _ONE_WAY = "tokens are written as the tokenizer writes them"
 _STRUCTURED = {
     name: Refused(f"use structured_outputs: {{{form}}}")
@@ -166,8 +166,8 @@ _VLLM = Rules(
         "separate_reasoning": Refused("thinking is in a field of its own", same=(True,), off=False),
         "thinking_token_budget": Refused("use thinking_budget", same=(-1,), off=False),
         "documents": Refused("put them into a message"),
-        "mm_processor_kwargs": Refused("only text is supported", same=({},)),
-        "media_io_kwargs": Refused("only text is supported", same=({},)),
+        "mm_processor_kwargs": Refused("pictures are read as the model's processor says", same=({},)),
+        "media_io_kwargs": Refused("pictures are read as the model's processor says", same=({},)),
         "prompt_embeds": Refused("send the prompt as text or token ids"),
         "cache_salt": Refused("give each client a key of its own: keys do not share the cache"),
         "kv_transfer_params": Refused("one process computes the whole answer", same=({},)),
@@ -216,8 +216,8 @@ OPENAI_CHAT = _OPENAI | Rules(
     {
         "functions": Refused("send tools"),
         "function_call": Refused("send tool_choice", same=("auto", "none")),
-        "audio": _TEXT_ONLY,
-        "modalities": Refused("only text is supported", same=(["text"],)),
+        "audio": _NO_SOUND,
+        "modalities": Refused("answers are text", same=(["text"],)),
         "web_search_options": Refused("there is no web search: give the model a tool", off=False),
         "verbosity": Refused("ask for it in the system message", same=("medium",)),
         "moderation": Refused("nothing is moderated", off=False),
@@ -231,8 +231,8 @@ OPENAI_CHAT = _OPENAI | Rules(
 
 OPENAI_MESSAGE = Rules(
     {
-        "audio": _TEXT_ONLY,
-        "images": _TEXT_ONLY,
+        "audio": _NO_SOUND,
+        "images": Refused("send parts of type image_url"),
         "function_call": Refused("send tool_calls"),
         "prefix": Refused("send continue_final_message: true beside the messages"),
         "partial": Refused("send continue_final_message: true beside the messages"),
@@ -297,6 +297,7 @@ ANTHROPIC_BLOCK = Rules(
     {
         "citations": Refused("put the cited text into the message", same=({"enabled": False},)),
         "toolset_name": Refused("toolsets run at Anthropic: send the tools themselves"),
+        "transformations": Refused("send the image as it is to be seen"),
     },
     frozenset(("cache_control", "caller")),
 )
@@ -308,7 +309,6 @@ OLLAMA_GENERATE = OLLAMA | Rules(
         "template": Refused("the checkpoint's own chat template is used; with raw the prompt is used unchanged"),
         "suffix": Refused("only the end of a prompt can be continued"),
         "context": Refused("send the conversation's messages to /api/chat"),
-        "images": _TEXT_ONLY,
         **dict.fromkeys(("width", "height", "steps"), Refused("no images are generated")),
     }
 )

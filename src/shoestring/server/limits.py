@@ -28,6 +28,9 @@ class Limits:
     name_characters: int = 512
     stop_strings: int = 16
     stop_characters: int = 512
+    #: pictures and videos of a request that lie on the Web, and the time for each
+    remote_media: int = 16
+    fetch_seconds: float = 20.0
     #: time to receive a body
     body_seconds: float = 60.0
     #: time after which a client that does not read is disconnected

@@ -37,6 +37,8 @@ from shoestring.server.errors import (
 from shoestring.server.facts import ServedModel, served_model
 from shoestring.server.http import record
 from shoestring.server.limits import SMALL, Limits
+from shoestring.server.media.fetch import Web
+from shoestring.server.media.reading import MediaReading, media_bytes
 from shoestring.server.request import ChatRequest, CompletionRequest, GenerationOptions, StreamItem
 from shoestring.server.ticket import Ticket
 from shoestring.server.tools import check_tools
@@ -58,7 +60,7 @@ class Service:
     """One model, its engine's thread, and the requests in it. `start` it before use, `close` it after.
 
     queue: maximum waiting requests. info: facts about the model for clients. share_cache: prompts also resume from
-    entries of other API keys, in whole strides.
+    entries of other API keys, in whole strides. web: how pictures on the Web are fetched; None: not at all.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Service:
         queue: int = 64,
         limits: Limits | None = None,
         share_cache: bool = False,
+        web: Web | None = None,
     ) -> None:
         model.engine.share_cache(share_cache)
         self.model = model
@@ -83,6 +86,9 @@ class Service:
         self._forming = Workers(4, "form")
         #: for what endpoints do with requests and answers
         self._translating = Workers(2, "translate")
+        self._media = MediaReading(model.vision, self.limits, web)
+        #: for prompts with pictures and videos, one after the other
+        self._media_texts = Workers(1, "media text")
         self._tickets: set[Ticket] = set()
         #: one for each request in preparation, which counts as waiting: ends the work on its text
         self._stops: set[threading.Event] = set()
@@ -110,7 +116,8 @@ class Service:
 
     @property
     def _workers(self) -> tuple[Workers, ...]:
-        return (self._short_texts, self._long_texts, self._forming, self._translating)
+        texts = (self._short_texts, self._long_texts, self._media_texts)
+        return (*texts, self._forming, self._translating, *self._media.workers)
 
     async def beside(self, function: Callable[..., T], /, *arguments: Any) -> T:
         """The result of a function that takes time in proportion to a request or an answer, outside the event loop."""
@@ -179,7 +186,9 @@ class Service:
 
     async def render(self, request: ChatRequest) -> Prompt:
         """The prompt of `chat`, also if it is longer than the context. Raises ApiError."""
-        return await self.text_work(self.rendered, request)
+        with self._preparation() as stop, self._media.claim(request):
+            read = await self._media.read(request)
+            return await self._on_text(stop, self.rendered, read, media=media_bytes(read))
 
     def rendered(self, request: ChatRequest) -> Prompt:
         """As `render`, for functions of `text_work`. Raises ApiError, RequestError."""
@@ -214,8 +223,10 @@ class Service:
             stop.set()
             self._stops.discard(stop)
 
-    async def _on_text(self, stop: threading.Event, function: Callable[..., T], *arguments: Any) -> T:
-        workers = self._short_texts if record.current().body_bytes <= SMALL else self._long_texts
+    async def _on_text(self, stop: threading.Event, function: Callable[..., T], *arguments: Any, media: int = 0) -> T:
+        """media: bytes of the pictures and videos in the request."""
+        texts = self._short_texts if record.current().body_bytes <= SMALL else self._long_texts
+        workers = self._media_texts if media else texts
         try:
             return await workers.run(_stoppable, stop, function, *arguments)
         except ShoestringError as error:
@@ -235,12 +246,13 @@ class Service:
             raise bad_request(f"a stop string must have 1 to {limits.stop_characters} characters", param="stop")
 
     async def _submit(self, request: ChatRequest | CompletionRequest) -> Stream:
-        with self._preparation() as stop:
+        with self._preparation() as stop, self._media.claim(request):
             if isinstance(request, ChatRequest):
                 await self._on_text(stop, check_tools, request, self.limits)
-            form = await self._form(request)
+                request = await self._media.read(request)
+            form, media = await self._form(request), media_bytes(request)
             loop = asyncio.get_running_loop()
-            ticket = await self._on_text(stop, self._ticket, request, form, record.current(), loop)
+            ticket = await self._on_text(stop, self._ticket, request, form, record.current(), loop, media=media)
             if not self.ready:
                 raise shutting_down()
             self._check_waiting(ticket)
@@ -295,7 +307,7 @@ class Service:
         entry.prompt_tokens += len(prompt.tokens)
         client = request.options.client
         options = dataclasses.replace(request.options, cache_owner=client if client.startswith(KEY) else "")
-        return Ticket(prompt, options, form, entry, loop)
+        return Ticket(prompt, options, form, entry, loop, media_bytes=media_bytes(request))
 
     def _check_length(self, tokens: int, max_tokens: int | None) -> None:
         context = self.model.context
@@ -307,8 +319,8 @@ class Service:
 
     def _check_waiting(self, ticket: Ticket) -> None:
         """Raise ApiError (429) if the prompts that wait take too much memory together with this one."""
-        waiting = sum(other.token_bytes for other in self._tickets if not other.started)
-        if waiting and waiting + ticket.token_bytes > self.limits.waiting_bytes:
+        waiting = sum(other.held_bytes for other in self._tickets if not other.started)
+        if waiting and waiting + ticket.held_bytes > self.limits.waiting_bytes:
             raise busy(self._retry_after())
 
     def _retry_after(self) -> int:

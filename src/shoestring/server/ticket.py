@@ -29,6 +29,8 @@ class Ticket:
     form: Form
     record: Record
     loop: asyncio.AbstractEventLoop
+    #: of its pictures and videos
+    media_bytes: int = 0
     items: asyncio.Queue[StreamItem | End] = field(default_factory=asyncio.Queue)
     # --- only the engine's thread uses these
     answers: Answers | None = None
@@ -41,9 +43,9 @@ class Ticket:
     first_totals: Totals | None = None
 
     @property
-    def token_bytes(self) -> int:
-        """An estimate of the bytes of its tokens: the numbers, the prompt, and the sequence of each answer."""
-        return len(self.prompt.tokens) * (40 + 8 * self.options.n)
+    def held_bytes(self) -> int:
+        """An estimate of what it holds: the numbers, the prompt, the sequence of each answer, and its pictures."""
+        return len(self.prompt.tokens) * (40 + 8 * self.options.n) + self.media_bytes
 
     def send(self, items: list[StreamItem | End]) -> None:
         """Send items from the engine's thread to the client's task."""

@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from shoestring.server.media.fetch import Web
@@ -94,17 +94,17 @@ class StandIn:
                 return
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
-        with closing(connection), suppress(OSError):
-            connection.settimeout(10)
-            if self.tls is not None:
-                connection = self.tls.wrap_socket(connection, server_side=True)
-            head = b""
-            while b"\r\n\r\n" not in head:
-                piece = connection.recv(4096)
-                if not piece:
-                    return
-                head += piece
-            self.heads.append(head)
-            script = self.scripts.get(head.split()[1].decode(), answer(b"", status="404 Not Found"))
-            script(connection, head)
+    def _serve(self, plain: socket.socket) -> None:
+        with plain, suppress(OSError):
+            plain.settimeout(10)
+            connection = plain if self.tls is None else self.tls.wrap_socket(plain, server_side=True)
+            with connection:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    piece = connection.recv(4096)
+                    if not piece:
+                        return
+                    head += piece
+                self.heads.append(head)
+                script = self.scripts.get(head.split()[1].decode(), answer(b"", status="404 Not Found"))
+                script(connection, head)

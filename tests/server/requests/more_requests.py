@@ -109,7 +109,6 @@ def _pictures() -> list[Asked]:
     found = {"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": "found"}]}
     note = {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGVsbG8="}}
     result = {"role": "tool", "content": "saved", "images": ["iVBORw0KGgo="]}
-    user = "only text is supported"
     return [
         (kind, "Anthropic, only a picture", MESSAGES, used({}, [image]), OK),
         (kind, "Anthropic, a PDF", MESSAGES, used({}, [pdf]), OK),
@@ -119,9 +118,15 @@ def _pictures() -> list[Asked]:
         (kind, "OpenAI, a sound", CHAT, called("{}", [{"type": "input_audio", "input_audio": {}}]), OK),
         (kind, "OpenAI, a text file", CHAT, called("{}", [note]), OK),
         (kind, "Ollama", OLLAMA, ollama(HI, result, HI), OK),
-        (kind, "a user's own, OpenAI", CHAT, chat({"role": "user", "content": [url]}), refused("image_url")),
-        (kind, "a user's own, Anthropic", MESSAGES, chat({"role": "user", "content": [image]}), refused("'image'")),
-        (kind, "a user's own, Ollama", OLLAMA, ollama({**HI, "images": ["aa"]}), refused(user)),
+        (kind, "a user's own, OpenAI", CHAT, chat({**HI, "content": [url]}), refused("0.image_url is a damaged")),
+        (
+            kind,
+            "a user's own, Anthropic",
+            MESSAGES,
+            chat({**HI, "content": [image]}),
+            refused("0.source is a damaged"),
+        ),
+        (kind, "a user's own, Ollama", OLLAMA, ollama({**HI, "images": ["aa"]}), refused("messages.0.images.0")),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What the model sees of a tool's result that is more than text, in each API."""
+"""What the model sees of a tool's result that is neither text nor a picture, in each API."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import pytest
 from shoestring.server.anthropic.requests import chat_request as of_anthropic
 from shoestring.server.anthropic.types import MessagesBody
 from shoestring.server.left_out import document_text, file_text, left_out
-from shoestring.server.ollama.requests import chat_request as of_ollama
-from shoestring.server.ollama.types import ChatBody as OllamaBody
 from shoestring.server.openai.chat_requests import chat_request as of_openai
 from shoestring.server.openai.chat_types import ChatBody
 
 HI = {"role": "user", "content": "hi"}
-IMAGE = "[an image was left out: only text can be read here]"
 
 
 def anthropic(*parts: dict[str, Any], role: str = "result") -> Any:
@@ -34,12 +31,8 @@ def text(words: str) -> dict[str, Any]:
 
 
 def test_a_line_says_what_was_left_out() -> None:
-    url = {"type": "image_url", "image_url": {"url": "data:,"}}
-    assert openai(text("saved"), url)["content"] == f"saved\n{IMAGE}"
-    assert anthropic(text("saved"), {"type": "image", "source": {}})["content"] == f"saved\n{IMAGE}"
-    tool = {"role": "tool", "content": "saved", "images": ["x", "y"]}
-    ollama = of_ollama(OllamaBody.model_validate({"model": "m", "messages": [HI, tool]})).messages[-1]
-    assert ollama["content"] == f"saved\n{IMAGE}\n{IMAGE}"
+    line = "[a sound was left out: only text can be read here]"
+    assert openai(text("saved"), {"type": "input_audio"})["content"] == f"saved\n{line}"
     pdf = {
         "type": "document",
         "title": "a.pdf",

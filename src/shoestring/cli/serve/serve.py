@@ -59,6 +59,7 @@ def run(settings: Settings) -> None:
     from shoestring.server.http.run import serve as serve_http
     from shoestring.server.http.sockets import address_of, bind
     from shoestring.server.http.tls import server_context
+    from shoestring.server.media.fetch import Web
     from shoestring.server.service import Service
 
     keys = read_keys(settings)
@@ -100,7 +101,14 @@ def run(settings: Settings) -> None:
             compute=compute,
         )
         say(text, err=True)
-        service = Service(model, info, queue=settings.queue, limits=settings.limits, share_cache=settings.share_cache)
+        service = Service(
+            model,
+            info,
+            queue=settings.queue,
+            limits=settings.limits,
+            share_cache=settings.share_cache,
+            web=Web() if settings.allow_remote_media else None,
+        )
         serve_http(service, settings, listening, keys=keys, tls=tls, log_file=log_file)
 
 

@@ -71,6 +71,9 @@ class Running:
     json_log: bool | None = option(None, "Log as JSON.", "--json-log")
     shutdown_timeout: float | None = option("S", "Seconds that answers get to finish on shutdown. [default: 30]")
     max_body: str | None = option("SIZE", "Maximum size of a request body. [default: 32MiB]")
+    allow_remote_media: bool | None = option(
+        None, "Fetch pictures and videos whose URL a request names, from public addresses.", "--allow-remote-media"
+    )
     body_timeout: float | None = option("S", "Seconds to receive a request body. [default: 60]")
     write_timeout: float | None = option("S", "Seconds to wait for a client that does not read. [default: 60]")
     record_routes: str | None = option("FILE", "Write which experts the tokens use, for bench --replay.")

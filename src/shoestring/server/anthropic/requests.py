@@ -1,8 +1,8 @@
 """Translate Anthropic requests to ours: blocks become the messages that chat templates expect, in the same order.
 
-It refuses by name what the models cannot use (a user's images, tools that the API would run itself). In a tool's result
-a line says what was left out. It drops only redacted thinking, which cannot be read here, and Claude Code's billing
-line. A last message of the assistant is continued.
+It refuses by name what the models cannot use (documents that are no text, tools that the API would run itself). In a
+tool's result a line says what was left out. It drops only redacted thinking, which cannot be read here, and Claude
+Code's billing line. A last message of the assistant is continued.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from shoestring.printable import quoted
 from shoestring.server.anthropic import types as api
 from shoestring.server.errors import bad_request
-from shoestring.server.left_out import document_text, left_out
+from shoestring.server.left_out import a_block, document_text, left_out
+from shoestring.server.media.unread import Unread, content_of, of_anthropic
 from shoestring.server.request import ChatRequest, Constraint, GenerationOptions, ToolChoice
 from shoestring.server.thinking import ThinkingWish, thinking_wish
 
@@ -142,37 +143,44 @@ def _system(system: str | Sequence[api.Text] | None) -> str | None:
 
 
 def _blocks(content: str | Sequence[Any], where: str) -> list[Any]:
-    """The blocks of a message, documents of text as text. Raises ApiError for others that are no text."""
+    """The blocks of a message, documents of text as text, images unread. Raises ApiError for all others."""
     blocks = [api.Text(type="text", text=content)] if isinstance(content, str) else list(content)
-    return [_text_of(block, where) if isinstance(block, api.Other) else block for block in blocks]
+    return [
+        _read(block, where, f"{where}.content.{number}") if isinstance(block, api.Other) else block
+        for number, block in enumerate(blocks)
+    ]
 
 
-def _text_of(block: api.Other, where: str) -> api.Text:
-    text = document_text(block.model_dump())
+def _read(block: api.Other, where: str, place: str) -> api.Text | Unread:
+    fields = block.model_dump()
+    if block.type == "image":
+        return of_anthropic(fields, f"{place}.source")
+    text = document_text(fields)
     if text is None:
-        raise bad_request(
-            f"{where} has a block of type {quoted(block.type)}, which is not supported: send text", param=where
-        )
+        what = f"{where} has {a_block(fields)}, which is not supported"
+        raise bad_request(f"{what}: send text or images", param=where)
     return api.Text(type="text", text=text)
 
 
 def _user(blocks: Iterable[Any], tool_names: Mapping[str, str], where: str) -> list[Message]:
-    """Texts and tool results in order; adjacent texts become one message."""
+    """Texts, images and tool results in order; adjacent texts and images become one message."""
     converted: list[Message] = []
-    texts: list[str] = []
+    parts: list[str | Unread] = []
 
     def flush() -> None:
-        if texts:
-            converted.append({"role": "user", "content": "\n".join(texts)})
-            texts.clear()
+        if parts:
+            converted.append({"role": "user", "content": content_of(parts, "\n")})
+            parts.clear()
 
-    for block in blocks:
+    for number, block in enumerate(blocks):
         match block:
             case api.Text(text=text):
-                texts.append(text)
+                parts.append(text)
+            case Unread():
+                parts.append(block)
             case api.ToolResult():
                 flush()
-                converted.append(_tool_result(block, tool_names, where))
+                converted.append(_tool_result(block, tool_names, f"{where}.content.{number}"))
             case _:
                 raise _misplaced(block, "user", where)
     flush()
@@ -180,20 +188,28 @@ def _user(blocks: Iterable[Any], tool_names: Mapping[str, str], where: str) -> l
 
 
 def _tool_result(block: api.ToolResult, tool_names: Mapping[str, str], where: str) -> Message:
-    content = block.content
-    if not isinstance(content, str):
-        content = "\n".join(part.text if isinstance(part, api.Text) else _result_text(part) for part in content)
-    if block.is_error and not content.lower().startswith("error"):
-        content = f"Error: {content}"
-    message: Message = {"role": "tool", "tool_call_id": block.tool_use_id, "content": content}
+    given = block.content
+    parts: list[str | Unread] = (
+        [given]
+        if isinstance(given, str)
+        else [_result_part(part, f"{where}.content.{number}") for number, part in enumerate(given)]
+    )
+    first = parts[0] if parts else ""
+    if block.is_error and not (isinstance(first, str) and first.lower().startswith("error")):
+        parts = [f"Error: {first}", *parts[1:]] if isinstance(first, str) else ["Error: ", *parts]
+    message: Message = {"role": "tool", "tool_call_id": block.tool_use_id, "content": content_of(parts, "\n")}
     if block.tool_use_id in tool_names:
         message["name"] = tool_names[block.tool_use_id]
     return message
 
 
-def _result_text(part: api.Other) -> str:
-    """A part of a tool's result that is no text block."""
+def _result_part(part: api.Text | api.Other, where: str) -> str | Unread:
+    """A part of a tool's result: text, an image, or a line for what cannot be read."""
+    if isinstance(part, api.Text):
+        return part.text
     fields = part.model_dump()
+    if part.type == "image":
+        return of_anthropic(fields, f"{where}.source")
     text = document_text(fields)
     if text is not None:
         return text
@@ -244,5 +260,6 @@ def _joined(blocks: Iterable[Any], where: str) -> str:
 
 
 def _misplaced(block: Any, role: str, where: str) -> Exception:
-    what = f"{where} has a block of type {quoted(block.type)}"
+    kind = "image" if isinstance(block, Unread) else block.type
+    what = f"{where} has a block of type {quoted(kind)}"
     return bad_request(f"{what}, which a message of the role {quoted(role)} cannot contain", param=where)

@@ -56,7 +56,7 @@ class ToolResult(Block):
 
 
 class Other(LooseBody):
-    """A block that is no text. requests.py reads a document's text, and says or refuses the rest by name."""
+    """A block that is no text. requests.py reads images and a document's text, and says or refuses the rest by name."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -75,6 +75,7 @@ class Other(LooseBody):
         "container_upload",
         "mcp_tool_use",
         "mcp_tool_result",
+        "browser_state",
         "compaction",
     ]
 

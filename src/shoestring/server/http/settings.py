@@ -85,6 +85,8 @@ class Settings:
     shutdown_timeout: float = 30.0
     #: maximum bytes of a request body
     max_body: int = Limits.body_bytes
+    #: fetch pictures and videos whose URL a request has
+    allow_remote_media: bool = False
     #: seconds to receive a body
     body_timeout: float = Limits.body_seconds
     #: seconds to wait for a client that does not read

@@ -1,1 +1,1 @@
-"""Pictures and videos of requests: from what a client sent to bytes, or a refusal. Fetches them where that is allowed."""
+"""Pictures and videos of requests: from what a client sent to bytes, or a refusal."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shoestring.server.errors import bad_request
-from shoestring.server.left_out import left_out
+from shoestring.server.media.unread import content_of, of_ollama
 from shoestring.server.ollama import types as api
 from shoestring.server.openai.sampling_fields import penalty_window, stop_texts
 from shoestring.server.request import ChatRequest, CompletionRequest, Constraint, GenerationOptions
@@ -32,9 +32,12 @@ def generate_request(body: api.GenerateBody, client: str = "") -> ChatRequest | 
     if body.raw:
         if body.system is not None:
             raise bad_request("raw uses the prompt unchanged: remove system", param="system")
+        if body.images:
+            raise bad_request("raw uses the prompt unchanged: remove images, or raw", param="images")
         return CompletionRequest(body.prompt, options(body, client))
     system = [{"role": "system", "content": body.system}] if body.system else []
-    return _chat([*system, {"role": "user", "content": body.prompt}], [], body, client)
+    content = _content(body.prompt, body.images or (), "images", "user")
+    return _chat([*system, {"role": "user", "content": content}], [], body, client)
 
 
 def _chat(
@@ -93,13 +96,10 @@ def _constraint(format: str | dict[str, Any] | None) -> Constraint | None:
 
 
 def _message(message: api.Message, number: int) -> dict[str, Any]:
-    content = message.content
-    if message.images:
-        if message.role != "tool":
-            where = f"messages.{number}.images"
-            raise bad_request(f"{where} is not supported: only text is supported", param=where)
-        content = "\n".join([*([content] if content else []), *[left_out("image")] * len(message.images)])
-    converted: dict[str, Any] = {"role": message.role, "content": content}
+    converted: dict[str, Any] = {
+        "role": message.role,
+        "content": _content(message.content, message.images or (), f"messages.{number}.images", message.role),
+    }
     if message.thinking is not None:
         converted["reasoning_content"] = message.thinking
     if message.tool_calls:
@@ -117,6 +117,14 @@ def _message(message: api.Message, number: int) -> dict[str, Any]:
     if message.tool_call_id is not None:
         converted["tool_call_id"] = message.tool_call_id
     return converted
+
+
+def _content(text: str, images: Sequence[Any], where: str, role: str) -> str | list[dict[str, Any]]:
+    """A user's images stand before the text, as in Ollama; a tool's after it."""
+    if images and role not in ("user", "tool"):
+        raise bad_request(f"{where}: only messages of the roles user and tool may have images", param=where)
+    unread, texts = of_ollama(images, where), [text] if text or not images else []
+    return content_of([*texts, *unread] if role == "tool" else [*unread, *texts])
 
 
 def _tool(tool: dict[str, Any]) -> Mapping[str, Any]:

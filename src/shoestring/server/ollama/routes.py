@@ -42,7 +42,8 @@ async def chat(body: api.ChatBody, request: Request) -> Response:
 async def generate(body: api.GenerateBody, request: Request) -> Response:
     """Answer one prompt, or continue it with `raw`; as a stream of JSON lines unless `stream` is false."""
     served = service(request, body.model)
-    prompt = await served.beside(generate_request, body, client(request)) if body.prompt else None
+    asks = body.prompt or body.images
+    prompt = await served.beside(generate_request, body, client(request)) if asks else None
     return await _answer(body, request, served, "generate", prompt)
 
 
@@ -119,7 +120,7 @@ async def show(body: api.ShowBody, request: Request) -> api.Shown:
         template=info.template or "",
         details=_details(info),
         model_info=facts,
-        capabilities=["completion", "tools", *(["thinking"] if info.thinking else [])],
+        capabilities=["completion", "tools", *["thinking"] * info.thinking, *["vision"] * info.sees],
         modified_at=_modified(info),
     )
 

@@ -114,6 +114,7 @@ class GenerateBody(Question):
 
     prompt: str = ""
     system: str | None = None
+    images: Many[Any] | None = None
     raw: bool | None = None
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shoestring.media.source import Kind
 from shoestring.printable import quoted
 from shoestring.server.constraints import constraint
 from shoestring.server.errors import bad_request
-from shoestring.server.left_out import file_text, left_out
+from shoestring.server.left_out import a_part, file_text, left_out
+from shoestring.server.media.unread import Unread, content_of, of_openai
 from shoestring.server.openai.chat_types import ChatBody, ContentPart, Message
 from shoestring.server.openai.sampling_fields import sampling, stop_texts
 from shoestring.server.request import ChatRequest, GenerationOptions, ToolChoice
 from shoestring.server.thinking import ThinkingWish, thinking_wish
 from shoestring.server.tools import function_tool
 
+_MEDIA: Mapping[str, Kind] = {"image_url": "image", "input_image": "image", "video_url": "video"}
 #: OpenAI's own limit.
 MOST_TOP_LOGPROBS = 20
 
@@ -46,12 +49,13 @@ def chat_request(body: ChatBody, client: str) -> ChatRequest:
 def message(source: Message, number: int) -> Mapping[str, Any]:
     """A message in the shape that chat templates expect."""
     content = source.content
+    converted: dict[str, Any] = {"role": source.role, "content": content or ""}
     if isinstance(content, list):
         where = f"messages.{number}.content"
-        texts = [_text(part, source.role, f"{where}.{i}") for i, part in enumerate(content)]
+        parts = [_part(part, source.role, f"{where}.{i}") for i, part in enumerate(content)]
         # A line that stands for a part that was left out is a line of its own.
-        content = ("\n" if source.role == "tool" and any(part.text is None for part in content) else "").join(texts)
-    converted: dict[str, Any] = {"role": source.role, "content": content or ""}
+        separator = "\n" if source.role == "tool" and any(part.text is None for part in content) else ""
+        converted["content"] = content_of(parts, separator)
     if source.name is not None:
         converted["name"] = source.name
     thought = source.reasoning_content if source.reasoning_content is not None else source.reasoning
@@ -62,6 +66,22 @@ def message(source: Message, number: int) -> Mapping[str, Any]:
     if source.tool_call_id is not None:
         converted["tool_call_id"] = source.tool_call_id
     return converted
+
+
+def _part(part: ContentPart, role: str, where: str) -> str | Unread:
+    """The text of a part, or its picture or video."""
+    if part.type not in _MEDIA:
+        return _text(part, role, where)
+    if role not in ("user", "tool"):
+        raise bad_request(
+            f"{where} is of type {quoted(part.type)}, which only messages of the roles user and tool may have",
+            code="unsupported_content",
+            param=where,
+        )
+    value = part.video_url if part.type == "video_url" else part.image_url
+    if part.type == "input_image" and isinstance(value, str):
+        value = {"url": value, "detail": part.detail}
+    return of_openai(_MEDIA[part.type], value, f"{where}.{part.type}")
 
 
 def _text(part: ContentPart, role: str, where: str) -> str:
@@ -75,7 +95,7 @@ def _text(part: ContentPart, role: str, where: str) -> str:
         return text
     if role == "tool" and part.type != "text":
         return left_out(part.type, file.get("filename"))
-    what = "has no text" if part.type == "text" else f"is of type {quoted(part.type)}: only text is supported"
+    what = "has no text" if part.type == "text" else f"is {a_part(part.type, file)}: send text, image_url or video_url"
     raise bad_request(f"{where} {what}", code="unsupported_content", param=where)
 
 

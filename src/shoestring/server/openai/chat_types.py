@@ -13,12 +13,17 @@ from shoestring.server.openai.sampling_fields import SamplingFields
 
 
 class ContentPart(LooseBody):
-    """A part of a message's content; only text is supported. Tool results may have others, which are left out."""
+    """A part of a message's content: text, a picture or a video. Tool results may have others, which are left out."""
 
     type: str = "text"
     text: str | None = None
     refusal: str | None = None
     file: dict[str, Any] | None = None
+    #: {"url", "detail"}, or a URL; media/unread.py says which are read
+    image_url: Any = None
+    video_url: Any = None
+    #: of a part of type input_image
+    detail: Any = None
 
 
 Content = Annotated[
