@@ -22,6 +22,10 @@ MODEL = {
     "sampling": {"temperature": 0.7, "top_p": 0.9},
 }
 
+#: The same with eyes.
+SEES = {**MODEL, "input_modalities": ["text", "image", "video"]}
+COST = {"kind": "image", "tokens": 1026, "width": 1024, "height": 1024, "seconds": 0.0}
+
 #: An answer: what the server sends, in order. A dict is a chunk, a text is content, WAIT holds until `go()`.
 Piece = dict[str, Any] | str
 WAIT = ": wait"
@@ -53,6 +57,8 @@ class StandIn:
     #: seconds between the pieces of an answer
     pause: float = 0.0
     asked: list[dict[str, Any]] = field(default_factory=list)
+    #: what a picture or video costs, or the error of one
+    cost: dict[str, Any] | str = field(default_factory=lambda: dict(COST))
     left: int = 0
     _gate: threading.Event = field(default_factory=threading.Event)
 
@@ -63,6 +69,7 @@ class StandIn:
         self._gate.set()
         self._gate = threading.Event()
         self.answers, self.asked, self.left, self.models, self.key = [], [], 0, [MODEL], ""
+        self.cost = dict(COST)
 
     async def stream(self, pieces: list[Piece]) -> AsyncIterator[str]:
         gate = self._gate
@@ -99,6 +106,13 @@ class StandIn:
         @app.get("/v1/models")
         def models(request: Request) -> Response:
             return wrong_key(request) or JSONResponse({"object": "list", "data": self.models})
+
+        @app.post("/media/tokens")
+        async def media_tokens(request: Request) -> Response:
+            await request.json()
+            if isinstance(self.cost, str):
+                return JSONResponse({"error": {"message": self.cost, "code": "unsupported_content"}}, 400)
+            return JSONResponse(self.cost)
 
         @app.post("/v1/chat/completions")
         async def chat(request: Request) -> Response:

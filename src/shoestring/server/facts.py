@@ -39,6 +39,11 @@ class ServedModel:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def modalities(self) -> list[str]:
+        """What a message may contain."""
+        return ["text", *["image"] * self.sees, *["video"] * self.reads_video]
+
+    @property
     def fingerprint(self) -> dict[str, str]:
         """OpenAI's field for what the answers depend on beside the model; none without such a change."""
         return {} if self.changed_experts is None else {"system_fingerprint": self.changed_experts}

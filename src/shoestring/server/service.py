@@ -38,7 +38,8 @@ from shoestring.server.facts import ServedModel, served_model
 from shoestring.server.http import record
 from shoestring.server.limits import SMALL, Limits
 from shoestring.server.media.fetch import Web
-from shoestring.server.media.reading import MediaReading, media_bytes
+from shoestring.server.media.reading import Cost, MediaReading, media_bytes
+from shoestring.server.media.unread import Unread
 from shoestring.server.request import ChatRequest, CompletionRequest, GenerationOptions, StreamItem
 from shoestring.server.ticket import Ticket
 from shoestring.server.tools import check_tools
@@ -194,6 +195,11 @@ class Service:
         """As `render`, for functions of `text_work`. Raises ApiError, RequestError."""
         check_tools(request, self.limits)
         return self.model.prompt_of(request, self.countable)
+
+    async def media_cost(self, media: Unread) -> Cost:
+        """What a picture or video costs in tokens. Raises ApiError."""
+        with self._preparation():
+            return await self._media.cost(media)
 
     @property
     def countable(self) -> int:

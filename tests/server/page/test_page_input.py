@@ -122,7 +122,7 @@ def test_wrong_storage_is_no_file(at: Open, server: StandIn, stored: str) -> Non
 
 
 REFUSED: list[tuple[File, str]] = [
-    (("cat.png", "image/png", b"\x89PNG\r\n"), "“cat.png” is a picture, and this server cannot read pictures yet."),
+    (("cat.png", "image/png", b"\x89PNG\r\n"), "“cat.png” is a picture, and this model reads text alone."),
     (("cat.JPEG", "", b"\xff\xd8\xff"), "“cat.JPEG” is a picture"),
     (("a.pdf", "application/pdf", b"%PDF-1.7\n\xff\xfe\x00"), "“a.pdf” is not a text file"),
     (("a.bin", "", b"text\0text"), "“a.bin” is not a text file"),

@@ -28,13 +28,14 @@ from shoestring.server.http.logs.request_ids import ANTHROPIC_HEADER, HEADER
 from shoestring.server.http.metrics import Metrics
 from shoestring.server.http.settings import Settings
 from shoestring.server.http.streaming import ClientGoneError
+from shoestring.server.media import routes as media
 from shoestring.server.ollama import routes as ollama
 from shoestring.server.openai import chat, completions, models
 from shoestring.server.page import routes as page
 from shoestring.server.service import Service
 
 #: The modules of the endpoints; each has a `router`.
-ROUTES = (chat, models, health, metrics, completions, messages, ollama, tokenize, page)
+ROUTES = (chat, models, health, metrics, completions, messages, ollama, tokenize, media, page)
 
 
 def create_app(

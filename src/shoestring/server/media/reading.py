@@ -10,10 +10,13 @@ import asyncio
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from shoestring.errors import BusyError, RequestError
+from shoestring.media.headers import probe_picture
 from shoestring.media.source import Source, sources_of
+from shoestring.media.video import probe_video
 from shoestring.runtime.pictures.reader import PictureReader
 from shoestring.server.errors import ApiError, bad_request, from_exception
 from shoestring.server.left_out import left_out
@@ -73,6 +76,26 @@ class MediaReading:
             found = dict.fromkeys(unread, "")
         messages = [self._settled(message, found) for message in request.messages]
         return dataclasses.replace(request, messages=tuple(messages))
+
+    async def cost(self, media: Unread) -> Cost:
+        """What one picture or video costs, from its header. Raises ApiError."""
+        if not self._vision.sees:
+            raise _refused(media, f"{media.where} is {_A[media.kind]}: {self._vision.missing}")
+        try:
+            if media.is_remote:
+                raise RequestError(f"{media.where} lies on the Web: send the file in base64")
+            return await self._headers.run(self._cost, media)
+        except RequestError as error:
+            raise _refused(media, str(error)) from error
+
+    def _cost(self, media: Unread) -> Cost:
+        source = Source(media.kind, media.data(), media.detail, media.where)
+        tokens = self._vision.token_count(source)
+        if media.kind == "image":
+            picture = probe_picture(source.data, source.name, self._vision.limits)
+            return Cost(tokens, picture.width, picture.height, 0.0)
+        video = probe_video(source.data, source.name, self._vision.limits)
+        return Cost(tokens, video.width, video.height, video.seconds)
 
     def _settled(self, message: Mapping[str, Any], found: Mapping[Unread, Source | str]) -> Mapping[str, Any]:
         """The message with sources; in a tool's result, lines for what could not be read. Raises ApiError."""
@@ -144,6 +167,16 @@ class MediaReading:
         finally:
             fetch.stop()
             running.cancel()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one picture or video. width, height: as shown. seconds: of a video."""
+
+    tokens: int
+    width: int
+    height: int
+    seconds: float
 
 
 _A = {"image": "an image", "video": "a video"}

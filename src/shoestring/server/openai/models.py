@@ -24,6 +24,8 @@ class ModelEntry(Loose):
     context_length: int
     family: str
     thinking: bool
+    #: what a message may contain: text, image, video
+    input_modalities: list[str]
     description: str
     sampling: dict[str, Any]
     parameters: int | None
@@ -59,6 +61,7 @@ def _entry(info: ServedModel, name: str) -> ModelEntry:
         context_length=info.context,
         family=info.family,
         thinking=info.thinking,
+        input_modalities=info.modalities,
         description=info.description,
         sampling=dict(info.sampling),
         parameters=info.parameters,

@@ -1,8 +1,8 @@
-// The server's API: three endpoints, server-sent events, errors as one sentence.
+// The server's API: a few endpoints, server-sent events, errors as one sentence.
 
 const KEY = "shoestring.key";
 
-/** A failed request. kind: gone, key, busy, context, broken or refused. The message is for people. */
+/** A failed request. kind: gone, key, busy, context, broken, large or refused. The message is for people. */
 export class ApiError extends Error {
   constructor(kind, message, { retryAfter = 0, detail = "" } = {}) {
     super(message);
@@ -34,6 +34,16 @@ export async function isAlive() {
   } catch {
     return false;
   }
+}
+
+/** What a picture or a video costs: `{tokens, width, height, seconds}`. url: a data URL. */
+export async function countTokens(kind, url, model) {
+  const answer = await request("media/tokens", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ model, [`${kind}_url`]: { url } }),
+  });
+  return answer.json();
 }
 
 /** The parsed chunks of a streamed chat completion. Throws an ApiError unless it ends with [DONE]. */
@@ -90,6 +100,7 @@ function refused(status, error, wait) {
     const retryAfter = wait > 0 ? wait : 3;
     return new ApiError("busy", "The server is busy with other requests.", { retryAfter, detail });
   }
+  if (status === 413) return new ApiError("large", "This is larger than the server takes in one request.", { detail });
   if (error.code === "context_length_exceeded") {
     const message = "This conversation no longer fits into the model's context. Start a new chat, or edit your message to be shorter.";
     return new ApiError("context", message, { detail });

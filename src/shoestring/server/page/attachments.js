@@ -1,13 +1,11 @@
-// Files that become part of a message: text files as listings. Anything else gets a sentence that says why not.
+// Text files that become part of a message, as listings. Anything else gets a sentence that says why not.
 import { fenced } from "./exchange.js";
 
 const MOST_BYTES = 1 << 20;
-const PICTURES = /\.(png|jpe?g|gif|webp|avif|bmp|heic|svgz?|tiff?)$/i;
 
 /** A file as `{name, content}`. Throws an Error with a sentence for people if it is not a text that fits. */
 export async function readFile(file) {
   const name = file.name || "The file";
-  if (file.type.startsWith("image/") && file.type !== "image/svg+xml") throw new Error(noPictures(name));
   if (file.size > MOST_BYTES) throw new Error(`“${name}” is too long: a text file of at most 1 MB can join a message.`);
   let bytes;
   try {
@@ -16,15 +14,9 @@ export async function readFile(file) {
     throw new Error(`“${name}” could not be read. A folder cannot join a message.`);
   }
   const content = decoded(bytes);
-  if (content === null) {
-    throw new Error(PICTURES.test(name) ? noPictures(name) : `“${name}” is not a text file: only text can join a message.`);
-  }
+  if (content === null) throw new Error(`“${name}” is not a text file: text, pictures and videos can join a message.`);
   if (!content.trim()) throw new Error(`“${name}” is empty.`);
   return { name, content };
-}
-
-function noPictures(name) {
-  return `“${name}” is a picture, and this server cannot read pictures yet. Describe it in words.`;
 }
 
 // UTF-8, or UTF-16 with its mark; null for anything else.

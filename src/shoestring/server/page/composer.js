@@ -1,12 +1,13 @@
 // The message field: it grows with its words, takes files, and keeps both over a reload.
 import { onFiles, readFile, withFiles } from "./attachments.js";
 import { announce, el, icon, iconButton } from "./dom.js";
+import { costOf, kindOf, readMedia, thumbnail } from "./media.js";
 import { loadDraft, loadDraftFiles, saveDraft, saveDraftFiles } from "./store.js";
 import { toast } from "./toast.js";
 
 /**
- * The form #composer: `{show(), focus()}`. `act`: `state()` gives {busy, pending} of the shown conversation, `send(text)`
- * and `stop()` act on it, `editLast()` opens its last message for editing and returns whether there is one.
+ * The form #composer: `{show(), focus()}`. `act`: `state()` gives {busy, pending, model} of the shown conversation,
+ * `send(text, media)` and `stop()` act on it, `editLast()` opens its last message for editing and returns whether there is one.
  */
 export function composer(act) {
   const form = document.getElementById("composer");
@@ -36,7 +37,9 @@ export function composer(act) {
       el(
         "li",
         { class: "chip" },
+        file.key ? thumbnail(file) : null,
         el("span", { textContent: file.name }),
+        file.key ? el("small", { class: "dim", textContent: costOf(file) }) : null,
         iconButton("close", `Remove ${file.name}`, () => {
           changeFiles(files.filter((one) => one !== file));
           words.focus();
@@ -57,9 +60,10 @@ export function composer(act) {
     const added = [];
     for (const file of list) {
       try {
-        const read = await readFile(file);
+        const kind = kindOf(file);
+        const read = await (kind ? readMedia(file, kind, act.state().model) : readFile(file));
         added.push(read);
-        announce(`${read.name} joins the message.`);
+        announce(`${read.name} joins the message. ${costOf(read)}`.trim());
       } catch (error) {
         toast(error.message);
       }
@@ -71,15 +75,16 @@ export function composer(act) {
   function submit(event) {
     event.preventDefault();
     if (act.state().busy) return act.stop();
-    const text = withFiles(words.value.trim(), files);
-    if (!text) return;
+    const media = files.filter(({ key }) => key);
+    const text = withFiles(words.value.trim(), files.filter(({ key }) => !key));
+    if (!text && !media.length) return;
     words.value = "";
     saveDraft("");
     changeFiles([]);
-    act.send(text);
+    act.send(text, media);
   }
 
-  const attach = iconButton("clip", "Add a text file", () => picker.click());
+  const attach = iconButton("clip", "Add a file", () => picker.click());
   form.prepend(attach);
   picker.addEventListener("change", () => take([...picker.files]).then(() => (picker.value = "")));
   onFiles(take);

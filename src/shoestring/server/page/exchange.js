@@ -1,11 +1,17 @@
 // Conversations as files: all of them as JSON, which can be imported again, and one as Markdown.
 import { el } from "./dom.js";
+import { loadMedia, storeMedia } from "./media-store.js";
+import { dataUrl, fileOf } from "./media.js";
 import { checkedConversation } from "./records.js";
 import { saveConversation } from "./store.js";
 import { path } from "./versions.js";
 
-/** These conversations as the text of an export file. */
-export function exported(conversations) {
+/** These conversations as the text of an export file, with their pictures and videos. */
+export async function exported(conversations) {
+  for (const media of mediaOf(conversations)) {
+    const file = await loadMedia(media.key);
+    if (file) media.data = await dataUrl(file);
+  }
   return JSON.stringify({ format: "shoestring-conversations", version: 2, conversations }, null, 1);
 }
 
@@ -24,8 +30,17 @@ export async function imported(content) {
     throw new Error("This file holds no conversations of this page.");
   }
   const good = file.conversations.map(checkedConversation).filter(Boolean);
+  for (const media of mediaOf(good)) {
+    const file = media.data ? fileOf(media.data) : null;
+    delete media.data;
+    if (file) await storeMedia(media.key, file);
+  }
   for (const conversation of good) await saveConversation(conversation);
   return good.length;
+}
+
+function mediaOf(conversations) {
+  return conversations.flatMap(({ messages }) => messages.flatMap(({ media }) => media ?? []));
 }
 
 /** The versions that are shown, as Markdown. Thinking is left out. */
@@ -33,8 +48,9 @@ export function asMarkdown(conversation) {
   const parts = [`# ${conversation.title || "New chat"}`];
   if (conversation.system.trim()) parts.push("## System prompt", conversation.system.trim());
   for (const message of path(conversation)) {
-    if (message.role === "user") parts.push("## You", message.content);
-    else if (message.role === "tool") parts.push("## Result of the tool", fenced(message.content));
+    const shown = (message.media ?? []).map(({ kind, name }) => `*${kind === "video" ? "Video" : "Picture"}: ${name}*`);
+    if (message.role === "user") parts.push("## You", ...shown, message.content);
+    else if (message.role === "tool") parts.push("## Result of the tool", ...shown, fenced(message.content));
     else {
       parts.push(`## ${message.model || "Answer"}`, message.json ? fenced(message.content, "json") : message.content);
       for (const call of message.tool_calls) parts.push(`Calls \`${call.name}\`:`, fenced(call.arguments || "{}", "json"));

@@ -6,6 +6,7 @@ import { composer } from "./composer.js";
 import { isEmpty } from "./cut.js";
 import { announce, copyText, el, icon, iconButton, number } from "./dom.js";
 import { asMarkdown, exported, fileName, imported, saveAs } from "./exchange.js";
+import { sweepMedia } from "./media-store.js";
 import { showOpening } from "./opening.js";
 import { newConversation } from "./records.js";
 import { searchDialog } from "./search.js";
@@ -45,7 +46,7 @@ const thread = threadView({
 });
 const side = sidebar({ open: openConversation, rename, remove });
 const field = composer({
-  state: () => ({ busy: isRunning(current), pending: isRunning(current) ? null : pendingCall(current) }),
+  state: () => ({ busy: isRunning(current), pending: isRunning(current) ? null : pendingCall(current), model: model() }),
   send,
   stop: () => running.get(current.id)?.abort(),
   editLast: () => thread.editLast(),
@@ -228,12 +229,13 @@ function isUnanswered(conversation) {
   return Boolean(last) && last.role !== "assistant" && !isRunning(conversation) && !pendingCall(conversation);
 }
 
-function send(text) {
+function send(text, media = []) {
   const words = text.trim();
-  if (!words || isRunning(current)) return;
+  if ((!words && !media.length) || isRunning(current)) return;
   const call = pendingCall(current)?.call;
-  versions.append(current, call ? { role: "tool", content: words, tool_call_id: call.id } : { role: "user", content: words });
-  current.title ||= words.split("\n")[0].slice(0, 60);
+  const message = call ? { role: "tool", content: words, tool_call_id: call.id } : { role: "user", content: words };
+  versions.append(current, media.length ? { ...message, media } : message);
+  current.title ||= (words.split("\n")[0] || media[0].name).slice(0, 60);
   answerUnlessPending(current);
 }
 
@@ -241,6 +243,7 @@ function edit(conversation, message, content) {
   if (isRunning(conversation)) return;
   const version = { role: message.role, content };
   if (message.role === "tool") version.tool_call_id = message.tool_call_id;
+  if (message.media) version.media = message.media;
   versions.addVersion(conversation, message, version);
   answerUnlessPending(conversation);
 }
@@ -333,7 +336,7 @@ function closeSide() {
 
 async function exportAll() {
   const name = `shoestring-${new Date().toISOString().slice(0, 10)}.json`;
-  saveAs(name, exported(await storage.allConversations()), "application/json");
+  saveAs(name, await exported(await storage.allConversations()), "application/json");
 }
 
 async function importFile(file) {
@@ -411,3 +414,5 @@ wire();
 showAll();
 if (!narrow.matches) field.focus();
 await loadModels();
+const named = conversations.flatMap(({ messages }) => messages.flatMap(({ media }) => media ?? []));
+await sweepMedia(new Set([...named, ...storage.loadDraftFiles()].map(({ key }) => key)));

@@ -1,6 +1,7 @@
 // The views of what people write: their messages, and the results of tool calls. Both can be edited.
 import { actionRow } from "./actions.js";
 import { copyButton, el, iconButton } from "./dom.js";
+import { mediaView } from "./media.js";
 
 /** A message with more letters or lines than these is shown in a box that scrolls. */
 const LONG = 3000;
@@ -11,15 +12,16 @@ const TALL = 30;
  * before, after.
  */
 export function userView(message, act) {
-  const body = el("div", { class: "words", textContent: message.content });
-  makeScrollable(body, message.content);
+  const words = message.content ? el("div", { class: "words", textContent: message.content }) : null;
+  if (words) makeScrollable(words, message.content);
+  const body = el("div", {}, mediaView(message), words);
   return editable({ message, act, body, kind: "user", name: "You", changes: removable(act) });
 }
 
 /** The same for the result of a tool. It goes only with the answer that called the tool. */
 export function resultView(message, act) {
   const words = el("pre", { textContent: message.content, tabIndex: 0 });
-  const body = el("div", {}, el("p", { class: "dim", textContent: "Result of the tool" }), words);
+  const body = el("div", {}, el("p", { class: "dim", textContent: "Result of the tool" }), mediaView(message), words);
   return editable({ message, act, body, kind: "result", name: "Result of a tool", changes: [] });
 }
 
@@ -38,6 +40,7 @@ function editable({ message, act, body, kind, name, changes }) {
   function open() {
     if (!body.isConnected) return;
     const form = editor(message.content, {
+      mayBeEmpty: Boolean(message.media?.length),
       save: (words) => act.edit(words),
       close() {
         form.replaceWith(body);
@@ -55,14 +58,14 @@ function editable({ message, act, body, kind, name, changes }) {
   return { node, place: row.show, edit: open };
 }
 
-function editor(content, { save, close }) {
+function editor(content, { save, close, mayBeEmpty }) {
   const rows = Math.min(14, Math.max(3, content.split("\n").length));
   const area = el("textarea", { value: content, "aria-label": "Edit your message", rows });
   const send = (event) => {
     event.preventDefault();
     const words = area.value.trim();
     close();
-    if (words) save(words);
+    if (words || mayBeEmpty) save(words);
   };
   area.addEventListener("keydown", (event) => {
     if (event.key === "Escape") close();

@@ -48,11 +48,25 @@ function checkedTree(raw) {
   return { next: root.next, messages };
 }
 
+/** The valid pictures and videos of a message: {kind, name, key, tokens}, in a file of conversations also `data`. */
+export function checkedMedia(raw) {
+  const valid = (one) => ["image", "video"].includes(one?.kind) && /^[0-9a-f]{32}$/.test(one.key);
+  return (Array.isArray(raw) ? raw : []).filter(valid).map(({ kind, name, key, tokens, data }) => ({
+    kind,
+    name: text(name).slice(0, 200),
+    key,
+    ...(Number.isFinite(tokens) && { tokens }),
+    ...(text(data) && { data }),
+  }));
+}
+
 function checkedMessage(raw) {
   if (typeof raw !== "object" || raw === null) return null;
   const content = text(raw.content);
-  if (raw.role === "user") return { role: "user", content };
-  if (raw.role === "tool") return { role: "tool", content, tool_call_id: text(raw.tool_call_id) };
+  const shown = checkedMedia(raw.media);
+  const media = shown.length ? { media: shown } : {};
+  if (raw.role === "user") return { role: "user", content, ...media };
+  if (raw.role === "tool") return { role: "tool", content, tool_call_id: text(raw.tool_call_id), ...media };
   if (raw.role !== "assistant") return null;
   const calls = Array.isArray(raw.tool_calls) ? raw.tool_calls : [];
   const measures = {};

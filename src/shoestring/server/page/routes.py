@@ -1,8 +1,8 @@
 """Serve the chat page: the package's files at `/` and `/page/…`, under a strict content-security policy.
 
 The page is plain JavaScript modules and vendored libraries: no build step, nothing from another host. A model's text
-becomes document nodes, never markup; the policy makes the browser refuse anything else. Browsers ask for changes
-before they use a cached file.
+becomes document nodes, never markup; the policy makes the browser refuse anything else. `blob:` is for the pictures and
+videos that the user has chosen. Browsers ask for changes before they use a cached file.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ TYPES = {
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     ),
     "X-Content-Type-Options": "nosniff",

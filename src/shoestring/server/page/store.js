@@ -1,6 +1,6 @@
 // Storage in the browser: conversations in IndexedDB, settings in localStorage, the message that is being written in
 // sessionStorage. If the browser stores nothing (a private window, for example), all stay in memory until the tab closes.
-import { checkedConversation } from "./records.js";
+import { checkedConversation, checkedMedia } from "./records.js";
 
 const NAME = "shoestring";
 const SETTINGS = "shoestring.settings";
@@ -83,11 +83,11 @@ export function saveDraft(words) {
   }
 }
 
-/** The text files of the message that was being written when the page was left, as `{name, content}`. */
+/** The files of the message that was being written when the page was left: `{name, content}` of text, else as media. */
 export function loadDraftFiles() {
   try {
     const files = JSON.parse(sessionStorage.getItem(DRAFT_FILES) ?? "[]");
-    return files.filter(({ name, content }) => typeof name === "string" && typeof content === "string");
+    return files.filter((file) => typeof file.name === "string" && (typeof file.content === "string" || checkedMedia([file]).length));
   } catch {
     return [];
   }

@@ -1,6 +1,7 @@
 // One turn: build the request, and fill in the answer as it arrives. Does not touch the document.
 import { ApiError, streamChat } from "./api.js";
 import { complete } from "./cut.js";
+import { contentOf } from "./media.js";
 import { path } from "./versions.js";
 
 const MOST_TRIES = 5;
@@ -27,8 +28,8 @@ export function reopen(answer) {
  * `askKey()` resolves to whether there is a new key to try.
  */
 export async function runTurn({ conversation, answer, goesOn, settings, signal, changed, askKey }) {
-  const body = requestOf(conversation, answer, goesOn, settings);
   try {
+    const body = await requestOf(conversation, answer, goesOn, settings);
     for (let tries = 1; ; tries += 1) {
       try {
         await receive(body, answer, signal, changed);
@@ -53,13 +54,13 @@ export async function runTurn({ conversation, answer, goesOn, settings, signal, 
   }
 }
 
-function requestOf(conversation, answer, goesOn, settings) {
+async function requestOf(conversation, answer, goesOn, settings) {
   const messages = conversation.system.trim() ? [{ role: "system", content: conversation.system }] : [];
   for (const message of path(conversation)) {
     const saysNothing = message.role === "assistant" && !message.content && !complete(message.tool_calls).length;
-    if (message !== answer && !saysNothing) messages.push(sent(message));
+    if (message !== answer && !saysNothing) messages.push(await sent(message));
   }
-  if (goesOn) messages.push(sent(answer));
+  if (goesOn) messages.push(await sent(answer));
   const body = { model: answer.model, messages, stream: true, stream_options: { include_usage: true, include_progress: true } };
   for (const name of SAMPLING) if (Number.isFinite(settings[name])) body[name] = settings[name];
   if (Number.isFinite(settings.max_tokens)) body.max_completion_tokens = settings.max_tokens;
@@ -75,8 +76,8 @@ function requestOf(conversation, answer, goesOn, settings) {
   return body;
 }
 
-function sent(message) {
-  const source = { role: message.role, content: message.content };
+async function sent(message) {
+  const source = { role: message.role, content: await contentOf(message) };
   if (message.role === "tool") source.tool_call_id = message.tool_call_id;
   if (message.role !== "assistant") return source;
   if (message.reasoning) source.reasoning_content = message.reasoning;
