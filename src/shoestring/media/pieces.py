@@ -33,6 +33,11 @@ def row_count(pieces: Iterable[Piece]) -> int:
     return sum(piece.count for piece in pieces if piece.kind == "rows")
 
 
+def timestamp_tokens(text: str) -> int:
+    """Tokens of a timestamp like "<12.3 seconds>" in Qwen 3.5's vocabulary: one a character, " seconds" one."""
+    return len(text.replace(" seconds", "s"))
+
+
 def token_count(pieces: Iterable[Piece], tokens_of: Callable[[str], int]) -> int:
     """All tokens. tokens_of: the tokens of a text in the model's vocabulary."""
     return sum(tokens_of(piece.text) if piece.kind == "text" else piece.count for piece in pieces)

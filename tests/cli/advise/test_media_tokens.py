@@ -16,6 +16,7 @@ from shoestring.checkpoint.text.tokenizer import Tokenizer
 from shoestring.cli.advise import media_tokens
 from shoestring.cli.advise.media_tokens import Reader, media_costs
 from shoestring.cli.app import run
+from shoestring.media.pieces import timestamp_tokens
 from shoestring.media.settings import QwenSettings, Wishes
 from shoestring.media.video import VideoInfo
 
@@ -93,7 +94,7 @@ def test_timestamps_are_counted_as_qwen_s_own_tokenizer_does(tmp_path: Path) -> 
     vocabularies.write_folder(vocabularies.qwen3_5(), tmp_path)
     tokenizer = Tokenizer.from_folder(tmp_path)
     for text in ("<0.2 seconds>", "<12.3 seconds>", "<3599.9 seconds>"):
-        assert media_tokens._timestamp_tokens(text) == len(tokenizer.encode(text)) == len(text) - 7
+        assert timestamp_tokens(text) == len(tokenizer.encode(text)) == len(text) - 7
 
 
 def test_the_same_file_twice_costs_twice(photo: str) -> None:

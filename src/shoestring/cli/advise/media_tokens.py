@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.files import read_input
+from shoestring.media.pieces import timestamp_tokens
 from shoestring.printable import printable
 
 if TYPE_CHECKING:
@@ -97,10 +98,10 @@ def reader_of(name: str) -> Reader:
         family = _catalogue_family(name)
         if family is None:
             raise
-        return Reader(name, published(family), _timestamp_tokens)
+        return Reader(name, published(family), timestamp_tokens)
     metadata = {} if path.is_dir() else open_checkpoint(path).metadata
     if metadata.get("general.architecture") == "clip":
-        return Reader(name, mmproj_settings(metadata, str(path)), _timestamp_tokens)
+        return Reader(name, mmproj_settings(metadata, str(path)), timestamp_tokens)
     tokenizer, family = open_tokenizer(name, path)
     settings = read_settings(path, family) if path.is_dir() else published(family)
     return Reader(name, settings, lambda text: len(tokenizer.encode(text)))
@@ -117,7 +118,7 @@ def published_readers() -> list[Reader]:
     """Both families, where no model is named."""
     from shoestring.cli.advise.vocabularies import FAMILIES
 
-    return [Reader(name, published(family), _timestamp_tokens) for family, (name, _) in FAMILIES.items()]
+    return [Reader(name, published(family), timestamp_tokens) for family, (name, _) in FAMILIES.items()]
 
 
 def _picture_cost(height: int, width: int, reader: Reader) -> tuple[int, str]:
@@ -146,11 +147,6 @@ def _video_cost(height: int, width: int, frames: int, fps: float, reader: Reader
     plan = qwen3_5.plan_video(height, width, frames, fps, settings)
     shape = f"{len(plan.indices):,} frames, read as {plan.width:,} × {plan.height:,}"
     return token_count(qwen3_5.video_pieces(plan, settings), reader.tokens_of), shape
-
-
-def _timestamp_tokens(text: str) -> int:
-    """Tokens of a timestamp like "<12.3 seconds>" in Qwen 3.5's vocabulary: one a character, " seconds" one."""
-    return len(text.replace(" seconds", "s"))
 
 
 def _catalogue_family(name: str) -> str | None:

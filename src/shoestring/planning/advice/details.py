@@ -5,6 +5,7 @@ from __future__ import annotations
 from shoestring.catalogue.schema import Catalogue
 from shoestring.planning.advice import findings
 from shoestring.planning.advice.break_even import break_even
+from shoestring.planning.advice.pictures import pictures
 from shoestring.planning.advice.sentences import Finding, Sentence, sentence
 from shoestring.planning.advice.verdict import standing
 from shoestring.planning.assess import Assessment, Question
@@ -19,7 +20,8 @@ ESTIMATED = sentence(
 
 def details(planned: Plan, a: Assessment) -> tuple[Sentence, ...]:
     """Whether it runs, how hard it is, how fast, at what cost, under which terms, with which engine."""
-    found = [standing(a), _streamed(a), _margin(a), _parameters(a), _difficulty(a), _speed(a), _step(a), _cost(a),
+    sees = pictures(a) if len(planned.assessments) == 1 or planned.question.use == "multimodal" else None
+    found = [standing(a), _streamed(a), _margin(a), _parameters(a), sees, _difficulty(a), _speed(a), _step(a), _cost(a),
              _hosted(a)]  # fmt: skip
     if a.cost.cheapest is not None:
         found.append(break_even(planned, a, a.cost.cheapest))

@@ -49,8 +49,8 @@ DYNAMIC = {
 #: types whose upload has another name
 UPLOADED_AS = {"Q3_K": "Q3_K_M", "IQ3_XXS": "UD-IQ3_XXS", "IQ2_XXS": "UD-IQ2_XXS", "IQ1_M": "UD-IQ1_M"}
 
-#: parts that our engine leaves in the file
-NOT_LOADED: frozenset[Part] = frozenset(("vision", "mtp"))
+#: a part that our engine leaves in the file
+NOT_LOADED: frozenset[Part] = frozenset(("mtp",))
 #: linear layers that FP8 and 4-bit files convert; others stay BF16
 CONVERTED: frozenset[Part] = frozenset(("attention", "delta_net", "feed_forward", "shared_experts", "routed_experts"))
 #: of these, the small projections and the convolution stay BF16
