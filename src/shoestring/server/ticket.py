@@ -13,6 +13,8 @@ from shoestring.server.http.record import Record
 from shoestring.server.request import StreamItem
 from shoestring.streaming.counters import Totals
 
+#: Bytes of the pixels of a row: 32 × 32 pixels of three channels, in a video twice
+_ROW_BYTES = 3 * 32 * 32
 #: What ends a ticket's items: None after the last one, or the exception of a request that failed.
 End = None | Exception
 
@@ -44,8 +46,13 @@ class Ticket:
 
     @property
     def held_bytes(self) -> int:
-        """An estimate of what it holds: the numbers, the prompt, the sequence of each answer, and its pictures."""
-        return len(self.prompt.tokens) * (40 + 8 * self.options.n) + self.media_bytes
+        """An estimate of what it holds: the numbers, the prompt, the sequence of each answer, and its pictures.
+
+        A picture is there as its file and as the pixels that the tower reads.
+        """
+        parts = self.prompt.pictures.parts if self.prompt.pictures is not None else ()
+        rows = sum(placed.part.count for placed in parts)
+        return len(self.prompt.tokens) * (40 + 8 * self.options.n) + self.media_bytes + _ROW_BYTES * rows
 
     def send(self, items: list[StreamItem | End]) -> None:
         """Send items from the engine's thread to the client's task."""

@@ -29,9 +29,11 @@ from shoestring.server.openai.chat_requests import chat_request as of_openai
 from shoestring.server.openai.chat_types import ChatBody
 from shoestring.server.request import ChatRequest
 
-SEES = PictureReader(QwenSettings(), lambda text: [*text.encode()])
-LLAMA = PictureReader(LlamaSettings(), lambda text: [*text.encode()])
-BLIND = PictureReader(None, list, "the model sees nothing: put mmproj-F16.gguf beside it")
+SEES = PictureReader("qwen3_5", QwenSettings(), lambda text, special: [*text.encode()])
+LLAMA = PictureReader("llama4", LlamaSettings(), lambda text, special: [*text.encode()])
+BLIND = PictureReader(
+    "qwen3_5", None, lambda text, special: [], "the model sees nothing: put mmproj-F16.gguf beside it"
+)
 LIMITS = Limits(body_bytes=1 << 20, fetch_seconds=0.5, remote_media=3)
 B64 = base64.b64encode(PNG).decode()
 DATA = f"data:image/png;base64,{B64}"

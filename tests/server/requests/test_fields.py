@@ -6,6 +6,7 @@ refused by name.
 
 from __future__ import annotations
 
+import base64
 import copy
 import logging
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ import pytest
 from anthropic.types.beta import message_create_params as anthropic_beta
 from anthropic.types.message_count_tokens_params import MessageCountTokensParams
 from anthropic.types.message_create_params import MessageCreateParamsBase
+from odd_pictures import rgb, saved
+from openai.types.chat.chat_completion_content_part_image_param import ImageURL
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsBase as CompletionParams
 from starlette.testclient import TestClient
@@ -34,6 +37,9 @@ from shoestring.server.openai.completion_types import CompletionBody
 from shoestring.server.service import Service
 from shoestring.testing import scripted_model
 
+PNG = base64.b64encode(saved(rgb(), "PNG")).decode()
+DATA_URL = f"data:image/png;base64,{PNG}"
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
 HI = {"role": "user", "content": "hi"}
 CHAT = {"messages": [HI], "max_tokens": 2}
 CALLS = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -76,6 +82,31 @@ PLACES = {
         {"messages": [HI, {"role": "assistant", "content": "x"}, HI], "max_tokens": 2},
         ("messages", 1),
         ChatMessage,
+    ),
+    "image part": Place(
+        typed(openai_chat.ChatCompletionContentPartImageParam),
+        CHATS,
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": DATA_URL}}]}]},
+        ("messages", 0, "content", 0),
+    ),
+    "image url": Place(
+        typed(ImageURL),
+        CHATS,
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": DATA_URL}}]}]},
+        ("messages", 0, "content", 0, "image_url"),
+    ),
+    "image block": Place(
+        typed(anthropic.ImageBlockParam),
+        MESSAGES,
+        conversation(IMAGE),
+        ("messages", 1, "content", 0),
+        anthropic_bodies.Image,
+    ),
+    "image source": Place(
+        typed(anthropic.Base64ImageSourceParam),
+        MESSAGES,
+        conversation(IMAGE),
+        ("messages", 1, "content", 0, "source"),
     ),
     "stream options": Place(
         typed(openai_chat.ChatCompletionStreamOptionsParam),

@@ -146,15 +146,15 @@ def _blocks(content: str | Sequence[Any], where: str) -> list[Any]:
     """The blocks of a message, documents of text as text, images unread. Raises ApiError for all others."""
     blocks = [api.Text(type="text", text=content)] if isinstance(content, str) else list(content)
     return [
-        _read(block, where, f"{where}.content.{number}") if isinstance(block, api.Other) else block
+        _read(block, where, f"{where}.content.{number}") if isinstance(block, api.Image | api.Other) else block
         for number, block in enumerate(blocks)
     ]
 
 
-def _read(block: api.Other, where: str, place: str) -> api.Text | Unread:
+def _read(block: api.Image | api.Other, where: str, place: str) -> api.Text | Unread:
+    if isinstance(block, api.Image):
+        return of_anthropic(block.source, f"{place}.source")
     fields = block.model_dump()
-    if block.type == "image":
-        return of_anthropic(fields, f"{place}.source")
     text = document_text(fields)
     if text is None:
         what = f"{where} has {a_block(fields)}, which is not supported"
@@ -203,13 +203,13 @@ def _tool_result(block: api.ToolResult, tool_names: Mapping[str, str], where: st
     return message
 
 
-def _result_part(part: api.Text | api.Other, where: str) -> str | Unread:
+def _result_part(part: api.Text | api.Image | api.Other, where: str) -> str | Unread:
     """A part of a tool's result: text, an image, or a line for what cannot be read."""
     if isinstance(part, api.Text):
         return part.text
+    if isinstance(part, api.Image):
+        return of_anthropic(part.source, f"{where}.source")
     fields = part.model_dump()
-    if part.type == "image":
-        return of_anthropic(fields, f"{where}.source")
     text = document_text(fields)
     if text is not None:
         return text

@@ -55,13 +55,19 @@ class ToolResult(Block):
     is_error: bool | None = None
 
 
+class Image(Block):
+    """An image. media/unread.py reads its source."""
+
+    type: Literal["image"]
+    source: Any = None
+
+
 class Other(LooseBody):
-    """A block that is no text. requests.py reads images and a document's text, and says or refuses the rest by name."""
+    """A block that is no text. requests.py reads a document's text, and says or refuses the rest by name."""
 
     model_config = ConfigDict(extra="allow")
 
     type: Literal[
-        "image",
         "document",
         "search_result",
         "server_tool_use",
@@ -80,9 +86,11 @@ class Other(LooseBody):
     ]
 
 
-_ResultPart = Annotated[Text | Other, Field(discriminator="type")]
+_ResultPart = Annotated[Text | Image | Other, Field(discriminator="type")]
 ResultContent = Annotated[PlainText | Annotated[Many[_ResultPart], Tag("list")], Discriminator(text_or_list)]
-ContentBlock = Annotated[Text | Thinking | RedactedThinking | ToolUse | ToolResult | Other, Field(discriminator="type")]
+ContentBlock = Annotated[
+    Text | Image | Thinking | RedactedThinking | ToolUse | ToolResult | Other, Field(discriminator="type")
+]
 MessageContent = Annotated[PlainText | Annotated[Many[ContentBlock], Tag("list")], Discriminator(text_or_list)]
 SystemContent = Annotated[PlainText | Annotated[Many[Text], Tag("list")], Discriminator(text_or_list)]
 

@@ -113,9 +113,9 @@ def of_openai(kind: Kind, value: Any, where: str) -> Unread:
     return Unread(kind, where, url=fields["url"], detail=detail)
 
 
-def of_anthropic(block: Mapping[str, Any], where: str) -> Unread:
-    """An image block of Anthropic's API."""
-    match block.get("source"):
+def of_anthropic(source: Any, where: str) -> Unread:
+    """The source of an image block of Anthropic's API."""
+    match source:
         case {"type": "base64", "data": str(data)}:
             return Unread("image", where, base64=data)
         case {"type": "url", "url": str(url)}:
