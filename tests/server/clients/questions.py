@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any
+
+from odd_pictures import saved
+from PIL import Image
 
 from shoestring.testing import Asked, Reply
 
@@ -39,7 +44,28 @@ REPLIES: dict[str, Reply] = {
 }
 
 
+#: Two pictures, and how a client names what the model saw of one.
+RED, BLUE = (saved(Image.new("RGB", (64, 48), colour), "PNG") for colour in ("red", "blue"))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the model saw of a message's pictures: the numbers of its first and last rows, and how many they are."""
+
+    first: str
+    last: str
+    rows: int
+
+
+def seen_in(text: str) -> Seen:
+    found = re.fullmatch(r"I see (.+) … (.+): (\d+)", text)
+    assert found is not None, text
+    return Seen(found[1], found[2], int(found[3]))
+
+
 def rule(asked: Asked) -> Reply | str:
+    if asked.seen:
+        return f"I see {' '.join(map(str, asked.seen[:3]))} … {' '.join(map(str, asked.seen[-3:]))}: {len(asked.seen)}"
     if asked.role == "tool":
         return f"It says: {asked.text}"
     return REPLIES.get(asked.text, Reply(f"You said: {asked.text}"))

@@ -44,11 +44,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class Asked:
-    """The argument of a rule: who wrote the last message, its text, and the whole prompt."""
+    """The argument of a rule: who wrote the last message, its text, and the whole prompt.
+
+    seen: a number below zero for each row of the message's pictures, from their pixels.
+    """
 
     role: Literal["user", "tool"]
     text: str
     prompt: str
+    seen: tuple[int, ...] = ()
 
 
 Rule = Callable[[Asked], Reply | str]
@@ -126,25 +130,27 @@ def scripted_model(
     call_syntax: CallSyntax = "json",
     context: int = 32768,
     sequences: int = 8,
+    blind: str = "",
     **engine: Any,
 ) -> Model:
     """A model that answers `replies[text of the last message]`, or what a rule returns; without a reply it echoes.
 
-    completions: raw prompt → continuation; default: " and so on.". call_syntax: how Llama 4 writes a call. engine:
-    more arguments of Engine.
+    completions: raw prompt → continuation; default: " and so on.". call_syntax: how Llama 4 writes a call. blind: why
+    it reads no pictures; "": it does. engine: more arguments of Engine.
     """
     words = _WORDS[family]
     tokenizer = scripted_tokenizer(family)
     script = _Script(tokenizer, words, _rule(replies), completions or {}, call_syntax)
     width = -(-tokenizer.vocab_size // 8) * 8
     chunk = 0 if family == "qwen3_5" else 256
+    settings = QwenSettings() if family == "qwen3_5" else LlamaSettings()
     runner = ScriptedRunner(script.next, vocab_size=width, chunk_size=chunk, recurrent=family == "qwen3_5")
     return Model(
         Engine(runner, context=context, sequences=sequences, encoder=ScriptedEncoder(), **engine),
         tokenizer,
         ChatTemplate.of_family(family, tokenizer),
         family=family,
-        vision=PictureReader(family, QwenSettings() if family == "qwen3_5" else LlamaSettings(), tokenizer.encode),
+        vision=PictureReader(family, settings, tokenizer.encode, blind),
     )
 
 
@@ -243,7 +249,8 @@ class _Script:
         rest, end = (prompt[tool:], self._tool_end) if role == "tool" else (prompt[user:], (self._end,))
         stop = next((i for i in range(len(rest)) if rest[i : i + len(end)] == end), len(rest))
         text = self.tokenizer.decode(rest[:stop], skip_special=True)  # without the marks of pictures
-        return Asked(role, text, self.tokenizer.decode(prompt))
+        seen = tuple(token for token in rest[:stop] if token < 0)
+        return Asked(role, text, self.tokenizer.decode(prompt), seen)
 
     def _following(self, reply: list[int], said: list[int]) -> int:
         """The token after `said`: by the reply, or, if its thinking was cut short, by the reply's content."""
