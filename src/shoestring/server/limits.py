@@ -31,6 +31,8 @@ class Limits:
     #: pictures and videos of a request that lie on the Web, and the time for each
     remote_media: int = 16
     fetch_seconds: float = 20.0
+    #: seconds of the processor that decoding one video may take
+    video_cpu_seconds: float = 120.0
     #: time to receive a body
     body_seconds: float = 60.0
     #: time after which a client that does not read is disconnected

@@ -88,8 +88,6 @@ class Service:
         #: for what endpoints do with requests and answers
         self._translating = Workers(2, "translate")
         self._media = MediaReading(model.vision, self.limits, web)
-        #: for prompts with pictures and videos, one after the other
-        self._media_texts = Workers(1, "media text")
         self._tickets: set[Ticket] = set()
         #: one for each request in preparation, which counts as waiting: ends the work on its text
         self._stops: set[threading.Event] = set()
@@ -117,7 +115,7 @@ class Service:
 
     @property
     def _workers(self) -> tuple[Workers, ...]:
-        texts = (self._short_texts, self._long_texts, self._media_texts)
+        texts = (self._short_texts, self._long_texts)
         return (*texts, self._forming, self._translating, *self._media.workers)
 
     async def beside(self, function: Callable[..., T], /, *arguments: Any) -> T:
@@ -232,7 +230,7 @@ class Service:
     async def _on_text(self, stop: threading.Event, function: Callable[..., T], *arguments: Any, media: int = 0) -> T:
         """media: bytes of the pictures and videos in the request."""
         texts = self._short_texts if record.current().body_bytes <= SMALL else self._long_texts
-        workers = self._media_texts if media else texts
+        workers = self._media.decoding if media else texts
         try:
             return await workers.run(_stoppable, stop, function, *arguments)
         except ShoestringError as error:

@@ -22,6 +22,7 @@ from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import service
 from shoestring.server.http.fields import Body, Each, Many
 from shoestring.server.http.streaming import unless_gone
+from shoestring.server.media.unread import with_media
 from shoestring.server.request import ChatRequest
 from shoestring.server.service import Service
 from shoestring.server.thinking import thinking_wish
@@ -101,7 +102,8 @@ async def tokenize(body: TokenizeBody, request: Request) -> Response:
     served = service(request, body.model)
     if sum(value is not None for value in (body.content, body.prompt, body.messages)) != 1:
         raise bad_request("give exactly one of content, prompt and messages")
-    return await _beside(request, served, _tokenized, served, body)
+    ids = None if body.messages is None else await unless_gone(request.receive, _rendered(served, body))
+    return await _beside(request, served, _tokenized, served, body, ids)
 
 
 @router.post("/detokenize", responses={200: {"model": Text}})
@@ -115,7 +117,8 @@ async def detokenize(body: DetokenizeBody, request: Request) -> Response:
 async def apply_template(body: TemplateBody, request: Request) -> Response:
     """Render a conversation to its prompt."""
     served = service(request, body.model)
-    return await _beside(request, served, _applied, served, body)
+    ids = await unless_gone(request.receive, _rendered(served, body))
+    return await _beside(request, served, _applied, served, ids)
 
 
 async def _beside(request: Request, served: Service, function: Callable[..., bytes], *arguments: Any) -> Response:
@@ -124,9 +127,10 @@ async def _beside(request: Request, served: Service, function: Callable[..., byt
     return Response(text, media_type="application/json")
 
 
-def _tokenized(served: Service, body: TokenizeBody) -> bytes:
+def _tokenized(served: Service, body: TokenizeBody, rendered: Sequence[int] | None) -> bytes:
+    """rendered: the ids of the conversation; None: there is a text instead."""
     tokenizer = served.model.tokenizer
-    ids = _rendered(served, body) if body.messages is not None else _text_ids(served, body)
+    ids = _text_ids(served, body) if rendered is None else rendered
 
     def with_piece(id: int) -> str:
         return json.dumps({"id": id, "piece": _piece(tokenizer.token_bytes(id))})
@@ -161,24 +165,26 @@ def _detokenized(served: Service, body: DetokenizeBody) -> bytes:
     return _object({"prompt": text, "content": text})
 
 
-def _applied(served: Service, body: TemplateBody) -> bytes:
-    ids = _rendered(served, body)
+def _applied(served: Service, ids: Sequence[int]) -> bytes:
     text = served.model.tokenizer.decode(ids)
     return _object({"prompt": json.dumps(text), "tokens": _listed(ids, str)})
 
 
-def _rendered(served: Service, body: Conversation) -> Sequence[int]:
-    """Token ids of the conversation's prompt. Raises ApiError, RequestError."""
+async def _rendered(served: Service, body: Conversation) -> Sequence[int]:
+    """Token ids of the conversation's prompt; a placeholder for each row of a picture. Raises ApiError."""
+    prompt = await served.render(await served.beside(_request, body))
+    # The last boundary is the end of the last message, before the start of the answer.
+    return prompt.tokens if body.add_generation_prompt else prompt.tokens[: prompt.boundaries[-1]]
+
+
+def _request(body: Conversation) -> ChatRequest:
     wish = thinking_wish(effort=body.reasoning_effort, template_arguments=body.chat_template_kwargs)
-    request = ChatRequest(
-        messages=tuple(body.messages or ()),
+    return ChatRequest(
+        messages=tuple(with_media(message, number) for number, message in enumerate(body.messages or ())),
         tools=tuple(body.tools or ()),
         thinking=wish.on,
         template_arguments=wish.template_arguments,
     )
-    prompt = served.rendered(request)
-    # The last boundary is the end of the last message, before the start of the answer.
-    return prompt.tokens if body.add_generation_prompt else prompt.tokens[: prompt.boundaries[-1]]
 
 
 def _text_ids(served: Service, body: TokenizeBody) -> list[int]:

@@ -15,6 +15,10 @@ from shoestring.testing import scripted_model
 #: The name under which the besieged server serves its model.
 MODEL = "besieged"
 MESSAGES = [{"role": "user", "content": "hi"}]
+#: A picture of one pixel.
+DOT = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 #: What makes each body valid. Answers are short.
 VALID: Mapping[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": MESSAGES, "max_tokens": 3},
@@ -27,6 +31,7 @@ VALID: Mapping[str, dict[str, Any]] = {
     "/tokenize": {"content": "One"},
     "/detokenize": {"tokens": [72, 105]},
     "/apply-template": {"messages": MESSAGES},
+    "/media/tokens": {"image_url": DOT},
 }
 #: Endpoints that only the siege knows: names that other servers have, and traversals.
 UNKNOWN = (

@@ -20,12 +20,20 @@ from hostile.connections import hostile_connections
 from hostile.fields import hostile_fields, hostile_requests
 from hostile.forms import hostile_forms
 from hostile.heads import hostile_heads
+from hostile.media import hostile_media
 from hostile.process import Besieged
 from servers import Server
 from soak import at_rest
 
 #: Of each hundred small requests, how many come from which generator.
-_SHARES = {hostile_fields: 55, hostile_requests: 15, hostile_forms: 12, hostile_heads: 10, hostile_connections: 8}
+_SHARES = {
+    hostile_fields: 50,
+    hostile_requests: 13,
+    hostile_forms: 12,
+    hostile_heads: 10,
+    hostile_connections: 8,
+    hostile_media: 7,
+}
 
 
 @dataclass(frozen=True)

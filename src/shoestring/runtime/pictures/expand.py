@@ -48,7 +48,9 @@ class Loader:
 
     def decode(self) -> None:
         """Decode all. Raises RequestError for damaged data."""
-        self._decoded = dict(enumerate(self._prepared.pixels()))
+        for number, pixels in enumerate(self._prepared.pixels()):
+            proceed()
+            self._decoded[number] = pixels
 
     def load(self, number: int) -> Any:
         """What the tower reads of a part."""

@@ -72,17 +72,28 @@ class PictureReader:
         for each, loader in zip(prepared, loaders, strict=True):
             if not self._is_sound(each.parts[0].key):
                 loader.decode()
-                with self._lock:
-                    self._sound[each.parts[0].key] = None
-                    while len(self._sound) > _MOST_SOUND:
-                        self._sound.popitem(last=False)
+                self._remember(each.parts[0].key)
         return expanded
+
+    def check(self, source: Source) -> None:
+        """Decode a picture unless that has been done before. Raises RequestError for damaged data."""
+        prepared = self.prepare(source)
+        if not self._is_sound(prepared.parts[0].key):
+            for _ in prepared.pixels():
+                continue
+            self._remember(prepared.parts[0].key)
 
     def _is_sound(self, key: bytes) -> bool:
         with self._lock:
             if key in self._sound:
                 self._sound.move_to_end(key)
             return key in self._sound
+
+    def _remember(self, key: bytes) -> None:
+        with self._lock:
+            self._sound[key] = None
+            while len(self._sound) > _MOST_SOUND:
+                self._sound.popitem(last=False)
 
     def pixels(self, source: Source) -> Float32:
         """What the processor makes of a picture or video: patches [rows, 1536] of Qwen 3.5, the pairs of a video one

@@ -38,15 +38,18 @@ class MediaReading:
         self._vision = vision
         self._limits = limits
         self._web = web
+        self._vision.limits = dataclasses.replace(vision.limits, video_cpu_seconds=limits.video_cpu_seconds)
         self._fetching = Workers(8, "fetch")
         #: for headers of pictures, and the packets of videos in a child process
         self._headers = Workers(2, "media header")
+        #: for what decodes: one picture or video after the other, as each may take a gigabyte
+        self.decoding = Workers(1, "media")
         #: bytes that fetches in progress may bring, and have brought for requests in preparation
         self._claimed = 0
 
     @property
     def workers(self) -> tuple[Workers, ...]:
-        return (self._fetching, self._headers)
+        return (self._fetching, self._headers, self.decoding)
 
     @contextmanager
     def claim(self, request: Request) -> Iterator[None]:
@@ -146,6 +149,8 @@ class MediaReading:
             if of_tool or media.kind == "image":
                 # Whether it can be read. A user's own video, which takes a process, is refused with the prompt.
                 await self._headers.run(self._vision.token_count, source)
+            if of_tool and media.kind == "image":
+                await self.decoding.run(self._vision.check, source)
         except RequestError as error:
             return str(error)
         return source

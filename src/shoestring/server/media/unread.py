@@ -16,6 +16,8 @@ from shoestring.errors import RequestError
 from shoestring.media.source import Kind
 from shoestring.printable import quoted
 
+#: Types of OpenAI's parts.
+_OPENAI: Mapping[str, Kind] = {"image_url": "image", "video_url": "video"}
 _SPACE = re.compile(r"[ \t\r\n]+")
 #: Characters of a data URL before its comma
 _MOST_HEAD = 200
@@ -111,6 +113,20 @@ def of_openai(kind: Kind, value: Any, where: str) -> Unread:
     if detail not in (None, "auto", "low", "high", "original"):
         return Unread(kind, where, problem=f"has the detail {quoted(detail)}: send low, high, original or auto")
     return Unread(kind, where, url=fields["url"], detail=detail)
+
+
+def with_media(message: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """A message that is passed on as it came, its `image_url` and `video_url` parts unread."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+
+    def read(part: Any, where: str) -> Any:
+        kind = _OPENAI.get(part["type"]) if isinstance(part, dict) and isinstance(part.get("type"), str) else None
+        return part if kind is None else of_openai(kind, part.get(part["type"]), f"{where}.{part['type']}").part
+
+    parts = [read(part, f"messages.{number}.content.{place}") for place, part in enumerate(content)]
+    return {**message, "content": parts}
 
 
 def of_anthropic(source: Any, where: str) -> Unread:
