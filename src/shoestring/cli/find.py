@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shoestring.cli.options import Loading
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
+from shoestring.cli.union import licence_line
 from shoestring.runtime import finding
 from shoestring.runtime.scripted import DEMO_SCRIPTED
 
@@ -39,6 +40,9 @@ def load_model(name: str, *, loading: Loading) -> Model:
     guard_mapped_files()
     prepared = prepare(path, loading.threads, loading.kv, loading.context, memory=loading.memory, **options)
     announce(prepared)
+    line = licence_line(prepared.opened.config.family, name)
+    if line is not None:
+        say(line, err=True)
     with Progress(f"loading {path.name}") as progress:
         return prepared.load(progress)
 

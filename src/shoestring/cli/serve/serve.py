@@ -13,6 +13,7 @@ from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
 from shoestring.cli.shared import spread
+from shoestring.cli.union import licence_line
 from shoestring.files import named_path
 from shoestring.runtime.scripted import DEMO_SCRIPTED
 from shoestring.sizes import human
@@ -101,6 +102,9 @@ def run(settings: Settings) -> None:
             compute=compute,
         )
         say(text, err=True)
+        line = licence_line(model.family, settings.model)
+        if line is not None:
+            say(line, err=True)
         service = Service(
             model,
             info,
@@ -124,6 +128,10 @@ def load_options(settings: Settings) -> dict[str, Any]:
         "cache_memory": "share" if settings.cache_memory is None else settings.cache_memory,
         "experts_per_token": settings.experts_per_token,
         "record_routes": settings.record_routes,
+        "mmproj": settings.mmproj,
+        "max_image_tokens": settings.max_image_tokens,
+        "video_fps": settings.video_fps,
+        "max_frames": settings.max_frames,
     }
 
 

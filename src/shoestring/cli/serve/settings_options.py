@@ -32,6 +32,14 @@ class Served:
     experts_per_token: int | None = option(
         "K", "Experts that each token uses; changes the answers. [default: the file's]"
     )
+    mmproj: str | None = option(
+        "FILE", "GGUF file of the vision tower. [default: the one beside MODEL that belongs to it]"
+    )
+    max_image_tokens: int | None = option(
+        "N", "Most tokens of a picture, its markers included. [default: the model's own limit]"
+    )
+    video_fps: float | None = option("FPS", "Frames read of a second of video. [default: the model's own, usually 2]")
+    max_frames: int | None = option("N", "Most frames read of a video. [default: the model's own, usually 768]")
     context: str | None = option(
         "N", "Maximum tokens per request, e.g. 32k. [default: what the model and memory allow]", "--context", "-c"
     )

@@ -47,6 +47,13 @@ class Settings:
     experts_per_token: int | None = None
     #: write which experts the tokens use to this file
     record_routes: str | None = None
+    #: GGUF file of the vision tower; None: the one beside the model
+    mmproj: str | None = None
+    #: most tokens of a picture; None: the model's own limit
+    max_image_tokens: int | None = None
+    #: frames read of a second of video, and of a whole one; None: the model's own
+    video_fps: float | None = None
+    max_frames: int | None = None
     #: maximum tokens per request
     context: int | None = None
     #: maximum requests that run at once
@@ -204,9 +211,9 @@ def _from_text(name: str, text: str) -> Any:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if kind is bool:
         return _SWITCHES.get(text.lower(), text)
-    if kind in (int, int | None, float) and name not in (*SIZES, "context"):
+    if kind in (int, int | None, float, float | None) and name not in (*SIZES, "context"):
         try:
-            return float(text) if kind is float else int(text)
+            return float(text) if kind in (float, float | None) else int(text)
         except ValueError:
             return text
     return text
@@ -233,7 +240,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
     elif kind in (str, str | None):
         fits, expected = isinstance(value, str), "a string"
     else:
-        numbers = int | float if kind is float else int
+        numbers = int | float if kind in (float, float | None) else int
         fits, expected = isinstance(value, numbers) and not isinstance(value, bool), "a number"
     if not fits:
         raise RequestError(f"{where} is {value!r}: give {expected}")
@@ -242,6 +249,9 @@ def _checked(name: str, value: Any, where: str) -> Any:
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "port": (0, 65535),
+    "max_image_tokens": (1, 1 << 24),
+    "video_fps": (0.001, 1000),
+    "max_frames": (2, 65_536),
     "parallel": (1, 256),
     "queue": (0, 100_000),
     "shutdown_timeout": (0, 86_400),
