@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 from commands import PYTHON
+from odd_pictures import rgb, saved
 
 from shoestring.cli import find
 from shoestring.cli.app import run
@@ -64,6 +66,22 @@ def test_every_request_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(["batch", str(source), str(target)]) == 0
     assert target.read_bytes() == before
     assert "all 7 requests are already answered" in capsys.readouterr().err
+
+
+def test_requests_carry_pictures(tmp_path: Path) -> None:
+    def asks(id: str, url: str) -> dict[str, Any]:
+        content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "hi"}]
+        return request(id, content)  # type: ignore[arg-type]
+
+    data_url = f"data:image/png;base64,{base64.b64encode(saved(rgb(), 'PNG')).decode()}"
+    source = write(tmp_path / "in", request("text"), asks("good", data_url), asks("remote", "http://127.0.0.1/a.png"))
+    assert run(["batch", str(source), str(tmp_path / "out")]) == 2
+    found = answers(tmp_path / "out")
+    tokens = {id: found[id]["response"]["body"]["usage"]["prompt_tokens"] for id in ("text", "good")}
+    assert tokens["good"] >= tokens["text"] + 64
+    refused = found["remote"]["response"]
+    assert refused["status_code"] == 400
+    assert "this server fetches nothing" in json.dumps(refused["body"])
 
 
 def test_completions_too(tmp_path: Path) -> None:
