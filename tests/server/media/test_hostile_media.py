@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from typing import Any
 
 import clips
@@ -79,10 +80,11 @@ def test_in_a_tools_result_it_is_a_line_that_says_why(client: TestClient, name: 
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "cannot be|damaged|video"),
         (clips.clip("h264.mp4", 12)[:900], "damaged|cannot be|video"),
         (clips.sound(), "no video in it"),
+        (clips.clip("ffv1.mkv", 12, Fraction(1, 1000)), "12,000 seconds: at most 3,600"),
         (saved(rgb(), "PNG"), "is a picture"),
         (b"\x1aE\xdf\xa3" + bytes(500), "damaged|cannot be|video"),
     ],
-    ids=["a head alone", "cut", "sound", "a picture", "zeros"],
+    ids=["a head alone", "cut", "sound", "three hours", "a picture", "zeros"],
 )
 def test_a_hostile_video_is_a_clear_400(client: TestClient, data: bytes, said: str) -> None:
     response = ask(client, part(data, "video"))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from odd_pictures import rgb, saved
 from starlette.testclient import TestClient
+from web_stand_in import PUBLIC, StandIn, answer
 
 from shoestring.server.http.app import create_app
 from shoestring.server.service import Service
@@ -68,6 +69,23 @@ def test_what_it_refuses(client: TestClient, body: dict[str, Any], what: str) ->
     answer = client.post("/media/tokens", json=body)
     assert answer.status_code == 400
     assert any(words in answer.json()["error"]["message"] for words in what.split("|")), answer.text
+
+
+def test_pictures_of_the_web_are_fetched_only_where_that_is_allowed(family: Family) -> None:
+    web = StandIn(names={"example.com": [[PUBLIC]]})
+    web.scripts["/a.png"] = answer(saved(rgb(300, 400), "PNG"))
+    remote = {"type": "image_url", "image_url": {"url": "http://example.com/a.png"}}
+    prompts = []
+    for allowed, part in ((web.web, remote), (None, PART), (None, remote)):
+        app = create_app(Service(scripted_model(family=family), web=allowed))
+        body = {"messages": [{"role": "user", "content": [part]}], "max_tokens": 1}
+        with TestClient(app, "http://127.0.0.1") as client:
+            reply = client.post("/v1/chat/completions", json=body)
+        prompts.append(reply.json()["usage"]["prompt_tokens"] if reply.status_code == 200 else reply.status_code)
+    assert prompts[0] == prompts[1] > 100
+    assert prompts[2] == 400
+    assert web.looked_up == ["example.com"]
+    web.close()
 
 
 def test_a_model_that_sees_says_so(client: TestClient, family: Family) -> None:
