@@ -9,14 +9,13 @@ from shoestring.output.form import Form
 from shoestring.runtime.answers import Answers
 from shoestring.runtime.prompt import Prompt
 from shoestring.runtime.request import GenerationOptions
+from shoestring.server.backends.stream import End as End
 from shoestring.server.http.record import Record
 from shoestring.server.request import StreamItem
 from shoestring.streaming.counters import Totals
 
 #: Bytes of the pixels of a row: 32 × 32 pixels of three channels, in a video twice
 _ROW_BYTES = 3 * 32 * 32
-#: What ends a ticket's items: None after the last one, or the exception of a request that failed.
-End = None | Exception
 
 
 @dataclass(eq=False)

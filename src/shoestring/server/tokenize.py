@@ -9,7 +9,7 @@ A million ids take a second to write. So each endpoint works beside the event lo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from shoestring.checkpoint.text.text_work import limited, proceed
+from shoestring.runtime.prompt import Prompt
 from shoestring.server.errors import bad_request
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import service
@@ -102,29 +103,30 @@ async def tokenize(body: TokenizeBody, request: Request) -> Response:
     served = service(request, body.model)
     if sum(value is not None for value in (body.content, body.prompt, body.messages)) != 1:
         raise bad_request("give exactly one of content, prompt and messages")
-    ids = None if body.messages is None else await unless_gone(request.receive, _rendered(served, body))
-    return await _beside(request, served, _tokenized, served, body, ids)
+    if body.messages is None:
+        return await _beside(request, served.on_text(_tokenized, body, None))
+    asked = await served.beside(_request, body)
+    return await _beside(request, served.on_prompt(_conversation_tokenized, asked, body))
 
 
 @router.post("/detokenize", responses={200: {"model": Text}})
 async def detokenize(body: DetokenizeBody, request: Request) -> Response:
     """Decode ids; bytes that are not UTF-8 become U+FFFD."""
     served = service(request, body.model)
-    return await _beside(request, served, _detokenized, served, body)
+    return await _beside(request, served.on_text(_detokenized, body))
 
 
 @router.post("/apply-template", responses={200: {"model": RenderedPrompt}})
 async def apply_template(body: TemplateBody, request: Request) -> Response:
     """Render a conversation to its prompt."""
     served = service(request, body.model)
-    ids = await unless_gone(request.receive, _rendered(served, body))
-    return await _beside(request, served, _applied, served, ids)
+    asked = await served.beside(_request, body)
+    return await _beside(request, served.on_prompt(_applied, asked, body))
 
 
-async def _beside(request: Request, served: Service, function: Callable[..., bytes], *arguments: Any) -> Response:
-    """The JSON text that a function writes in a worker thread."""
-    text = await unless_gone(request.receive, served.text_work(function, *arguments))
-    return Response(text, media_type="application/json")
+async def _beside(request: Request, work: Coroutine[Any, Any, bytes]) -> Response:
+    """The JSON text that a function writes in a worker thread, where the tokenizer is."""
+    return Response(await unless_gone(request.receive, work), media_type="application/json")
 
 
 def _tokenized(served: Service, body: TokenizeBody, rendered: Sequence[int] | None) -> bytes:
@@ -165,14 +167,18 @@ def _detokenized(served: Service, body: DetokenizeBody) -> bytes:
     return _object({"prompt": text, "content": text})
 
 
-def _applied(served: Service, ids: Sequence[int]) -> bytes:
+def _conversation_tokenized(served: Service, prompt: Prompt, body: TokenizeBody) -> bytes:
+    return _tokenized(served, body, _asked_for(prompt, body))
+
+
+def _applied(served: Service, prompt: Prompt, body: TemplateBody) -> bytes:
+    ids = _asked_for(prompt, body)
     text = served.model.tokenizer.decode(ids)
     return _object({"prompt": json.dumps(text), "tokens": _listed(ids, str)})
 
 
-async def _rendered(served: Service, body: Conversation) -> Sequence[int]:
-    """Token ids of the conversation's prompt; a placeholder for each row of a picture. Raises ApiError."""
-    prompt = await served.render(await served.beside(_request, body))
+def _asked_for(prompt: Prompt, body: Conversation) -> Sequence[int]:
+    """Token ids of the conversation's prompt; a placeholder for each row of a picture."""
     # The last boundary is the end of the last message, before the start of the answer.
     return prompt.tokens if body.add_generation_prompt else prompt.tokens[: prompt.boundaries[-1]]
 

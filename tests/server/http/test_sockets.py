@@ -66,7 +66,7 @@ def test_a_disconnected_client_frees_its_slot(stream: bool, phase: str) -> None:
             if phase == "prompt":
                 until(lambda: model.engine.runner.rows > 0)  # type: ignore[attr-defined]
             else:
-                until(lambda: any(ticket.latest for ticket in list(service._tickets)))
+                until(lambda: any(ticket.latest for ticket in list(service._open)))
         until(lambda: not service.busy and model.engine.idle)
         assert model.engine.runner.rows < (5000 if phase == "answer" else 12000)  # type: ignore[attr-defined]
         answer = httpx.post(f"{url}/v1/chat/completions", json={"messages": [{"role": "user", "content": "a"}]})

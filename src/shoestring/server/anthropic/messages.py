@@ -15,10 +15,10 @@ from fastapi.responses import Response
 from shoestring.server.anthropic import types as api
 from shoestring.server.anthropic.requests import chat_request
 from shoestring.server.anthropic.wire import MessageEvents, assembled, event_text
+from shoestring.server.backends.backend import Backend, Stream
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.dependencies import client, service
 from shoestring.server.http.streaming import EventStream, WholeAnswer, unless_gone
-from shoestring.server.service import Service, Stream
 
 router = APIRouter(tags=["anthropic"], route_class=JsonRoute)
 
@@ -52,6 +52,6 @@ async def _events(stream: Stream, events: MessageEvents) -> AsyncGenerator[dict[
             yield event
 
 
-async def _message(events: AsyncGenerator[dict[str, Any], None], served: Service) -> dict[str, Any]:
+async def _message(events: AsyncGenerator[dict[str, Any], None], served: Backend) -> dict[str, Any]:
     message = await served.beside(assembled, [event async for event in events])
     return message.model_dump()

@@ -59,9 +59,12 @@ class MessageEvents:
                 return self._end(item)
         return []
 
-    def _start(self, item: Started) -> dict[str, Any]:
+    def _count(self, item: Started | Usage) -> None:
         self._prompt["input_tokens"] = item.prompt_tokens - item.cached_tokens
         self._prompt["cache_read_input_tokens"] = item.cached_tokens
+
+    def _start(self, item: Started) -> dict[str, Any]:
+        self._count(item)
         message: dict[str, Any] = {
             "id": self._id,
             "type": "message",
@@ -112,6 +115,7 @@ class MessageEvents:
         return [*signed, stop]
 
     def _end(self, usage: Usage) -> list[dict[str, Any]]:
+        self._count(usage)  # another server may know it only now
         reason = _STOP_REASONS[self._finished.reason]
         if reason == "end_turn" and self._finished.stop_sequence is not None:
             reason = "stop_sequence"

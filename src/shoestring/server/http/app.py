@@ -14,6 +14,7 @@ import shoestring
 from shoestring.errors import ShoestringError
 from shoestring.server import tokenize
 from shoestring.server.anthropic import messages
+from shoestring.server.backends.backend import Backend
 from shoestring.server.errors import ApiError, from_exception
 from shoestring.server.http import health, metrics
 from shoestring.server.http.auth import AccessControl
@@ -32,14 +33,13 @@ from shoestring.server.media import routes as media
 from shoestring.server.ollama import routes as ollama
 from shoestring.server.openai import chat, completions, models
 from shoestring.server.page import routes as page
-from shoestring.server.service import Service
 
 #: The modules of the endpoints; each has a `router`.
 ROUTES = (chat, models, health, metrics, completions, messages, ollama, tokenize, media, page)
 
 
 def create_app(
-    service: Service,
+    service: Backend,
     settings: Settings | None = None,
     log: Observer | None = None,
     keys: Sequence[Key] | None = None,
@@ -54,6 +54,7 @@ def create_app(
         service.start()
         yield
         service.close()
+        await service.ended()
         app.state.bodies.close()
 
     settings = settings or Settings()

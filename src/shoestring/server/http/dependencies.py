@@ -1,4 +1,4 @@
-"""Access to the application's service, for endpoints."""
+"""Access to the application's backend, for endpoints."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import cast
 
 from fastapi import Request
 
-from shoestring.server.service import KEY, Service
+from shoestring.server.backends.backend import KEY, Backend
 
 
-def service(request: Request, model: str | None = None) -> Service:
-    """The service. Raises ApiError (404) if it does not serve `model`."""
-    served = cast(Service, request.app.state.service)
+def service(request: Request, model: str | None = None) -> Backend:
+    """The backend. Raises ApiError (404) if it does not serve `model`."""
+    served = cast(Backend, request.app.state.service)
     served.check_model(model)
     return served
 

@@ -21,9 +21,7 @@ async def live() -> dict[str, str]:
 async def ready(request: Request) -> Response:
     """200 while the server accepts requests; 503 when it shuts down or its engine has stopped."""
     service = dependencies.service(request)
-    if service.ready:
-        state, status = "ok", 200
-    else:
-        state, status = ("shutting down" if service.closing else "the engine has stopped"), 503
+    trouble = await service.health()
+    state, status = ("ok", 200) if trouble is None else (trouble, 503)
     body = {"status": state, "model": service.info.id, "running": service.running, "waiting": service.waiting}
     return JSONResponse(body, status)

@@ -9,11 +9,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from shoestring.engine.request import Counts
 from shoestring.models.layout import Demand
+from shoestring.server.backends.backend import Backend
 from shoestring.server.http import dependencies
 from shoestring.server.http.keys import NO_KEY, OTHER_KEYS
 from shoestring.server.http.record import Record
-from shoestring.server.service import Service
-from shoestring.streaming.counters import Totals
 
 # They double the series, and the format's newer version writes them otherwise.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -93,7 +92,7 @@ class Metrics:
         return entry.key if entry.key in self._keys else OTHER_KEYS
 
 
-def _gauges(service: Service, counts: Counts | None) -> CollectorRegistry:
+def _gauges(service: Backend, counts: Counts | None) -> CollectorRegistry:
     """Gauges of the current moment, and the model's counts of experts: zero if all are in memory."""
     registry = CollectorRegistry()
 
@@ -103,8 +102,8 @@ def _gauges(service: Service, counts: Counts | None) -> CollectorRegistry:
     gauge("requests_running", "Requests that the engine is processing.").set(service.running)
     gauge("requests_waiting", "Requests that wait to be admitted.").set(service.waiting)
     gauge("queue_limit", "Maximum waiting requests; more get 429.").set(service.queue)
-    streaming = service.model.streaming
-    done = Totals() if streaming is None else streaming.totals
+    experts = service.experts
+    done = experts.totals
     for name, text, value in (
         ("asked", "Experts that steps needed.", done.asked),
         ("hits", "Of these, experts that were in memory.", done.hits),
@@ -112,8 +111,7 @@ def _gauges(service: Service, counts: Counts | None) -> CollectorRegistry:
         ("disk_seconds", "Time with at least one read in flight.", done.disk_seconds),
     ):
         Counter(f"shoestring_experts_{name}", text, registry=registry).inc(value)
-    share = 1.0 if streaming is None else streaming.share
-    gauge("experts_resident_share", "Share of the experts that fit into memory.").set(share)
+    gauge("experts_resident_share", "Share of the experts that fit into memory.").set(experts.share)
     if counts is None:
         return registry
     gauge("slowest_layer_seconds", "Longest pause of the answers for a layer of a prompt.").set(

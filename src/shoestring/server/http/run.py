@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from shoestring.server.backends.backend import Backend
 from shoestring.server.http.app import create_app
 from shoestring.server.http.keys import Key
 from shoestring.server.http.logs.lines import Style
@@ -33,7 +34,6 @@ from shoestring.server.http.logs.log import RequestLog
 from shoestring.server.http.logs.log_file import LogFile
 from shoestring.server.http.logs.log_writer import LogHandler, LogWriter, stderr_descriptor
 from shoestring.server.http.settings import Settings
-from shoestring.server.service import Service
 from shoestring.server.workers import Workers
 
 log = logging.getLogger("shoestring.server")
@@ -61,7 +61,7 @@ _SWITCH_SECONDS = 0.001
 
 
 def serve(
-    service: Service,
+    service: Backend,
     settings: Settings,
     listening: socket.socket,
     *,
@@ -123,7 +123,7 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 
 class DrainingServer(uvicorn.Server):
     """uvicorn's server that stays reachable while running answers finish, so that it can refuse new requests."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, timeout_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, service: Backend, timeout_seconds: float) -> None:
         super().__init__(config)
         self._service = service
         self._timeout = timeout_seconds

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 import shoestring
+from shoestring.server.backends.backend import Backend, Stream
 from shoestring.server.errors import bad_request
 from shoestring.server.facts import ServedModel
 from shoestring.server.http.bodies.route import JsonRoute
@@ -21,7 +22,6 @@ from shoestring.server.ollama import types as api
 from shoestring.server.ollama.requests import chat_request, generate_request
 from shoestring.server.ollama.wire import Line, Lines, timestamp, whole
 from shoestring.server.request import ChatRequest, CompletionRequest
-from shoestring.server.service import Service, Stream
 
 router = APIRouter(tags=["ollama"], route_class=JsonRoute)
 
@@ -50,12 +50,12 @@ async def generate(body: api.GenerateBody, request: Request) -> Response:
 async def _answer(
     body: api.Question,
     request: Request,
-    served: Service,
+    served: Backend,
     kind: Literal["chat", "generate"],
     prompt: ChatRequest | CompletionRequest | None,
 ) -> Response:
     """The answer to `prompt`. None: an empty request, with which clients load and unload models; ours stays loaded."""
-    token_bytes = served.model.tokenizer.token_bytes if body.logprobs or body.top_logprobs else None
+    token_bytes = served.spellings.token_bytes if body.logprobs or body.top_logprobs else None
     lines = Lines(body.model, kind, token_bytes)
     if prompt is None:
         return JSONResponse(lines.done("unload" if body.keep_alive in (0, "0", "0s") else "load"))
@@ -73,7 +73,7 @@ async def _lines(stream: Stream, lines: Lines) -> AsyncGenerator[Line, None]:
             yield line
 
 
-async def _whole(lines: AsyncGenerator[Line, None], served: Service) -> Line:
+async def _whole(lines: AsyncGenerator[Line, None], served: Backend) -> Line:
     return await served.beside(whole, [line async for line in lines])
 
 

@@ -10,13 +10,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from shoestring.server.backends.backend import Spellings
 from shoestring.server.http import dependencies
 from shoestring.server.http.bodies.route import JsonRoute
 from shoestring.server.http.streaming import EventStream, WholeAnswer, unless_gone
 from shoestring.server.openai.chat_requests import chat_request
 from shoestring.server.openai.chat_types import ChatBody, ChatCompletion
 from shoestring.server.openai.chat_wire import Chunks, Logprobs, completion, streamed
-from shoestring.server.service import Service
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
@@ -40,14 +40,13 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         answers=1 if body.n is None else body.n,
         include_usage=not body.stream or bool(options and options.include_usage),
         include_progress=bool(body.stream and options and options.include_progress),
-        logprobs=partial(logprobs_reader, service) if body.logprobs else None,
+        logprobs=partial(logprobs_reader, service.spellings) if body.logprobs else None,
     )
     if body.stream:
         return EventStream(streamed(stream, chunks), source=stream, limits=service.limits)
     return WholeAnswer(completion(stream, chunks), source=stream, beside=service.beside)
 
 
-def logprobs_reader(service: Service) -> Logprobs:
-    tokenizer = service.model.tokenizer
-    hidden = tokenizer.eos_ids | frozenset(tokenizer.thinking or ())
-    return Logprobs(tokenizer.token_bytes, hidden)
+def logprobs_reader(spellings: Spellings) -> Logprobs:
+    hidden = spellings.eos_ids | frozenset(spellings.thinking or ())
+    return Logprobs(spellings.token_bytes, hidden)

@@ -166,6 +166,8 @@ class Choice(Loose):
     message: AnswerMessage
     logprobs: ChoiceLogprobs | None
     finish_reason: Literal["stop", "length", "tool_calls"]
+    #: vLLM's extension: the stop string that ended the answer
+    stop_reason: str | None = None
     #: our extension: the answer ended before its thinking did, so it has no content
     ended_inside_thinking: bool | None = None
 

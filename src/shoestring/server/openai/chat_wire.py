@@ -91,10 +91,12 @@ class Chunks:
                 if entries:
                     chunks[-1]["choices"][0]["logprobs"] = {"content": entries, "refusal": None}
                 return chunks
-            case Finished(choice, reason, _, inside):
+            case Finished(choice, reason, stop, inside):
                 chunk = self._chunk(choice, {}, "tool_calls" if reason == "tool_calls" else stop_or_length(reason))
                 if inside:
                     chunk["choices"][0]["ended_inside_thinking"] = True
+                if stop is not None:  # vLLM's field
+                    chunk["choices"][0]["stop_reason"] = stop
                 return [chunk]
             case Usage() if self.include_usage:
                 return [{**self.head, "choices": [], "usage": _usage(item)}]
@@ -156,4 +158,4 @@ def _add(choice: dict[str, Any], piece: dict[str, Any], has_logprobs: bool) -> N
             message["tool_calls"][call["index"]]["function"]["arguments"] += call["function"]["arguments"]
     if piece["logprobs"]:
         choice["logprobs"]["content"] += piece["logprobs"]["content"]
-    choice |= {name: piece[name] for name in ("finish_reason", "ended_inside_thinking") if name in piece}
+    choice |= {name: piece[name] for name in ("finish_reason", "stop_reason", "ended_inside_thinking") if name in piece}

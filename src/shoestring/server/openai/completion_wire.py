@@ -11,7 +11,7 @@ from typing import Any
 from shoestring.ops.sampling import Sampled
 from shoestring.output.events import Content, Thinking
 from shoestring.server.answers import TokenBytes, stop_or_length
-from shoestring.server.request import Delta, Finished, Scored, Started, StreamItem
+from shoestring.server.request import Delta, Finished, Scored, StreamItem, Usage
 
 Chunk = dict[str, Any]
 
@@ -72,13 +72,9 @@ class Chunks:
         A long prompt with many log-probabilities takes seconds: the event loop has turns between its chunks.
         """
         match item:
-            case Started():
-                self._prompt_tokens += item.prompt_tokens
-                self._cached_tokens += item.cached_tokens
             case Scored() if self._token_bytes is not None:
                 return self._scored(range(prompt * self._n, (prompt + 1) * self._n), item.tokens)
             case Delta():
-                self._completion_tokens += len(item.tokens)
                 index = prompt * self._n + item.choice
                 # The answer to a raw prompt has no thinking: everything is text.
                 text = "".join(event.text for event in item.events if isinstance(event, Content | Thinking))
@@ -86,6 +82,10 @@ class Chunks:
                 return [self._chunk(index, text, logprobs)] if text or logprobs else []
             case Finished():
                 return [self._chunk(prompt * self._n + item.choice, "", reason=stop_or_length(item.reason))]
+            case Usage():
+                self._prompt_tokens += item.prompt_tokens
+                self._cached_tokens += item.cached_tokens
+                self._completion_tokens += item.completion_tokens
         return []
 
     def usage(self) -> dict[str, Any]:

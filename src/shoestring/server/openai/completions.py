@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from shoestring.server.backends.backend import Backend, Stream
 from shoestring.server.constraints import constraint
 from shoestring.server.errors import bad_request
 from shoestring.server.http.bodies.route import JsonRoute, keep
@@ -21,7 +22,7 @@ from shoestring.server.openai.chat_requests import most_tokens
 from shoestring.server.openai.completion_wire import Chunk, Chunks
 from shoestring.server.openai.sampling_fields import sampling, stop_texts
 from shoestring.server.request import CompletionRequest, GenerationOptions, Progress, Scored, StreamItem
-from shoestring.server.service import Service, Stream
+from shoestring.server.service import Service
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
@@ -37,15 +38,15 @@ async def create_completion(body: api.CompletionBody, request: Request) -> Respo
     served = service(request, body.model)
     requests = await served.beside(completion_requests, body, client(request))
     echo = body.echo and body.logprobs is None
-    echoes = await served.beside(_texts, requests, served) if echo else None
-    tokenizer = served.model.tokenizer
+    echoes = await _echoes(served, requests) if echo else None
+    spellings = served.spellings
     chunks = Chunks(
         f"cmpl-{secrets.token_hex(12)}",
         served.info.id,
         requests[0].options.n,
         echoes=echoes,
-        token_bytes=tokenizer.token_bytes if body.logprobs is not None else None,
-        added=int(isinstance(requests[0].prompt, str) and tokenizer.add_bos and tokenizer.bos_id is not None),
+        token_bytes=spellings.token_bytes if body.logprobs is not None else None,
+        added=int(isinstance(requests[0].prompt, str) and spellings.add_bos and spellings.bos_id is not None),
         fingerprint=served.info.fingerprint,
     )
     first = await unless_gone(request.receive, _open(served, requests[:_AT_ONCE]))
@@ -89,18 +90,23 @@ def completion_requests(body: api.CompletionBody, client: str = "") -> list[Comp
     return [CompletionRequest(prompt if isinstance(prompt, str) else tuple(prompt), options) for prompt in prompts]
 
 
-def _texts(requests: Sequence[CompletionRequest], served: Service) -> list[str]:
-    return [_text(request.prompt, served) for request in requests]
+async def _echoes(served: Backend, requests: Sequence[CompletionRequest]) -> list[str]:
+    prompts = [request.prompt for request in requests]
+    if all(isinstance(prompt, str) for prompt in prompts):
+        return await served.beside(list, map(_text, prompts))
+    return await served.on_text(_decoded, prompts)
 
 
-def _text(prompt: str | tuple[int, ...], served: Service) -> str:
+def _decoded(served: Service, prompts: Sequence[str | tuple[int, ...]]) -> list[str]:
+    return [_text(prompt if isinstance(prompt, str) else served.model.tokenizer.decode(prompt)) for prompt in prompts]
+
+
+def _text(prompt: Any) -> str:
     """The prompt's echo. Half of a surrogate pair, which UTF-8 cannot encode, becomes U+FFFD."""
-    if not isinstance(prompt, str):
-        return served.model.tokenizer.decode(prompt)
-    return prompt.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return str(prompt).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-async def _open(served: Service, requests: Sequence[CompletionRequest]) -> list[Stream]:
+async def _open(served: Backend, requests: Sequence[CompletionRequest]) -> list[Stream]:
     """Open all streams or none, so that an error comes before the answer begins."""
     opened: list[Stream] = []
     try:
@@ -116,7 +122,7 @@ async def _open(served: Service, requests: Sequence[CompletionRequest]) -> list[
 class Together:
     """Merges several streams: yields their items with the number of the prompt; opens the next stream when one ends."""
 
-    def __init__(self, served: Service, first: Sequence[Stream], further: Sequence[CompletionRequest]) -> None:
+    def __init__(self, served: Backend, first: Sequence[Stream], further: Sequence[CompletionRequest]) -> None:
         self._served = served
         self._open = dict(enumerate(first))
         self._waiting = iter(enumerate(further, len(first)))
@@ -174,7 +180,7 @@ async def _streamed(together: Together, chunks: Chunks, usage: bool) -> AsyncGen
     yield event("[DONE]")
 
 
-async def _whole(together: Together, chunks: Chunks, served: Service) -> dict[str, Any]:
+async def _whole(together: Together, chunks: Chunks, served: Backend) -> dict[str, Any]:
     pieces: list[Chunk] = chunks.begin()
     async for prompt, item in together.items():
         for chunk in chunks.take(prompt, item):

@@ -1,0 +1,1 @@
+"""What answers requests behind the endpoints: the engine of this process, another server, or replicas on Ray."""
