@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from behind import on
 from starlette.testclient import TestClient
 
 from shoestring.output.events import Content
 from shoestring.server.errors import ApiError
-from shoestring.server.http.app import create_app
 from shoestring.server.request import Delta, Started, StreamItem
 from shoestring.server.service import Service
 from shoestring.testing import Family, Reply, scripted_model
@@ -30,11 +30,10 @@ COMPLETIONS = {"One, two": ", three. 👋", "A, b": ", c."}
 
 
 @contextmanager
-def answering(family: Family = "qwen3_5", **service: Any) -> Iterator[TestClient]:
-    """A client of the application; its model is named "scripted"."""
+def answering(family: Family = "qwen3_5", backend: str = "local", **service: Any) -> Iterator[TestClient]:
+    """A client of the application; its model is named "scripted". backend: see behind.py."""
     model = scripted_model(REPLIES, family=family, completions=COMPLETIONS, context=2048)
-    app = create_app(Service(model, **service))
-    with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
+    with on(backend, Service(model, **service)) as client:
         yield client
 
 

@@ -16,8 +16,15 @@ from shoestring.server.openai.chat_requests import chat_request as openai_reques
 from shoestring.server.openai.chat_types import ChatBody
 
 
+@pytest.fixture(scope="module", params=["local", "url"])
+def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
+    with answering(backend=request.param) as client:
+        yield client
+
+
 @pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
+def local() -> Iterator[TestClient]:
+    """A server that has the tokenizer."""
     with answering() as client:
         yield client
 
@@ -167,22 +174,22 @@ def test_ollama_refuses_by_name(client: TestClient, fields: dict[str, Any], says
 
 
 @pytest.mark.parametrize("text", ["", "plain", "<think>", "é👋", "<|im_end|>"])
-def test_tokenizing_is_reversible(client: TestClient, text: str) -> None:
+def test_tokenizing_is_reversible(local: TestClient, text: str) -> None:
     for field in ("prompt", "content"):
         for special in (False, True):
             body = {field: text, "parse_special": special}
-            tokens = client.post("/tokenize", json=body).json()["tokens"]
-            assert client.post("/detokenize", json={"tokens": tokens}).json() == {"prompt": text, "content": text}
+            tokens = local.post("/tokenize", json=body).json()["tokens"]
+            assert local.post("/detokenize", json={"tokens": tokens}).json() == {"prompt": text, "content": text}
             assert (max([0, *tokens]) >= 256) == (special and text.startswith("<"))
 
 
-def test_a_rendered_conversation_matches_the_count(client: TestClient) -> None:
+def test_a_rendered_conversation_matches_the_count(local: TestClient) -> None:
     messages = [{"role": "user", "content": "<think>"}]
-    rendered = client.post("/apply-template", json={"messages": messages}).json()
-    tokens = client.post("/tokenize", json={"messages": messages}).json()
+    rendered = local.post("/apply-template", json={"messages": messages}).json()
+    tokens = local.post("/tokenize", json={"messages": messages}).json()
     assert tokens["tokens"] == rendered["tokens"]
     assert tokens["count"] == len(rendered["tokens"])
-    closed = client.post("/apply-template", json={"messages": messages, "add_generation_prompt": False}).json()
+    closed = local.post("/apply-template", json={"messages": messages, "add_generation_prompt": False}).json()
     assert rendered["prompt"].startswith(closed["prompt"])
     assert len(closed["prompt"]) < len(rendered["prompt"])
 
@@ -190,3 +197,19 @@ def test_a_rendered_conversation_matches_the_count(client: TestClient) -> None:
 @pytest.mark.parametrize("body", [{}, {"prompt": "a", "content": "b"}, {"messages": []}, {"messages": [{}]}])
 def test_invalid_tokenize_requests_are_refused(client: TestClient, body: dict[str, Any]) -> None:
     assert client.post("/tokenize", json=body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tokenize", {"prompt": "a"}),
+        ("/detokenize", {"tokens": [1]}),
+        ("/apply-template", {"messages": [{"role": "user", "content": "a"}]}),
+        ("/v1/completions", {"prompt": [1, 2], "echo": True}),
+    ],
+)
+def test_what_needs_a_tokenizer_is_refused_before_another_server(path: str, body: dict[str, Any]) -> None:
+    with answering(backend="url") as client:
+        answer = client.post(path, json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_endpoint")
+    assert "tokenizer" in answer.json()["error"]["message"]

@@ -56,6 +56,13 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--log-file", "/dev/null"], "device"),
         (["--log-file", "/nowhere/log"], "/nowhere"),
         (["/nowhere.gguf"], "does not exist"),
+        (["--on", "the cloud"], "choose local, vllm, ray, auto"),
+        (["--on", "http://127.0.0.1:1"], "no answer from http://127.0.0.1:1/v1/"),
+        (["--on", "http://"], "write http://HOST:PORT"),
+        (["--on", "http://127.0.0.1:1", "--memory", "1GiB"], "--memory is for a model in this process"),
+        (["--on", "http://127.0.0.1:1", "--replicas", "2"], "--replicas has no meaning"),
+        (["--on", "http://127.0.0.1:1", "--api-key-env", "NO_SUCH"], "NO_SUCH, which is not set"),
+        (["--on", "http://127.0.0.1:1", "--upstream-timeout", "0"], "--upstream-timeout"),
     ],
 )
 def test_serve_refuses_in_one_line_before_loading(

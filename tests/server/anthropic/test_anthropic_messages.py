@@ -15,9 +15,9 @@ from shoestring.server.anthropic.wire import assembled
 PATH = "/v1/messages"
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
-    with answering() as client:
+@pytest.fixture(scope="module", params=["local", "url"])
+def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
+    with answering(backend=request.param) as client:
         yield client
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from behind import on
 from starlette.testclient import TestClient
 
-from shoestring.server.http.app import create_app
 from shoestring.server.service import Service
 from shoestring.testing import Reply, scripted_model
 
@@ -21,10 +21,9 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 URL = "/v1/chat/completions"
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
-    app = create_app(Service(scripted_model(REPLIES, context=4096)))
-    with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
+@pytest.fixture(scope="module", params=["local", "url"])
+def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
+    with on(request.param, Service(scripted_model(REPLIES, context=4096))) as client:
         yield client
 
 

@@ -27,8 +27,6 @@ def banner(
     compute: str,
 ) -> str:
     """memory: None: the script has no weights. starts: rows about experts. compute: instruction set and threads."""
-    import shoestring
-
     engine = model.engine
     if memory is None:
         cache = engine.tree.cache_bytes or 0
@@ -53,5 +51,12 @@ def banner(
         *([] if settings.log_file is None else [("log", settings.log_file)]),
         ("open", f"{address}   (API: {address}/v1)"),
     ]
+    return ready(rows)
+
+
+def ready(rows: Sequence[tuple[str, str]]) -> str:
+    """The message with these rows."""
+    import shoestring
+
     lines = [f"shoestring {shoestring.__version__} is ready", *(f"  {name:9}{printable(text)}" for name, text in rows)]
     return "\n".join(lines)

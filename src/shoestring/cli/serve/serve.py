@@ -30,10 +30,15 @@ answers finish; a second Ctrl-C stops at once. See docs/server.md."""
 
 
 @spread
-def serve(served: o.Served, running: o.Running, debug: options.Debug = False) -> None:
-    settings = resolved({**asdict(served), **asdict(running)}).settings
+def serve(served: o.Served, where: o.Where, running: o.Running, debug: options.Debug = False) -> None:
+    settings = resolved({**asdict(served), **asdict(where), **asdict(running)}).settings
     need_server_packages("serve")
-    run(settings)
+    if settings.on == "local":
+        run(settings)
+    else:
+        from shoestring.cli.cluster.elsewhere import run_elsewhere
+
+        run_elsewhere(settings)
 
 
 def resolved(flags: dict[str, Any]) -> Resolved:
@@ -43,7 +48,7 @@ def resolved(flags: dict[str, Any]) -> Resolved:
     values = dict(flags)
     config = values.pop("config")
     for plural, singular in SINGULAR.items():
-        values[plural] = tuple(values.pop(singular) or ())
+        values[plural] = tuple(values.pop(singular, None) or ())
     return resolve({name: value for name, value in values.items() if value is not False}, file=config)
 
 

@@ -70,6 +70,26 @@ class Served:
 
 
 @dataclass(frozen=True)
+class Where:
+    """What answers: this process, another server, or a cluster."""
+
+    on: str | None = option(
+        "local|URL|vllm|ray|auto",
+        "What answers: this process, an OpenAI-compatible server, vLLM, Ray, or what plan finds. [default: local]",
+    )
+    api_key_env: str | None = option("NAME", "With --on URL: environment variable that holds this server's key there.")
+    upstream_timeout: float | None = option(
+        "S", "Seconds that the server of --on may send nothing before a request fails. [default: 600]"
+    )
+    replicas: str | None = option("N|MIN:MAX", "With --on ray: replicas; MIN:MAX follows the load. [default: 1 a node]")
+    ray_address: str | None = option("HOST:PORT", "With --on ray: the cluster's head. [default: this machine]")
+    vllm_python: str | None = option("FILE", "With --on vllm: a Python that has vLLM. [default: vllm on PATH]")
+    vllm_arg: list[str] | None = option("ARG", "With --on vllm: another argument of `vllm serve`. Repeatable.")
+    users: int | None = option("N", "With --on auto: how many use it at once. [default: 1]")
+    min_speed: float | None = option("T/S", "With --on auto: tokens/s that each user needs.")
+
+
+@dataclass(frozen=True)
 class Running:
     """Settings that matter only to a running server."""
 

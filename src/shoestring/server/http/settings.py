@@ -39,6 +39,23 @@ class Settings:
 
     #: a .gguf file, a folder, a Hub name; None: the demo model
     model: str | None = None
+    #: what answers: local, ray, vllm, auto, or the URL of a server
+    on: str = "local"
+    #: variable with this server's key at the server of `on`
+    api_key_env: str | None = None
+    #: seconds without a byte after which a request to that server fails
+    upstream_timeout: float = 600.0
+    #: with ray and vllm: N, or MIN:MAX to follow the load
+    replicas: str | None = None
+    #: the cluster's head, HOST:PORT; None: the cluster of this machine, or a new one
+    ray_address: str | None = None
+    #: an interpreter that has vLLM; None: the vllm on PATH
+    vllm_python: str | None = None
+    #: more arguments of `vllm serve`
+    vllm_args: tuple[str, ...] = ()
+    #: with auto: how many use it at once, and tokens/s that each needs
+    users: int = 1
+    min_speed: float | None = None
     host: str = "127.0.0.1"
     port: int = 8080
     #: maximum bytes of the whole process
@@ -120,6 +137,7 @@ SINGULAR = {
     "allow_origins": "allow_origin",
     "trusted_proxies": "trusted_proxy",
     "aliases": "alias",
+    "vllm_args": "vllm_arg",
 }
 SECRET = frozenset({"api_keys"})
 
@@ -254,6 +272,9 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_frames": (2, 65_536),
     "parallel": (1, 256),
     "queue": (0, 100_000),
+    "upstream_timeout": (0.1, 86_400),
+    "users": (1, 100_000),
+    "min_speed": (0.01, 100_000),
     "shutdown_timeout": (0, 86_400),
     "max_body": (1 << 10, 1 << 40),
     "body_timeout": (0.1, 86_400),

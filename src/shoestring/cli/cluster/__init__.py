@@ -1,0 +1,1 @@
+"""`serve --on`: what answers is not this process."""
