@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from shoestring.catalogue.schema import Catalogue
+from shoestring.checkpoint.config.types import Config
 from shoestring.planning.candidates.candidates import USUAL_TYPE
 from shoestring.planning.candidates.formats import UPLOADED_AS, bits, is_gguf
-from shoestring.planning.efficiency import MLX, VLLM, engine_of, parallel
+from shoestring.planning.efficiency import MLX, VLLM, engine_of
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.memory import AS_STORED, Need, Placement, mlx_file, need, our_engine_reads, place
+from shoestring.planning.sharding import shards
 
 #: Llama 4 scales its queries from here on; vLLM by itself only beyond 32,768
 LLAMA4_FLOOR_SCALE = 8192
@@ -69,24 +71,26 @@ def _location(n: Need) -> str:
 
 def _vllm(n: Need, machine: Hardware) -> Command:
     config = n.candidate.config
-    ways, stages = parallel(config.num_attention_heads, machine.gpus)
-    words = ["vllm", "serve", _location(n), "--tensor-parallel-size", str(ways)]
-    if stages > 1:
-        words += ["--pipeline-parallel-size", str(stages)]
-    words += ["--max-model-len", str(n.context), "--max-num-seqs", str(n.users)]
-    if config.family == "qwen3_5":
-        words += ["--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "qwen3_coder"]
-        if _stretched(n):
-            words += ["--hf-overrides", _yarn(n)]
-    else:
-        words += ["--enable-auto-tool-choice", "--tool-call-parser", "llama4_pythonic"]
-        if n.context > LLAMA4_FLOOR_SCALE:
-            words += ["--override-generation-config", '{"attn_temperature_tuning": true}']
+    split = shards(config, machine.gpus)
+    words = ["vllm", "serve", _location(n), *split.words()]
+    words += ["--max-model-len", str(n.context), "--max-num-seqs", str(n.users), *vllm_words(config, n.context)]
+    if _stretched(n):
+        words += ["--hf-overrides", _yarn(n)]
     reason = "everything fits on the GPUs, where vLLM serves many users at once"
     if config.family == "llama4":
         reason += "; for tools add --chat-template with its examples/tool_chat_template_llama4_pythonic.jinja"
     allowed = "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 " if _stretched(n) else ""
     return Command("vllm", (allowed + shlex.join(words),), reason)
+
+
+def vllm_words(config: Config, context: int) -> list[str]:
+    """The arguments of `vllm serve` that follow from the family: its parsers, and its long contexts."""
+    if config.family == "qwen3_5":
+        return ["--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "qwen3_coder"]
+    words = ["--enable-auto-tool-choice", "--tool-call-parser", "llama4_pythonic"]
+    if context > LLAMA4_FLOOR_SCALE:
+        words += ["--override-generation-config", '{"attn_temperature_tuning": true}']
+    return words
 
 
 def _yarn(n: Need) -> str:
