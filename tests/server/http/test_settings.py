@@ -68,7 +68,7 @@ def test_variables_of_kernels_and_tests_are_no_settings() -> None:
 def test_every_setting_is_an_option_of_serve() -> None:
     import inspect
 
-    options = set(inspect.signature(serve.serve).parameters) - {"config", "debug"}
+    options = set(inspect.signature(serve.serve).parameters) - {"config", "debug", "dry_run"}
     assert {SINGULAR.get(field.name, field.name) for field in dataclasses.fields(Settings)} == options
 
 

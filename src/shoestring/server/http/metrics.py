@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -92,13 +94,28 @@ class Metrics:
         return entry.key if entry.key in self._keys else OTHER_KEYS
 
 
-def _gauges(service: Backend, counts: Counts | None) -> CollectorRegistry:
+#: What replicas on a cluster count, each under its name.
+_BY_REPLICA = {
+    "running": "Requests that the replica's engine is processing.",
+    "waiting": "Requests that wait for the replica's engine.",
+    "cached_bytes": "Size of the replica's prefix cache in bytes.",
+    "cached_tokens": "Prompt tokens that the replica served from its cache.",
+    "computed_tokens": "Tokens that the replica computed, of prompts and answers.",
+}
+
+
+def _gauges(service: Backend, counts: Counts | None, replicas: Mapping[str, Counts]) -> CollectorRegistry:
     """Gauges of the current moment, and the model's counts of experts: zero if all are in memory."""
     registry = CollectorRegistry()
 
     def gauge(name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"shoestring_{name}", text, labels, registry=registry)
 
+    if replicas:
+        for name, text in _BY_REPLICA.items():
+            by_replica = gauge(f"replica_{name}", text, "replica")
+            for replica, its in replicas.items():
+                by_replica.labels(replica).set(getattr(its, name))
     gauge("requests_running", "Requests that the engine is processing.").set(service.running)
     gauge("requests_waiting", "Requests that wait to be admitted.").set(service.waiting)
     gauge("queue_limit", "Maximum waiting requests; more get 429.").set(service.queue)
@@ -131,7 +148,7 @@ async def metrics(request: Request) -> Response:
     """Counters, histograms and gauges in Prometheus' text format."""
     service = dependencies.service(request)
     counters: Metrics = request.app.state.metrics
-    gauges = _gauges(service, await service.counts())
+    gauges = _gauges(service, await service.counts(), await service.replicas())
     # Thousands of series take 30 ms.
     text = await service.beside(generate_latest, counters.registry) + generate_latest(gauges)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

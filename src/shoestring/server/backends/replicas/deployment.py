@@ -1,0 +1,164 @@
+"""The deployment on Ray Serve: connect, check the cluster, start the replicas, restart them one after the other.
+
+Ray's ports listen on the loopback address, or on the cluster that is named; its dashboard is off. They have no
+authentication, so no other machine may reach them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from shoestring.errors import CapacityError, RequestError
+from shoestring.runtime.model import Model
+from shoestring.server.backends.replicas.names import APP
+from shoestring.server.backends.replicas.options import Count, options_of
+from shoestring.server.backends.replicas.replica import Replica, Source, Vocabulary, versions
+from shoestring.server.facts import ServedModel
+from shoestring.server.limits import Limits
+
+log = logging.getLogger("shoestring.server")
+
+_CONNECT_SECONDS = 5.0
+
+
+def need_ray() -> None:
+    """Raise RequestError if Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        from shoestring.packages import install_command
+
+        command = install_command(["ray[serve]"])
+        raise RequestError(f"--on ray needs a package that is not installed (ray[serve]): run `{command}`")
+
+
+def connect(address: str | None, host: str = "127.0.0.1") -> None:
+    """Connect to a cluster, or start one on this machine. host: where its ports listen. Raises RequestError."""
+    import ray
+
+    options: dict[str, Any] = {"include_dashboard": False, "logging_level": logging.WARNING, "log_to_driver": True}
+    if address is not None:
+        _check_reachable(address)
+        options = {"address": address, "logging_level": logging.WARNING}
+    else:
+        options |= {"address": "local", "_node_ip_address": host}
+    try:
+        ray.init(namespace=APP, **options)
+    except (RuntimeError, ConnectionError, ValueError) as error:
+        what = " ".join(str(error).split())
+        if "ersion mismatch" in what:
+            raise RequestError(f"--ray-address {address}: mixed versions: {what[:300]}") from None
+        raise RequestError(
+            f"--on ray cannot use the cluster{f' at {address}' if address else ''}: {what[:300]}"
+        ) from None
+
+
+def _check_reachable(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except ValueError:
+        raise RequestError(f"--ray-address is {address!r}: write HOST:PORT, as `ray start --head` shows it") from None
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise RequestError(f"--ray-address {address}: no answer ({why}): start a head there with `ray start`") from None
+
+
+def check_size(count: Count) -> None:
+    """Raise CapacityError if the cluster has fewer nodes than replicas, which have a node each."""
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    if len(nodes) < count.least:
+        have = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+        raise CapacityError(
+            f"the cluster has {have} with a processor and --replicas is {count.least}, one a node: "
+            "add nodes with `ray start`, or ask for fewer"
+        )
+
+
+def node_count() -> int:
+    """Nodes that a replica may run on."""
+    import ray
+
+    return sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes())
+
+
+@dataclass
+class Deployment:
+    """The replicas of one model. load: makes the model from a node's cores; default: what the source says."""
+
+    source: Source
+    count: Count
+    limits: Limits
+    load: Callable[[int], Model] | None = None
+    generation: int = 0
+
+    def bound(self) -> Any:
+        """The application, as Ray Serve starts it."""
+        from ray import serve
+        from ray.serve.config import RequestRouterConfig
+
+        options = options_of(self.count, self.source.parallel)
+        options["request_router_config"] = RequestRouterConfig(**options["request_router_config"])
+        made = serve.deployment(Replica, name="Replica").options(**options)
+        load = self.load or partial(_load, self.source)
+        return made.bind(load, self.source.id, self.source.aliases, self.limits, versions(), self.generation)
+
+    def start(self) -> Any:
+        """Start the replicas, or replace those that run one after the other. Returns Ray's handle.
+
+        Raises RequestError with the reason if no replica starts.
+        """
+        from ray import serve
+
+        bound = self.bound()
+        serve.start(proxy_location="Disabled")
+        try:
+            return serve.run(bound, name=APP, route_prefix=None)
+        except RuntimeError as error:
+            raise RequestError(f"no replica starts: {_reason(error)}") from None
+
+    def restart(self) -> None:
+        """Replace all replicas, one after the other: each finishes its answers first. Blocks until it is done."""
+        self.generation += 1
+        log.info("rolling restart %d of the replicas begins", self.generation)
+        self.start()
+        log.info("rolling restart %d of the replicas is done", self.generation)
+
+
+def _load(source: Source, cores: int) -> Model:
+    return source.load(cores)
+
+
+def describe(handle: Any) -> tuple[ServedModel, Vocabulary]:
+    """What a replica says about its model."""
+    info, vocabulary = handle.describe.remote().result(timeout_s=60)
+    return info, vocabulary
+
+
+def _reason(error: Exception) -> str:
+    """The last line of a replica's traceback that is an error of ours, else what Ray says, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ours = [line for line in lines if "Error: " in line]
+    return (ours[-1].partition("Error: ")[2] if ours else " ".join(lines))[:300]
+
+
+def stop() -> None:
+    """End the replicas and leave the cluster; a cluster of our own ends, too."""
+    import ray
+    from ray import serve
+
+    serve.delete(APP)
+    ray.shutdown()
+
+
+def leave() -> None:
+    """Leave the cluster; what runs there goes on."""
+    import ray
+
+    ray.shutdown()
