@@ -30,7 +30,8 @@ CATALOGUE = builtin_catalogue()
 VLLM = {
     "--tensor-parallel-size": "count", "--pipeline-parallel-size": "count", "--max-model-len": "count",
     "--max-num-seqs": "count", "--reasoning-parser": "parser", "--tool-call-parser": "parser",
-    "--enable-auto-tool-choice": "", "--enable-expert-parallel": "", "--hf-overrides": "json", "--override-generation-config": "json",
+    "--enable-auto-tool-choice": "", "--enable-expert-parallel": "",
+    "--hf-overrides": "json", "--override-generation-config": "json",
 }  # fmt: skip
 PARSERS = {"qwen3", "qwen3_coder", "llama4_pythonic"}
 LLAMA_SERVER = {

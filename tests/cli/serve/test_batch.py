@@ -446,3 +446,24 @@ def test_a_200_without_an_object_is_a_failed_line(
     response = answers(target)["a"]["response"]
     assert response["status_code"] == 502
     assert "answered 200 without valid JSON" in response["body"]["error"]["message"]
+
+
+def test_a_folder_is_answered_file_by_file_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in "ab":
+        write(source / f"{name}.jsonl", *(request(f"{name}{n}", f"{name} {n}") for n in range(3)))
+    (source / "notes.txt").write_text("no batch")
+    assert run(["batch", str(source), str(target)]) == 0
+    assert {path.name for path in target.iterdir()} == {"a.jsonl", "b.jsonl"}
+    assert texts(target / "b.jsonl") == {f"b{n}": f"You said: b {n}" for n in range(3)}
+    lines = (target / "a.jsonl").read_bytes().splitlines(keepends=True)
+    (target / "a.jsonl").write_bytes(b"".join(lines[:1]) + lines[1][:40])
+    assert run(["batch", str(source), str(target)]) == 0
+    assert set(answers(target / "a.jsonl")) == {"a0", "a1", "a2"}
+    for wrong in ([str(source), str(source)], [str(target / "a.jsonl"), str(target)]):
+        assert run(["batch", *wrong]) == 2
+    (tmp_path / "empty").mkdir()
+    assert run(["batch", str(tmp_path / "empty"), str(target)]) == 2
+    assert run(["batch", str(source), str(target), "--on", "slurm"]) == 2
+    assert "batch knows only ray" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def vllm_program(settings: Settings) -> list[str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RequestError(f"--vllm-python {path} cannot be run: {getattr(error, 'strerror', None) or error}") from None
     if checked.returncode != 0:
-        raise RequestError(f"--vllm-python {path} has no vLLM: install it there with `{path} -m pip install vllm`")
+        raise RequestError(f"--vllm-python {path} has no vLLM: install vLLM there")
     return [str(path), "-m", "vllm.entrypoints.cli.main", "serve"]
 
 

@@ -9,7 +9,8 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ from shoestring.cli.extra import need_server_packages
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
 from shoestring.cli.serve.batch_files import LARGEST_ANSWER, Line, append, open_output, read_lines
-from shoestring.cli.shared import spread
+from shoestring.cli.shared import option, spread
 from shoestring.errors import RequestError
 from shoestring.printable import shortened
 
@@ -30,12 +31,29 @@ if TYPE_CHECKING:
 
 HELP = """Answer every request in IN.jsonl (OpenAI's batch format) and append the answers to OUT.jsonl.
 
-Run it again to resume: it skips what OUT has answers for, and retries what failed. With --url, another server answers.
+Run it again to resume: it skips what OUT has answers for, and retries what failed. With --url, another server answers,
+with --on ray the replicas of a cluster. IN may be a folder: each of its .jsonl files is answered in the folder OUT.
 The exit code is 0 if OUT answers every line of IN, else 2; OUT has the reason for each line that failed."""
 
 URLS = ("/v1/chat/completions", "/v1/completions")
 #: Attempts for a busy server, and the wait between them if it sends no Retry-After.
 _ATTEMPTS, _WAIT_SECONDS = 6, 2.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Replicas that answer instead of a model in this process."""
+
+    on: str | None = option("ray", "Answer with replicas on a Ray cluster.")
+    replicas: str | None = option("N|MIN:MAX", "With --on ray: replicas. [default: 1 a node]")
+    ray_address: str | None = option("HOST:PORT", "With --on ray: the cluster's head. [default: this machine]")
+
+    def check(self, url: str | None) -> None:
+        """Raise RequestError for another cluster, or a server beside it."""
+        if self.on != "ray":
+            raise RequestError(f"--on is {self.on!r}: batch knows only ray; for a server, give its --url")
+        if url is not None:
+            raise RequestError("--on ray and --url cannot be combined: give one of them")
 
 
 @spread
@@ -55,6 +73,7 @@ def batch(
     ] = None,
     *,
     server: options.Server,
+    cluster: Cluster,
     parallel: Annotated[int, typer.Option("--parallel", metavar="N", help="Requests to run at once.")] = 4,
     loading: options.Loading,
     debug: options.Debug = False,
@@ -65,17 +84,62 @@ def batch(
         raise RequestError("--model and --url cannot be combined: with --url, each request names its model")
     if server.url is None:
         need_server_packages("batch without --url")
+    pairs = _pairs(source, target)
+    if cluster.on is None:
+        clients: Any = nullcontext(_factory(server, model, loading, parallel))
+    else:
+        from shoestring.cli.cluster.batch_ray import ray_clients
+
+        cluster.check(server.url)
+        clients = ray_clients(model, loading, parallel, cluster.replicas, cluster.ray_address)
+    failures = []
+    with clients as client:
+        for one, other in pairs:
+            failed, total = _answer_file(one, other, client, parallel)
+            if failed:
+                failures.append((failed, total, other))
+    if failures:
+        failed, total = sum(count for count, _, _ in failures), sum(count for _, count, _ in failures)
+        raise RequestError(
+            f"{failed} of {total} requests failed: {failures[0][2]} has the reasons; the same command retries them"
+        )
+
+
+def _pairs(source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """The files to answer, and where. Raises RequestError for a folder without batch files."""
+    if not source.is_dir():
+        return [(source, target)]
+    files = sorted(source.glob("*.jsonl"))
+    if not files:
+        raise RequestError(f"{source} is a folder without .jsonl files")
+    if target.exists() and not target.is_dir():
+        raise RequestError(f"{source} is a folder, and {target} is none: name a folder for the answers")
+    if target.resolve() == source.resolve():
+        raise RequestError(f"{target} is the folder of the requests: name another one for the answers")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"{target} cannot be written ({error.strerror or error})") from None
+    return [(file, target / file.name) for file in files]
+
+
+def _factory(server: options.Server, model: str | None, loading: options.Loading, parallel: int) -> Callable[[], Any]:
+    def client() -> Any:
+        if server.url is not None:
+            from shoestring.client import async_client
+
+            return async_client(server.url, server.api_key())
+        return _own_client(model, loading, parallel)
+
+    return client
+
+
+def _answer_file(source: Path, target: Path, client: Callable[[], Any], parallel: int) -> tuple[int, int]:
+    """Answer the lines of a file that have no answer yet. Returns how many failed, and how many there are."""
     lines, bad = read_lines(source)
     ids = {line.custom_id for line in lines} | {line.custom_id for line in bad if line.custom_id is not None}
     with open_output(target, source, ids) as (output, done):
         open_lines = [line for line in lines if line.custom_id not in done]
-
-        def client() -> Any:
-            if server.url is not None:
-                from shoestring.client import async_client
-
-                return async_client(server.url, server.api_key())
-            return _own_client(model, loading, parallel)
 
         def save(answer: dict[str, Any]) -> None:
             append(output, target, answer)
@@ -87,13 +151,9 @@ def batch(
             failed += asyncio.run(_answer_all(client, open_lines, save, parallel))
     if not open_lines and not bad:
         say(f"all {len(lines)} requests are already answered", err=True)
-        return
+        return 0, len(lines)
     say(f"{len(open_lines) + len(bad) - failed} requests answered, {len(done)} were answered before", err=True)
-    if failed:
-        raise RequestError(
-            f"{failed} of {len(lines) + len(bad)} requests failed: {target} has the reasons; the same command retries "
-            "them"
-        )
+    return failed, len(lines) + len(bad)
 
 
 async def _answer_all(client: Any, lines: list[Line], save: Callable[[dict[str, Any]], None], parallel: int) -> int:

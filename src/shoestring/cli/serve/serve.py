@@ -12,6 +12,7 @@ from shoestring.cli.find import find, guard_mapped_files
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
 from shoestring.cli.serve import settings_options as o
+from shoestring.cli.serve.model_name import model_id as model_id
 from shoestring.cli.shared import spread
 from shoestring.cli.union import licence_line
 from shoestring.files import named_path
@@ -30,15 +31,17 @@ answers finish; a second Ctrl-C stops at once. See docs/server.md."""
 
 
 @spread
-def serve(served: o.Served, where: o.Where, running: o.Running, debug: options.Debug = False) -> None:
+def serve(
+    served: o.Served, where: o.Where, running: o.Running, dry_run: o.DryRun = None, debug: options.Debug = False
+) -> None:
     settings = resolved({**asdict(served), **asdict(where), **asdict(running)}).settings
     need_server_packages("serve")
-    if settings.on == "local":
+    if settings.on == "local" and dry_run is None:
         run(settings)
     else:
         from shoestring.cli.cluster.elsewhere import run_elsewhere
 
-        run_elsewhere(settings)
+        run_elsewhere(settings, run, dry_run)
 
 
 def resolved(flags: dict[str, Any]) -> Resolved:
@@ -157,16 +160,6 @@ def start_rows(prepared: Prepared) -> list[tuple[str, str]]:
             *([("", slow_line(forecast))] if slow(forecast) else []),
         ]
     return rows
-
-
-def model_id(settings: Settings, path: Path) -> str:
-    """The model's name for clients: its given name, or a file's name without folder and ending."""
-    if settings.model_name is not None:
-        return settings.model_name
-    name = settings.model
-    if name is None or named_path(name).exists():
-        return path.resolve().name.removesuffix(".gguf") if name is not None else "demo-llama4"
-    return name
 
 
 def file_facts(opened: Opened) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,13 @@ Model = Annotated[
     str | None,
     typer.Argument(
         metavar="MODEL", help="A .gguf file, a Hugging Face folder or a Hub name. [default: demo-llama4, a test model]"
+    ),
+]
+
+DryRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--dry-run", metavar="FOLDER", help="With --on: write the files of what would run into FOLDER, start nothing."
     ),
 ]
 
