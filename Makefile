@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -type f -not -
 # Two processes; all tests of a file in one of them, so that what they share is made once.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test page clients lint parity train-demo bench bench-streaming siege deep build sanitize clean
+.PHONY: demo test page clients cluster lint parity train-demo bench bench-streaming siege deep build sanitize clean
 
 # What a user does: install, then talk to a real model.
 demo: .venv/installed .venv/demo-weights
@@ -53,6 +53,14 @@ bench: .venv/installed .venv/demo-weights .venv/test-tools
 # an interpreter that has llama-cpp-python. Takes an hour and up to 60 GB of disk; QUICK=--quick takes a minute.
 bench-streaming: .venv/installed .venv/test-tools
 	PYTHONPATH=bench $(BIN)/python -m streaming $(QUICK) $(if $(LLAMA),--llama $(LLAMA)) $(if $(BEFORE),--before $(BEFORE))
+
+# Our engine on a Ray cluster of two nodes of this machine, and vLLM on the CPU where VLLM=yes (3.5 GB of packages).
+CLUSTER := build/cluster$(if $(VLLM),-vllm)
+cluster: $(CLUSTER)/made
+	RAY_USAGE_STATS_ENABLED=0 $(CLUSTER)/bin/python -m pytest -q -s -o addopts= -o filterwarnings=default tests/cluster
+
+$(CLUSTER)/made: tools/cluster/environment.sh $(SOURCES)
+	PYTHON=$(PYTHON) tools/cluster/environment.sh $(CLUSTER) $(if $(VLLM),vllm)
 
 # 4,000 hostile requests to the server, with a normal client beside; prints what that client noticed.
 siege: .venv/installed-server .venv/test-tools
