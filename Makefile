@@ -58,6 +58,9 @@ bench-streaming: .venv/installed .venv/test-tools
 CLUSTER := build/cluster$(if $(VLLM),-vllm)
 cluster: $(CLUSTER)/made
 	RAY_USAGE_STATS_ENABLED=0 $(CLUSTER)/bin/python -m pytest -q -s -o addopts= -o filterwarnings=default tests/cluster
+	RAY_USAGE_STATS_ENABLED=0 SHOESTRING_TEST_BACKENDS=ray $(CLUSTER)/bin/python -m pytest -q -o filterwarnings=default \
+		tests/server/openai/test_openai_chat.py tests/server/anthropic/test_anthropic_messages.py \
+		tests/server/test_translations.py
 
 $(CLUSTER)/made: tools/cluster/environment.sh $(SOURCES)
 	PYTHON=$(PYTHON) tools/cluster/environment.sh $(CLUSTER) $(if $(VLLM),vllm)

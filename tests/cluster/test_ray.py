@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -181,3 +182,39 @@ def test_a_killed_worker_is_an_error_soon_and_its_node_is_used_again(two: Two) -
             assert time.monotonic() < until, "the node that is back has no replica"
             time.sleep(1)
         print("the node that is back has a replica")
+
+
+def rate(url: str, clients: int, each: int = 2, tokens: int = 32) -> tuple[float, float]:
+    """Tokens/s of so many clients, and the median seconds of a request."""
+    body = {"max_tokens": tokens, "ignore_eos": True, "temperature": 0}
+    spent: list[float] = []
+
+    def client(number: int) -> None:
+        for i in range(each):
+            messages = [{"role": "user", "content": f"{number} {i} tell me a story of a boat"}]
+            began = time.monotonic()
+            answer = ask(url, ("/v1/chat/completions", {**body, "messages": messages}))
+            assert answer.status_code == 200
+            spent.append(time.monotonic() - began)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(client, range(clients)))
+    return clients * each * tokens / (time.monotonic() - began), statistics.median(spent)
+
+
+def test_speed_is_reported(two: Two) -> None:
+    """Two replicas of a thread against one process of two threads with 16 clients; and what one client waits longer."""
+    found = {}
+    for threads in (1, 2):
+        model = shoestring.load(MODEL, **{**LOAD, "threads": threads, "parallel": 8})
+        with running(create_app(Service(model))) as url:
+            rate(url, 2)
+            found[f"one process, {threads} threads"] = rate(url, 16), rate(url, 1, each=20, tokens=4)
+    source_of_8 = Source(MODEL, MODEL, **{**LOAD, "parallel": 8})
+    with running(create_app(backend(deployed(source_of_8)))) as url:
+        rate(url, 2)
+        found["two replicas of 1 thread"] = rate(url, 16), rate(url, 1, each=20, tokens=4)
+    for name, ((tokens, _), (_, seconds)) in found.items():
+        print(f"{name}: {tokens:.0f} tokens/s with 16 clients, {1e3 * seconds:.1f} ms for 4 tokens with one")
+    assert all(tokens > 0 for (tokens, _), _ in found.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from behind import on
@@ -12,7 +13,6 @@ from starlette.testclient import TestClient
 from shoestring.output.events import Content
 from shoestring.server.errors import ApiError
 from shoestring.server.request import Delta, Started, StreamItem
-from shoestring.server.service import Service
 from shoestring.testing import Family, Reply, scripted_model
 
 ANSWER = "Héllo, 你好 👋!"
@@ -32,8 +32,8 @@ COMPLETIONS = {"One, two": ", three. 👋", "A, b": ", c."}
 @contextmanager
 def answering(family: Family = "qwen3_5", backend: str = "local", **service: Any) -> Iterator[TestClient]:
     """A client of the application; its model is named "scripted". backend: see behind.py."""
-    model = scripted_model(REPLIES, family=family, completions=COMPLETIONS, context=2048)
-    with on(backend, Service(model, **service)) as client:
+    model = partial(scripted_model, REPLIES, family=family, completions=COMPLETIONS, context=2048)
+    with on(backend, model, **service) as client:
         yield client
 
 

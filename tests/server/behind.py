@@ -1,8 +1,12 @@
-"""The front door before another server: an application whose backend is a service of ours on a real socket."""
+"""The front door before other backends: a service of ours on a real socket, or a replica on Ray.
+
+SHOESTRING_TEST_BACKENDS names the backends that the tests of the APIs run on; `make cluster` adds ray.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,12 +14,14 @@ from typing import Any
 from running import running
 from starlette.testclient import TestClient
 
+from shoestring.runtime.model import Model
 from shoestring.server.backends.remote.remote import Remote
 from shoestring.server.backends.remote.upstream import Kind, find_upstream
 from shoestring.server.facts import ServedModel
 from shoestring.server.http.app import create_app
-from shoestring.server.http.settings import Settings
 from shoestring.server.service import Service
+
+BACKENDS = os.environ.get("SHOESTRING_TEST_BACKENDS", "local url").split()
 
 
 def remote(url: str, model: str | None = None, kind: Kind | None = None, **options: Any) -> Remote:
@@ -33,14 +39,34 @@ def client_of(app: Any) -> Iterator[TestClient]:
 
 
 @contextmanager
-def before(service: Service, settings: Settings | None = None, **options: Any) -> Iterator[TestClient]:
-    """A client of the front door before a service."""
-    with running(create_app(service)) as url, client_of(create_app(remote(url, **options), settings)) as client:
-        yield client
+def on(backend: str, model: Callable[[], Model], **service: Any) -> Iterator[TestClient]:
+    """A client of a model's service, at once ("local"), or of the front door before it ("url") or a replica ("ray")."""
+    if backend == "ray":
+        with replica(model) as before, client_of(create_app(before)) as client:
+            yield client
+    elif backend == "url":
+        app = create_app(Service(model(), **service))
+        with running(app) as url, client_of(create_app(remote(url))) as client:
+            yield client
+    else:
+        with client_of(create_app(Service(model(), **service))) as client:
+            yield client
 
 
 @contextmanager
-def on(backend: str, service: Service) -> Iterator[TestClient]:
-    """A client of a service, at once ("local") or through the front door before it ("url")."""
-    with client_of(create_app(service)) if backend == "local" else before(service) as client:
-        yield client
+def replica(model: Callable[[], Model]) -> Iterator[Any]:
+    """The backend before one replica of a model, on a cluster of this machine alone."""
+    import ray
+
+    from shoestring.server.backends.replicas import deployment
+    from shoestring.server.backends.replicas.options import Count
+    from shoestring.server.backends.replicas.replica import Source
+    from shoestring.server.backends.replicas.replicas import Replicas
+    from shoestring.server.limits import Limits
+
+    if not ray.is_initialized():
+        deployment.connect(None)
+    source = Source("", "scripted")
+    handle = deployment.Deployment(source, Count(1, 1), Limits(), lambda cores: model()).start()
+    info, spellings = deployment.describe(handle)
+    yield Replicas(handle, info, spellings)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from answering import ANSWER, ARGUMENTS, PARAMETERS, answering, breaking, data, idle
+from behind import BACKENDS
 from starlette.testclient import TestClient
 
 from shoestring.server.ollama.requests import chat_request as ollama_request
@@ -16,7 +17,7 @@ from shoestring.server.openai.chat_requests import chat_request as openai_reques
 from shoestring.server.openai.chat_types import ChatBody
 
 
-@pytest.fixture(scope="module", params=["local", "url"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     with answering(backend=request.param) as client:
         yield client

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from answering import ANSWER, PARAMETERS, answering, breaking, idle
+from behind import BACKENDS
 from starlette.testclient import TestClient
 
 from shoestring.server.anthropic.wire import assembled
@@ -15,7 +16,7 @@ from shoestring.server.anthropic.wire import assembled
 PATH = "/v1/messages"
 
 
-@pytest.fixture(scope="module", params=["local", "url"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     with answering(backend=request.param) as client:
         yield client

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from behind import on
+from behind import BACKENDS, on
 from starlette.testclient import TestClient
 
-from shoestring.server.service import Service
 from shoestring.testing import Reply, scripted_model
 
 REPLIES = {
@@ -21,9 +21,9 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 URL = "/v1/chat/completions"
 
 
-@pytest.fixture(scope="module", params=["local", "url"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
-    with on(request.param, Service(scripted_model(REPLIES, context=4096))) as client:
+    with on(request.param, partial(scripted_model, REPLIES, context=4096)) as client:
         yield client
 
 
