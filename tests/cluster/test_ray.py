@@ -23,6 +23,9 @@ from running import running
 from two_nodes import Two, backend, deployed, two_nodes
 
 import shoestring
+from shoestring.errors import CapacityError, RequestError
+from shoestring.server.backends.replicas import deployment as deployment_module
+from shoestring.server.backends.replicas.options import Count
 from shoestring.server.backends.replicas.replica import Source
 from shoestring.server.http.app import create_app
 from shoestring.server.http.settings import Settings
@@ -182,6 +185,16 @@ def test_a_killed_worker_is_an_error_soon_and_its_node_is_used_again(two: Two) -
             assert time.monotonic() < until, "the node that is back has no replica"
             time.sleep(1)
         print("the node that is back has a replica")
+
+
+def test_mixed_versions_and_a_small_cluster_are_one_line(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment_module, "versions", lambda: {"shoestring": "9.9.9"})
+    with pytest.raises(RequestError) as refused:
+        deployed(source()).start()
+    assert "mixed versions: this node has shoestring" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(CapacityError, match="the cluster has 2 nodes"):
+        deployment_module.check_size(Count(3, 3))
 
 
 def rate(url: str, clients: int, each: int = 2, tokens: int = 32) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,20 +62,18 @@ def served(folder: Path, *more: str) -> Iterator[str]:
     command += ["--vllm-python", sys.executable, "--context", "1024", "--parallel", "4"]
     command += [f"--vllm-arg={argument}" for argument in (*ARGUMENTS, *more)]
     variables = {**os.environ, **ENVIRONMENT, "PYTHONPATH": source}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables) as process:
-        assert process.stderr is not None
-        lines: list[str] = []
+    log = folder.parent / "serve.log"
+    with log.open("w") as file, subprocess.Popen(command, stderr=file, env=variables) as process:
         try:
-            for line in process.stderr:
-                lines.append(line)
-                if line.split()[:1] == ["open"]:
-                    break
-            else:
-                raise AssertionError("".join(lines[-40:]))
-            yield line.split()[1]
+            until = time.monotonic() + START_SECONDS
+            while "\n  open " not in log.read_text():
+                assert process.poll() is None, log.read_text()[-4000:]
+                assert time.monotonic() < until, log.read_text()[-4000:]
+                time.sleep(0.2)
+            yield log.read_text().split("\n  open ")[1].split()[0]
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            process.wait(60)
 
 
 @pytest.fixture(scope="module")

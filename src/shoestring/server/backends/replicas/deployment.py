@@ -1,11 +1,12 @@
 """The deployment on Ray Serve: connect, check the cluster, start the replicas, restart them one after the other.
 
-Ray's ports listen on the loopback address, or on the cluster that is named; its dashboard is off. They have no
-authentication, so no other machine may reach them.
+A cluster that is started here listens on the loopback address alone, and its dashboard is off. Who reaches Ray's ports
+can run code there, so other clusters belong into a private network.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import socket
@@ -25,6 +26,7 @@ from shoestring.server.limits import Limits
 log = logging.getLogger("shoestring.server")
 
 _CONNECT_SECONDS = 5.0
+LOOPBACK = "127.0.0.1"
 
 
 def need_ray() -> None:
@@ -36,8 +38,8 @@ def need_ray() -> None:
         raise RequestError(f"--on ray needs a package that is not installed (ray[serve]): run `{command}`")
 
 
-def connect(address: str | None, host: str = "127.0.0.1") -> None:
-    """Connect to a cluster, or start one on this machine. host: where its ports listen. Raises RequestError."""
+def connect(address: str | None) -> None:
+    """Connect to a cluster, or start one on this machine, on its loopback address. Raises RequestError."""
     import ray
 
     options: dict[str, Any] = {"include_dashboard": False, "logging_level": logging.WARNING, "log_to_driver": True}
@@ -45,7 +47,9 @@ def connect(address: str | None, host: str = "127.0.0.1") -> None:
         _check_reachable(address)
         options = {"address": address, "logging_level": logging.WARNING}
     else:
-        options |= {"address": "local", "_node_ip_address": host}
+        options |= {"address": "local", "_node_ip_address": LOOPBACK}
+        _keep_loopback()
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         ray.init(namespace=APP, **options)
     except (RuntimeError, ConnectionError, ValueError) as error:
@@ -55,6 +59,26 @@ def connect(address: str | None, host: str = "127.0.0.1") -> None:
         raise RequestError(
             f"--on ray cannot use the cluster{f' at {address}' if address else ''}: {what[:300]}"
         ) from None
+    if address is None:
+        _check_loopback()
+
+
+def _keep_loopback() -> None:
+    """Ray replaces a loopback address by one that other machines reach, and then listens on all: keep it."""
+    from ray._private import services
+
+    services.resolve_ip_for_localhost = lambda host: host
+
+
+def _check_loopback() -> None:
+    import ray
+
+    if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
+        ray.shutdown()
+        raise RequestError(
+            "--on ray: this version of Ray does not keep to the loopback address: start a cluster with `ray start`, "
+            "and name it with --ray-address"
+        )
 
 
 def _check_reachable(address: str) -> None:
@@ -152,8 +176,11 @@ def stop() -> None:
     """End the replicas and leave the cluster; a cluster of our own ends, too."""
     import ray
     from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
 
-    serve.delete(APP)
+    with contextlib.suppress(RayServeException, RayError):  # it never started, or the cluster is gone
+        serve.delete(APP)
     ray.shutdown()
 
 

@@ -51,6 +51,8 @@ def options_of(count: Count, parallel: int | None) -> dict[str, Any]:
         "health_check_period_s": HEALTH_PERIOD_SECONDS,
         "health_check_timeout_s": HEALTH_TIMEOUT_SECONDS,
         "ray_actor_options": {"num_cpus": 1},
+        # The front door logs requests.
+        "logging_config": {"log_level": "WARNING", "enable_access_log": False},
         "request_router_config": {"request_router_class": ROUTER},
     }
     if count.fixed:
