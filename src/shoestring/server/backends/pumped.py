@@ -30,10 +30,11 @@ class Pumped:
     latest: dict[int, float] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
 
-    def begin(self, source: AsyncGenerator[list[StreamItem], None]) -> None:
+    async def begin(self, source: AsyncGenerator[list[StreamItem], None]) -> None:
         """Pass on the items of `source` until it ends, fails, or the request is cancelled."""
         self.record.generates = True
         self.task = asyncio.ensure_future(self._pump(source))
+        await asyncio.sleep(0)  # a task that is cancelled before it runs would not close the source
 
     async def _pump(self, source: AsyncGenerator[list[StreamItem], None]) -> None:
         end: End = None

@@ -174,8 +174,13 @@ class Remote(Admission[Pumped]):
             response = await self._sent(path, body)
             pumped = Pumped(entry, asyncio.get_running_loop(), ending=self._ending)
             self._open.add(pumped)
-        pumped.begin(self._items(response, request.options))
-        return Stream(pumped.items, partial(self._drop, pumped))
+        stream = Stream(pumped.items, partial(self._drop, pumped))
+        try:
+            await pumped.begin(self._items(response, request.options))
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
 
     def _drop(self, pumped: Pumped) -> None:
         pumped.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from operator import itemgetter
@@ -21,6 +22,8 @@ from shoestring.server.facts import ServedModel
 from shoestring.server.http import record
 from shoestring.server.limits import Limits
 from shoestring.server.request import ChatRequest, CompletionRequest, StreamItem
+
+log = logging.getLogger("shoestring.server")
 
 T = TypeVar("T")
 
@@ -120,8 +123,13 @@ class Replicas(Admission[Pumped]):
             answers = await self._accepted(prefix, request, entry.body_bytes)
             pumped = Pumped(entry, asyncio.get_running_loop(), ending=shutting_down)
             self._open.add(pumped)
-        pumped.begin(_items(answers))
-        return Stream(pumped.items, partial(self._drop, pumped))
+        stream = Stream(pumped.items, partial(self._drop, pumped))
+        try:
+            await pumped.begin(_items(answers))
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
 
     async def _accepted(self, prefix: str, request: ChatRequest | CompletionRequest, body_bytes: int) -> Any:
         """The batches of a request that a replica has accepted. One that is lost before is given to another replica."""
@@ -191,7 +199,9 @@ async def _within(answers: Any, seconds: float) -> Any:
 def _lost(error: Exception) -> ApiError:
     """The error of a request whose replica is gone."""
     from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
 
-    if isinstance(error, RayError):
+    if isinstance(error, RayError | RayServeException):
+        log.warning("a replica is lost (%s)", type(error).__name__)
         return ApiError(502, "the replica that answered is gone: try again", "replica_lost")
     return from_exception(error)
