@@ -48,11 +48,12 @@ def served(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def listening() -> set[str]:
-    """Addresses, in hexadecimal, that processes of Ray listen on."""
+    """Addresses, in hexadecimal, that processes of Ray listen on, but for the port of Serve in each replica."""
     sockets = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if b"ray" in (process / "cmdline").read_bytes():
+            command = (process / "cmdline").read_bytes()
+            if b"ray" in command and b"ServeReplica" not in command:
                 sockets |= {os.readlink(file) for file in (process / "fd").iterdir()}
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):

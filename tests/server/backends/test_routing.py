@@ -64,11 +64,9 @@ def test_batches_come_soon_and_keep_the_order() -> None:
     async def scene() -> None:
         items: asyncio.Queue[StreamItem | End] = asyncio.Queue()
         deltas = [Delta(0, (Content(str(i)),), ()) for i in range(200)]
-        sent: dict[int, float] = {}
 
         async def produce() -> None:
-            for i, delta in enumerate(deltas):
-                sent[i] = time.monotonic()
+            for delta in deltas:
                 items.put_nowait(delta)
                 await asyncio.sleep(0.001)
             items.put_nowait(Finished(0, "stop"))
@@ -76,15 +74,13 @@ def test_batches_come_soon_and_keep_the_order() -> None:
 
         producing = asyncio.ensure_future(produce())
         got: list[StreamItem] = []
-        batches, late = 0, 0.0
+        batches, began = 0, time.monotonic()
         async for batch in batched(Stream(items, lambda: None)):
             batches += 1
-            late = max(late, time.monotonic() - sent.get(len(got), time.monotonic()))
             got += batch
         await producing
         assert got == [*deltas, Finished(0, "stop")]
-        assert batches < 100
-        assert late < BATCH_SECONDS + 0.2  # a loaded machine
+        assert 1 < batches <= 2 + (time.monotonic() - began) / BATCH_SECONDS
 
     asyncio.run(scene())
 

@@ -1,7 +1,7 @@
 """The deployment on Ray Serve: connect, check the cluster, start the replicas, restart them one after the other.
 
-A cluster that is started here listens on the loopback address alone, and its dashboard is off. Who reaches Ray's ports
-can run code there, so other clusters belong into a private network.
+A cluster that is started here listens on the loopback address, but for a port that Serve opens in each replica. Who
+reaches Ray's ports can run code there, so other clusters belong into a private network.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Deployment:
         try:
             return serve.run(bound, name=APP, route_prefix=None)
         except RuntimeError as error:
-            raise RequestError(f"no replica starts: {_reason(error)}") from None
+            raise RequestError(f"no replica starts: {_reason(f'{error}{_status_text()}')}") from None
 
     def restart(self) -> None:
         """Replace all replicas, one after the other: each finishes its answers first. Blocks until it is done."""
@@ -165,9 +165,19 @@ def describe(handle: Any) -> tuple[ServedModel, Vocabulary]:
     return info, vocabulary
 
 
-def _reason(error: Exception) -> str:
+def _status_text() -> str:
+    """What Ray knows of the deployment that failed: the traceback of a replica."""
+    from ray import serve
+
+    with contextlib.suppress(Exception):
+        deployments = serve.status().applications[APP].deployments.values()
+        return "".join(f"\n{deployment.message}" for deployment in deployments)
+    return ""
+
+
+def _reason(text: str) -> str:
     """The last line of a replica's traceback that is an error of ours, else what Ray says, on one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     ours = [line for line in lines if "Error: " in line]
     return (ours[-1].partition("Error: ")[2] if ours else " ".join(lines))[:300]
 
