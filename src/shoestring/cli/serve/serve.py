@@ -15,7 +15,6 @@ from shoestring.cli.serve import settings_options as o
 from shoestring.cli.serve.model_name import model_id as model_id
 from shoestring.cli.shared import spread
 from shoestring.cli.union import licence_line
-from shoestring.files import named_path
 from shoestring.runtime.scripted import DEMO_SCRIPTED
 from shoestring.sizes import human
 

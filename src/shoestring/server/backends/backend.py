@@ -111,7 +111,7 @@ class Backend(Protocol):
         """
 
     async def on_prompt(self, function: Callable[..., T], request: ChatRequest, /, *arguments: Any) -> T:
-        """`function(service, prompt, *arguments)`, as `on_text`, with the prompt of a conversation, pictures included."""
+        """`function(service, prompt, *arguments)`, as `on_text`. prompt: the conversation's, pictures included."""
 
     async def media_cost(self, media: Unread) -> Cost:
         """What a picture or video costs in tokens. Raises ApiError."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from shoestring.server.backends.remote.upstream import Upstream
 from shoestring.server.errors import ApiError
+from shoestring.server.media.unread import Unread
 from shoestring.server.request import ChatRequest, CompletionRequest, Constraint, GenerationOptions, ToolChoice
 
 Body = dict[str, Any]
@@ -62,9 +64,23 @@ def completion_body(upstream: Upstream, request: CompletionRequest) -> Body:
 
 
 def message(source: Mapping[str, Any]) -> Body:
-    """A message on the wire: the arguments of calls are texts there."""
-    calls = source.get("tool_calls")
-    return {**source, **({"tool_calls": [_call(call) for call in calls]} if calls else {})}
+    """A message on the wire: the arguments of calls are texts there. Raises ApiError, RequestError."""
+    calls, content = source.get("tool_calls"), source.get("content")
+    written = {**source, **({"tool_calls": [_call(call) for call in calls]} if calls else {})}
+    return {**written, "content": [_part(part) for part in content]} if isinstance(content, list) else written
+
+
+def _part(part: Any) -> Any:
+    """A part of a message's content; a picture or video as a data URL, so that the other server fetches nothing."""
+    media = part.get(part.get("type")) if isinstance(part, Mapping) else None
+    if not isinstance(media, Unread):
+        return part
+    if media.is_remote:
+        raise unsupported(f"a {media.kind} from the Web", media.where)
+    data = base64.b64encode(media.data()).decode()  # as it is read here, without spaces
+    form = "png" if media.kind == "image" else "mp4"  # servers look into the file
+    url = {"url": f"data:{media.kind}/{form};base64,{data}", **({"detail": media.detail} if media.detail else {})}
+    return {"type": f"{media.kind}_url", f"{media.kind}_url": url}
 
 
 def _call(call: Mapping[str, Any]) -> Body:

@@ -28,6 +28,8 @@ from shoestring.server.errors import ApiError, bad_request, shutting_down
 from shoestring.server.facts import ServedModel
 from shoestring.server.http import record
 from shoestring.server.limits import Limits
+from shoestring.server.media.reading import Cost
+from shoestring.server.media.unread import Unread
 from shoestring.server.request import ChatRequest, CompletionRequest, GenerationOptions, StreamItem
 from shoestring.server.tools import check_tools
 
@@ -159,8 +161,13 @@ class Remote(Admission[Pumped]):
             raise refusals.failed("did not count the tokens") from None
 
     async def on_text(self, function: Callable[..., T], /, *arguments: Any) -> T:
-        what = "this needs the model's tokenizer, which this server does not have: it passes requests on to another one"
-        raise bad_request(what, code="unsupported_endpoint")
+        raise _not_here("tokenizer")
+
+    async def on_prompt(self, function: Callable[..., T], request: ChatRequest, /, *arguments: Any) -> T:
+        raise _not_here("tokenizer")
+
+    async def media_cost(self, media: Unread) -> Cost:
+        raise _not_here("processor")
 
     async def _submit(
         self, path: str, write: Callable[..., bodies.Body], request: Any, check: Callable[[], None] | None = None
@@ -290,3 +297,8 @@ def _broken(error: httpx2.HTTPError) -> ApiError:
             return refusals.failed("cannot be reached")
         case _:
             return refusals.failed("closed the connection")
+
+
+def _not_here(what: str) -> ApiError:
+    text = f"this needs the model's {what}, which this server does not have: it passes requests on to another one"
+    return bad_request(text, code="unsupported_endpoint")

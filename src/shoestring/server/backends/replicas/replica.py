@@ -6,23 +6,27 @@ Ray calls its methods. They get our requests and give our items, so an answer is
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import shoestring
-from shoestring.checkpoint.text.text_work import proceed
 from shoestring.engine.request import Counts
 from shoestring.errors import RequestError
 from shoestring.runtime.model import Model
+from shoestring.runtime.prompt import Prompt
 from shoestring.server.backends.backend import Spellings
 from shoestring.server.backends.replicas.batches import batched
 from shoestring.server.errors import ApiError, from_exception
 from shoestring.server.facts import ServedModel, served_model
 from shoestring.server.http import record
 from shoestring.server.limits import Limits
+from shoestring.server.media.reading import Cost
+from shoestring.server.media.unread import Unread
 from shoestring.server.request import ChatRequest, CompletionRequest, StreamItem
 from shoestring.server.service import Service
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -146,13 +150,24 @@ class Replica:
 
     async def on_text(self, prefix: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """The result of a function of the service, or its error."""
-        try:
-            return await self._service.on_text(function, *arguments)
-        except Exception as error:
-            return from_exception(error)
+        return await _result(self._service.on_text(function, *arguments))
+
+    async def on_prompt(self, prefix: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """As `on_text`, of a function that takes a prompt. The first argument is the conversation."""
+        return await _result(self._service.on_prompt(function, *arguments))
+
+    async def media_cost(self, prefix: str, media: Unread) -> Cost | ApiError:
+        """What a picture or video costs in tokens, or its error."""
+        return await _result(self._service.media_cost(media))
 
 
-def count(service: Service, request: ChatRequest) -> int:
-    """For `on_text`: the tokens of a conversation's prompt."""
-    proceed()
-    return len(service.rendered(request).tokens)
+async def _result(work: Awaitable[T]) -> T | ApiError:
+    try:
+        return await work
+    except Exception as error:
+        return from_exception(error)
+
+
+def count(service: Service, prompt: Prompt) -> int:
+    """For `on_prompt`: the tokens of a conversation's prompt."""
+    return len(prompt.tokens)

@@ -21,6 +21,8 @@ from shoestring.server.errors import ApiError, from_exception, shutting_down
 from shoestring.server.facts import ServedModel
 from shoestring.server.http import record
 from shoestring.server.limits import Limits
+from shoestring.server.media.reading import Cost
+from shoestring.server.media.unread import Unread
 from shoestring.server.request import ChatRequest, CompletionRequest, StreamItem
 
 log = logging.getLogger("shoestring.server")
@@ -103,18 +105,30 @@ class Replicas(Admission[Pumped]):
         return await self._submit(request)
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        return await self.on_text(count, request)
+        return await self.on_prompt(count, request)
 
     async def on_text(self, function: Callable[..., T], /, *arguments: Any) -> T:
+        result: T = await self._asked(self._handle.on_text, function, arguments)
+        return result
+
+    async def on_prompt(self, function: Callable[..., T], request: ChatRequest, /, *arguments: Any) -> T:
+        result: T = await self._asked(self._handle.on_prompt, function, (request, *arguments))
+        return result
+
+    async def media_cost(self, media: Unread) -> Cost:
+        cost: Cost = await self._asked(self._handle.media_cost, media)
+        return cost
+
+    async def _asked(self, method: Any, *arguments: Any) -> Any:
+        """What any replica answers. Raises ApiError."""
         with self._preparation():
             try:
-                answer = await self._handle.on_text.remote("", function, arguments)
+                answer = await method.remote("", *arguments)
             except Exception as error:
                 raise _lost(error) from error
         if isinstance(answer, ApiError):
             raise answer
-        result: T = answer
-        return result
+        return answer
 
     async def _submit(self, request: ChatRequest | CompletionRequest) -> Stream:
         with self._preparation():
