@@ -1,23 +1,15 @@
 #include "io_pool.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <new>
 #include <utility>
 
+#include "arena.h"
 #include "dispatch.h"
 
 namespace shoestring {
 namespace {
 
-constexpr size_t PAGE = 4096;
-
-std::shared_ptr<uint8_t> map_buffers(size_t bytes) {
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
-    return {static_cast<uint8_t*>(memory), [bytes](uint8_t* p) { munmap(p, bytes); }};
-}
+constexpr int64_t PAGE = 4096;
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -27,8 +19,8 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 
 IoPool::IoPool(int threads, int64_t buffer_bytes)
     : count_(threads),
-      buffer_bytes_((buffer_bytes + int64_t{PAGE} - 1) / int64_t{PAGE} * int64_t{PAGE}),
-      buffers_(map_buffers(static_cast<size_t>(threads * buffer_bytes_))) {
+      buffer_bytes_((buffer_bytes + PAGE - 1) / PAGE * PAGE),
+      buffers_(map_arena(static_cast<size_t>(threads * buffer_bytes_))) {
     active();  // chosen here, so that no thread throws
     threads_.reserve(static_cast<size_t>(threads));
     try {

@@ -216,8 +216,8 @@ def least_buffer(part: Part) -> int:
 
 def probe(
     file: File, sizes: Sequence[int], in_flight: int, seconds: float, *, threads: int = 4, buffer_bytes: int = 1 << 20
-) -> int:
-    """Bytes a second of random reads of a file, without packing: what its disk gives in this minute.
+) -> tuple[float, int]:
+    """Bytes a second of random reads of a file, without packing: what its disk gives in this minute; how many were done.
 
     sizes: bytes of the reads, one chosen at random each time. in_flight: reads that are queued together; `threads` of
     their pieces are in flight at a time. Raises ReadError; ValueError for sizes that are not in the file.
@@ -233,12 +233,13 @@ def probe(
 
         begin = time.perf_counter()
         waiting = dict(submit() for _ in range(in_flight))
-        done_bytes = 0
+        done_bytes = reads = 0
         while (elapsed := time.perf_counter() - begin) < seconds:
             for ticket in reader.wait(waiting):
                 done_bytes += waiting.pop(ticket)
+                reads += 1
                 waiting |= [submit()]
-        return int(done_bytes // elapsed)
+        return done_bytes / elapsed, reads
 
 
 def _ticket(number: int) -> int:

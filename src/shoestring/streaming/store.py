@@ -13,9 +13,9 @@ from shoestring.streaming.watch import Watch
 
 #: Threads that read and pack, and bytes of the buffer of each.
 READ_THREADS = 8
-_BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 20
 #: Bytes of the buffers of all threads, unless a file's transposed experts need more.
-USUAL_READER_BYTES = READ_THREADS * _BUFFER_BYTES
+USUAL_READER_BYTES = READ_THREADS * BUFFER_BYTES
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def open_store(
 
 def buffer_bytes(layers: Sequence[LayerSources], files: Mapping[Path, File]) -> int:
     """Bytes of a thread's buffer that can read every expert: more than usual for large transposed ones."""
-    least = _BUFFER_BYTES
+    least = BUFFER_BYTES
     for layer in layers:
         gate, up, down = layer.experts[0]
         for part in (*parts(files, [(gate, 0), (up, 0)]), *parts(files, [(down, 0)])):

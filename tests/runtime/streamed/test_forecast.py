@@ -96,7 +96,7 @@ def test_what_is_printed(prepared: Prepared) -> None:
 
 
 def test_a_model_in_memory_has_no_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecasts, "probe", None)
+    monkeypatch.setattr(forecasts, "read_speed", None)
     found = prepare("demo-llama4", context=512)
     assert found.forecast is None
     assert found.memory().experts == 0

@@ -17,11 +17,10 @@ from shoestring.models.sizes import flops_per_token
 from shoestring.models.state import AttentionState
 from shoestring.models.weights import loaded_bytes, loaded_type
 from shoestring.ops import packed_bytes
-from shoestring.ops.reading import File, probe
 from shoestring.planning.efficiency import OWN
 from shoestring.planning.hardware import kept
 from shoestring.planning.hardware.detect import processor, this_key
-from shoestring.planning.hardware.disk import mount_point
+from shoestring.planning.hardware.disk import mount_point, read_speed
 from shoestring.planning.hardware.machine import FLOPS_PER_CYCLE, Hardware
 from shoestring.planning.roofline import decode_seconds
 from shoestring.planning.streamed.split import hit_curve, recorded
@@ -89,7 +88,7 @@ def disk_rate(opened: Opened) -> tuple[float, DiskSource]:
         return here[0].bytes_per_second, "measured by bench --disk"
     size = max(1, source.nbytes.stored_bytes // 3)
     in_flight = max(READ_THREADS, opened.config.num_experts_per_tok)
-    return probe(File(path), [size], in_flight, PROBE_SECONDS, threads=READ_THREADS), "probed now"
+    return read_speed(path, size, in_flight, PROBE_SECONDS).bytes_per_second, "probed now"
 
 
 def memory_bandwidth(free_bytes: int) -> float:
