@@ -123,27 +123,21 @@ def main() -> None:
         facts["tokens"] = changing_batches(model, job)
     else:
         facts |= given_tokens(model, job)
-    if streams(model):
-        facts["totals"] = asdict(model.engine.runner._experts.totals())
+    if model.streaming is not None:
+        facts["totals"] = asdict(model.streaming.totals)
     if job.record is not None:
         model.close()  # writes the routes
     print(json.dumps(facts))
 
 
-def streams(model: Any) -> bool:
-    return hasattr(model.engine.runner._experts, "totals")
-
-
 def read_bytes(model: Any) -> int:
     """Bytes of all experts that were read so far."""
-    return int(model.engine.runner._experts.totals().read_bytes) if streams(model) else 0
+    return model.streaming.totals.read_bytes if model.streaming is not None else 0
 
 
 def streaming_facts(model: Any) -> dict[str, Any]:
     """Whether the model streams, and its slots."""
-    cache = getattr(model.engine.runner._experts, "_cache", None)
-    classes = {id(one): one for one in getattr(cache, "_classes", {}).values()}.values()
-    return {"streams": streams(model), "slots": sum(len(one.free) for one in classes)}
+    return {"streams": model.streaming is not None, "slots": model.streaming.slots if model.streaming else 0}
 
 
 def given_tokens(model: Any, job: Job) -> dict[str, Any]:
@@ -201,8 +195,8 @@ def step(engine: Any, delivered: dict[int, list[Any]]) -> None:
 def counted_reads(model: Any) -> Counter[Any]:
     """Counts from now on how often each expert is read; empty where nothing streams."""
     counts: Counter[Any] = Counter()
-    cache = getattr(model.engine.runner._experts, "_cache", None)
-    if cache is not None:
+    if model.streaming is not None:
+        cache = model.engine.runner._experts._cache  # no public call tells which expert is read
         begin: Callable[..., bool] = type(cache).begin.__get__(cache)
 
         def counting(key: Any, needed: Any) -> bool:

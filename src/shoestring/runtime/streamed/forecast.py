@@ -17,14 +17,13 @@ from shoestring.models.sizes import flops_per_token
 from shoestring.models.state import AttentionState
 from shoestring.models.weights import loaded_bytes, loaded_type
 from shoestring.ops import packed_bytes
-from shoestring.planning.efficiency import OWN
 from shoestring.planning.hardware import kept
 from shoestring.planning.hardware.detect import processor, this_key
 from shoestring.planning.hardware.disk import mount_point, read_speed
 from shoestring.planning.hardware.machine import FLOPS_PER_CYCLE, Hardware
-from shoestring.planning.roofline import decode_seconds
+from shoestring.planning.streamed.speed import memory_seconds
 from shoestring.planning.streamed.split import hit_curve, recorded
-from shoestring.planning.work import Split, Work
+from shoestring.planning.work import Work
 from shoestring.runtime.opening import Opened
 from shoestring.streaming.predict import HitCurve, Prediction, predict
 from shoestring.streaming.routes import read_routes
@@ -130,16 +129,10 @@ def token_seconds(opened: Opened, threads: int, bandwidth: float) -> tuple[float
         sequence_bytes=attended + 2 * layout.nbytes(Demand(slots=1), "f16"),
         decode_flops=flops_per_token(config, CONTEXT),
         prompt_flops=0,
+        shared_bytes=shared,
     )
     _, clock, _ = processor()
     machine = Hardware(
         "this machine", ram_bandwidth=bandwidth, cores=threads, cpu_flops=threads * clock * FLOPS_PER_CYCLE
     )
-
-    def seconds(split: Split) -> float:
-        step, _ = decode_seconds(work, split, machine, OWN)
-        assert step is not None  # the bandwidth is known
-        return step
-
-    rest = seconds(Split(ram=(1 - shared / always, 0.0)))
-    return rest, seconds(Split(ram=(1.0, 1.0))) - rest
+    return memory_seconds(work, len(opened.expert_layers), machine)
