@@ -131,8 +131,8 @@ def main() -> None:
 
 
 def read_bytes(model: Any) -> int:
-    """Bytes of all experts that were read so far."""
-    return model.streaming.totals.read_bytes if model.streaming is not None else 0
+    """Bytes of all experts that were needed and read so far."""
+    return model.streaming.totals.missed_bytes if model.streaming is not None else 0
 
 
 def streaming_facts(model: Any) -> dict[str, Any]:

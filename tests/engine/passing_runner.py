@@ -34,6 +34,12 @@ class CountingExperts:
         #: by layer and expert: times that a step needed it
         self.needed: Counter[tuple[int, int]] = Counter()
 
+    def guesses(self, rows: int) -> bool:
+        return False
+
+    def guess(self, layer: int, ids: Any) -> None:
+        raise AssertionError("guessed without need")
+
     def request(self, layer: int, ids: Any) -> None:
         self._requested.append((layer, ids.tobytes()))
 

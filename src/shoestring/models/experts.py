@@ -29,6 +29,15 @@ class ExpertLayer:
 class Experts(Protocol):
     """Owner of the routed experts' matrices. R rows, k experts a token, H hidden_size."""
 
+    def guesses(self, rows: int) -> bool:
+        """Whether to call `guess` in the next layer of a step with so many rows."""
+
+    def guess(self, layer: int, ids: Int32) -> None:
+        """What the layer's router says before its mixer is computed: `request` will ask for about the same ids [R, k].
+
+        The best first: in each row, experts of higher weights come first.
+        """
+
     def request(self, layer: int, ids: Int32) -> None:
         """Announce that `apply` follows with the same ids [R, k]: begin to read what is not in memory."""
 
@@ -43,6 +52,12 @@ class ResidentExperts:
     """All experts, in memory. tables: by layer, none for dense layers."""
 
     tables: dict[int, ExpertTable]
+
+    def guesses(self, rows: int) -> bool:
+        return False
+
+    def guess(self, layer: int, ids: Int32) -> None:
+        pass
 
     def request(self, layer: int, ids: Int32) -> None:
         pass

@@ -178,6 +178,9 @@ def layers(
             yield x
         if observe is not None:
             observe(i, x)
+        if isinstance(layer.mlp, Mixture) and experts.guesses(len(x)):
+            with ws:
+                experts.guess(i, route(layer.mlp, c, ws, ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps))[0])
         assert isinstance(pool, AttentionPages)
         for part, x_r, cos_r, sin_r, temperature_r, everything_r, own_chunk_r in chunks:
             with ws:
@@ -238,6 +241,11 @@ def attention(
     return ops.matmul(ws, o.reshape(r, N * D), w.output)  # [r, H]
 
 
+def route(w: Mixture[Matrix], c: Llama4Config, ws: ops.Workspace, h: ops.Float32) -> tuple[ops.Int32, ops.Float32]:
+    """h [r, H] → the experts of each row, the best first, and their weights, each [r, k]."""
+    return ops.route_sigmoid(ws, ops.matmul(ws, h, w.router), c.num_experts_per_tok)  # each [r, k] of [r, E]
+
+
 def mixture(
     w: Mixture[Matrix],
     c: Llama4Config,
@@ -251,14 +259,11 @@ def mixture(
     A router's weight scales its expert's input.
     """
 
-    def route(h: ops.Float32) -> tuple[ops.Int32, ops.Float32]:
-        return ops.route_sigmoid(ws, ops.matmul(ws, h, w.router), c.num_experts_per_tok)  # each [r, k] of [r, E]
-
     def share(h: ops.Float32) -> tuple[ops.Float32]:
         gate, up = ops.matmuls(ws, h, (w.shared.gate, w.shared.up))  # each [r, I]
         return (ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down),)  # [r, H]
 
-    ids, weights = by_chunks(ws, h, route)  # each [R, k]
+    ids, weights = by_chunks(ws, h, lambda h: route(w, c, ws, h))  # each [R, k]
     experts.request(layer, ids)
     (shared,) = by_chunks(ws, h, share)  # [R, H]
     routed = experts.apply(ws, layer, h, ids, weights, scale_input=True)  # [R, H]

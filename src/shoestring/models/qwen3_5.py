@@ -228,6 +228,9 @@ def layers(
             yield x
         if observe is not None:
             observe(i, x)
+        if isinstance(layer.mlp, Mixture) and experts.guesses(len(x)):
+            with ws:
+                experts.guess(i, route(layer.mlp, c, ws, ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps))[0])
         for part, x_r, cos_r, sin_r, first in chunks:
             with ws:
                 h = ops.rms_norm(ws, x_r, layer.input_norm, c.rms_norm_eps)  # [r, H]
@@ -304,6 +307,11 @@ def attention(
     return ops.matmul(ws, o.reshape(r, N * D), w.output)  # [r, H]
 
 
+def route(w: Mixture[Matrix], c: Qwen3_5Config, ws: ops.Workspace, h: ops.Float32) -> tuple[ops.Int32, ops.Float32]:
+    """h [r, H] → the experts of each row, the best first, and their weights, each [r, k]."""
+    return ops.route_softmax(ws, ops.matmul(ws, h, w.router), c.num_experts_per_tok)  # each [r, k] of [r, E]
+
+
 def mixture(
     w: Mixture[Matrix],
     c: Qwen3_5Config,
@@ -314,14 +322,11 @@ def mixture(
 ) -> tuple[ops.Float32, ops.Float32, ops.Float32]:
     """h [R, H] → routed experts [R, H], shared expert [R, H] and its gate [R, 1]; the caller adds them in order."""
 
-    def route(h: ops.Float32) -> tuple[ops.Int32, ops.Float32]:
-        return ops.route_softmax(ws, ops.matmul(ws, h, w.router), c.num_experts_per_tok)  # each [r, k] of [r, E]
-
     def share(h: ops.Float32) -> tuple[ops.Float32, ops.Float32]:
         shared_gate, gate, up = ops.matmuls(ws, h, (w.shared_gate, w.shared.gate, w.shared.up))  # [r, 1], 2 x [r, I]
         return ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down), shared_gate  # [r, H], [r, 1]
 
-    ids, weights = by_chunks(ws, h, route)  # each [R, k]
+    ids, weights = by_chunks(ws, h, lambda h: route(w, c, ws, h))  # each [R, k]
     experts.request(layer, ids)
     shared, shared_gate = by_chunks(ws, h, share)  # [R, H], [R, 1]
     routed = experts.apply(ws, layer, h, ids, weights, scale_input=False)  # [R, H]

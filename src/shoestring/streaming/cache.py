@@ -177,6 +177,16 @@ class ExpertCache:
         self._unverified.intersection_update(self._arriving)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._tickets
+
+    def waste(self, layer: int) -> None:
+        """Count an expert that was read for a layer without need."""
+        self.counters[layer].wasted += 1
+        self.counters[layer].wasted_bytes += self._stored[layer]
+
+    @property
     def has_unverified(self) -> bool:
         return bool(self._unverified)
 

@@ -11,7 +11,8 @@ class LayerCounters:
     """Of one layer. An expert counts once a step, however many rows use it.
 
     asked: experts that steps needed. hits: of these, in memory. reads: those that were read from disk; read_bytes:
-    their bytes in the file. wasted: reads that were begun before the router had chosen, and that it did not choose.
+    their bytes in the file. useful, wasted: reads that were begun before the router had chosen, and that it did or did
+    not choose; late: of the useful ones, those that had not arrived by then. wasted_bytes: a part of read_bytes.
     wait_seconds: time in which the engine had nothing else to do.
     """
 
@@ -19,7 +20,10 @@ class LayerCounters:
     hits: int = 0
     reads: int = 0
     read_bytes: int = 0
+    useful: int = 0
+    late: int = 0
     wasted: int = 0
+    wasted_bytes: int = 0
     wait_seconds: float = 0.0
 
 
@@ -35,7 +39,10 @@ class Totals:
     hits: int = 0
     reads: int = 0
     read_bytes: int = 0
+    useful: int = 0
+    late: int = 0
     wasted: int = 0
+    wasted_bytes: int = 0
     wait_seconds: float = 0.0
     expert_seconds: float = 0.0
     disk_bytes: int = 0
@@ -53,6 +60,11 @@ class Totals:
     def hit_rate(self) -> float:
         """Share of the experts asked for that were in memory; 1 if none was asked for."""
         return self.hits / self.asked if self.asked else 1.0
+
+    @property
+    def missed_bytes(self) -> int:
+        """Bytes of the experts that steps needed and that were not in memory."""
+        return self.read_bytes - self.wasted_bytes
 
     @property
     def disk_rate(self) -> float:
@@ -73,7 +85,10 @@ def totals(layers: Iterable[LayerCounters], *, expert_seconds: float, disk_bytes
         sum(layer.hits for layer in every),
         sum(layer.reads for layer in every),
         sum(layer.read_bytes for layer in every),
+        sum(layer.useful for layer in every),
+        sum(layer.late for layer in every),
         sum(layer.wasted for layer in every),
+        sum(layer.wasted_bytes for layer in every),
         sum(layer.wait_seconds for layer in every),
         expert_seconds,
         disk_bytes,

@@ -23,6 +23,7 @@ from shoestring import ops
 from shoestring.errors import CheckpointError
 from shoestring.streaming.cache import ExpertCache
 from shoestring.streaming.counters import Totals, totals
+from shoestring.streaming.guesses import Guesses
 from shoestring.streaming.policy import Frequency, Key, Scores, decay_for
 from shoestring.streaming.slots import SlotPlan
 from shoestring.streaming.sources import LayerSources
@@ -84,11 +85,20 @@ class StreamedExperts:
         order = [layer.layer for layer in layers]
         self._next_layer = dict(pairwise(order))
         self._cache = ExpertCache(store, layers, plan, self._tables, scores or Frequency(decay_for(plan.tokens)))
+        self._guesses = Guesses(self._cache)
         self._running: _Layer | None = None
         self._early: set[Key] = set()  # read for the next layer of a pass, pinned
         self._steps_since_pass = 0
         self._last_layer = order[-1]
         self._expert_seconds = 0.0
+
+    def guesses(self, rows: int) -> bool:
+        """Whether `guess` is worth computing what it takes, for the next layer of a step with so many rows."""
+        return rows <= FEW_ROWS and self._guesses.pay()
+
+    def guess(self, layer: int, ids: ops.Int32) -> None:
+        """Begin to read some of what the rows may request in this layer, [rows, k], and lack."""
+        self._guesses.begin(layer, list(dict.fromkeys(ids.T.ravel().tolist())), self._early)
 
     def request(self, layer: int, ids: ops.Int32) -> None:
         """Begin to read what the rows with these experts, [rows, k], lack in a layer.
@@ -118,10 +128,11 @@ class StreamedExperts:
             cache.pin(key)
             if cache.is_arriving(key):
                 cache.hurry(key)
-            if key in self._early:
+            if key in self._early or key in self._guesses:
                 running.ahead.add(expert)
             else:
                 counters.hits += 1
+        self._guesses.settle(layer, running.wanted)
         self._begin_reads(running)
 
     def apply(
@@ -313,7 +324,8 @@ class StreamedExperts:
             unwanted = {key for key in self._early if key[0] == running.layer}
             self._early -= unwanted
             cache.unpin(unwanted)
-            cache.counters[running.layer].wasted += len(unwanted)
+            for layer, _ in unwanted:
+                cache.waste(layer)
         elif self._early and running.layer == self._last_layer:
             self._steps_since_pass += 1
             if self._steps_since_pass > _PATIENCE:

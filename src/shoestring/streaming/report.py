@@ -53,7 +53,7 @@ def report(
     costs = Costs(
         max(0.0, seconds - done.wait_seconds - done.expert_seconds) / tokens,
         done.expert_seconds / tokens,
-        done.read_bytes / tokens,
+        done.missed_bytes / tokens,
         disk_gives or done.disk_rate or float("inf"),
     )
     total = all_bytes(layers)

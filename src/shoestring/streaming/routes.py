@@ -99,6 +99,12 @@ class RecordedExperts:
         self._experts = experts
         self._recorder = recorder
 
+    def guesses(self, rows: int) -> bool:
+        return self._experts.guesses(rows)
+
+    def guess(self, layer: int, ids: ops.Int32) -> None:
+        self._experts.guess(layer, ids)
+
     def request(self, layer: int, ids: ops.Int32) -> None:
         self._experts.request(layer, ids)
 
