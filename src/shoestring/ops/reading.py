@@ -217,7 +217,7 @@ def least_buffer(part: Part) -> int:
 def probe(
     file: File, sizes: Sequence[int], in_flight: int, seconds: float, *, threads: int = 4, buffer_bytes: int = 1 << 20
 ) -> tuple[float, int]:
-    """Bytes a second of random reads of a file, without packing: what its disk gives in this minute; how many were done.
+    """Bytes a second of random reads of a file, without packing: what its disk gives in this minute; and their number.
 
     sizes: bytes of the reads, one chosen at random each time. in_flight: reads that are queued together; `threads` of
     their pieces are in flight at a time. Raises ReadError; ValueError for sizes that are not in the file.

@@ -21,9 +21,8 @@ import numpy as np
 
 from shoestring import ops
 from shoestring.errors import CheckpointError
-from shoestring.streaming.cache import ExpertCache
+from shoestring.streaming.cache import ExpertCache, Guesses
 from shoestring.streaming.counters import Totals, totals
-from shoestring.streaming.guesses import Guesses
 from shoestring.streaming.policy import Frequency, Key, Scores, decay_for
 from shoestring.streaming.slots import SlotPlan
 from shoestring.streaming.sources import LayerSources
