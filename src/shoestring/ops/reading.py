@@ -216,7 +216,7 @@ def least_buffer(part: Part) -> int:
 
 def probe(
     file: File, sizes: Sequence[int], in_flight: int, seconds: float, *, threads: int = 4, buffer_bytes: int = 1 << 20
-) -> tuple[float, int]:
+) -> tuple[int, int]:
     """Bytes a second of random reads of a file, without packing: what its disk gives in this minute; and their number.
 
     sizes: bytes of the reads, one chosen at random each time. in_flight: reads that are queued together; `threads` of
@@ -239,7 +239,7 @@ def probe(
                 done_bytes += waiting.pop(ticket)
                 reads += 1
                 waiting |= [submit()]
-        return done_bytes / elapsed, reads
+        return int(done_bytes // elapsed), reads
 
 
 def _ticket(number: int) -> int:

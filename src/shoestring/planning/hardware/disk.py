@@ -11,10 +11,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoestring import ops
 from shoestring.errors import CheckpointError, ReadError, RequestError
 from shoestring.files import reason
-from shoestring.streaming.store import BUFFER_BYTES, READ_THREADS
 
 SECONDS = 3.0
 MOST_IN_FLIGHT = 64
@@ -36,6 +34,9 @@ def read_speed(path: Path, read_bytes: int, in_flight: int, seconds: float | Non
 
     Raises RequestError for a file that is shorter than one round of reads or cannot be read.
     """
+    from shoestring import ops  # the plan command imports this module, and reads no disk
+    from shoestring.streaming.store import BUFFER_BYTES, READ_THREADS
+
     in_flight = max(1, min(in_flight, MOST_IN_FLIGHT))
     try:
         file = ops.File(path)  # refuses a pipe, which would wait
