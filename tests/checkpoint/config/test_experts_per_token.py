@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 import random_models
 
-from shoestring.checkpoint.config.experts import changed_experts, own_experts_per_token, with_experts_per_token
+from shoestring.checkpoint.config.experts import (
+    changed_experts,
+    own_experts_per_token,
+    says_changed_experts,
+    with_experts_per_token,
+)
 from shoestring.errors import RequestError
 from shoestring.spelling import command_line
 
@@ -19,6 +24,7 @@ def test_every_number_up_to_all_experts(config: random_models.Config) -> None:
         assert (changed.num_experts_per_tok, own_experts_per_token(changed)) == (count, own)
         assert (changed == config) == (count == own)
         assert changed_experts(changed) == (f"{count} experts a token instead of {own}" if count != own else None)
+        assert says_changed_experts(changed_experts(changed)) == (count != own)
         assert with_experts_per_token(changed, own) == config, "back to the model's own"
 
 
@@ -30,3 +36,8 @@ def test_what_a_model_cannot_have_is_refused() -> None:
             with_experts_per_token(random_models.qwen3_5(experts=8), count)  # type: ignore[arg-type]
     with command_line(), pytest.raises(RequestError, match="--experts-per-token is 9"):
         with_experts_per_token(random_models.qwen3_5(experts=8), 9)
+
+
+def test_other_fingerprints_say_nothing_of_experts() -> None:
+    for text in (None, 3, "", "fp_44709d6fcb", "x 2 experts a token instead of 1", "2 experts a token instead of one"):
+        assert not says_changed_experts(text)

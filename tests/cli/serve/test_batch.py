@@ -22,7 +22,7 @@ from odd_pictures import rgb, saved
 from shoestring.cli import find
 from shoestring.cli.app import run
 from shoestring.cli.serve import batch_files
-from shoestring.cli.serve.batch_files import open_output, read_lines
+from shoestring.cli.serve.batch_files import OneModel, open_output, read_lines
 from shoestring.errors import CapacityError, RequestError
 from shoestring.testing import scripted_model
 
@@ -467,3 +467,51 @@ def test_a_folder_is_answered_file_by_file_and_resumes(tmp_path: Path, capsys: p
     assert run(["batch", str(tmp_path / "empty"), str(target)]) == 2
     assert run(["batch", str(source), str(target), "--on", "slurm"]) == 2
     assert "batch knows only ray" in capsys.readouterr().err
+def test_one_file_has_one_number_of_experts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resuming with another --experts-per-token is refused and changes nothing."""
+
+    def load(name: str, *, loading: Any) -> Any:
+        model = scripted_model(context=1024)
+        model.changed_experts = None if loading.experts_per_token in (None, 1) else "2 experts a token instead of 1"
+        return model
+
+    monkeypatch.setattr(find, "load_model", load)
+    bad = request("bad", method="GET")
+    source = write(tmp_path / "in", request("a"), request("b"), bad)
+    own, two = tmp_path / "own", tmp_path / "two"
+    changed = ["--experts-per-token", "2"]
+    assert run(["batch", str(source), str(own)]) == 2
+    assert run(["batch", str(source), str(two), *changed]) == 2
+    assert answers(two)["a"]["response"]["body"]["system_fingerprint"] == "2 experts a token instead of 1"
+    for target, other in ((own, changed), (two, []), (two, ["--experts-per-token", "1"])):
+        capsys.readouterr()
+        before = target.read_bytes()
+        assert run(["batch", str(source), str(target), *other]) == 2
+        said = capsys.readouterr().err
+        assert "2 experts a token instead of 1" in said
+        assert "the model's own number of experts a token" in said
+        assert "choose another OUT file, or the same --experts-per-token" in said
+        assert target.read_bytes() == before
+    for target, same in ((own, []), (own, ["--experts-per-token", "1"]), (two, changed)):
+        assert run(["batch", str(source), str(target), *same]) == 2, "the bad line alone fails"
+        assert len(answers(target)) == 3
+
+
+def test_a_server_that_changes_its_experts_is_noticed() -> None:
+    def answer(fingerprint: str | None, status: int = 200) -> dict[str, Any]:
+        body = {} if fingerprint is None else {"system_fingerprint": fingerprint}
+        return {"custom_id": "x", "response": {"status_code": status, "body": body}}
+
+    two, three = "2 experts a token instead of 1", "3 experts a token instead of 1"
+    model = OneModel()
+    model.check(answer(three, 500), "a")
+    model.check(answer(two), "b")
+    model.check(answer(None, 400), "c")
+    for other in (three, None, "fp_44709d6fcb"):
+        with pytest.raises(RequestError, match=r"d has .*, and the other answers 2 experts a token instead of 1"):
+            model.check(answer(other), "d")
+    plain = OneModel()
+    plain.check(answer("fp_1"), "a")
+    plain.check(answer("fp_2"), "b")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from shoestring.checkpoint.config.types import Config, Qwen3_5Config
 from shoestring.errors import RequestError
 from shoestring.spelling import option
+
+_CHANGED = re.compile(r"\d+ experts a token instead of \d+")
 
 
 def with_experts_per_token(config: Config, count: int) -> Config:
@@ -37,3 +40,8 @@ def changed_experts(config: Config) -> str | None:
     if config.own_experts_per_tok is None:
         return None
     return f"{config.num_experts_per_tok} experts a token instead of {config.own_experts_per_tok}"
+
+
+def says_changed_experts(text: object) -> bool:
+    """Whether a text, of a stored result, is one of `changed_experts`."""
+    return isinstance(text, str) and _CHANGED.fullmatch(text) is not None

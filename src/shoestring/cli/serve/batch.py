@@ -21,7 +21,7 @@ from shoestring.cli import options
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
-from shoestring.cli.serve.batch_files import LARGEST_ANSWER, Line, append, open_output, read_lines
+from shoestring.cli.serve.batch_files import LARGEST_ANSWER, Line, OneModel, append, open_output, read_lines
 from shoestring.cli.shared import option, spread
 from shoestring.errors import RequestError
 from shoestring.printable import shortened
@@ -93,9 +93,10 @@ def batch(
         cluster.check(server.url)
         clients = ray_clients(model, loading, parallel, cluster.replicas, cluster.ray_address)
     failures = []
+    changed = None if server.url is not None else _changed(model, loading)
     with clients as client:
         for one, other in pairs:
-            failed, total = _answer_file(one, other, client, parallel)
+            failed, total = _answer_file(one, other, client, parallel, changed)
             if failed:
                 failures.append((failed, total, other))
     if failures:
@@ -134,14 +135,21 @@ def _factory(server: options.Server, model: str | None, loading: options.Loading
     return client
 
 
-def _answer_file(source: Path, target: Path, client: Callable[[], Any], parallel: int) -> tuple[int, int]:
-    """Answer the lines of a file that have no answer yet. Returns how many failed, and how many there are."""
+def _answer_file(
+    source: Path, target: Path, client: Callable[[], Any], parallel: int, changed: str | None
+) -> tuple[int, int]:
+    """Answer the lines of a file that have no answer yet. Returns how many failed, and how many there are.
+
+    changed: what --experts-per-token changes of the model.
+    """
     lines, bad = read_lines(source)
     ids = {line.custom_id for line in lines} | {line.custom_id for line in bad if line.custom_id is not None}
-    with open_output(target, source, ids) as (output, done):
+    answering = OneModel(changed)
+    with open_output(target, source, ids, answering) as (output, done):
         open_lines = [line for line in lines if line.custom_id not in done]
 
         def save(answer: dict[str, Any]) -> None:
+            answering.check(answer, f"the answer to {shortened(repr(answer['custom_id']), 100)}")
             append(output, target, answer)
 
         for line in bad:
@@ -154,6 +162,19 @@ def _answer_file(source: Path, target: Path, client: Callable[[], Any], parallel
         return 0, len(lines)
     say(f"{len(open_lines) + len(bad) - failed} requests answered, {len(done)} were answered before", err=True)
     return failed, len(lines) + len(bad)
+
+
+def _changed(model: str | None, loading: options.Loading) -> str | None:
+    """What --experts-per-token changes of the model, from its file's header."""
+    from shoestring.checkpoint.config.experts import changed_experts, with_experts_per_token
+    from shoestring.cli.find import find
+    from shoestring.runtime.opening import open_model
+    from shoestring.samples.smollm_as_llama4 import DEMO_NAME
+
+    if loading.experts_per_token is None:
+        return None
+    config = open_model(find(model or DEMO_NAME)).config
+    return changed_experts(with_experts_per_token(config, loading.experts_per_token))
 
 
 async def _answer_all(client: Any, lines: list[Line], save: Callable[[dict[str, Any]], None], parallel: int) -> int:

@@ -6,16 +6,18 @@ import codecs
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from shoestring import bounded_json
+from shoestring.checkpoint.config.experts import says_changed_experts
 from shoestring.errors import RequestError
 from shoestring.files import cannot_write, open_append, read_input, try_lock, write_whole
 from shoestring.printable import shortened
+from shoestring.spelling import option
 
 #: Bytes of IN: as OpenAI's limit.
 LARGEST_INPUT = 200 << 20
@@ -41,6 +43,35 @@ class BadLine:
 
     custom_id: str | None
     problem: str
+
+
+class OneModel:
+    """How many experts a token the answers of OUT have: all the same number, since another one is another model.
+
+    changed: as `changed_experts` of the model that will answer; "unknown": a server will, whose answers tell it.
+    """
+
+    def __init__(self, changed: str | None = "unknown") -> None:
+        self._changed = changed
+
+    def check(self, answer: Mapping[str, Any], where: str) -> None:
+        """Raises RequestError for a good answer with another number; names both."""
+        response = answer["response"]
+        if response["status_code"] != 200 or not isinstance(response.get("body"), dict):
+            return
+        said = response["body"].get("system_fingerprint")
+        found = said if says_changed_experts(said) else None
+        if self._changed == "unknown":
+            self._changed = found
+        if found != self._changed:
+            raise RequestError(
+                f"{where} has {_words(found)}, and the other answers {_words(self._changed)}: choose another OUT "
+                f"file, or the same {option('experts_per_token')}"
+            )
+
+
+def _words(changed: str | None) -> str:
+    return "the model's own number of experts a token" if changed is None else changed
 
 
 def read_lines(source: Path) -> tuple[list[Line], list[BadLine]]:
@@ -90,12 +121,14 @@ def _refuse(name: str) -> NoReturn:
 
 
 @contextmanager
-def open_output(target: Path, source: Path, ids: Set[str]) -> Iterator[tuple[int, set[str]]]:
+def open_output(
+    target: Path, source: Path, ids: Set[str], model: OneModel | None = None
+) -> Iterator[tuple[int, set[str]]]:
     """A descriptor that appends to `target`, and the ids that it answers; no other batch can open it meanwhile.
 
     Removes what is to be done again: failed lines, and an incomplete last one. Raises RequestError, and changes
-    nothing, if `target` is `source`, is not a regular file, has other contents than answers to `ids`, or another batch
-    writes to it.
+    nothing, if `target` is `source`, is not a regular file, has other contents than answers of `model` to `ids`, or
+    another batch writes to it.
     """
     if _is_same(target, source):
         raise RequestError(f"{target} is IN and OUT: choose another OUT file")
@@ -104,7 +137,7 @@ def open_output(target: Path, source: Path, ids: Set[str]) -> Iterator[tuple[int
         opened.callback(os.close, descriptor)
         if not try_lock(descriptor):
             raise RequestError(f"another batch writes to {target}: wait for it, or choose another OUT file")
-        done, failed = repair_output(descriptor, target, ids)
+        done, failed = repair_output(descriptor, target, ids, model or OneModel())
         if failed:
             # The old file stays open and locked, so that no other batch begins between the two.
             descriptor = _without(descriptor, target, failed)
@@ -132,11 +165,11 @@ def _is_same(target: Path, source: Path) -> bool:
         return False
 
 
-def repair_output(descriptor: int, target: Path, ids: Set[str]) -> tuple[set[str], set[int]]:
+def repair_output(descriptor: int, target: Path, ids: Set[str], model: OneModel) -> tuple[set[str], set[int]]:
     """The custom_ids that are answered, and the numbers of the lines that failed. Removes an incomplete last line.
 
-    Raises RequestError, and changes nothing, unless every complete line answers one of `ids` or names a bad line;
-    without a complete line, unless the text begins as our lines do.
+    Raises RequestError, and changes nothing, unless every complete line is an answer of `model` to one of `ids`, or
+    names a bad line; without a complete line, unless the text begins as our lines do.
     """
     done: set[str] = set()
     failed: set[int] = set()
@@ -154,7 +187,7 @@ def repair_output(descriptor: int, target: Path, ids: Set[str]) -> tuple[set[str
                 break
             whole = size
             if line.strip():
-                id, good = _answered(line, f"{target}, line {number}", ids)
+                id, good = _answered(line, f"{target}, line {number}", ids, model)
                 if good and id is not None:
                     done.add(id)
                 else:
@@ -164,7 +197,7 @@ def repair_output(descriptor: int, target: Path, ids: Set[str]) -> tuple[set[str
     return done, failed
 
 
-def _answered(line: bytes, where: str, ids: Set[str]) -> tuple[str | None, bool]:
+def _answered(line: bytes, where: str, ids: Set[str], model: OneModel) -> tuple[str | None, bool]:
     """The custom_id of an answer, and whether it is one to keep. None: a bad line of IN."""
     try:
         value = bounded_json.loads(line)
@@ -178,6 +211,8 @@ def _answered(line: bytes, where: str, ids: Set[str]) -> tuple[str | None, bool]
         raise RequestError(
             f"{where} answers {shortened(repr(id), 100)}, which IN does not ask: choose another OUT file"
         )
+    if good:
+        model.check(value, where)
     return id, good
 
 
