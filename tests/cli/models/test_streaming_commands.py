@@ -106,7 +106,15 @@ def test_perplexity_is_the_resident_one(tmp_path: Path, capsys: pytest.CaptureFi
     changed, err = facts(capsys, [*command, "--experts-per-token", "2"])
     assert changed["changed_experts"] == "2 experts a token instead of 1"
     assert changed["perplexity"] > resident["perplexity"]
+    assert changed["own"] == {key: resident[key] for key in ("perplexity", "standard_error")}
+    assert "own" not in resident
     assert "uses 2 experts a token instead of 1: the answers are not those" in err
+    assert run([*command[:-1], "--experts-per-token", "2"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"perplexity {changed['perplexity']:.4f} ±")
+    assert second.startswith(f"perplexity {resident['perplexity']:.4f} ±")
+    more = 100 * (changed["perplexity"] / resident["perplexity"] - 1)
+    assert second.endswith(f"with the model's own number of experts a token: 2 change it by +{more:.2f} %")
 
 
 def test_another_number_of_experts_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,8 @@ LARGEST_TEXT = 64 << 20
 
 HELP = """Compute the perplexity of a text with llama.cpp's definition, so that figures are comparable.
 
-The text is cut into windows of --context tokens. The second half of each window is scored; the first is context."""
+The text is cut into windows of --context tokens. The second half of each window is scored; the first is context.
+With --experts-per-token the text is scored again with the model's own number, to show what the change costs."""
 
 
 def perplexity(
@@ -50,22 +52,33 @@ def perplexity(
     loaded = load_model(model, loading=loading)
     with Progress("scoring", "windows") as progress:
         result = loaded.perplexity(text, context, progress)
+    facts: dict[str, Any] = {
+        "model": model,
+        **identity(loaded),
+        "perplexity": result.perplexity,
+        "standard_error": result.standard_error,
+        "context": context,
+        "windows": result.windows,
+        "tokens_scored": result.tokens_scored,
+        "kv_type": kv_type.value,
+    }
+    if loaded.streaming is not None:
+        facts["streaming"] = {"slots": loaded.streaming.slots, "hit_rate": loaded.streaming.totals.hit_rate}
+    if not json:
+        say(
+            f"perplexity {result.perplexity:.4f} ± {result.standard_error:.4f} "
+            f"({result.tokens_scored} tokens scored in {result.windows} windows of {context})"
+        )
+    if loaded.changed_experts is not None:
+        loaded.close()  # two models may not fit
+        usual = load_model(model, loading=replace(loading, experts_per_token=None, record_routes=None))
+        with Progress("scoring with the model's own number of experts", "windows") as progress:
+            own = usual.perplexity(text, context, progress)
+        facts["own"] = {"perplexity": own.perplexity, "standard_error": own.standard_error}
+        if not json:
+            say(
+                f"perplexity {own.perplexity:.4f} ± {own.standard_error:.4f} with the model's own number of experts a "
+                f"token: {experts_per_token} change it by {100 * (result.perplexity / own.perplexity - 1):+.2f} %"
+            )
     if json:
-        facts: dict[str, Any] = {
-            "model": model,
-            **identity(loaded),
-            "perplexity": result.perplexity,
-            "standard_error": result.standard_error,
-            "context": context,
-            "windows": result.windows,
-            "tokens_scored": result.tokens_scored,
-            "kv_type": kv_type.value,
-        }
-        if loaded.streaming is not None:
-            facts["streaming"] = {"slots": loaded.streaming.slots, "hit_rate": loaded.streaming.totals.hit_rate}
         say(json_module.dumps(facts))
-        return
-    say(
-        f"perplexity {result.perplexity:.4f} ± {result.standard_error:.4f} "
-        f"({result.tokens_scored} tokens scored in {result.windows} windows of {context})"
-    )
