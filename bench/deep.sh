@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
 # The long checks: tests that take minutes (the server's siege and soak among them), every test under the sanitizers,
-# ten minutes of fuzzing per parser, and the same bits from a second compiler if there is one.
+# half an hour of changing batches in a control group, ten minutes of fuzzing per parser, and the same bits from a second
+# compiler if there is one.
 #
-#     bench/deep.sh [SECONDS OF FUZZING A PARSER]
+#     bench/deep.sh [SECONDS OF FUZZING A PARSER] [SECONDS OF CHANGING BATCHES]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
 seconds=${1:-600}
+batches=${2:-1800}
 
 echo "== tests that take minutes, with a siege and a soak of the server"
 "$python" -m pytest -q -s -m deep -o addopts=
+
+echo "== the peak of a budget, $batches s of changing batches"
+PYTHONPATH=bench "$python" -m streaming --rows peak --batches "$batches"
 
 echo "== every property with new examples"
 "$python" -m pytest -q --hypothesis-profile=new -n 2 --dist loadfile --ignore tests/parity --ignore tests/train_demo

@@ -90,11 +90,16 @@ def small(s: Settings) -> Iterator[Line]:
     shape = shapes.small(UNIFORM)
     with shapes.written(shape, s.folder, s.keep) as file:
         yield from rows.answer(s, shape, file, 2000, f"{shape.name}, one answer", small=True)
+
+
+def peak(s: Settings) -> Iterator[Line]:
+    shape = shapes.small(UNIFORM)
+    with shapes.written(shape, s.folder, s.keep) as file:
         yield from rows.batches(s, file, f"{shape.name}, peak")
 
 
 ROWS: dict[str, Callable[[Settings], Iterator[Line]]] = {
-    "small": small, "qwen": qwen, "realistic": realistic, "large": large, "scout": scout,
+    "small": small, "peak": peak, "qwen": qwen, "realistic": realistic, "large": large, "scout": scout,
 }  # fmt: skip
 
 
