@@ -100,19 +100,3 @@ def test_passes_over_long_prompts(name: str, demos: dict[str, Demo]) -> None:
             assert experts.totals().reads <= experts_in_all
             assert answers(running, [long, short], 12) == expected
             assert answers(engine(demo, experts, pass_rows=2048), [short, long], 12) == expected[::-1]
-
-
-@pytest.mark.deep
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("name", DEMOS)
-def test_a_long_answer(name: str, share: float, demos: dict[str, Demo]) -> None:
-    """2,000 tokens, 1 and 3 threads, cold and warm."""
-    demo = demos[name]
-    prompt = tokens(demo, 30, 4)
-    expected = answers(engine(demo, demo.model.resident), [prompt], 2000)
-    with streamed(demo.model, share) as experts:
-        for threads in (1, 3):
-            ops.set_num_threads(threads)
-            assert answers(engine(demo, experts), [prompt], 2000) == expected
-        assert experts.totals().reads > 2000
