@@ -83,27 +83,6 @@ class Given:
         return ()
 
 
-class Timed:
-    """The experts of a model, with the time from the router's choice to their sum: routed and shared experts."""
-
-    def __init__(self, experts: Any) -> None:
-        self._experts = experts
-        self._began = 0.0
-        self.seconds = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._experts, name)
-
-    def request(self, layer: int, ids: Any) -> None:
-        self._began = time.perf_counter()
-        self._experts.request(layer, ids)
-
-    def apply(self, *values: Any, **options: Any) -> Any:
-        result = self._experts.apply(*values, **options)
-        self.seconds += time.perf_counter() - self._began
-        return result
-
-
 def main() -> None:
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
     began = time.perf_counter()
@@ -196,15 +175,7 @@ def counted_reads(model: Any) -> Counter[Any]:
     """Counts from now on how often each expert is read; empty where nothing streams."""
     counts: Counter[Any] = Counter()
     if model.streaming is not None:
-        cache = model.engine.runner._experts._cache  # no public call tells which expert is read
-        begin: Callable[..., bool] = type(cache).begin.__get__(cache)
-
-        def counting(key: Any, needed: Any) -> bool:
-            begun = begin(key, needed)
-            counts[key] += begun
-            return begun
-
-        cache.begin = counting
+        model.streaming.observe_reads(lambda key: counts.update([key]))
     return counts
 
 
@@ -224,8 +195,9 @@ def in_memory(model: Any, job: Job) -> dict[str, float]:
     Each sequence repeats a token, so that every expert it needs is in memory after some steps. Steps that still read
     one, because the state of more tokens has changed a choice, do not count. Raises RuntimeError if too few do.
     """
+    if model.streaming is None:
+        raise RuntimeError("D and E are timed of a model that streams: give less memory")
     engine, runner = model.engine, model.engine.runner
-    timed = runner._experts = Timed(runner._experts)
     heads: list[float] = []
     runner.head = timed_call(runner.head, heads)
     most = min(MOST_REPEATS, job.context - 2)
@@ -241,12 +213,12 @@ def in_memory(model: Any, job: Job) -> dict[str, float]:
     delivered: dict[int, list[Any]] = {number: [] for number in numbers}
     whole, expert = [], []
     while len(whole) < REPEATS and min(map(len, delivered.values())) < most - 1:
-        timed.seconds, before, bytes_before = 0.0, time.perf_counter(), read_bytes(model)
+        before, earlier = time.perf_counter(), model.streaming.totals
         step(engine, delivered)
-        if read_bytes(model) == bytes_before and min(map(len, delivered.values())) > REPEATS:
-            whole.append(time.perf_counter() - before)
-            expert.append(timed.seconds)
-    runner._experts = timed._experts
+        seconds, done = time.perf_counter() - before, model.streaming.totals - earlier
+        if done.missed_bytes == 0 and min(map(len, delivered.values())) > REPEATS:
+            whole.append(seconds)
+            expert.append(done.expert_seconds)
     del runner.head
     for number in numbers:
         engine.cancel(number)

@@ -239,6 +239,7 @@ class Prepared:
             tuple(layer.nbytes for layer in self.opened.expert_sources),
             default_curve(self.opened),
             experts.totals,
+            experts.observe_reads,
             None if predicted is None else predicted.disk_rate,
         )
 

@@ -7,7 +7,7 @@ engine's thread calls this; the reader's threads write nothing but the slots of 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -54,7 +54,7 @@ class _Class:
 
 
 class ExpertCache:
-    """Slots of all size classes in one arena. `counters`: of each layer."""
+    """Slots of all size classes in one arena. `counters`: of each layer. `on_read`: called when a read begins."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class ExpertCache:
     ) -> None:
         self.counters = {layer.layer: LayerCounters() for layer in layers}
         self.scores = scores
+        self.on_read: Callable[[Key], None] | None = None
         self._store = store
         self._sources = {layer.layer: layer for layer in layers}
         self._stored = {layer.layer: layer.nbytes.stored_bytes for layer in layers}
@@ -136,6 +137,8 @@ class ExpertCache:
         counters = self.counters[layer]
         counters.reads += 1
         counters.read_bytes += self._stored[layer]
+        if self.on_read is not None:
+            self.on_read(key)
         return True
 
     def hurry(self, key: Key) -> None:

@@ -29,7 +29,8 @@ class LayerCounters:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over all layers. expert_seconds: time in which experts were computed.
+    """Sums over all layers. expert_seconds: from a router's choice to the sum of its experts, shared ones included,
+    without the time of waiting.
 
     disk_bytes, disk_seconds: bytes that the reader's threads have read, alignment included, and the time with at least
     one read in flight.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -48,7 +48,8 @@ class _Layer:
     """The layer that is being computed. pairs: of a row and an expert.
 
     wanted: experts that its rows use. left: those that are not computed yet, all pinned. unread: those of `left` that
-    have no slot yet, ascending. ahead: those of `left` that are or were read for this step.
+    have no slot yet, ascending. ahead: those of `left` that are or were read for this step. began: when its router had
+    chosen for the last of its rows.
     """
 
     layer: int
@@ -58,6 +59,7 @@ class _Layer:
     left: set[Key] = field(default_factory=set)
     unread: list[int] = field(default_factory=list)
     ahead: set[int] = field(default_factory=set)
+    began: float = 0.0
 
     @property
     def is_pass(self) -> bool:
@@ -109,6 +111,7 @@ class StreamedExperts:
             if running is not None:
                 self._release(running)  # its step has failed or was cancelled
             running = self._running = _Layer(layer)
+        running.began = time.perf_counter()
         experts, rows_of = np.unique(ids, return_counts=True)
         cache.scores.use(layer, dict(zip(experts.tolist(), rows_of.tolist(), strict=True)), len(ids))
         running.rows += len(ids)
@@ -156,14 +159,14 @@ class StreamedExperts:
             assert running is not None
         self._forget_others(running, set(experts), len(x))
         counters = self._cache.counters[layer]
-        began, waited = time.perf_counter(), counters.wait_seconds
+        waited = counters.wait_seconds
         compute = self._as_they_arrive if len(x) <= FEW_ROWS else self._in_order
         try:
             out = compute(running, experts, ws, x, ids, weights, scale_input)
         finally:
             self._release(running)
             self._verify(running)
-        self._expert_seconds += time.perf_counter() - began - (counters.wait_seconds - waited)
+        self._expert_seconds += time.perf_counter() - running.began - (counters.wait_seconds - waited)
         return out
 
     def _forget_others(self, running: _Layer, experts: set[int], rows: int) -> None:
@@ -348,6 +351,10 @@ class StreamedExperts:
                 raise CheckpointError(f"{error} (needed: {cache.where(needed[0])})") from None
         else:
             cache.verified()
+
+    def observe_reads(self, observe: Callable[[Key], None] | None) -> None:
+        """Call `observe` with layer and expert whenever a read begins; None: no more."""
+        self._cache.on_read = observe
 
     def totals(self) -> Totals:
         """Sums over all layers since the model was loaded."""

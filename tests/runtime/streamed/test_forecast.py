@@ -141,14 +141,21 @@ def test_a_model_says_how_it_streams() -> None:
         assert info is not None
         assert repr(model).endswith("streams experts)")
         assert len(repr(info)) < 100
-        before = info.totals
+        before, read = info.totals, list[tuple[int, int]]()
         assert before.asked == 0
+        info.observe_reads(read.append)
         assert model.generate("One, two,", temperature=0, max_tokens=10).texts() == expected
         done = info.totals - before
         assert done.asked >= 30 * 10
         assert 0 < done.hits < done.asked
         assert (info.slots / info.experts, info.experts) == (info.share, 120)
         assert info.report(done, 10, 1.0).hit_rate == done.hit_rate
+        assert 0 < done.expert_seconds < 60
+        assert len(read) == done.reads
+        assert {layer for layer, _ in read} <= {layer.layer for layer in info.layers}
+        info.observe_reads(None)
+        model.generate("Three", temperature=0, max_tokens=4).texts()
+        assert info.totals.reads > done.reads == len(read)
     with pytest.raises(RequestError, match="closed"):
         _ = model.streaming
 

@@ -15,7 +15,8 @@ from shoestring.streaming.slots import ExpertBytes, SlotPlan
 class StreamingInfo:
     """A model whose experts stream from disk. pass_rows: the most rows of a prompt that share each expert's read.
 
-    disk_gives: bytes a second that a probe of its disk has read; None: there was no probe.
+    observe_reads: takes what to call with (layer, expert), in the thread that computes, whenever one begins to be
+    read; None: nothing more. disk_gives: bytes a second that a probe of its disk has read; None: there was no probe.
     """
 
     pass_rows: int
@@ -23,6 +24,7 @@ class StreamingInfo:
     layers: tuple[ExpertBytes, ...] = field(repr=False)
     curve: HitCurve = field(repr=False)
     count: Callable[[], Totals] = field(repr=False)
+    observe_reads: Callable[[Callable[[tuple[int, int]], None] | None], None] = field(repr=False)
     disk_gives: float | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
