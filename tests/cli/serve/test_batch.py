@@ -467,6 +467,8 @@ def test_a_folder_is_answered_file_by_file_and_resumes(tmp_path: Path, capsys: p
     assert run(["batch", str(tmp_path / "empty"), str(target)]) == 2
     assert run(["batch", str(source), str(target), "--on", "slurm"]) == 2
     assert "batch knows only ray" in capsys.readouterr().err
+
+
 def test_one_file_has_one_number_of_experts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
