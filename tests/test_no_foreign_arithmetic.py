@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "shoestring"
 ON_THE_WAY = sorted(
     [
         *(PACKAGE / "models").rglob("*.py"),
-        *(PACKAGE / "ops").glob("*.py"),
+        *(path for path in (PACKAGE / "ops").glob("*.py") if path.stem != "limits"),  # which measures
         *(PACKAGE / "engine" / f"{name}.py" for name in ("engine", "batch", "runner", "draw")),
         *(PACKAGE / "streaming" / f"{name}.py" for name in ("embedding", "experts", "resident", "sources", "store")),
     ]

@@ -125,5 +125,5 @@ def test_a_slice_of_a_slice_is_a_slice(weights: dict[str, Loaded]) -> None:
 def test_a_step_of_a_model_in_memory_is_one_chunk() -> None:
     """Its speed is that of whole operations."""
     rows = slices.CHUNK + slices.ANSWER_ROWS
-    assert slices._row_slices(rows) == [slice(0, rows)]
-    assert len(slices._row_slices(rows + 1)) == 2
+    assert slices.row_slices(rows) == [slice(0, rows)]
+    assert len(slices.row_slices(rows + 1)) == 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shoestring.engine.guide import Guide
-from shoestring.engine.pictures.placed import PromptPictures, check_rows
+from shoestring.engine.pictures.placed import PromptPictures, has_its_rows
 from shoestring.engine.sequence import Sequence
 from shoestring.errors import CapacityError, RequestError
 from shoestring.models.layout import Demand
@@ -142,8 +142,7 @@ def check_tokens(
             f"the prompt has {len(tokens)} tokens and the context {context}: "
             f"shorten it or choose a larger {option('context')}"
         )
-    check_rows(tokens, pictures)
-    if max(tokens) >= vocab_size:
+    if not has_its_rows(tokens, pictures) or max(tokens) >= vocab_size:
         raise RequestError(f"token ids must lie between 0 and {vocab_size - 1}")
 
 

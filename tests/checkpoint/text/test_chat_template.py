@@ -333,8 +333,8 @@ def test_a_templates_own_refusal_reaches_the_caller() -> None:
         ([{"role": "robot", "content": "x"}], "message 0 has the role 'robot': choose one of system"),
         ([{"content": "x"}], "the role None"),
         ([{"role": "user", "content": 5}], "message 0: content must be text or a list"),
-        ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "only text is supported"),
-        ([{"role": "user", "content": ["x"]}], "only text is supported"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "neither text nor a picture"),
+        ([{"role": "user", "content": ["x"]}], "neither text nor a picture"),
         ([{"role": "assistant", "content": "x", "tool_calls": [5]}], "tool call that is not an object"),
     ],
 )

@@ -27,7 +27,7 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
     """A file with the template that the test names."""
     metadata = synthetic.metadata
     monkeypatch.setattr(
-        synthetic, "metadata", lambda config: {**metadata(config), "tokenizer.chat_template": request.param}
+        synthetic, "metadata", lambda config, **_: {**metadata(config), "tokenizer.chat_template": request.param}
     )
     path = tmp_path / "model.gguf"
     synthetic.write_synthetic(random_models.qwen3_5(), path, "Q4_0")

@@ -8,7 +8,7 @@ from typing import Any
 import clips
 import numpy as np
 import pytest
-from test_prompts import ask, prompt, slow_positions
+from test_picture_prompts import ask, prompt, slow_positions
 
 from shoestring.errors import RequestError
 from shoestring.media.prepared import Part

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from shoestring.engine.pictures.store import RowStore
-from shoestring.errors import RequestError
 from shoestring.media.prepared import Part
 from shoestring.ops import Float32, Int64
 
@@ -95,8 +94,7 @@ class SequencePictures:
         return wanted if missing is None or missing.start >= computed + wanted else 0
 
 
-def check_rows(tokens: Tokens[int], pictures: PromptPictures | None) -> None:
-    """Raise RequestError unless the negative ids among the tokens are the pictures' rows."""
+def has_its_rows(tokens: Tokens[int], pictures: PromptPictures | None) -> bool:
+    """Whether the negative ids among the tokens are the pictures' rows."""
     places = [] if pictures is None else [place for part in pictures.parts for place in range(part.start, part.end)]
-    if places != [place for place, token in enumerate(tokens) if token < 0]:
-        raise RequestError("token ids must not be negative: give pictures in messages")
+    return places == [place for place, token in enumerate(tokens) if token < 0]

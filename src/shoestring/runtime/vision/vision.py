@@ -17,7 +17,7 @@ from shoestring.checkpoint.names.regions import Binding
 from shoestring.checkpoint.names.vision import bind_vision, has_vision_tensors
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError, RequestError
-from shoestring.files import named_path
+from shoestring.files import named_path, open_regular
 from shoestring.media.settings import LlamaSettings, QwenSettings, Settings, mmproj_settings, read_settings
 from shoestring.models.tower_weights import load_tower, loaded_bytes
 from shoestring.models.towers import KernelWeights, wanted_shapes
@@ -161,9 +161,9 @@ def _beside(checkpoint: Checkpoint, config: Config) -> Vision:
 def _may_be_mmproj(path: Path) -> bool:
     """Whether a file may be an mmproj file, by its first bytes: a model's header can take a second to read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD_BYTES)
-    except OSError:
+    except (OSError, RequestError):
         return False
     return head.startswith(b"GGUF") and b"clip" in head
 
