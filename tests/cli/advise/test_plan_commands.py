@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from machine_speed import slowness
 
 import shoestring
 from shoestring.cli.advise.plan import people
@@ -68,8 +69,8 @@ def test_answers_without_extension_network_or_torch(arguments: list[str]) -> Non
 
 @pytest.mark.parametrize("arguments", [["plan", "--hardware", "8xh100"], ["compare", "qwen3.5", "scout"]], ids=" ".join)
 def test_answers_in_a_second(arguments: list[str]) -> None:
-    """Uses CPU time, so that other load does not matter; the best of three."""
-    spent = []
+    """Uses CPU time, so that other load matters little; the best of three."""
+    spent, before_all = [], slowness()
     for _ in range(3):
         before = os.times()
         began = time.perf_counter()
@@ -77,7 +78,7 @@ def test_answers_in_a_second(arguments: list[str]) -> None:
         after = os.times()
         used = after.children_user - before.children_user + after.children_system - before.children_system
         spent.append(min(used, time.perf_counter() - began))
-    assert min(spent) < 1.0
+    assert min(spent) < 1.0 * max(before_all, slowness())
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_logits_of_a_prompt(model: Model) -> None:
     logits = model.logits(found)
     assert logits.shape == (len(found.tokens), model.vocab_size)
     assert np.array_equal(model.logits(found, rows=[-1]), logits[-1:])
-    with pytest.raises(RequestError, match="negative"):
+    with pytest.raises(RequestError, match="must lie between 0 and"):
         model.logits(found.rows)
 
 
