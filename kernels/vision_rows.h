@@ -7,8 +7,8 @@
 namespace SHOESTRING_VARIANT {
 namespace {
 
-using shoestring::Nonlinearity;
 using shoestring::GridPositions;
+using shoestring::Nonlinearity;
 
 SHOESTRING_INLINE int vector_lanes(int64_t i, int64_t n) { return int(n - i < LANES ? n - i : LANES); }
 
