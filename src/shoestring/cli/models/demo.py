@@ -36,8 +36,9 @@ QWEN_NOTICE = (
     "It exercises that architecture with real weights; it is worse than its teacher, and not Qwen's model."
 )
 PICTURE_NOTICE = (
-    "A small model of Qwen 3.5's architecture with random weights sees two pictures. Its answers mean nothing, but\n"
-    "they depend on what it sees. No trained vision weights are embedded: docs/python.md has real models see."
+    "A small model of Qwen 3.5's architecture with random weights sees two pictures. Its answers mean nothing: the\n"
+    "lines show what a picture takes, and that a second question about it computes nothing again. No trained\n"
+    "vision weights are embedded: docs/python.md has real models see."
 )
 DISK_NOTICE = (
     "A process may take less memory than a model needs: then experts stream from disk, and the answer is the same."
