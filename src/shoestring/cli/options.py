@@ -48,6 +48,30 @@ Memory = Annotated[
         parser=sizes("--memory"),
     ),
 ]
+MaxImageTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-image-tokens",
+        metavar="N",
+        help="Most tokens of a picture, its markers included. [default: the model's own limit]",
+        parser=tokens("--max-image-tokens"),
+    ),
+]
+VideoFps = Annotated[
+    float | None,
+    typer.Option(
+        "--video-fps", metavar="FPS", help="Frames read of a second of video. [default: the model's own, usually 2]"
+    ),
+]
+MaxFrames = Annotated[
+    int | None,
+    typer.Option(
+        "--max-frames",
+        metavar="N",
+        help="Most frames read of a video. [default: the model's own, usually 768]",
+        parser=count("--max-frames"),
+    ),
+]
 ExpertsPerToken = Annotated[
     int | None,
     typer.Option(
@@ -82,21 +106,9 @@ class Loading:
     mmproj: Path | None = option(
         "FILE", "GGUF file of the vision tower. [default: the one beside MODEL that belongs to it]", "--mmproj"
     )
-    max_image_tokens: int | None = option(
-        "N",
-        "Most tokens of a picture, its markers included. [default: the model's own limit]",
-        "--max-image-tokens",
-        parser=tokens("--max-image-tokens"),
-    )
-    video_fps: float | None = option(
-        "FPS", "Frames read of a second of video. [default: the model's own, usually 2]", "--video-fps"
-    )
-    max_frames: int | None = option(
-        "N",
-        "Most frames read of a video. [default: the model's own, usually 768]",
-        "--max-frames",
-        parser=count("--max-frames"),
-    )
+    max_image_tokens: MaxImageTokens = None
+    video_fps: VideoFps = None
+    max_frames: MaxFrames = None
 
     def pictures(self) -> dict[str, Any]:
         """How pictures and videos are read, as keyword arguments of shoestring.load."""

@@ -13,8 +13,7 @@ from shoestring.cli import options
 from shoestring.cli.advise import media_tokens
 from shoestring.cli.advise.vocabularies import FAMILIES, open_tokenizer
 from shoestring.cli.find import find
-from shoestring.cli.shared import count, option, spread
-from shoestring.cli.shared import tokens as tokens_option
+from shoestring.cli.shared import option, spread
 from shoestring.errors import CheckpointError, RequestError
 from shoestring.files import named_path, read_input_text
 
@@ -50,21 +49,9 @@ class Media:
 
     image: list[str] | None = option("FILE", "A picture whose tokens are counted; may be repeated.", "--image")
     video: list[str] | None = option("FILE", "A video whose tokens are counted; may be repeated.", "--video")
-    max_image_tokens: int | None = option(
-        "N",
-        "Most tokens of a picture, its markers included. [default: the model's own limit]",
-        "--max-image-tokens",
-        parser=tokens_option("--max-image-tokens"),
-    )
-    video_fps: float | None = option(
-        "FPS", "Frames read of a second of video. [default: the model's own, usually 2]", "--video-fps"
-    )
-    max_frames: int | None = option(
-        "N",
-        "Most frames read of a video. [default: the model's own, usually 768]",
-        "--max-frames",
-        parser=count("--max-frames"),
-    )
+    max_image_tokens: options.MaxImageTokens = None
+    video_fps: options.VideoFps = None
+    max_frames: options.MaxFrames = None
 
     def wishes(self) -> Wishes:
         """The options, checked. Raises RequestError."""
