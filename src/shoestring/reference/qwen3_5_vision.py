@@ -6,7 +6,8 @@ tests/parity compares with transformers.
 
 import numpy as np
 
-from shoestring.models.vision.qwen3_5_vision import Linear, Weights
+from shoestring.models.vision.blocks import Linear
+from shoestring.models.vision.qwen3_5_vision import Weights
 from shoestring.reference import functions, vision_functions
 from shoestring.reference.functions import Array, Ints, Stored
 from shoestring.reference.vision_functions import NO_VISION_TRAPS, VisionTraps

@@ -17,6 +17,7 @@ import numpy as np
 from shoestring import ops
 from shoestring.checkpoint.config.vision_types import Llama4VisionConfig
 from shoestring.models.constants import inverse_square_root
+from shoestring.models.vision.blocks import Layer, Norm, encoder_layers, norm
 
 if TYPE_CHECKING:
     from shoestring._kernels import Matrix  # noqa: F401
@@ -26,30 +27,6 @@ A = TypeVar("A")
 
 
 # --- weights ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Linear(Generic[M, A]):
-    weight: M  # [out, in]
-    bias: A  # [out]
-
-
-@dataclass(frozen=True)
-class Norm(Generic[A]):
-    weight: A
-    bias: A
-
-
-@dataclass(frozen=True)
-class Layer(Generic[M, A]):
-    input_norm: Norm[A]  # [H]
-    query: Linear[M, A]  # [H, H]
-    key: Linear[M, A]  # [H, H]
-    value: Linear[M, A]  # [H, H]
-    output: Linear[M, A]  # [H, H]
-    post_norm: Norm[A]  # [H]
-    up: Linear[M, A]  # [I, H]
-    down: Linear[M, A]  # [H, I]
 
 
 @dataclass(frozen=True)
@@ -79,30 +56,12 @@ def build_weights(
     frequencies(dims, theta): theta^(−2i/dims), [dims/2].
     """
     c = config
-    H, I = c.hidden_size, c.intermediate_size  # noqa: E741
+    H = c.hidden_size
     D = H // c.num_attention_heads
 
-    def linear(name: str, rows: int, columns: int) -> Linear[M, A]:
-        return Linear(matrix(f"{name}.weight", rows, columns), vector(f"{name}.bias", rows))
-
-    def norm(name: str) -> Norm[A]:
-        return Norm(vector(f"{name}.weight", H), vector(f"{name}.bias", H))
-
     patch, class_row = matrix("patch.weight", H, c.patch_values), vector("class_row", H)
-    positions, first_norm = vector("positions", c.side**2 + 1, H), norm("first_norm")
-    layers = tuple(
-        Layer(
-            input_norm=norm(f"layers.{i}.input_norm"),
-            query=linear(f"layers.{i}.query", H, H),
-            key=linear(f"layers.{i}.key", H, H),
-            value=linear(f"layers.{i}.value", H, H),
-            output=linear(f"layers.{i}.output", H, H),
-            post_norm=norm(f"layers.{i}.post_norm"),
-            up=linear(f"layers.{i}.up", I, H),
-            down=linear(f"layers.{i}.down", H, I),
-        )
-        for i in range(c.num_hidden_layers)
-    )
+    positions, first_norm = vector("positions", c.side**2 + 1, H), norm(vector, "first_norm", H)
+    layers = encoder_layers(matrix, vector, c.num_hidden_layers, H, c.intermediate_size)
     return Weights(
         c,
         frequencies(D // 2, c.rope_theta),
@@ -112,7 +71,7 @@ def build_weights(
         positions,
         first_norm,
         layers,
-        norm("last_norm"),
+        norm(vector, "last_norm", H),
         matrix("adapter_up.weight", c.adapter_size, c.shuffle_size**2 * H),
         matrix("adapter_down.weight", c.adapter_size, c.adapter_size),
         matrix("projector.weight", c.out_hidden_size, c.adapter_size),

@@ -19,6 +19,7 @@ from shoestring.checkpoint.config.vision_types import Qwen3_5VisionConfig
 from shoestring.media.qwen3_5 import Grid
 from shoestring.models.constants import inverse_square_root
 from shoestring.models.slices import row_slices
+from shoestring.models.vision.blocks import Layer, Linear, Norm, encoder_layers, linear, norm
 
 if TYPE_CHECKING:
     from shoestring._kernels import Matrix  # noqa: F401
@@ -28,30 +29,6 @@ A = TypeVar("A")
 
 
 # --- weights ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Linear(Generic[M, A]):
-    weight: M  # [out, in]
-    bias: A  # [out]
-
-
-@dataclass(frozen=True)
-class Norm(Generic[A]):
-    weight: A
-    bias: A
-
-
-@dataclass(frozen=True)
-class Layer(Generic[M, A]):
-    input_norm: Norm[A]  # [H]
-    query: Linear[M, A]  # [H, H]
-    key: Linear[M, A]  # [H, H]
-    value: Linear[M, A]  # [H, H]
-    output: Linear[M, A]  # [H, H]
-    post_norm: Norm[A]  # [H]
-    up: Linear[M, A]  # [I, H]
-    down: Linear[M, A]  # [H, I]
 
 
 @dataclass(frozen=True)
@@ -78,30 +55,12 @@ def build_weights(
     frequencies(dims, theta): theta^(−2i/dims), [dims/2].
     """
     c = config
-    H, I = c.hidden_size, c.intermediate_size  # noqa: E741
+    H = c.hidden_size
     D, joined = H // c.num_attention_heads, c.spatial_merge_size**2 * H
 
-    def linear(name: str, rows: int, columns: int) -> Linear[M, A]:
-        return Linear(matrix(f"{name}.weight", rows, columns), vector(f"{name}.bias", rows))
-
-    def norm(name: str) -> Norm[A]:
-        return Norm(vector(f"{name}.weight", H), vector(f"{name}.bias", H))
-
-    patch = linear("patch", H, c.patch_values)
+    patch = linear(matrix, vector, "patch", H, c.patch_values)
     positions = vector("positions", c.num_position_embeddings, H)
-    layers = tuple(
-        Layer(
-            input_norm=norm(f"layers.{i}.input_norm"),
-            query=linear(f"layers.{i}.query", H, H),
-            key=linear(f"layers.{i}.key", H, H),
-            value=linear(f"layers.{i}.value", H, H),
-            output=linear(f"layers.{i}.output", H, H),
-            post_norm=norm(f"layers.{i}.post_norm"),
-            up=linear(f"layers.{i}.up", I, H),
-            down=linear(f"layers.{i}.down", H, I),
-        )
-        for i in range(c.num_hidden_layers)
-    )
+    layers = encoder_layers(matrix, vector, c.num_hidden_layers, H, c.intermediate_size)
     return Weights(
         c,
         frequencies(D // 2, c.rope_theta),
@@ -109,9 +68,9 @@ def build_weights(
         patch,
         positions,
         layers,
-        norm("merger_norm"),
-        linear("merger_up", joined, joined),
-        linear("merger_down", c.out_hidden_size, joined),
+        norm(vector, "merger_norm", H),
+        linear(matrix, vector, "merger_up", joined, joined),
+        linear(matrix, vector, "merger_down", c.out_hidden_size, joined),
     )
 
 
