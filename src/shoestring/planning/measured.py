@@ -56,13 +56,21 @@ def folder() -> Path:
 
 def remember(facts: Mapping[str, Any], path: Path) -> Path | None:
     """Save bench's results for the checkpoint at `path`. Returns the file, or None if it cannot be written."""
-    return save(dict(facts) | {"path": str(path.resolve())}, "-".join(path.resolve().parts[-2:]))
+    return save(dict(facts) | {"path": str(path.resolve())}, _name(path))
+
+
+def _name(path: Path) -> str:
+    return "-".join(path.resolve().parts[-2:])
+
+
+def _file(name: str) -> Path:
+    return folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-')}.json"
 
 
 def save(facts: Mapping[str, Any], name: str) -> Path | None:
     """Save measurements under a name, with today's date. Returns the file, or None if it cannot be written."""
     saved = dict(facts) | {"model": str(facts["model"]), "date": datetime.date.today().isoformat()}
-    target = folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-')}.json"
+    target = _file(name)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with write_whole(target, begins=b"{") as file:
@@ -70,6 +78,18 @@ def save(facts: Mapping[str, Any], name: str) -> Path | None:
     except (OSError, ShoestringError):
         return None
     return target
+
+
+def kept_seconds(path: Path, threads: int) -> float | None:
+    """Seconds of a token of this very file or folder in memory, as bench measured it last with so many threads."""
+    file = _file(_name(path))
+    try:
+        facts = bounded_json.loads(read_input(file, LARGEST_FILE))
+        same = facts["path"] == str(path.resolve()) and facts["threads"] == threads and "streaming" not in facts
+        rate = float(facts["decode_tokens_per_second"])
+    except (OSError, ShoestringError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return None
+    return 1 / rate if same and rate > 0 else None
 
 
 def recall(catalogue: Catalogue) -> tuple[Measured, ...]:

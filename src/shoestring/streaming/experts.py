@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -41,6 +42,16 @@ _TOGETHER = 8
 _CERTAIN = 3
 #: Steps of few rows that may run between two layers of a pass, before what was read early for it can be evicted.
 _PATIENCE = 4
+#: More ids than these are counted by numpy, whose calls cost as much as counting so many.
+_COUNTED = 32
+
+
+def _rows_of(ids: ops.Int32) -> dict[int, int]:
+    """How many rows use each expert, ascending. ids: [rows, k]."""
+    if ids.size <= _COUNTED:
+        return dict(sorted(Counter(ids.ravel().tolist()).items()))
+    experts, counts = np.unique(ids, return_counts=True)
+    return dict(zip(experts.tolist(), counts.tolist(), strict=True))
 
 
 @dataclass
@@ -112,12 +123,12 @@ class StreamedExperts:
                 self._release(running)  # its step has failed or was cancelled
             running = self._running = _Layer(layer)
         running.began = time.perf_counter()
-        experts, rows_of = np.unique(ids, return_counts=True)
-        cache.scores.use(layer, dict(zip(experts.tolist(), rows_of.tolist(), strict=True)), len(ids))
+        rows_of = _rows_of(ids)
+        cache.scores.use(layer, rows_of, len(ids))
         running.rows += len(ids)
         running.pairs += ids.size
         counters = cache.counters[layer]
-        for expert in experts.tolist():
+        for expert in rows_of:
             key = layer, expert
             if expert in running.wanted:
                 continue
@@ -151,7 +162,7 @@ class StreamedExperts:
 
         Raises CheckpointError with file and offset if an expert cannot be read, or its file has changed.
         """
-        experts = np.unique(ids).tolist()
+        experts = list(_rows_of(ids))
         running = self._running
         if running is None or running.layer != layer or not running.wanted.issuperset(experts):
             self.request(layer, ids)

@@ -14,6 +14,8 @@ from typing import Literal
 
 #: What a faster one of would help most.
 Bound = Literal["disk", "experts", "rest"]
+#: Share of the limit that runs reach, from the rows of docs/benchmarks.md. Predictions assume it.
+REACHED = 0.9
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Costs:
     def limit_seconds(self) -> float:
         """D + max(E, M / R)."""
         return self.rest_seconds + max(self.expert_seconds, self.disk_seconds)
+
+    @property
+    def expected_seconds(self) -> float:
+        """The limit ÷ REACHED: what a run is predicted to take."""
+        return self.limit_seconds / REACHED
 
     @property
     def foresight_seconds(self) -> float:

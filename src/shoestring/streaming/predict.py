@@ -107,7 +107,7 @@ def predict(
     """
     hit_rate = curve.hit_rate(plan.share)
     costs = Costs(rest_seconds, expert_seconds, missed_bytes(layers, experts_per_token, hit_rate), disk_rate)
-    return Prediction(plan.slots, plan.share, hit_rate, 1 / costs.limit_seconds, costs, curve.source, curve.recorded)
+    return Prediction(plan.slots, plan.share, hit_rate, 1 / costs.expected_seconds, costs, curve.source, curve.recorded)
 
 
 def gain(costs: Costs, measured_seconds: float, share: float, more_share: float, curve: HitCurve) -> float:

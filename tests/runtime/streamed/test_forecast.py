@@ -14,6 +14,7 @@ from shoestring.errors import RequestError
 from shoestring.planning.hardware import kept
 from shoestring.planning.hardware.detect import this_key
 from shoestring.planning.hardware.disk import DiskSpeed, mount_point
+from shoestring.planning.measured import kept_seconds, remember
 from shoestring.runtime.finding import find
 from shoestring.runtime.loading import Prepared, least_memory, prepare
 from shoestring.runtime.opening import open_model
@@ -67,6 +68,24 @@ def test_the_disks_record_comes_before_a_probe(prepared: Prepared) -> None:
     assert disk_rate(prepared.opened)[1] == "probed now", "another disk's rate says nothing"
     kept.remember_disk(this_key(), mount_point(prepared.opened.checkpoint.path), speed)
     assert disk_rate(prepared.opened) == (3.0 * GB, "measured by bench --disk")
+
+
+def test_what_bench_measured_of_the_file_replaces_the_sums(prepared: Prepared) -> None:
+    path, planned = prepared.opened.checkpoint.path, prepared.plan
+    costs = forecasts.forecast(prepared.opened, planned, 1).prediction.costs
+    facts = {"model": "demo", "threads": 1, "decode_tokens_per_second": 4.0, "prefill_tokens_per_second": 9.0}
+    remember(facts, path)
+    known = forecasts.forecast(prepared.opened, planned, 1).prediction.costs
+    assert known.rest_seconds + known.expert_seconds == pytest.approx(1 / 4.0)
+    assert known.rest_seconds / known.expert_seconds == pytest.approx(
+        costs.rest_seconds / costs.expert_seconds, rel=0.01
+    )
+    for other in ({"threads": 2}, {"streaming": {}}, {"decode_tokens_per_second": 0}):
+        remember(facts | other, path)
+        again = forecasts.forecast(prepared.opened, planned, 1).prediction.costs
+        assert again.rest_seconds == pytest.approx(costs.rest_seconds, rel=0.01), other
+    remember(facts, path.parent / "another.gguf")
+    assert kept_seconds(path, 1) is None
 
 
 def test_the_bandwidth_is_measured_with_the_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

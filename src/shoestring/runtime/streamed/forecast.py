@@ -1,7 +1,8 @@
 """The rate of a model that streams, predicted before anything is loaded.
 
 D and E come from the bytes and operations of a token and from this machine's memory bandwidth, by the sums that plan
-uses for models in memory. R comes from `shoestring bench --disk`, else from a short probe of the model's own file.
+uses for models in memory; where `shoestring bench` has measured the file in memory, their sum is what it found. R comes
+from `shoestring bench --disk`, else from a short probe of the model's own file.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from shoestring.planning.hardware import kept
 from shoestring.planning.hardware.detect import processor, this_key
 from shoestring.planning.hardware.disk import mount_point, read_speed
 from shoestring.planning.hardware.machine import FLOPS_PER_CYCLE, Hardware
+from shoestring.planning.measured import kept_seconds
 from shoestring.planning.streamed.speed import memory_seconds
 from shoestring.planning.streamed.split import hit_curve, recorded
 from shoestring.planning.work import Work
@@ -58,6 +60,9 @@ def forecast(opened: Opened, planned: Plan, threads: int, curve: HitCurve | None
     curve = curve or default_curve(opened)
     rate, source = disk_rate(opened)
     rest, experts = token_seconds(opened, threads, memory_bandwidth(slots.arena_bytes))
+    measured = kept_seconds(opened.checkpoint.path, threads)
+    if measured is not None:
+        rest, experts = measured * rest / (rest + experts), measured * experts / (rest + experts)
     prediction = predict(
         layers, experts_per_token, slots, curve, rest_seconds=rest, expert_seconds=experts, disk_rate=rate
     )
