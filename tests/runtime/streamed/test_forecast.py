@@ -70,20 +70,19 @@ def test_the_disks_record_comes_before_a_probe(prepared: Prepared) -> None:
     assert disk_rate(prepared.opened) == (3.0 * GB, "measured by bench --disk")
 
 
-def test_what_bench_measured_of_the_file_replaces_the_sums(prepared: Prepared) -> None:
+def test_what_bench_measured_of_the_file_replaces_the_sums(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecasts, "memory_bandwidth", lambda free: 10.0 * GB)
     path, planned = prepared.opened.checkpoint.path, prepared.plan
     costs = forecasts.forecast(prepared.opened, planned, 1).prediction.costs
     facts = {"model": "demo", "threads": 1, "decode_tokens_per_second": 4.0, "prefill_tokens_per_second": 9.0}
     remember(facts, path)
     known = forecasts.forecast(prepared.opened, planned, 1).prediction.costs
     assert known.rest_seconds + known.expert_seconds == pytest.approx(1 / 4.0)
-    assert known.rest_seconds / known.expert_seconds == pytest.approx(
-        costs.rest_seconds / costs.expert_seconds, rel=0.01
-    )
+    assert known.rest_seconds / known.expert_seconds == pytest.approx(costs.rest_seconds / costs.expert_seconds)
     for other in ({"threads": 2}, {"streaming": {}}, {"decode_tokens_per_second": 0}):
         remember(facts | other, path)
         again = forecasts.forecast(prepared.opened, planned, 1).prediction.costs
-        assert again.rest_seconds == pytest.approx(costs.rest_seconds, rel=0.01), other
+        assert again.rest_seconds == pytest.approx(costs.rest_seconds), other
     remember(facts, path.parent / "another.gguf")
     assert kept_seconds(path, 1) is None
 
