@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from other_variants import OTHERS
 from shuffled_pools import shuffle_pools
 
 import shoestring
@@ -116,7 +117,7 @@ def test_a_conversation_that_grows_branches_and_repeats(model: Model) -> None:
 def test_every_instruction_set(path: Path) -> None:
     child = Path(__file__).parents[1] / "engine" / "random_checkpoints.py"
     found = {}
-    for isa in ops.variants():
+    for isa in (ops.isa(), *OTHERS):
         environment = {**os.environ, "SHOESTRING_ISA": isa, "THREADS": "2"}
         result = subprocess.run(
             [sys.executable, str(child), str(path)], env=environment, capture_output=True, text=True, check=True

@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,8 @@ TEXTS: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-def write(root: Path, checkpoint: Callable[[Path], object]) -> None:
-    """One folder for each name, and "healthy". checkpoint: writes weights and config into a folder."""
+def write(root: Path, names: Collection[str], checkpoint: Callable[[Path], object]) -> None:
+    """One folder for each of these names, and "healthy". checkpoint: writes weights and config into a folder."""
 
     def folder_of(name: str) -> Path:
         folder = root / name
@@ -143,18 +143,24 @@ def write(root: Path, checkpoint: Callable[[Path], object]) -> None:
     folder_of("healthy")
     changes = {name: change for name, (change, _) in CHANGES.items()} | HARMLESS
     for name, change in changes.items():
+        if name not in names:
+            continue
         path = folder_of(name) / "tokenizer.json"
         file = json.loads(path.read_text(encoding="utf-8"))
         change(file)
         path.write_text(json.dumps(file), encoding="utf-8")
     for name, (text, _) in TEXTS.items():
+        if name not in names:
+            continue
         (folder_of(name) / "tokenizer.json").write_bytes(text())
-    pipe = folder_of("pipe") / "tokenizer.json"
-    pipe.unlink()
-    os.mkfifo(pipe)
-    device = folder_of("device") / "tokenizer.json"
-    device.unlink()
-    device.symlink_to("/dev/zero")
+    if "pipe" in names:
+        pipe = folder_of("pipe") / "tokenizer.json"
+        pipe.unlink()
+        os.mkfifo(pipe)
+    if "device" in names:
+        device = folder_of("device") / "tokenizer.json"
+        device.unlink()
+        device.symlink_to("/dev/zero")
 
 
 def _run(folder: Path) -> dict[str, Any]:

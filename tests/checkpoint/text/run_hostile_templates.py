@@ -1,4 +1,6 @@
-"""Load and render every template of hostile_templates.py, each in a process of its own; print a line of JSON for each.
+"""Load and render templates of hostile_templates.py, each in a process of its own; print a line of JSON for each.
+
+    python run_hostile_templates.py NAME …
 
 Every line: name, result (LOAD, RENDER, HARMLESS), the message of the error, seconds of CPU time, and megabytes of
 memory above a healthy rendering. A template that runs out of an eighth of the steps is extrapolated, and runs with all
@@ -8,6 +10,7 @@ of them if that comes near a limit.
 import json
 import os
 import resource
+import sys
 import time
 
 from hostile_templates import HARMLESS, LOAD, RENDER, TEMPLATES
@@ -59,7 +62,7 @@ def main() -> None:
     tokenizer = Tokenizer.from_gguf(metadata())
     ChatTemplate.of_family("qwen3_5", tokenizer).render(MESSAGES)
     steps = budget.STEPS
-    for name in TEMPLATES:
+    for name in sys.argv[1:]:
         found = in_child(name, tokenizer, steps // PART)
         if "more steps" in str(found.get("message")):
             found["seconds"], found["megabytes"] = PART * found["seconds"], PART * found["megabytes"]

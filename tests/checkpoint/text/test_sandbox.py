@@ -15,6 +15,7 @@ from hostile_templates import HARMLESS, LOAD, TEMPLATES
 from jinja2.exceptions import SecurityError
 from machine_speed import slowness
 from small_vocabulary import metadata
+from thorough import some
 
 from shoestring.checkpoint.text.chat_formats import FORMATS
 from shoestring.checkpoint.text.chat_template import ChatTemplate
@@ -76,15 +77,19 @@ def test_every_hostile_template_ends_soon_and_small() -> None:
         "PYTHONPATH": os.pathsep.join([*(str(p) for p in (HERE, HERE.parent)), *filter(None, sys.path)]),
         "TOKENIZERS_PARALLELISM": "false",
     }
+    names = some(TEMPLATES, 4)
     before = slowness()
     ran = subprocess.run(
-        [sys.executable, str(HERE / "run_hostile_templates.py")], env=environment, capture_output=True, text=True
+        [sys.executable, str(HERE / "run_hostile_templates.py"), *names],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     outcomes = {outcome["name"]: outcome for outcome in map(json.loads, ran.stdout.splitlines())}
-    assert list(outcomes) == list(TEMPLATES), ran.stderr
+    assert list(outcomes) == names, ran.stderr
     limit = 2 * max(before, slowness())
-    for name, (_, expected) in TEMPLATES.items():
-        outcome = outcomes[name]
+    for name in names:
+        expected, outcome = TEMPLATES[name][1], outcomes[name]
         assert outcome["result"] == expected, outcome
         assert outcome["seconds"] < limit, outcome
         assert outcome["megabytes"] < 256, outcome

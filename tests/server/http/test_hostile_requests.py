@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import running
 from starlette.testclient import TestClient
+from thorough import some
 
 from shoestring.printable import printable
 from shoestring.server.http.app import create_app
@@ -141,8 +142,8 @@ def test_any_value_anywhere_is_answered_or_refused(client: TestClient, url: str)
     schema = client.get("/openapi.json").json()
     reference = schema["paths"][url]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     fields = schema["components"]["schemas"][reference.rsplit("/", 1)[1]]["properties"]
-    for path in [*places(body), *((name,) for name in fields if name not in body)]:
-        for text in HOSTILE:
+    for number, path in enumerate([*places(body), *((name,) for name in fields if name not in body)]):
+        for text in some(HOSTILE[number % 4 :], 4):
             sent = replaced(body, path, text)
             check(client.post(url, content=sent.encode()), f"{url} {path} {text}")
 
