@@ -71,16 +71,21 @@ void quantize_32(const float* x, int64_t columns, int8_t* quants, Block32* block
     }
 }
 
-void quantize_256(const float* x, int64_t columns, int8_t* quants, Block256* blocks) {
+// The start words of each class, blocks ascending; null: not wanted.
+using StartsOfClasses = int32_t * [length(STARTS_256)];
+
+void quantize_256(const float* x, int64_t columns, int8_t* quants, Block256* blocks, const StartsOfClasses& starts) {
     for (int64_t b = 0; b < columns / 256; ++b) {
         Block256& block = blocks[b];
         block.scale = quantize_values<16>(x + 256 * b, quants + 256 * b);
         const ColumnWords words(quants + 256 * b);
         store_pairs(block.sums, totals(words.all));
-        int32_t* to = block.start;
-        for (const Starts& starts : STARTS_256) {
-            const Words* from = words.of(starts.columns);
-            for (int i = 0; i < 32 / starts.columns; ++i, to += 8) store_words(to, start_words(starts.offset, from[i]));
+        for (int c = 0; c < length(STARTS_256); ++c) {
+            if (starts[c] == nullptr) continue;
+            const int registers = 32 / STARTS_256[c].columns;
+            const Words* from = words.of(STARTS_256[c].columns);
+            int32_t* to = starts[c] + 8 * registers * b;
+            for (int i = 0; i < registers; ++i) store_words(to + 8 * i, start_words(STARTS_256[c].offset, from[i]));
         }
     }
 }

@@ -90,6 +90,7 @@ SHOESTRING_INLINE Floats subtract_product(Bytes n, Floats d, float s, Floats acc
 SHOESTRING_INLINE Floats add_multiple(Floats m, float s, Floats acc) {
     return _mm256_fmadd_ps(m, _mm256_set1_ps(s), acc);
 }
+SHOESTRING_INLINE Floats load_floats(const float* p) { return _mm256_loadu_ps(p); }
 SHOESTRING_INLINE void store_floats(float* p, Floats a) { _mm256_storeu_ps(p, a); }
 
 }  // namespace

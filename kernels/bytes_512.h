@@ -78,6 +78,7 @@ SHOESTRING_INLINE Floats subtract_product(Bytes n, Floats d, float s, Floats acc
 SHOESTRING_INLINE Floats add_multiple(Floats m, float s, Floats acc) {
     return _mm512_fmadd_ps(m, _mm512_set1_ps(s), acc);
 }
+SHOESTRING_INLINE Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
 SHOESTRING_INLINE void store_floats(float* p, Floats a) { _mm512_storeu_ps(p, a); }
 
 }  // namespace

@@ -160,6 +160,7 @@ SHOESTRING_INLINE Floats add_multiple(Floats m, float s, Floats acc) {
     SHOESTRING_EACH_LANE acc.lane[i] = fma(m.lane[i], s, acc.lane[i]);
     return acc;
 }
+SHOESTRING_INLINE Floats load_floats(const float* p) { return load(p); }
 SHOESTRING_INLINE void store_floats(float* p, Floats a) { store(p, a); }
 
 }  // namespace

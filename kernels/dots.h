@@ -13,8 +13,8 @@
 // 133 M, mins 63 · 127 · 256 = 2.05 M. Past 2^24 float() rounds to nearest even, everywhere alike. Bounds of what is
 // between are in sums_*.h.
 //
-// Many tokens use a panel: the group's weights as bytes that the dots read as they are, unpacked once. In it a
-// register's rows have all their columns one after the other.
+// Many tokens use a panel (panels.h): some columns of the groups as bytes that the dots read as they are, unpacked
+// once. In it a register's rows have all their columns one after the other, and the accumulators wait in memory.
 #pragma once
 
 #include "types.h"
@@ -40,29 +40,24 @@ namespace {
 constexpr int GROUP_PARTS = shoestring::GROUP_ROWS / VECTOR_ROWS;
 constexpr int VECTOR_BYTES = 4 * VECTOR_ROWS;
 
-// More than TILE_TOKENS tokens, cut into tiles of nearly equal size, leave none with fewer than this.
-constexpr int LEAST_PANEL_TOKENS = TILE_TOKENS / 2;
-
 template <class T, int N>
 constexpr int length(const T (&)[N]) {
     return N;
 }
 
-// Where the start words of an offset, or of a class of sums in a block of 256, begin among all of a block.
+// Where the start words of an offset begin among all of a block of 32.
 constexpr int start_place(int offset) {
     int place = 0;
     while (OFFSETS_32[place] != offset) ++place;
     return place;
 }
-constexpr int start_place(Starts starts) {
-    int place = 0;
-    for (const Starts* s = STARTS_256; s->offset != starts.offset; ++s) place += 256 / s->columns;
-    return place;
-}
-constexpr int start_places() {
-    int places = 0;
-    for (const Starts& s : STARTS_256) places += 256 / s.columns;
-    return places;
+
+// The class of the sums of a type in a block of 256, and of those that start from zero.
+constexpr int NO_STARTS = -1;
+constexpr int starts_class(WeightType type) {
+    for (int i = 0; i < length(STARTS_256); ++i)
+        if (STARTS_256[i].offset == starts_of(type).offset) return i;
+    return NO_STARTS;
 }
 
 // Quantized activations of 32 columns: the scale, scale · Σ a, and the start of a sum for each offset.
@@ -72,11 +67,10 @@ struct Block32 {
     int32_t start[length(OFFSETS_32)];
 };
 
-// Of 256 columns: sums over 32 columns in pairs of int16; the starts of each class of sums.
+// Of 256 columns: sums over 32 columns in pairs of int16.
 struct Block256 {
     float scale;
     int32_t sums[4];
-    int32_t start[start_places()];
 };
 
 // One token as a tile reads it; the members that the weight's type does not use may be null.
@@ -85,9 +79,10 @@ struct Token {
     const int8_t* quants;
     const Block32* blocks_32;
     const Block256* blocks_256;
+    const int32_t* starts;  // of all sums of the type's class, blocks ascending
 };
 
-// The groups of a tile, from one to the next by strides; panel is null where tiles read the packed form.
+// The groups of a tile, from one to the next by strides; panel: of these columns, for tiles that read one.
 struct TileRows {
     const uint8_t* data;
     int64_t stride;
@@ -115,20 +110,6 @@ SHOESTRING_INLINE void prefetch_part(const uint8_t* block, int part, int parts) 
 template <int PARTS>
 SHOESTRING_INLINE int64_t prefetch_distance(int first_part, int64_t bytes) {
     return PARTS == GROUP_PARTS ? 4096 : first_part + PARTS == GROUP_PARTS ? bytes : 0;
-}
-
-template <WeightType type>
-void unpack_panel(const uint8_t* group, int64_t columns, uint8_t* panel) {
-    using L = Layout<type>;
-    constexpr int vectors = L::FORMAT.block / 4;
-    for (int64_t b = 0; b < columns / L::FORMAT.block; ++b, group += L::FORMAT.packed_bytes) {
-        for (int part = 0; part < GROUP_PARTS; ++part) {
-            uint8_t* out = panel + VECTOR_ROWS * (part * columns + b * L::FORMAT.block);
-            SHOESTRING_UNROLL(64)
-            for (int v = 0; v < vectors; ++v)
-                store_bytes(out + VECTOR_BYTES * v, prepare<L::SIGNED>(L::quants(group, v, VECTOR_BYTES * part)));
-        }
-    }
 }
 
 // The registers of a tile: register n has part first_part + n % PARTS of group n / PARTS.
@@ -164,11 +145,22 @@ struct TileParts {
         if constexpr (PANEL)
             for (int n = 0; n < COUNT; ++n) panel[n] += VECTOR_ROWS * columns;
     }
+    // Where the accumulator of a register and a token is kept.
+    SHOESTRING_INLINE int64_t place(int n, int t) const {
+        const int group = n / PARTS;
+        return (PANEL ? t * TILE_GROUPS + group : group * TILE_TOKENS + t) * 16 + VECTOR_ROWS * part(n);
+    }
+    // Tiles that read a panel go on where the columns before it ended.
+    template <int TOKENS>
+    SHOESTRING_INLINE void load(Floats (&acc)[COUNT][TOKENS], const float* out) const {
+        if constexpr (PANEL)
+            for (int n = 0; n < COUNT; ++n)
+                for (int t = 0; t < TOKENS; ++t) acc[n][t] = load_floats(out + place(n, t));
+    }
     template <int TOKENS>
     SHOESTRING_INLINE void store(const Floats (&acc)[COUNT][TOKENS], float* out) const {
         for (int n = 0; n < COUNT; ++n)
-            for (int t = 0; t < TOKENS; ++t)
-                store_floats(out + (n / PARTS * TILE_TOKENS + t) * 16 + VECTOR_ROWS * part(n), acc[n][t]);
+            for (int t = 0; t < TOKENS; ++t) store_floats(out + place(n, t), acc[n][t]);
     }
 };
 
@@ -181,6 +173,7 @@ SHOESTRING_INLINE void tile_32(const TileRows& rows, int first_part, int64_t col
     const int8_t* a[TOKENS];
     for (int t = 0; t < TOKENS; ++t) a[t] = tokens[t].quants;
     Floats acc[N][TOKENS] = {};
+    at.load(acc, out);
     for (int64_t b = 0; b < columns / 32; ++b) {
         Bytes sum[N][TOKENS];
         SHOESTRING_UNROLL(4)
@@ -242,6 +235,7 @@ SHOESTRING_INLINE void tile_256(const TileRows& rows, int first_part, int64_t co
     const int8_t* a[TOKENS];
     for (int t = 0; t < TOKENS; ++t) a[t] = tokens[t].quants;
     Floats acc[N][TOKENS] = {};
+    at.load(acc, out);
     for (int64_t b = 0; b < columns / 256; ++b) {
         Bytes total[N][TOKENS];
         SHOESTRING_UNROLL(4)
@@ -259,8 +253,7 @@ SHOESTRING_INLINE void tile_256(const TileRows& rows, int first_part, int64_t co
                 SHOESTRING_UNROLL(16)
                 for (int t = 0; t < TOKENS; ++t) {
                     if constexpr (starts.offset == 0) sum[n][t] = start(0);
-                    if constexpr (starts.offset != 0)
-                        sum[n][t] = start(tokens[t].blocks_256[b].start[start_place(starts) + part]);
+                    if constexpr (starts.offset != 0) sum[n][t] = start(tokens[t].starts[b * sums + part]);
                 }
             }
             SHOESTRING_UNROLL(8)
@@ -322,24 +315,14 @@ SHOESTRING_INLINE void tile_256(const TileRows& rows, int first_part, int64_t co
     at.store(acc, out);
 }
 
-// out [GROUPS][TILE_TOKENS][16]
-template <WeightType type, int GROUPS, int TOKENS>
+// Both parts of the groups. out [GROUPS][TILE_TOKENS][16], for tiles that read a panel [TOKENS][TILE_GROUPS][16].
+template <WeightType type, int GROUPS, int TOKENS, bool PANEL>
 void tile(const TileRows& rows, int64_t columns, const Token* tokens, float* out) {
     constexpr bool wide = Layout<type>::FORMAT.activation == shoestring::Activation::INT8_256;
-    if constexpr (has_panel(type) && TOKENS >= LEAST_PANEL_TOKENS) {
-        if (rows.panel != nullptr) {
-            constexpr int PARTS = parts_at_once(TOKENS, true);
-            for (int part = 0; part < GROUP_PARTS; part += PARTS) {
-                if constexpr (wide) tile_256<type, GROUPS, PARTS, TOKENS, true>(rows, part, columns, tokens, out);
-                if constexpr (!wide) tile_32<type, GROUPS, PARTS, TOKENS, true>(rows, part, columns, tokens, out);
-            }
-            return;
-        }
-    }
-    constexpr int PARTS = parts_at_once(TOKENS, false);
+    constexpr int PARTS = parts_at_once(TOKENS, PANEL);
     for (int part = 0; part < GROUP_PARTS; part += PARTS) {
-        if constexpr (wide) tile_256<type, GROUPS, PARTS, TOKENS, false>(rows, part, columns, tokens, out);
-        if constexpr (!wide) tile_32<type, GROUPS, PARTS, TOKENS, false>(rows, part, columns, tokens, out);
+        if constexpr (wide) tile_256<type, GROUPS, PARTS, TOKENS, PANEL>(rows, part, columns, tokens, out);
+        if constexpr (!wide) tile_32<type, GROUPS, PARTS, TOKENS, PANEL>(rows, part, columns, tokens, out);
     }
 }
 

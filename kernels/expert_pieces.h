@@ -20,7 +20,7 @@ struct CallArrays {
 int64_t call_bytes(int64_t num_rows, int64_t num_pairs, int64_t hidden_size, int64_t width, bool scale_input) {
     const int64_t inputs = scale_input ? num_pairs : num_rows;
     const int64_t floats = num_pairs * ((scale_input ? hidden_size : 0) + width + hidden_size);
-    constexpr Wanted any{true, true};
+    constexpr Wanted any{true, true, ~0u};
     return round_up(4 * floats, 64) + activation_bytes(inputs, hidden_size, any) +
            activation_bytes(num_pairs, width, any) + 5 * 64;
 }
@@ -70,8 +70,8 @@ void down(const RoutedPairs& p, const ExpertShare* shares, int64_t num_shares, u
         store_rows(arrays.y + pair * p.hidden_size + column, y, columns);
     };
     for_expert_units(shares, num_shares, units, chunk_units(shares[0].expert.down, units, most),
-                     [&](const ExpertShare& share, int64_t unit, uint8_t* own) {
-                         down_rows(share, unit, arrays.between, own, nothing, take);
+                     [&](const ExpertShare& share, int64_t begin, int64_t end, int thread) {
+                         down_rows(share, begin, end, arrays.between, thread, nothing, take);
                      });
 }
 

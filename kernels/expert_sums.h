@@ -67,10 +67,8 @@ void add_down(const RoutedPairs& p, const Batch& batch, int64_t first, const Act
     };
     const int64_t grain = chunk_units(batch.shares[0].expert.down, units, batch.num_pairs);
     parallel_for(units, grain, [&](int64_t begin, int64_t end, int thread) {
-        uint8_t* own = static_cast<uint8_t*>(shoestring::own_scratch(thread));
-        for (int64_t i = 0; i < batch.num_shares; ++i) {
-            for (int64_t unit = begin; unit < end; ++unit) down_rows(batch.shares[i], unit, hidden, own, ask, take);
-        }
+        for (int64_t i = 0; i < batch.num_shares; ++i)
+            down_rows(batch.shares[i], begin, end, hidden, thread, ask, take);
     });
 }
 

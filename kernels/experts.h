@@ -33,8 +33,8 @@ struct Inputs {
     const int64_t* float_rows;
     const int64_t* quant_rows;
 
-    Token token(int64_t pair, Activation form) const {
-        const int64_t* rows = form == Activation::FLOAT ? float_rows : quant_rows;
+    Token token(int64_t pair, Form form) const {
+        const int64_t* rows = form.activation == Activation::FLOAT ? float_rows : quant_rows;
         return a.token(rows == nullptr ? pair : rows[pair], form);
     }
 };
@@ -78,10 +78,9 @@ void quantize_pairs(const RoutedPairs& p, int64_t first, int64_t count, const Ac
     });
 }
 
-// Each thread's panels for the groups of experts that meet up to `most` rows at once.
+// Each thread's memory for products of up to `most` rows at once.
 void reserve_panels(const RoutedPairs& p, int64_t most) {
-    const int64_t widest = 2 * p.hidden_size > p.width ? 2 * p.hidden_size : p.width;
-    if (most >= PANEL_TOKENS) shoestring::reserve_own_scratch(static_cast<size_t>(widest * GROUP_ROWS * TILE_GROUPS));
+    if (most >= PANEL_TOKENS) reserve_panels(p.hidden_size > p.width ? p.hidden_size : p.width);
 }
 
 int64_t most_rows(const ExpertShare* shares, int64_t num_shares) {
@@ -90,12 +89,15 @@ int64_t most_rows(const ExpertShare* shares, int64_t num_shares) {
     return most;
 }
 
-// Calls body(share, unit, panel) for all units of all shares, in parallel.
+// Calls body(share, begin, end, thread) for ranges that together are all units of all shares, in parallel.
 template <typename Body>
 void for_expert_units(const ExpertShare* shares, int64_t num_shares, int64_t units, int64_t grain, const Body& body) {
     parallel_for(num_shares * units, grain, [&](int64_t begin, int64_t end, int thread) {
-        uint8_t* own = static_cast<uint8_t*>(shoestring::own_scratch(thread));
-        for (int64_t i = begin; i < end; ++i) body(shares[i / units], i % units, own);
+        while (begin < end) {
+            const int64_t share = begin / units, last = (share + 1) * units < end ? (share + 1) * units : end;
+            body(shares[share], begin - share * units, last - share * units, thread);
+            begin = last;
+        }
     });
 }
 
@@ -107,10 +109,9 @@ SHOESTRING_INLINE void store_rows(float* to, Lanes values, int rows) {
 }
 
 // hidden[pair] = silu(gate x) · up x, the rows of a unit of the matrices.
-void gate_up_rows(const ExpertShare& share, int64_t unit, const Inputs& in, uint8_t* panels, float* hidden) {
+void gate_up_rows(const ExpertShare& share, int64_t unit, const Inputs& in, float* hidden) {
     const ExpertView& expert = share.expert;
-    const Groups gate = open_groups(expert.gate, unit, share.count, panels);
-    const Groups up = open_groups(expert.up, unit, share.count, panels + panel_bytes(expert.gate));
+    const Groups gate = open_groups(expert.gate, unit), up = open_groups(expert.up, unit);
     const int64_t width = expert.gate.rows;
     constexpr int OUTPUTS = TILE_GROUPS * TILE_TOKENS * GROUP_ROWS;
     alignas(64) float gates[OUTPUTS], ups[OUTPUTS];
@@ -118,10 +119,10 @@ void gate_up_rows(const ExpertShare& share, int64_t unit, const Inputs& in, uint
     for (int64_t t = 0; t < share.count;) {
         const int64_t pair = share.first + t;
         const int size = static_cast<int>(gate.tile_size(share.count - t));
-        for (int i = 0; i < size; ++i) tile[i] = in.token(pair + i, gate.activation);
+        for (int i = 0; i < size; ++i) tile[i] = in.token(pair + i, gate.form);
         gate.tile(tile, size, gates);
-        if (up.activation != gate.activation)
-            for (int i = 0; i < size; ++i) tile[i] = in.token(pair + i, up.activation);
+        if (!(up.form == gate.form))
+            for (int i = 0; i < size; ++i) tile[i] = in.token(pair + i, up.form);
         up.tile(tile, size, ups);
         each_group(expert.gate, unit, gate, size, [&](int64_t i, int64_t row, int64_t at, int rows) {
             store_rows(hidden + (pair + i) * width + row, mul(silu(load(gates + at)), load(ups + at)), rows);
@@ -130,32 +131,86 @@ void gate_up_rows(const ExpertShare& share, int64_t unit, const Inputs& in, uint
     }
 }
 
+// The same for units [begin, end), by panels.
+void gate_up_panels(const ExpertShare& share, int64_t begin, int64_t end, const Inputs& in, const PanelScratch& scratch,
+                    float* hidden) {
+    const ExpertView& expert = share.expert;
+    const int64_t width = expert.gate.rows, most = panel_tokens(share.count, expert.gate.columns);
+    const Form forms[2] = {form_of(expert.gate.type), form_of(expert.up.type)};
+    Token tokens[MOST_PANEL_TOKENS];
+    const auto open = [&](int64_t pair, int64_t size, Form form) {
+        for (int64_t i = 0; i < size; ++i) tokens[i] = in.token(pair + i, form);
+        arrange(tokens, size, expert.gate.columns, scratch.quants);
+    };
+    for (int64_t t = 0; t < share.count; t += most) {
+        const int64_t pair = share.first + t, size = share.count - t < most ? share.count - t : most;
+        open(pair, size, forms[0]);
+        for (int64_t unit = begin; unit < end; ++unit) {
+            if (!(forms[0] == forms[1]) && unit > begin) open(pair, size, forms[0]);
+            open_groups(expert.gate, unit).panel_product(tokens, size, scratch.panel, scratch.out[0]);
+            if (!(forms[0] == forms[1])) open(pair, size, forms[1]);
+            open_groups(expert.up, unit).panel_product(tokens, size, scratch.panel, scratch.out[1]);
+            each_panel_group(expert.gate, unit, size, scratch.out[0],
+                             [&](int64_t i, int64_t row, const float* gate, int rows) {
+                                 const float* up = gate + PANEL_OUTPUTS;
+                                 store_rows(hidden + (pair + i) * width + row, mul(silu(load(gate)), load(up)), rows);
+                             });
+        }
+    }
+}
+
 void gate_up_shares(const ExpertShare* shares, int64_t num_shares, const Inputs& in, float* hidden) {
     const int64_t units = num_units(shares[0].expert.gate.rows);
     const int64_t grain = chunk_units(shares[0].expert.gate, units, 2 * most_rows(shares, num_shares));
-    for_expert_units(shares, num_shares, units, grain, [&](const ExpertShare& share, int64_t unit, uint8_t* own) {
-        gate_up_rows(share, unit, in, own, hidden);
-    });
+    const auto body = [&](const ExpertShare& share, int64_t begin, int64_t end, int thread) {
+        if (by_panels(share.expert.gate, share.count) && by_panels(share.expert.up, share.count))
+            return gate_up_panels(share, begin, end, in, PanelScratch(thread), hidden);
+        for (int64_t unit = begin; unit < end; ++unit) gate_up_rows(share, unit, in, hidden);
+    };
+    for_expert_units(shares, num_shares, units, grain, body);
 }
 
-// take(pair, row, y, rows): y = down hidden[pair], `rows` rows of the matrix from `row` on; prepare(pair, row) comes
-// before.
+// take(pair, row, y, rows): y = down hidden[pair], `rows` rows of the matrix from `row` on, in units [begin, end);
+// prepare(pair, row) comes before.
 template <typename Prepare, typename Take>
-SHOESTRING_INLINE void down_rows(const ExpertShare& share, int64_t unit, const Activations& hidden, uint8_t* panel,
-                                 const Prepare& prepare, const Take& take) {
-    const Groups down = open_groups(share.expert.down, unit, share.count, panel);
+void down_rows(const ExpertShare& share, int64_t begin, int64_t end, const Activations& hidden, int thread,
+               const Prepare& prepare, const Take& take) {
+    const MatrixView& w = share.expert.down;
+    const Form form = form_of(w.type);
+    if (by_panels(w, share.count)) {
+        const PanelScratch scratch(thread);
+        const int64_t most = panel_tokens(share.count, w.columns);
+        Token tokens[MOST_PANEL_TOKENS];
+        for (int64_t t = 0; t < share.count; t += most) {
+            const int64_t pair = share.first + t, size = share.count - t < most ? share.count - t : most;
+            for (int64_t i = 0; i < size; ++i) tokens[i] = hidden.token(pair + i, form);
+            arrange(tokens, size, w.columns, scratch.quants);
+            for (int64_t unit = begin; unit < end; ++unit) {
+                float* out = scratch.out[0];
+                each_panel_group(w, unit, size, out,
+                                 [&](int64_t i, int64_t row, const float*, int) { prepare(pair + i, row); });
+                open_groups(w, unit).panel_product(tokens, size, scratch.panel, out);
+                each_panel_group(w, unit, size, out, [&](int64_t i, int64_t row, const float* y, int rows) {
+                    take(pair + i, row, load(y), rows);
+                });
+            }
+        }
+        return;
+    }
     alignas(64) float y[TILE_GROUPS * TILE_TOKENS * GROUP_ROWS];
     Token tile[TILE_TOKENS];
-    for (int64_t t = 0; t < share.count;) {
-        const int64_t pair = share.first + t;
-        const int size = static_cast<int>(down.tile_size(share.count - t));
-        for (int i = 0; i < size; ++i) tile[i] = hidden.token(pair + i, down.activation);
-        each_group(share.expert.down, unit, down, size,
-                   [&](int64_t i, int64_t row, int64_t, int) { prepare(pair + i, row); });
-        down.tile(tile, size, y);
-        each_group(share.expert.down, unit, down, size,
-                   [&](int64_t i, int64_t row, int64_t at, int rows) { take(pair + i, row, load(y + at), rows); });
-        t += size;
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const Groups down = open_groups(w, unit);
+        for (int64_t t = 0; t < share.count;) {
+            const int64_t pair = share.first + t;
+            const int size = static_cast<int>(down.tile_size(share.count - t));
+            for (int i = 0; i < size; ++i) tile[i] = hidden.token(pair + i, form);
+            each_group(w, unit, down, size, [&](int64_t i, int64_t row, int64_t, int) { prepare(pair + i, row); });
+            down.tile(tile, size, y);
+            each_group(w, unit, down, size,
+                       [&](int64_t i, int64_t row, int64_t at, int rows) { take(pair + i, row, load(y + at), rows); });
+            t += size;
+        }
     }
 }
 

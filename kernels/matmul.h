@@ -1,7 +1,7 @@
 // y = x · Wᵀ for any weight type: the activations quantized once, then groups of 16 rows in parallel.
 //
-// Work is cut by output rows only. Many tokens go through TILE_GROUPS groups at once in tiles of TILE_TOKENS; where it
-// pays, the groups are then unpacked once to a panel in the thread's scratch.
+// Work is cut by output rows only. Few tokens go through TILE_GROUPS groups at once in tiles of TILE_TOKENS. Many go by
+// panels (panels.h) where the type has them: a thread takes as many tokens as stay in its cache through all its groups.
 #pragma once
 
 #include "matmul_table.h"
@@ -17,12 +17,21 @@ using shoestring::MatmulJob;
 using shoestring::MatrixView;
 using shoestring::parallel_for;
 
-// Tokens from which a panel pays.
-constexpr int64_t PANEL_TOKENS = TILE_TOKENS + 1;
 // Fewest weight bytes of a chunk of work: below, waking a thread costs more than it brings.
 constexpr int64_t CHUNK_BYTES = 32 * 1024;
 
 constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// How a type reads the activations: as floats or quants, and the class of its sums in blocks of 256.
+struct Form {
+    Activation activation;
+    int starts;
+
+    bool operator==(const Form&) const = default;
+};
+
+// Start words of a block of 256.
+constexpr int starts_a_block(int starts_class) { return 256 / STARTS_256[starts_class].columns; }
 
 // Rows of activations in the forms that the weights of a call read.
 struct Activations {
@@ -33,23 +42,34 @@ struct Activations {
     int8_t* quants_256;
     Block32* blocks_32;
     Block256* blocks_256;
+    StartsOfClasses starts;  // of blocks of 256
     int64_t quants_stride;
 
-    Token token(int64_t row, Activation form) const {
-        if (form == Activation::FLOAT) return {x + row * stride, nullptr, nullptr, nullptr};
-        if (form == Activation::INT8_32)
-            return {nullptr, quants_32 + row * quants_stride, blocks_32 + row * (columns / 32), nullptr};
-        return {nullptr, quants_256 + row * quants_stride, nullptr, blocks_256 + row * (columns / 256)};
+    Token token(int64_t row, Form form) const {
+        if (form.activation == Activation::FLOAT) return {x + row * stride, nullptr, nullptr, nullptr, nullptr};
+        if (form.activation == Activation::INT8_32)
+            return {nullptr, quants_32 + row * quants_stride, blocks_32 + row * (columns / 32), nullptr, nullptr};
+        const int64_t blocks = columns / 256;
+        const int32_t* start = nullptr;
+        if (form.starts != NO_STARTS) start = starts[form.starts] + row * blocks * starts_a_block(form.starts);
+        return {nullptr, quants_256 + row * quants_stride, nullptr, blocks_256 + row * blocks, start};
     }
 };
 
 struct Wanted {
     bool block_32, block_256;
+    unsigned starts = 0;  // a bit a class
 };
 
+Form form_of(WeightType type) {
+    return {shoestring::format(type).activation, FUNCTIONS[static_cast<int>(type)].starts};
+}
+
 Wanted wanted(const MatrixView& w, Wanted before) {
-    const Activation form = shoestring::format(w.type).activation;
-    return {before.block_32 || form == Activation::INT8_32, before.block_256 || form == Activation::INT8_256};
+    const Form form = form_of(w.type);
+    return {before.block_32 || form.activation == Activation::INT8_32,
+            before.block_256 || form.activation == Activation::INT8_256,
+            before.starts | (form.starts == NO_STARTS ? 0u : 1u << form.starts)};
 }
 
 int64_t quants_stride(int64_t columns) { return round_up(columns, 64) + 64; }
@@ -58,14 +78,17 @@ int64_t quants_stride(int64_t columns) { return round_up(columns, 64) + 64; }
 int64_t activation_bytes(int64_t rows, int64_t columns, Wanted want) {
     const int64_t blocks_32 = columns / 32 * static_cast<int64_t>(sizeof(Block32));
     const int64_t blocks_256 = columns / 256 * static_cast<int64_t>(sizeof(Block256));
-    return (want.block_32 ? round_up(rows * (quants_stride(columns) + blocks_32), 64) : 0) +
-           (want.block_256 ? round_up(rows * (quants_stride(columns) + blocks_256), 64) : 0);
+    int64_t bytes = (want.block_32 ? round_up(rows * (quants_stride(columns) + blocks_32), 64) : 0) +
+                    (want.block_256 ? round_up(rows * (quants_stride(columns) + blocks_256), 64) : 0);
+    for (int c = 0; c < length(STARTS_256); ++c)
+        if (want.starts >> c & 1) bytes += round_up(4 * rows * (columns / 256) * starts_a_block(c), 64);
+    return bytes;
 }
 
 // Places the forms in `scratch` (activation_bytes long); fills nothing. A row of quants ends with a gap, so that the
 // rows of a tile do not meet in the same cache sets.
 Activations place(const float* x, int64_t stride, int64_t rows, int64_t columns, Wanted want, uint8_t* scratch) {
-    Activations out{x, stride, columns, nullptr, nullptr, nullptr, nullptr, quants_stride(columns)};
+    Activations out{x, stride, columns, nullptr, nullptr, nullptr, nullptr, {}, quants_stride(columns)};
     if (want.block_32) {
         out.quants_32 = reinterpret_cast<int8_t*>(scratch);
         scratch += rows * out.quants_stride;
@@ -76,6 +99,12 @@ Activations place(const float* x, int64_t stride, int64_t rows, int64_t columns,
         out.quants_256 = reinterpret_cast<int8_t*>(scratch);
         scratch += rows * out.quants_stride;
         out.blocks_256 = reinterpret_cast<Block256*>(scratch);
+        scratch += round_up(rows * (columns / 256) * static_cast<int64_t>(sizeof(Block256)), 64);
+    }
+    for (int c = 0; c < length(STARTS_256); ++c) {
+        if (!(want.starts >> c & 1)) continue;
+        out.starts[c] = reinterpret_cast<int32_t*>(scratch);
+        scratch += round_up(4 * rows * (columns / 256) * starts_a_block(c), 64);
     }
     return out;
 }
@@ -84,8 +113,13 @@ Activations place(const float* x, int64_t stride, int64_t rows, int64_t columns,
 void quantize_row(const Activations& a, const float* x, int64_t row) {
     if (a.quants_32 != nullptr)
         quantize_32(x, a.columns, a.quants_32 + row * a.quants_stride, a.blocks_32 + row * (a.columns / 32));
-    if (a.quants_256 != nullptr)
-        quantize_256(x, a.columns, a.quants_256 + row * a.quants_stride, a.blocks_256 + row * (a.columns / 256));
+    if (a.quants_256 != nullptr) {
+        const int64_t blocks = a.columns / 256;
+        StartsOfClasses starts;
+        for (int c = 0; c < length(STARTS_256); ++c)
+            starts[c] = a.starts[c] == nullptr ? nullptr : a.starts[c] + row * blocks * starts_a_block(c);
+        quantize_256(x, a.columns, a.quants_256 + row * a.quants_stride, a.blocks_256 + row * blocks, starts);
+    }
 }
 
 void quantize_range(const Activations& a, int64_t first, int64_t count) {
@@ -103,7 +137,7 @@ struct Groups {
     TileRows rows;
     const TypeFunctions* functions;
     int64_t columns;
-    Activation activation;
+    Form form;
     int count;
 
     // Tokens of the next tile when `left` are left: tiles of nearly equal size.
@@ -116,28 +150,24 @@ struct Groups {
     void tile(const Token* tokens, int size, float* out) const {
         functions->tiles[count - 1][size - 1](rows, columns, tokens, out);
     }
-};
 
-int64_t panel_bytes(const MatrixView& w) { return w.columns * GROUP_ROWS * TILE_GROUPS; }
+    // out [tokens][TILE_GROUPS][16]; panel: PANEL_BYTES of memory.
+    void panel_product(const Token* tokens, int64_t num_tokens, uint8_t* panel, float* out) const {
+        functions->panel_products[count - 1](rows, columns, tokens, num_tokens, panel, out);
+    }
+};
 
 // Units of work: a matrix' groups by TILE_GROUPS.
 int64_t num_units(int64_t rows) { return (shoestring::num_groups(rows) + TILE_GROUPS - 1) / TILE_GROUPS; }
 
-// The groups of a unit. `panel`: panel_bytes of memory.
-Groups open_groups(const MatrixView& w, int64_t unit, int64_t tokens, uint8_t* panel) {
-    const TypeFunctions& functions = FUNCTIONS[static_cast<int>(w.type)];
+Groups open_groups(const MatrixView& w, int64_t unit) {
     const int64_t stride = shoestring::group_bytes(w.type, w.columns), first = unit * TILE_GROUPS;
     const int64_t left = shoestring::num_groups(w.rows) - first;
-    const int count = static_cast<int>(left < TILE_GROUPS ? left : TILE_GROUPS);
-    const uint8_t* data = w.data + first * stride;
-    const int64_t panel_stride = w.columns * GROUP_ROWS;
-    const bool unpacks = functions.unpack != nullptr && tokens >= PANEL_TOKENS;
-    for (int g = 0; unpacks && g < count; ++g) functions.unpack(data + g * stride, w.columns, panel + g * panel_stride);
-    return {{data, stride, unpacks ? panel : nullptr, panel_stride},
-            &functions,
+    return {{w.data + first * stride, stride, nullptr, 0},
+            &FUNCTIONS[static_cast<int>(w.type)],
             w.columns,
-            shoestring::format(w.type).activation,
-            count};
+            form_of(w.type),
+            static_cast<int>(left < TILE_GROUPS ? left : TILE_GROUPS)};
 }
 
 int64_t chunk_units(const MatrixView& w, int64_t units, int64_t tokens) {
@@ -158,14 +188,14 @@ SHOESTRING_INLINE void each_group(const MatrixView& w, int64_t unit, const Group
     }
 }
 
-// Rows of one unit for all tokens; out [tokens, rows] of the matrix.
-void unit_rows(const MatrixView& w, int64_t unit, const Activations& a, int64_t tokens, uint8_t* panel, float* out) {
-    const Groups groups = open_groups(w, unit, tokens, panel);
+// Rows of one unit for all tokens by tiles of the packed form; out [tokens, rows] of the matrix.
+void unit_rows(const MatrixView& w, int64_t unit, const Activations& a, int64_t tokens, float* out) {
+    const Groups groups = open_groups(w, unit);
     alignas(64) float y[TILE_GROUPS * TILE_TOKENS * GROUP_ROWS];
     Token tile[TILE_TOKENS];
     for (int64_t first = 0; first < tokens;) {
         const int64_t size = groups.tile_size(tokens - first);
-        for (int64_t i = 0; i < size; ++i) tile[i] = a.token(first + i, groups.activation);
+        for (int64_t i = 0; i < size; ++i) tile[i] = a.token(first + i, groups.form);
         groups.tile(tile, static_cast<int>(size), y);
         each_group(w, unit, groups, size, [&](int64_t t, int64_t row, int64_t at, int rows) {
             std::memcpy(out + (first + t) * w.rows + row, y + at, static_cast<size_t>(rows) * 4);
@@ -174,28 +204,100 @@ void unit_rows(const MatrixView& w, int64_t unit, const Activations& a, int64_t 
     }
 }
 
+// Whether a product of so many tokens goes by panels.
+bool by_panels(const MatrixView& w, int64_t tokens) {
+    return tokens >= PANEL_TOKENS && FUNCTIONS[static_cast<int>(w.type)].panel_products[0] != nullptr;
+}
+
+// What a thread needs for products by panels; the results of up to two matrices side by side.
+constexpr int64_t PANEL_OUTPUTS = MOST_PANEL_TOKENS * TILE_GROUPS * GROUP_ROWS;
+
+struct PanelScratch {
+    uint8_t* panel;
+    float* out[2];  // [tokens][TILE_GROUPS][16]
+    int8_t* quants;
+
+    explicit PanelScratch(int thread) {
+        panel = static_cast<uint8_t*>(shoestring::own_scratch(thread));
+        out[0] = reinterpret_cast<float*>(panel + PANEL_BYTES);
+        out[1] = out[0] + PANEL_OUTPUTS;
+        quants = reinterpret_cast<int8_t*>(out[1] + PANEL_OUTPUTS);
+    }
+};
+
+void reserve_panels(int64_t columns) {
+    const int64_t bytes = PANEL_BYTES + 2 * 4 * PANEL_OUTPUTS + arranged_bytes(columns);
+    shoestring::reserve_own_scratch(static_cast<size_t>(bytes));
+}
+
+// Tokens whose quants of `columns` columns stay in a core's cache while units of work pass by.
+int64_t panel_tokens(int64_t tokens, int64_t columns) {
+    constexpr int64_t CACHE_BYTES = 512 << 10, UNIT = 48;  // fills tiles of 6 and of 16 tokens
+    const int64_t fit = CACHE_BYTES / columns / UNIT * UNIT;
+    const int64_t most = fit < 2 * UNIT ? 2 * UNIT : fit < MOST_PANEL_TOKENS ? fit : MOST_PANEL_TOKENS;
+    const int64_t parts = (tokens + most - 1) / most, part = round_up((tokens + parts - 1) / parts, UNIT);
+    return part < most ? part : most;
+}
+
+// take(i, row, y, rows) for each token of a product by panels and each group of its unit.
+template <typename Take>
+SHOESTRING_INLINE void each_panel_group(const MatrixView& w, int64_t unit, int64_t tokens, const float* y,
+                                        const Take& take) {
+    for (int64_t t = 0; t < tokens; ++t, y += TILE_GROUPS * GROUP_ROWS) {
+        for (int g = 0; g < TILE_GROUPS; ++g) {
+            const int64_t row = (unit * TILE_GROUPS + g) * GROUP_ROWS;
+            if (row < w.rows)
+                take(t, row, y + g * GROUP_ROWS,
+                     static_cast<int>(w.rows - row < GROUP_ROWS ? w.rows - row : GROUP_ROWS));
+        }
+    }
+}
+
+// Rows of units [begin, end) for all tokens, by panels.
+void panel_rows(const MatrixView& w, int64_t begin, int64_t end, const Activations& a, int64_t tokens,
+                const PanelScratch& scratch, float* out) {
+    const int64_t most = panel_tokens(tokens, w.columns);
+    Token block[MOST_PANEL_TOKENS];
+    for (int64_t first = 0; first < tokens; first += most) {
+        const int64_t size = tokens - first < most ? tokens - first : most;
+        for (int64_t i = 0; i < size; ++i) block[i] = a.token(first + i, form_of(w.type));
+        arrange(block, size, w.columns, scratch.quants);
+        for (int64_t unit = begin; unit < end; ++unit) {
+            open_groups(w, unit).panel_product(block, size, scratch.panel, scratch.out[0]);
+            each_panel_group(w, unit, size, scratch.out[0], [&](int64_t t, int64_t row, const float* y, int rows) {
+                std::memcpy(out + (first + t) * w.rows + row, y, static_cast<size_t>(rows) * 4);
+            });
+        }
+    }
+}
+
 // x [tokens, columns]; each job's out [tokens, weight.rows].
 void matmul(const float* x, int64_t tokens, const MatmulJob* jobs, int num_jobs) {
     if (tokens == 0 || num_jobs == 0) return;
     const int64_t columns = jobs[0].weight.columns;
     Wanted want{false, false};
-    int64_t units = 0, panel = 0;
+    int64_t units = 0;
     for (int i = 0; i < num_jobs; ++i) {
         want = wanted(jobs[i].weight, want);
         units += num_units(jobs[i].weight.rows);
-        panel = panel_bytes(jobs[i].weight);
     }
     uint8_t* scratch = static_cast<uint8_t*>(shoestring::shared_scratch(activation_bytes(tokens, columns, want)));
-    if (tokens >= PANEL_TOKENS) shoestring::reserve_own_scratch(panel);
+    if (tokens >= PANEL_TOKENS) reserve_panels(columns);
     const Activations a = place(x, columns, tokens, columns, want, scratch);
     quantize_rows(a, tokens);
     parallel_for(units, chunk_units(jobs[0].weight, units, tokens), [&](int64_t begin, int64_t end, int thread) {
-        uint8_t* own = static_cast<uint8_t*>(shoestring::own_scratch(thread));
-        int job = 0;
         int64_t first = 0;
-        for (int64_t u = begin; u < end; ++u) {
-            while (u - first >= num_units(jobs[job].weight.rows)) first += num_units(jobs[job++].weight.rows);
-            unit_rows(jobs[job].weight, u - first, a, tokens, own, jobs[job].out);
+        for (int i = 0; i < num_jobs && first < end; ++i) {
+            const MatrixView& w = jobs[i].weight;
+            const int64_t count = num_units(w.rows), from = begin > first ? begin - first : 0;
+            const int64_t to = end - first < count ? end - first : count;
+            first += count;
+            if (from >= to) continue;
+            if (by_panels(w, tokens)) {
+                panel_rows(w, from, to, a, tokens, PanelScratch(thread), jobs[i].out);
+            } else {
+                for (int64_t unit = from; unit < to; ++unit) unit_rows(w, unit, a, tokens, jobs[i].out);
+            }
         }
     });
 }

@@ -6,6 +6,11 @@
 #pragma once
 
 #include "activations.h"
+#if defined(__AMX_INT8__)
+#include "panels_amx.h"
+#else
+#include "panels.h"
+#endif
 
 namespace SHOESTRING_VARIANT {
 namespace {
@@ -55,12 +60,12 @@ void float_tile(const TileRows& rows, int64_t columns, const Token* tokens_in, f
 }
 
 using Tile = void (*)(const TileRows& rows, int64_t columns, const Token* tokens, float* out);
-using UnpackPanel = void (*)(const uint8_t* group, int64_t columns, uint8_t* panel);
 
 struct TypeFunctions {
-    Tile tiles[TILE_GROUPS][TILE_TOKENS];  // of 1, 2, … groups and tokens
-    UnpackPanel unpack;                    // null: tiles read the packed form
-    int tokens;                            // of the fastest tile
+    Tile tiles[TILE_GROUPS][TILE_TOKENS];      // of 1, 2, … groups and tokens
+    PanelProduct panel_products[TILE_GROUPS];  // of 1, 2, … groups; null: many tokens take tiles as well
+    int tokens;                                // of the fastest tile
+    int starts;                                // class of sums in blocks of 256
 };
 
 template <WeightType type, int GROUPS, int TOKENS>
@@ -68,7 +73,7 @@ constexpr Tile tile_of() {
     if constexpr (Layout<type>::FORMAT.activation == shoestring::Activation::FLOAT)
         return float_tile<type, GROUPS, TOKENS>;
     else
-        return tile<type, GROUPS, TOKENS>;
+        return tile<type, GROUPS, TOKENS, false>;
 }
 
 template <WeightType type, int GROUPS, int TOKENS>
@@ -80,15 +85,24 @@ constexpr void fill(TypeFunctions& functions) {
         fill<type, GROUPS - 1, TILE_TOKENS>(functions);
 }
 
+template <WeightType type, int GROUPS>
+constexpr void fill_panels(TypeFunctions& functions) {
+    functions.panel_products[GROUPS - 1] = panel_product<type, GROUPS>;
+    if constexpr (GROUPS > 1) fill_panels<type, GROUPS - 1>(functions);
+}
+
 template <WeightType type>
 constexpr TypeFunctions functions_of() {
     TypeFunctions functions{};
     fill<type, TILE_GROUPS, TILE_TOKENS>(functions);
     functions.tokens = float_tokens(type);
+    functions.starts = NO_STARTS;
     if constexpr (Layout<type>::FORMAT.activation != shoestring::Activation::FLOAT) {
         functions.tokens = TILE_TOKENS;
-        if constexpr (has_panel(type)) functions.unpack = unpack_panel<type>;
+        if constexpr (has_panel(type)) fill_panels<type, TILE_GROUPS>(functions);
     }
+    if constexpr (Layout<type>::FORMAT.activation == shoestring::Activation::INT8_256)
+        functions.starts = starts_class(type);
     return functions;
 }
 
