@@ -7,6 +7,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #define SHOESTRING_TABLES(variant)                                        \
@@ -22,6 +24,7 @@ SHOESTRING_TABLES(avx2)
 SHOESTRING_TABLES(avxvnni)
 SHOESTRING_TABLES(avx512)
 SHOESTRING_TABLES(avx512vnni)
+extern const shoestring::MatmulTable shoestring_matmul_amx;
 #endif
 }
 
@@ -37,6 +40,15 @@ namespace {
      &shoestring_vision_##variant}
 
 #if defined(__x86_64__)
+// Only products use the matrix unit.
+#define SHOESTRING_MATMUL_VARIANT_OF(variant, others) \
+    {#variant,                                        \
+     &shoestring_matmul_##variant,                    \
+     &shoestring_sequence_##others,                   \
+     &shoestring_rows_##others,                       \
+     &shoestring_pack_##others,                       \
+     &shoestring_vision_##others}
+
 // The compiler's run-time support also asks the operating system (xgetbv) whether it keeps the ymm and zmm registers;
 // clang's does not know f16c by name, and neither knows avxvnni everywhere.
 bool has_f16c() {
@@ -46,6 +58,14 @@ bool has_f16c() {
 bool has_avx_vnni() {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
     return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1u << 4)) != 0;
+}
+// Linux keeps the tiles of a process only where it has asked: tiles enlarge what a thread's state takes.
+bool has_amx() {
+    constexpr unsigned tile = 1u << 24, int8 = 1u << 25;
+    constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;  // of arch_prctl
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & (tile | int8)) != (tile | int8)) return false;
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 #endif
 
@@ -60,7 +80,9 @@ std::vector<Variant> find_variants() {
         !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))
         return found;
     found.push_back(SHOESTRING_VARIANT_OF(avx512));
-    if (__builtin_cpu_supports("avx512vnni")) found.push_back(SHOESTRING_VARIANT_OF(avx512vnni));
+    if (!__builtin_cpu_supports("avx512vnni")) return found;
+    found.push_back(SHOESTRING_VARIANT_OF(avx512vnni));
+    if (has_amx()) found.push_back(SHOESTRING_MATMUL_VARIANT_OF(amx, avx512vnni));
 #endif
     return found;
 }

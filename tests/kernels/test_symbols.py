@@ -19,16 +19,20 @@ FLAGS = {
     "avxvnni": [*AVX2, "-mavxvnni"],
     "avx512": AVX512,
     "avx512vnni": [*AVX512, "-mavx512vnni"],
+    "amx": [*AVX512, "-mavx512vnni", "-mamx-tile", "-mamx-int8"],
 }
+FAMILIES = ["matmul", "sequence", "rows", "pack", "vision"]
+#: only products use the matrix unit
+OBJECTS = [(family, variant) for variant in FLAGS for family in FAMILIES if variant != "amx" or family == "matmul"]
 #: what they add to others is a line or two, and every object takes seconds
 OFTEN_ALIKE = ("avxvnni", "avx512")
 SANITIZED = "-O1 -fsanitize=address,undefined"
 COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
 
 
-@pytest.mark.parametrize("family", ["matmul", "sequence", "rows", "pack", "vision"])
 @pytest.mark.parametrize(
-    "variant", [pytest.param(name, marks=pytest.mark.deep if name in OFTEN_ALIKE else ()) for name in FLAGS]
+    ("family", "variant"),
+    [pytest.param(*names, marks=pytest.mark.deep if names[1] in OFTEN_ALIKE else ()) for names in OBJECTS],
 )
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("mode", ["-O0 -g", pytest.param(SANITIZED, marks=pytest.mark.deep)])
