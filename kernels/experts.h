@@ -80,7 +80,9 @@ void quantize_pairs(const RoutedPairs& p, int64_t first, int64_t count, const Ac
 
 // Each thread's memory for products of up to `most` rows at once.
 void reserve_panels(const RoutedPairs& p, int64_t most) {
-    if (most >= PANEL_TOKENS) reserve_panels(p.hidden_size > p.width ? p.hidden_size : p.width);
+    if (most < PANEL_TOKENS) return;
+    reserve_panels(p.hidden_size);
+    reserve_panels(p.width);
 }
 
 int64_t most_rows(const ExpertShare* shares, int64_t num_shares) {

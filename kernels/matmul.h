@@ -225,18 +225,24 @@ struct PanelScratch {
     }
 };
 
-void reserve_panels(int64_t columns) {
-    const int64_t bytes = PANEL_BYTES + 2 * 4 * PANEL_OUTPUTS + arranged_bytes(columns);
-    shoestring::reserve_own_scratch(static_cast<size_t>(bytes));
+// Most tokens whose quants of `columns` columns stay in a core's cache while units of work pass by.
+constexpr int64_t TILE_MULTIPLE = 48;  // fills tiles of 6 and of 16 tokens
+int64_t most_panel_tokens(int64_t columns) {
+    constexpr int64_t CACHE_BYTES = 512 << 10, LEAST = 2 * TILE_MULTIPLE;
+    const int64_t fit = CACHE_BYTES / columns / TILE_MULTIPLE * TILE_MULTIPLE;
+    return fit < LEAST ? LEAST : fit < MOST_PANEL_TOKENS ? fit : MOST_PANEL_TOKENS;
 }
 
-// Tokens whose quants of `columns` columns stay in a core's cache while units of work pass by.
+// Tokens of a part of `tokens`: parts of nearly equal size.
 int64_t panel_tokens(int64_t tokens, int64_t columns) {
-    constexpr int64_t CACHE_BYTES = 512 << 10, UNIT = 48;  // fills tiles of 6 and of 16 tokens
-    const int64_t fit = CACHE_BYTES / columns / UNIT * UNIT;
-    const int64_t most = fit < 2 * UNIT ? 2 * UNIT : fit < MOST_PANEL_TOKENS ? fit : MOST_PANEL_TOKENS;
-    const int64_t parts = (tokens + most - 1) / most, part = round_up((tokens + parts - 1) / parts, UNIT);
+    const int64_t most = most_panel_tokens(columns), parts = (tokens + most - 1) / most;
+    const int64_t part = round_up((tokens + parts - 1) / parts, TILE_MULTIPLE);
     return part < most ? part : most;
+}
+
+void reserve_panels(int64_t columns) {
+    const int64_t bytes = PANEL_BYTES + 2 * 4 * PANEL_OUTPUTS + arranged_bytes(most_panel_tokens(columns), columns);
+    shoestring::reserve_own_scratch(static_cast<size_t>(bytes));
 }
 
 // take(i, row, y, rows) for each token of a product by panels and each group of its unit.

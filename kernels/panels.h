@@ -1,12 +1,13 @@
 // Many tokens: groups unpacked once, some columns at a time, to a panel of bytes that tiles of the dots read.
 //
-// The columns of a panel are so few that it stays in the first cache while all tokens pass by; their accumulators wait
-// in memory. Another instruction set may have panels of its own (panels_amx.h). All give:
+// The columns of a panel are so few that it stays in the cache while all tokens pass by; their accumulators wait in
+// memory. Another instruction set may have panels of its own (panels_amx.h). All give:
 //
 //   PANEL_TOKENS         tokens from which a panel pays
 //   PANEL_BYTES          memory of panel_product, 64-byte aligned
 //   panel_product<type, GROUPS>(rows, columns, tokens, count, memory, out)   out [count][TILE_GROUPS][16]
-//   arrange(tokens, count, columns, memory)   prepares tokens for many products; `memory`: arranged_bytes(columns)
+//   arrange(tokens, count, columns, memory)   prepares tokens for many products; `memory`: arranged_bytes(most
+//                        tokens, columns)
 #pragma once
 
 #include "dots.h"
@@ -18,7 +19,7 @@ namespace {
 constexpr int64_t MOST_PANEL_TOKENS = 240;
 
 constexpr int64_t PANEL_TOKENS = TILE_TOKENS + 1;
-constexpr int64_t PANEL_COLUMNS = 512;
+constexpr int64_t PANEL_COLUMNS = 2048;
 constexpr int64_t PANEL_BYTES = PANEL_COLUMNS * shoestring::GROUP_ROWS * TILE_GROUPS;
 // More than TILE_TOKENS tokens, cut into tiles of nearly equal size, leave none with fewer than this.
 constexpr int LEAST_PANEL_TOKENS = TILE_TOKENS / 2;
@@ -26,7 +27,7 @@ constexpr int LEAST_PANEL_TOKENS = TILE_TOKENS / 2;
 using PanelProduct = void (*)(const TileRows& rows, int64_t columns, const Token* tokens, int64_t count,
                               uint8_t* memory, float* out);
 
-constexpr int64_t arranged_bytes(int64_t) { return 0; }
+constexpr int64_t arranged_bytes(int64_t, int64_t) { return 0; }
 SHOESTRING_INLINE void arrange(Token*, int64_t, int64_t, int8_t*) {}
 
 template <WeightType type>

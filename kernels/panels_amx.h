@@ -32,7 +32,8 @@ using PanelProduct = void (*)(const TileRows& rows, int64_t columns, const Token
                               uint8_t* memory, float* out);
 
 constexpr int64_t arranged_stride(int64_t columns) { return (columns + 63) / 64 * 64 + 64; }
-constexpr int64_t arranged_bytes(int64_t columns) { return MOST_PANEL_TOKENS * arranged_stride(columns); }
+// tokens: a multiple of UNIT_TOKENS.
+constexpr int64_t arranged_bytes(int64_t tokens, int64_t columns) { return tokens * arranged_stride(columns); }
 
 int64_t quants_step(const Token* tokens, int64_t count) { return count > 1 ? tokens[1].quants - tokens[0].quants : 0; }
 

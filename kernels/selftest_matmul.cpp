@@ -149,9 +149,10 @@ int matmul() {
                 for (int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 13})
                     failures += products(type, rows, plain ? 2 * rows + 1 : format(type).block * 2, tokens);
             }
-            // Panels of several blocks of columns, the last ones not full; several parts of the tokens.
-            for (int64_t tokens : {8, 16, 35, 245})
-                failures += products(type, tokens < 245 ? 49 : 17, format(type).block == 256 ? 768 : 608, tokens);
+            // Several panels, the last ones not full; several parts of the tokens.
+            const int64_t wide = format(type).block == 256 ? 2304 : 2080;
+            for (int64_t tokens : {8, 16, 35}) failures += products(type, 49, tokens == 35 ? wide : 768, tokens);
+            failures += products(type, 17, 256, 245);
             for (int64_t tokens : {1, 2, 23}) failures += mixtures(type, tokens, 1 + tokens % 3, tokens == 2);
         }
     }
