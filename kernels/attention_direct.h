@@ -36,9 +36,17 @@ SHOESTRING_INLINE void each_tile(int count, int strips, const TileOf& tile) {
     for (; strip < strips; ++strip) tile.template operator()<T, 1>(strip);
 }
 
-// Prefetches the next data line by line during the current work.
+// Prefetches the next data line by line during the current work: a burst would fill the core's buffers for misses, and
+// the work would wait behind it.
 struct Ahead {
     const char *at, *end;
+
+    // As many bytes as the work has just read.
+    SHOESTRING_INLINE void fetch(int bytes) {
+        for (int i = 0; i < bytes; i += 64)
+            if (at + i < end) prefetch_l2(at + i);
+        at += bytes;
+    }
 };
 inline Ahead ahead_of(const void* pool, bool half, int64_t offset, int64_t count) {
     const int bytes = half ? 2 : 4;
@@ -58,7 +66,7 @@ enum class Start { ZERO, CONTINUE, RESCALE };
 // out[t][lane] = Σ_k a[t][k] · column[k · stride + lane], k ascending from `begin`.
 template <int T, int S, Start START, class Number>
 SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Number* column, int64_t stride, int begin,
-                                   int end, const float* factor, float* out, int64_t out_stride) {
+                                   int end, const float* factor, float* out, int64_t out_stride, Ahead& ahead) {
     Lanes sum[T][S];
     for (int t = 0; t < T; ++t)
         for (int s = 0; s < S; ++s) {
@@ -67,11 +75,13 @@ SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Numbe
                         : START == Start::CONTINUE ? load(at)
                                                    : mul(load(at), set1(factor[t]));
         }
-    for (int k = begin; k < end; ++k)
+    for (int k = begin; k < end; ++k) {
+        ahead.fetch(S * LANES * int(sizeof(Number)));
         for (int s = 0; s < S; ++s) {
             const Lanes widened = load_widened(column + k * stride + s * LANES);
             for (int t = 0; t < T; ++t) sum[t][s] = fma(set1(a[t * a_stride + k]), widened, sum[t][s]);
         }
+    }
     for (int t = 0; t < T; ++t)
         for (int s = 0; s < S; ++s) store(out + t * out_stride + s * LANES, sum[t][s]);
 }
@@ -79,20 +89,15 @@ SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Numbe
 // All `vectors` × `strips` strips of 16 columns, rows [begin, end).
 template <Start START, class Number>
 inline void direct_rows(int vectors, int strips, const float* a, int64_t a_stride, const Number* rows, int64_t stride,
-                        int begin, int end, const float* factor, float* out, int64_t out_stride) {
+                        int begin, int end, const float* factor, float* out, int64_t out_stride, Ahead& ahead) {
     const int tiles = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
     for (int i = 0; i < tiles; ++i) {
         const int v = vectors * i / tiles, count = vectors * (i + 1) / tiles - v;
         each_tile(count, strips, [&]<int T, int S>(int strip) {
             direct_tile<T, S, START>(a + v * a_stride, a_stride, rows + strip * LANES, stride, begin, end, factor + v,
-                                     out + v * out_stride + strip * LANES, out_stride);
+                                     out + v * out_stride + strip * LANES, out_stride, ahead);
         });
     }
-}
-
-SHOESTRING_INLINE void fetch(Ahead& ahead, int64_t bytes) {
-    for (const char* until = ahead.at + bytes; ahead.at < until && ahead.at < ahead.end; ahead.at += 64)
-        prefetch_l2(ahead.at);
 }
 
 // scores[v][position] = Σ_d q[v][d] · keys[d][position], for `strips` times 16 positions.
@@ -103,11 +108,12 @@ inline void direct_scores(int vectors, const float* q, int64_t q_stride, const N
     float* to = scores + first_strip * LANES;
     for (int d = 0; d < head_dim; d += DIRECT_ROWS) {
         const int until = d + DIRECT_ROWS < head_dim ? d + DIRECT_ROWS : head_dim;
-        fetch(ahead, DIRECT_ROWS * PAGE_TOKENS * int64_t(sizeof(Number)));
         if (d == 0)
-            direct_rows<Start::ZERO>(vectors, strips, q, q_stride, from, PAGE_TOKENS, d, until, q, to, PAGE_TOKENS);
+            direct_rows<Start::ZERO>(vectors, strips, q, q_stride, from, PAGE_TOKENS, d, until, q, to, PAGE_TOKENS,
+                                     ahead);
         else
-            direct_rows<Start::CONTINUE>(vectors, strips, q, q_stride, from, PAGE_TOKENS, d, until, q, to, PAGE_TOKENS);
+            direct_rows<Start::CONTINUE>(vectors, strips, q, q_stride, from, PAGE_TOKENS, d, until, q, to, PAGE_TOKENS,
+                                         ahead);
     }
 }
 
@@ -118,13 +124,12 @@ inline void direct_values(int vectors, const float* p, const Number* values, int
     const int strips = head_dim / LANES;
     for (int j = low; j < high; j += DIRECT_ROWS) {
         const int until = j + DIRECT_ROWS < high ? j + DIRECT_ROWS : high;
-        fetch(ahead, DIRECT_ROWS * int64_t(head_dim) * int64_t(sizeof(Number)));
         if (j == low)
             direct_rows<Start::RESCALE>(vectors, strips, p, PAGE_TOKENS, values, head_dim, j, until, rescale, weighted,
-                                        head_dim);
+                                        head_dim, ahead);
         else
             direct_rows<Start::CONTINUE>(vectors, strips, p, PAGE_TOKENS, values, head_dim, j, until, rescale, weighted,
-                                         head_dim);
+                                         head_dim, ahead);
     }
 }
 
