@@ -40,11 +40,17 @@ NB_MODULE(_kernels, module) {
     });
     module.def("num_threads", num_threads);
     module.def("scratch_bytes", scratch_bytes);
+    module.def("num_regions", [] {
+        nb::gil_scoped_release released;
+        KernelLock lock;
+        return num_regions();
+    });
     module.def("set_standard_mode", set_standard_mode);
     module.def("set_mode", set_mode);
     module.def("install_sigbus_handler", install_sigbus_handler);
     bind_matmul(module);
     bind_experts(module);
+    bind_fused(module);
     bind_sequence(module);
     bind_rows(module);
     bind_io(module);

@@ -104,6 +104,7 @@ WeightType weight_type(std::string_view name);
 
 void bind_matmul(nb::module_& module);
 void bind_experts(nb::module_& module);
+void bind_fused(nb::module_& module);
 void bind_sequence(nb::module_& module);
 void bind_rows(nb::module_& module);
 void bind_io(nb::module_& module);

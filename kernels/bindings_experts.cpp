@@ -160,7 +160,7 @@ void check_present(const SortedPairs& pairs, const ExpertTable& table) {
     }
 }
 
-// All pieces in turn, in the kernels' scratch.
+// All pieces at once, in the kernels' scratch.
 void experts(In<float, 2> x, In<int32_t, 2> ids, In<float, 2> weights, const ExpertTable& table, bool scale_input,
              Out<float, 2> out) {
     const Routed routed = checked_routed(x, ids, weights, table);
@@ -175,10 +175,7 @@ void experts(In<float, 2> x, In<int32_t, 2> ids, In<float, 2> weights, const Exp
     const MatmulTable& m = *active().matmul;
     const int64_t bytes = m.call_bytes(rows, pairs.num_pairs, hidden, table.width(), scale_input);
     uint8_t* memory = static_cast<uint8_t*>(shared_scratch(static_cast<size_t>(bytes)));
-    m.begin_call(pairs, memory);
-    m.gate_up(pairs, pairs.shares, pairs.num_shares, memory);
-    m.down(pairs, pairs.shares, pairs.num_shares, memory);
-    m.sum_call(pairs, row_pairs.data(), slots, memory, sums);
+    m.all_pieces(pairs, row_pairs.data(), slots, memory, sums);
 }
 
 void add_experts(In<float, 2> x, In<int32_t, 2> ids, In<float, 2> weights, const ExpertTable& table,

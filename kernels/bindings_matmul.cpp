@@ -144,7 +144,11 @@ void run_jobs(const In<float, 2>& x, const MatmulJob* jobs, size_t count) {
     const float* activations = x.data();
     const int64_t tokens = x.shape(0);
     KernelScope scope;
-    active().matmul->matmul(activations, tokens, jobs, static_cast<int>(count));
+    const MatmulTable& table = *active().matmul;
+    if (tokens <= FEW_ROWS)
+        table.products({activations, tokens, x.shape(1), nullptr, 0.0f, nullptr}, jobs, static_cast<int>(count), false);
+    else
+        table.matmul(activations, tokens, jobs, static_cast<int>(count));
 }
 
 MatmulJob checked_job(const In<float, 2>& x, const Matrix& weight, const Out<float, 2>& out) {

@@ -4,6 +4,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/tuple.h>
 
+#include <atomic>
 #include <optional>
 #include <tuple>
 
@@ -126,8 +127,12 @@ void negative_exp(In<float> x, Out<float> out) {
 }
 
 bool check_finite(In<float> x) {
+    std::atomic<bool> finite{true};
     KernelScope scope;
-    return kernels().all_finite(x.data(), x.size());
+    over_rows(x.size(), 1, [&](int64_t begin, int64_t end) {
+        if (!kernels().all_finite(x.data() + begin, end - begin)) finite.store(false, std::memory_order_relaxed);
+    });
+    return finite.load();
 }
 
 void math_function(int which, In<float> x, Out<float> out) {

@@ -59,6 +59,9 @@ Paging check_paging(const In<int32_t, 2>& pages, const In<int64_t, 1>& first_pag
     return {pages.data(), pages.shape(1), first_page.data()};
 }
 
+// Partial sums of segments that wait for the merge, a thread; models/workspace.py counts on it.
+constexpr int64_t PARTIALS = 130;
+
 void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, In<int32_t, 2> pages,
                In<int64_t, 1> first_page, In<int32_t, 1> span_starts, In<int64_t, 1> index,
                In<int64_t, 1> first_visible, double scale, Out<float, 3> out) {
@@ -78,7 +81,7 @@ void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, I
 
     static thread_local std::vector<AttentionUnit> units;
     units.clear();
-    int64_t longest = 0;
+    int64_t longest = 0, total = 0;
     for (int64_t s = 0; s < spans; ++s) {
         const int64_t begin = span_starts.data()[s], end = span_starts.data()[s + 1];
         if (begin == end) continue;
@@ -97,6 +100,7 @@ void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, I
                 units.push_back({r, static_cast<int>(s), static_cast<int>(h), static_cast<int>(count)});
                 const int64_t segments =
                     index.data()[r + count - 1] / SEGMENT_TOKENS - first_visible.data()[r] / SEGMENT_TOKENS + 1;
+                total += segments;
                 if (segments > longest) longest = segments;
             }
     }
@@ -119,14 +123,17 @@ void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, I
     const AttentionUnit* unit = units.data();
     reserve_own_scratch(static_cast<size_t>(kernels.attention_scratch_floats(vectors, head_dim)) * sizeof(float));
     auto scratch = [](int thread) { return static_cast<float*>(own_scratch(thread)); };
-    if (num_threads() == 1 || longest == 1 || count >= 2 * num_threads()) {
+    // Units whose segments no thread shares are enough while the longest is not more than a fair part of all.
+    const int64_t threads = num_threads();
+    if (threads == 1 || longest == 1 || 2 * threads * longest <= total || 8 * count > PARTIALS * threads) {
         parallel_for(count, 1, [&](int64_t begin, int64_t end, int thread) {
             for (int64_t i = begin; i < end; ++i) kernels.attention_unit(op, unit[i], scratch(thread));
         });
         return;
     }
     // Few units, long rows: their segments are shared out, some at a time to bound the memory of the partials.
-    const int64_t round = longest < 64 ? longest : 64;
+    const int64_t fitting = PARTIALS * threads / count - 1, most = longest < 64 ? longest : 64;
+    const int64_t round = fitting < most ? fitting : most;
     const int64_t partial_floats = kernels.attention_partial_floats(vectors, head_dim);
     float* running =
         static_cast<float*>(shared_scratch(static_cast<size_t>(count * (round + 1) * partial_floats) * sizeof(float)));
@@ -136,28 +143,46 @@ void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, I
         end = op.index[unit[i].first_row + unit[i].rows - 1] / SEGMENT_TOKENS + 1;
     };
     auto actual = [&](int64_t i) { return kernels.attention_partial_floats(unit[i].rows * group, head_dim); };
+    // Rounds are phases: in all chunks of one, `done` is what the rounds before have merged.
+    auto attend = [&](int64_t done, int64_t begin, int64_t end, int thread) {
+        for (int64_t task = begin; task < end; ++task) {
+            const int64_t i = task / round, j = task % round;
+            int64_t first, last;
+            segments_of(i, first, last);
+            if (first + done + j < last)
+                kernels.attention_segment(op, unit[i], first + done + j, scratch(thread),
+                                          partials + i * round * partial_floats + j * actual(i));
+        }
+    };
+    auto merge = [&](int64_t done, int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+            int64_t first, last;
+            segments_of(i, first, last);
+            const int64_t left = last - first - done, here = left < round ? left : round;
+            if (here > 0)
+                kernels.attention_merge(op, unit[i], partials + i * round * partial_floats, here,
+                                        running + i * partial_floats, done == 0, left <= round);
+        }
+    };
+    const auto attend_at = [&](int64_t done) {
+        return [&attend, done](int64_t begin, int64_t end, int thread) { attend(done, begin, end, thread); };
+    };
+    const auto merge_at = [&](int64_t done) {
+        return [&merge, done](int64_t begin, int64_t end, int) { merge(done, begin, end); };
+    };
+    std::vector<decltype(attend_at(0))> attends;
+    std::vector<decltype(merge_at(0))> merges;
+    std::vector<Phase> phases;
+    const size_t rounds = static_cast<size_t>((longest + round - 1) / round);
+    attends.reserve(rounds);
+    merges.reserve(rounds);
     for (int64_t done = 0; done < longest; done += round) {
-        parallel_for(count * round, 1, [&](int64_t begin, int64_t end, int thread) {
-            for (int64_t task = begin; task < end; ++task) {
-                const int64_t i = task / round, j = task % round;
-                int64_t first, last;
-                segments_of(i, first, last);
-                if (first + done + j < last)
-                    kernels.attention_segment(op, unit[i], first + done + j, scratch(thread),
-                                              partials + i * round * partial_floats + j * actual(i));
-            }
-        });
-        parallel_for(count, 1, [&](int64_t begin, int64_t end, int) {
-            for (int64_t i = begin; i < end; ++i) {
-                int64_t first, last;
-                segments_of(i, first, last);
-                const int64_t left = last - first - done, here = left < round ? left : round;
-                if (here > 0)
-                    kernels.attention_merge(op, unit[i], partials + i * round * partial_floats, here,
-                                            running + i * partial_floats, done == 0, left <= round);
-            }
-        });
+        attends.push_back(attend_at(done));
+        merges.push_back(merge_at(done));
+        phases.push_back(phase_of(count * round, 1, attends.back()));
+        phases.push_back(phase_of(count, 1, merges.back()));
     }
+    parallel_phases(phases.data(), static_cast<int>(phases.size()));
 }
 
 void store_keys_values(nb::handle keys_array, nb::handle values_array, In<float, 3> k, In<float, 3> v,
@@ -232,39 +257,59 @@ Slots check_slots(const Out<float>& slots, const In<int32_t, 1>& span_starts, co
             write_slots.data(), snapshots.data(),   snapshots.shape(0)};
 }
 
-void causal_convolution(In<float, 2> x, In<float, 2> weight, Out<float, 3> slots, In<int32_t, 1> span_starts,
-                        In<int32_t, 1> read_slots, In<int32_t, 1> write_slots, In<int32_t, 2> snapshots,
-                        Out<float, 2> out) {
+Convolution checked_convolution(const In<float, 2>& x, const In<float, 2>& weight, const Out<float, 3>& slots,
+                                const In<int32_t, 1>& span_starts, const In<int32_t, 1>& read_slots,
+                                const In<int32_t, 1>& write_slots, const In<int32_t, 2>& snapshots,
+                                const Out<float, 2>& out) {
     const int64_t rows = x.shape(0), channels = x.shape(1), width = weight.shape(1);
     require(weight.shape(0) == channels, "weight: [channels, width]");
     require(width >= 1 && width <= MAX_CONVOLUTION_WIDTH, "weight: a width from 1 to 8");
     require(slots.shape(1) == width - 1 && slots.shape(2) == channels, "slots: [slots, width - 1, channels]");
     require(out.shape(0) == rows && out.shape(1) == channels, "out: the shape of x");
     const Out<float> any_slots{slots.array};
-    const Convolution op{x.data(),
-                         weight.data(),
-                         check_slots(any_slots, span_starts, read_slots, write_slots, snapshots, rows),
-                         channels,
-                         static_cast<int>(width),
-                         out.data()};
-    const SequenceTable& kernels = *active().sequence;
-    // Whole pages of a row for few threads; narrower, down to a few lines, to keep many busy.
-    const int64_t spans = span_starts.shape(0) - 1, wanted = 4 * num_threads();
-    int64_t block = 512;
-    while (block > 64 && (channels + block - 1) / block * spans < wanted) block /= 2;
-    const int64_t blocks = (channels + block - 1) / block, count = blocks * spans;
-    KernelScope scope;
-    parallel_for(count, rows * channels < 4096 ? count : 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; ++i) {
-            const int64_t first = i % blocks * block, last = first + block < channels ? first + block : channels;
-            kernels.convolution(op, static_cast<int>(i / blocks), first, last);
-        }
-    });
+    return {x.data(),
+            weight.data(),
+            check_slots(any_slots, span_starts, read_slots, write_slots, snapshots, rows),
+            channels,
+            static_cast<int>(width),
+            out.data()};
 }
 
-void delta_rule(In<float, 2> qkv, In<float, 2> a, In<float, 2> b, In<float, 1> decay, In<float, 1> dt_bias,
-                In<int32_t, 1> key_head_index, int key_heads, Out<float, 4> slots, In<int32_t, 1> span_starts,
-                In<int32_t, 1> read_slots, In<int32_t, 1> write_slots, In<int32_t, 2> snapshots, Out<float, 3> out) {
+// Channels of spans as chunks of work.
+struct ChannelBlocks {
+    int64_t block, blocks, count, grain;
+
+    ChannelBlocks(int64_t rows, int64_t channels, int64_t spans) : block(512) {
+        // Whole pages of a row for few threads; narrower, down to a few lines, to keep many busy.
+        const int64_t wanted = 4 * num_threads();
+        while (block > 64 && (channels + block - 1) / block * spans < wanted) block /= 2;
+        blocks = (channels + block - 1) / block;
+        count = blocks * spans;
+        grain = rows * channels < 4096 && count > 0 ? count : 1;
+    }
+    void run(const Convolution& op, int64_t begin, int64_t end) const {
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t first = i % blocks * block, last = first + block < op.channels ? first + block : op.channels;
+            active().sequence->convolution(op, static_cast<int>(i / blocks), first, last);
+        }
+    }
+};
+
+void causal_convolution(In<float, 2> x, In<float, 2> weight, Out<float, 3> slots, In<int32_t, 1> span_starts,
+                        In<int32_t, 1> read_slots, In<int32_t, 1> write_slots, In<int32_t, 2> snapshots,
+                        Out<float, 2> out) {
+    const Convolution op = checked_convolution(x, weight, slots, span_starts, read_slots, write_slots, snapshots, out);
+    const ChannelBlocks blocks(x.shape(0), x.shape(1), span_starts.shape(0) - 1);
+    KernelScope scope;
+    parallel_for(blocks.count, blocks.grain, [&](int64_t begin, int64_t end, int) { blocks.run(op, begin, end); });
+}
+
+DeltaRule checked_delta_rule(const In<float, 2>& qkv, const In<float, 2>& a, const In<float, 2>& b,
+                             const In<float, 1>& decay, const In<float, 1>& dt_bias,
+                             const In<int32_t, 1>& key_head_index, int key_heads, const Out<float, 4>& slots,
+                             const In<int32_t, 1>& span_starts, const In<int32_t, 1>& read_slots,
+                             const In<int32_t, 1>& write_slots, const In<int32_t, 2>& snapshots,
+                             const Out<float, 3>& out) {
     const int64_t rows = qkv.shape(0), value_heads = slots.shape(1), key_dim = slots.shape(2),
                   value_dim = slots.shape(3);
     require(key_heads >= 1 && key_dim >= 1 && value_dim >= 1, "slots: [slots, value_heads, key_dim, value_dim]");
@@ -280,27 +325,74 @@ void delta_rule(In<float, 2> qkv, In<float, 2> a, In<float, 2> b, In<float, 1> d
     require(out.shape(0) == rows && out.shape(1) == value_heads && out.shape(2) == value_dim,
             "out: [rows, value_heads, value_dim]");
     const Out<float> any_slots{slots.array};
-    const DeltaRule op{qkv.data(),
-                       a.data(),
-                       b.data(),
-                       decay.data(),
-                       dt_bias.data(),
-                       key_head_index.data(),
-                       check_slots(any_slots, span_starts, read_slots, write_slots, snapshots, rows),
-                       key_heads,
-                       static_cast<int>(value_heads),
-                       static_cast<int>(key_dim),
-                       static_cast<int>(value_dim),
-                       out.data()};
-    const SequenceTable& kernels = *active().sequence;
-    const int64_t count = (span_starts.shape(0) - 1) * value_heads;
+    return {qkv.data(),
+            a.data(),
+            b.data(),
+            decay.data(),
+            dt_bias.data(),
+            key_head_index.data(),
+            check_slots(any_slots, span_starts, read_slots, write_slots, snapshots, rows),
+            key_heads,
+            static_cast<int>(value_heads),
+            static_cast<int>(key_dim),
+            static_cast<int>(value_dim),
+            out.data()};
+}
+
+void reserve_delta_rule(const DeltaRule& op) {
+    const int64_t floats = active().sequence->delta_rule_scratch_floats(op.key_dim, op.value_dim);
+    reserve_own_scratch(static_cast<size_t>(floats) * sizeof(float));
+}
+
+// Value head `i % value_heads` of span `i / value_heads`.
+void run_delta_rule(const DeltaRule& op, int64_t i, int thread) {
+    active().sequence->delta_rule(op, static_cast<int>(i / op.value_heads), static_cast<int>(i % op.value_heads),
+                                  static_cast<float*>(own_scratch(thread)));
+}
+
+void delta_rule(In<float, 2> qkv, In<float, 2> a, In<float, 2> b, In<float, 1> decay, In<float, 1> dt_bias,
+                In<int32_t, 1> key_head_index, int key_heads, Out<float, 4> slots, In<int32_t, 1> span_starts,
+                In<int32_t, 1> read_slots, In<int32_t, 1> write_slots, In<int32_t, 2> snapshots, Out<float, 3> out) {
+    const DeltaRule op = checked_delta_rule(qkv, a, b, decay, dt_bias, key_head_index, key_heads, slots, span_starts,
+                                            read_slots, write_slots, snapshots, out);
     KernelScope scope;
-    reserve_own_scratch(static_cast<size_t>(kernels.delta_rule_scratch_floats(key_dim, value_dim)) * sizeof(float));
-    parallel_for(count, 1, [&](int64_t begin, int64_t end, int thread) {
-        for (int64_t i = begin; i < end; ++i)
-            kernels.delta_rule(op, static_cast<int>(i / value_heads), static_cast<int>(i % value_heads),
-                               static_cast<float*>(own_scratch(thread)));
+    reserve_delta_rule(op);
+    parallel_for((span_starts.shape(0) - 1) * op.value_heads, 1, [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t i = begin; i < end; ++i) run_delta_rule(op, i, thread);
     });
+}
+
+// causal_convolution, then delta_rule, and each head's rows through the gated rms_norm: one parallel region.
+void delta_net(In<float, 2> x, In<float, 2> z, In<float, 2> a, In<float, 2> b, In<float, 2> weight, In<float, 1> decay,
+               In<float, 1> dt_bias, In<float, 1> norm, double eps, In<int32_t, 1> key_head_index, int key_heads,
+               Out<float, 3> past, Out<float, 4> memory, In<int32_t, 1> span_starts, In<int32_t, 1> read_slots,
+               In<int32_t, 1> write_slots, In<int32_t, 2> snapshots, Out<float, 2> qkv, Out<float, 3> out) {
+    const Convolution convolution =
+        checked_convolution(x, weight, past, span_starts, read_slots, write_slots, snapshots, qkv);
+    const In<float, 2> convolved{qkv.array};
+    const DeltaRule rule = checked_delta_rule(convolved, a, b, decay, dt_bias, key_head_index, key_heads, memory,
+                                              span_starts, read_slots, write_slots, snapshots, out);
+    const int64_t spans = span_starts.shape(0) - 1, heads = rule.value_heads, value_dim = rule.value_dim;
+    require(z.shape(0) == x.shape(0) && z.shape(1) == heads * value_dim, "z: [rows, value_heads · value_dim]");
+    require(norm.shape(0) == value_dim, "norm: [value_dim]");
+    const ChannelBlocks blocks(x.shape(0), x.shape(1), spans);
+    const RowsTable& rows = *active().rows;
+    KernelScope scope;
+    const float small = static_cast<float>(eps);
+    reserve_delta_rule(rule);
+    const auto convolve = [&](int64_t begin, int64_t end, int) { blocks.run(convolution, begin, end); };
+    const auto remember = [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t i = begin; i < end; ++i) {
+            run_delta_rule(rule, i, thread);
+            const int64_t span = i / heads, head = i % heads;
+            for (int64_t row = span_starts.data()[span]; row < span_starts.data()[span + 1]; ++row) {
+                const int64_t at = (row * heads + head) * value_dim;
+                rows.rms_norm(out.data() + at, norm.data(), z.data() + at, value_dim, small, out.data() + at, 0, 1);
+            }
+        }
+    };
+    const Phase phases[] = {phase_of(blocks.count, blocks.grain, convolve), phase_of(spans * heads, 1, remember)};
+    parallel_phases(phases, 2);
 }
 
 }  // namespace
@@ -311,6 +403,7 @@ void bind_sequence(nb::module_& module) {
     module.def("store_keys_values", store_keys_values);
     module.def("causal_convolution", causal_convolution);
     module.def("delta_rule", delta_rule);
+    module.def("delta_net", delta_net);
 }
 
 }  // namespace shoestring

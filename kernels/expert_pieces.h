@@ -43,12 +43,26 @@ CallArrays open_call(const RoutedPairs& p, uint8_t* memory) {
             y};
 }
 
+// Inputs of a call: pairs with scale_input, else rows.
+int64_t num_inputs(const RoutedPairs& p) { return p.scale_input ? p.num_pairs : p.num_rows; }
+
+// Quantizes inputs [begin, end), which with scale_input are scaled first.
+void begin_range(const RoutedPairs& p, const CallArrays& arrays, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+        const float* row = p.x + (p.scale_input ? p.rows[i] : i) * p.hidden_size;
+        if (p.scale_input) {
+            float* product = arrays.scaled + i * p.hidden_size;
+            scale_row(row, p.weights[i], p.hidden_size, product);
+            row = product;
+        }
+        quantize_row(arrays.in.a, row, i);
+    }
+}
+
 void begin_call(const RoutedPairs& p, uint8_t* memory) {
     const CallArrays arrays = open_call(p, memory);
-    if (p.scale_input)
-        quantize_pairs(p, 0, p.num_pairs, arrays.in.a, arrays.scaled);
-    else
-        quantize_rows(arrays.in.a, p.num_rows);
+    parallel_for(num_inputs(p), 1 + 16384 / p.hidden_size,
+                 [&](int64_t begin, int64_t end, int) { begin_range(p, arrays, begin, end); });
 }
 
 void gate_up(const RoutedPairs& p, const ExpertShare* shares, int64_t num_shares, uint8_t* memory) {
@@ -75,22 +89,65 @@ void down(const RoutedPairs& p, const ExpertShare* shares, int64_t num_shares, u
                      });
 }
 
+// The sums of rows [begin, end).
+void sum_range(const RoutedPairs& p, const CallArrays& arrays, const int64_t* row_pairs, int64_t slots, int64_t begin,
+               int64_t end, float* out) {
+    for (int64_t row = begin; row < end; ++row) {
+        const int64_t* pairs = row_pairs + row * slots;
+        for (int64_t c = 0; c < p.hidden_size; c += 16) {
+            const int n = static_cast<int>(p.hidden_size - c < 16 ? p.hidden_size - c : 16);
+            Lanes acc = zero();
+            for (int64_t i = 0; i < slots; ++i) {
+                const Lanes weight = set1(p.scale_input ? 1.0f : p.weights[pairs[i]]);
+                acc = fma(weight, load(arrays.y + pairs[i] * p.hidden_size + c, n), acc);
+            }
+            store_rows(out + row * p.hidden_size + c, acc, n);
+        }
+    }
+}
+
+int64_t sum_grain(const RoutedPairs& p, int64_t slots) { return 1 + 16384 / (slots * p.hidden_size); }
+
 void sum_call(const RoutedPairs& p, const int64_t* row_pairs, int64_t slots, uint8_t* memory, float* out) {
     const CallArrays arrays = open_call(p, memory);
-    parallel_for(p.num_rows, 1 + 16384 / (slots * p.hidden_size), [&](int64_t begin, int64_t end, int) {
-        for (int64_t row = begin; row < end; ++row) {
-            const int64_t* pairs = row_pairs + row * slots;
-            for (int64_t c = 0; c < p.hidden_size; c += 16) {
-                const int n = static_cast<int>(p.hidden_size - c < 16 ? p.hidden_size - c : 16);
-                Lanes acc = zero();
-                for (int64_t i = 0; i < slots; ++i) {
-                    const Lanes weight = set1(p.scale_input ? 1.0f : p.weights[pairs[i]]);
-                    acc = fma(weight, load(arrays.y + pairs[i] * p.hidden_size + c, n), acc);
-                }
-                store_rows(out + row * p.hidden_size + c, acc, n);
-            }
-        }
-    });
+    parallel_for(p.num_rows, sum_grain(p, slots),
+                 [&](int64_t begin, int64_t end, int) { sum_range(p, arrays, row_pairs, slots, begin, end, out); });
+}
+
+// All pieces, one a phase of a single region.
+void all_pieces(const RoutedPairs& p, const int64_t* row_pairs, int64_t slots, uint8_t* memory, float* out) {
+    if (p.num_pairs == 0) return;
+    const CallArrays arrays = open_call(p, memory);
+    const ExpertView& shape = p.shares[0].expert;
+    const int64_t most = most_rows(p.shares, p.num_shares);
+    const int64_t units = num_units(p.width), down_units = num_units(p.hidden_size);
+    reserve_panels(p, most);
+    const auto own = [](int thread) { return static_cast<uint8_t*>(shoestring::own_scratch(thread)); };
+    const auto inputs = [&](int64_t begin, int64_t end, int) { begin_range(p, arrays, begin, end); };
+    const auto gate_up = [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t i = begin; i < end; ++i)
+            gate_up_rows(p.shares[i / units], i % units, arrays.in, own(thread), arrays.hidden);
+    };
+    const auto quantize = [&](int64_t begin, int64_t end, int) {
+        for (int64_t pair = begin; pair < end; ++pair)
+            quantize_row(arrays.between, arrays.hidden + pair * p.width, pair);
+    };
+    const auto nothing = [](int64_t, int64_t) {};
+    const auto take = [&](int64_t pair, int64_t column, Lanes y, int columns) {
+        store_rows(arrays.y + pair * p.hidden_size + column, y, columns);
+    };
+    const auto down = [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t i = begin; i < end; ++i)
+            down_rows(p.shares[i / down_units], i % down_units, arrays.between, own(thread), nothing, take);
+    };
+    const auto sum = [&](int64_t begin, int64_t end, int) { sum_range(p, arrays, row_pairs, slots, begin, end, out); };
+    const shoestring::Phase phases[] = {
+        shoestring::phase_of(num_inputs(p), 1 + 2048 / p.hidden_size, inputs),
+        shoestring::phase_of(p.num_shares * units, chunk_units(shape.gate, units, 2 * most), gate_up),
+        shoestring::phase_of(p.num_pairs, 1 + 2048 / p.width, quantize),
+        shoestring::phase_of(p.num_shares * down_units, chunk_units(shape.down, down_units, most), down),
+        shoestring::phase_of(p.num_rows, 1 + 2048 / (slots * p.hidden_size), sum)};
+    shoestring::parallel_phases(phases, 5);
 }
 
 }  // namespace

@@ -13,6 +13,24 @@ struct MatmulJob {
     float* out;
 };
 
+// Most rows of the fused products (few_rows.h).
+constexpr int64_t FEW_ROWS = 16;
+
+// Rows that enter products: x [rows, columns], or their rms_norm, which `normed` gets. normed null: x itself.
+struct InputRows {
+    const float* x;
+    int64_t rows, columns;
+    const float* norm;  // [columns]
+    float eps;
+    float* normed;
+};
+
+// gate and up [width, columns], down [out, width]; hidden [rows, width] is what is between them.
+struct FeedForward {
+    MatrixView gate, up, down;
+    float* hidden;
+};
+
 // The matrices of one expert: gate and up [width, hidden], down [hidden, width].
 struct ExpertView {
     MatrixView gate, up, down;
@@ -41,8 +59,15 @@ struct MatmulTable {
     // Jobs that share x [tokens, columns].
     void (*matmul)(const float* x, int64_t tokens, const MatmulJob* jobs, int num_jobs);
 
+    // The same, and a whole feed-forward block, for up to FEW_ROWS rows. adds: to what is in out.
+    void (*products)(const InputRows& in, const MatmulJob* jobs, int num_jobs, bool adds);
+    void (*feed_forward)(const InputRows& in, const FeedForward& block, bool adds, float* out);
+
     // out [rows, hidden_size] += each pair's result, experts ascending.
     void (*add_experts)(const RoutedPairs& pairs, float* out);
+
+    // out = the same, all pieces below in one parallel region.
+    void (*all_pieces)(const RoutedPairs& pairs, const int64_t* row_pairs, int64_t slots, uint8_t* memory, float* out);
 
     // The same in pieces: begin, then gate_up and down of each share in any order, then the sum. All see the same
     // `memory`, call_bytes long and 64-byte aligned. The shares of a piece are some of pairs.shares.

@@ -44,13 +44,18 @@ struct alignas(64) Slice {
     int64_t end = 0;
 };
 
+// Items of a phase that are computed.
+struct alignas(64) Done {
+    std::atomic<int64_t> items{0};
+};
+
 // A parallel region is open or closed; workers enter only an open one, so that the caller never waits for a
 // worker that the machine has not scheduled yet. State: (epoch << 32) | (closed << 31) | workers inside.
 constexpr uint64_t CLOSED = uint64_t{1} << 31;
 
 class Pool {
   public:
-    explicit Pool(int count) : count_(count), slices_(new Slice[static_cast<size_t>(count)]) {
+    explicit Pool(int count) : count_(count) {
         for (int thread = 1; thread < count; ++thread) workers_.emplace_back([this, thread] { work(thread); });
     }
 
@@ -62,28 +67,24 @@ class Pool {
 
     int count() const { return count_; }
 
-    void run(int64_t count, int64_t grain, Range range, void* context) {
-        range_ = range;
-        context_ = context;
-        grain_ = grain;
-        const int64_t chunks = (count + grain - 1) / grain;
-        for (int thread = 0; thread < count_; ++thread) {
-            slices_[thread].next.store(chunks * thread / count_ * grain, std::memory_order_relaxed);
-            const int64_t end = chunks * (thread + 1) / count_ * grain;
-            slices_[thread].end = end < count ? end : count;
+    void run(const Phase* phases, int num_phases) {
+        const size_t wanted = static_cast<size_t>(num_phases);
+        if (wanted > most_phases_) {
+            // No worker reads them now: it leaves a region before the region ends.
+            slices_.reset(new Slice[wanted * static_cast<size_t>(count_)]);
+            done_.reset(new Done[wanted]);
+            most_phases_ = wanted;
         }
+        phases_ = phases;
+        num_phases_ = num_phases;
+        for (int p = 0; p < num_phases; ++p) cut(p);
         const uint64_t epoch = (state_.load(std::memory_order_relaxed) >> 32) + 1;
         left_.store(0, std::memory_order_relaxed);
         state_.store(epoch << 32, std::memory_order_release);
         announce();
-        take_chunks(0);
+        take_part(0);
         const uint64_t inside = state_.fetch_or(CLOSED, std::memory_order_acq_rel) & (CLOSED - 1);
-        for (int spin = 0; left_.load(std::memory_order_acquire) != inside; ++spin) {
-            if (spin < SPINS)
-                pause();
-            else
-                std::this_thread::yield();
-        }
+        wait_until([&] { return left_.load(std::memory_order_acquire) == inside; });
     }
 
   private:
@@ -92,16 +93,58 @@ class Pool {
         signal_.notify_all();
     }
 
-    void take_chunks(int thread) {
+    template <class Condition>
+    static void wait_until(const Condition& condition) {
+        for (int spin = 0; !condition(); ++spin) {
+            if (spin < SPINS)
+                pause();
+            else
+                std::this_thread::yield();
+        }
+    }
+
+    Slice* slices_of(int phase) { return slices_.get() + static_cast<size_t>(phase) * static_cast<size_t>(count_); }
+
+    // A slice of a phase for each thread.
+    void cut(int phase) {
+        const int64_t count = phases_[phase].count, grain = phases_[phase].grain;
+        const int64_t chunks = (count + grain - 1) / grain;
+        Slice* slices = slices_of(phase);
+        for (int thread = 0; thread < count_; ++thread) {
+            slices[thread].next.store(chunks * thread / count_ * grain, std::memory_order_relaxed);
+            const int64_t end = chunks * (thread + 1) / count_ * grain;
+            slices[thread].end = end < count ? end : count;
+        }
+        done_[phase].items.store(0, std::memory_order_relaxed);
+    }
+
+    // All phases in turn. A phase begins when the one before has no chunk left that is computed.
+    void take_part(int thread) {
+        for (int p = 0; p < num_phases_; ++p) {
+            const int64_t items = take_chunks(p, thread);
+            if (p + 1 == num_phases_) return;
+            std::atomic<int64_t>& done = done_[p].items;
+            if (items > 0) done.fetch_add(items, std::memory_order_acq_rel);
+            const int64_t count = phases_[p].count;
+            wait_until([&] { return done.load(std::memory_order_acquire) == count; });
+        }
+    }
+
+    int64_t take_chunks(int p, int thread) {
+        const Phase& phase = phases_[p];
+        Slice* slices = slices_of(p);
+        int64_t items = 0;
         for (int turn = 0; turn < count_; ++turn) {
-            Slice& slice = slices_[(thread + turn) % count_];
+            Slice& slice = slices[(thread + turn) % count_];
             while (slice.next.load(std::memory_order_relaxed) < slice.end) {
-                const int64_t begin = slice.next.fetch_add(grain_, std::memory_order_relaxed);
+                const int64_t begin = slice.next.fetch_add(phase.grain, std::memory_order_relaxed);
                 if (begin >= slice.end) break;
-                const int64_t end = begin + grain_ < slice.end ? begin + grain_ : slice.end;
-                range_(context_, begin, end, thread);
+                const int64_t end = begin + phase.grain < slice.end ? begin + phase.grain : slice.end;
+                phase.range(phase.context, begin, end, thread);
+                items += end - begin;
             }
         }
+        return items;
     }
 
     bool enter() {
@@ -121,17 +164,18 @@ class Pool {
             seen = signal_.load(std::memory_order_acquire);
             if (stop_.load()) return;
             if (enter()) {
-                take_chunks(thread);
+                take_part(thread);
                 left_.fetch_add(1, std::memory_order_release);
             }
         }
     }
 
     const int count_;
-    std::unique_ptr<Slice[]> slices_;
-    Range range_ = nullptr;
-    void* context_ = nullptr;
-    int64_t grain_ = 1;
+    std::unique_ptr<Slice[]> slices_;  // [phases][threads]
+    std::unique_ptr<Done[]> done_;     // of each phase
+    size_t most_phases_ = 0;
+    const Phase* phases_ = nullptr;
+    int num_phases_ = 0;
     alignas(64) std::atomic<uint64_t> state_{CLOSED};
     alignas(64) std::atomic<uint64_t> left_{0};
     alignas(64) std::atomic<uint32_t> signal_{0};
@@ -162,6 +206,7 @@ struct Scratch {
 
 std::mutex kernel_mutex;
 int wanted_threads = 1;
+int64_t regions = 0;   // under the mutex
 Pool* pool = nullptr;  // never destroyed at exit: a worker may still wait on it
 Scratch shared_block;
 Scratch own_blocks[MAX_THREADS];
@@ -204,15 +249,27 @@ int num_threads() {
     return wanted_threads;
 }
 
-void parallel_ranges(int64_t count, int64_t grain, Range range, void* context) {
-    if (count <= 0) return;
-    if (wanted_threads == 1 || count <= grain) {
-        for (int64_t begin = 0; begin < count; begin += grain)
-            range(context, begin, begin + grain < count ? begin + grain : count, 0);
+int64_t num_regions() { return regions; }
+
+void parallel_phases(const Phase* phases, int num_phases) {
+    bool alone = wanted_threads == 1;
+    if (!alone) {
+        alone = true;
+        for (int p = 0; p < num_phases; ++p) alone = alone && phases[p].count <= phases[p].grain;
+    }
+    if (alone) {
+        for (int p = 0; p < num_phases; ++p) {
+            const Phase& phase = phases[p];
+            for (int64_t begin = 0; begin < phase.count; begin += phase.grain) {
+                const int64_t end = begin + phase.grain < phase.count ? begin + phase.grain : phase.count;
+                phase.range(phase.context, begin, end, 0);
+            }
+        }
         return;
     }
     if (pool == nullptr) pool = new Pool(wanted_threads);
-    pool->run(count, grain, range, context);
+    ++regions;
+    pool->run(phases, num_phases);
 }
 
 void* shared_scratch(size_t bytes) { return shared_block.get(bytes); }

@@ -45,8 +45,19 @@ int num_threads();
 
 using Range = void (*)(void* context, int64_t begin, int64_t end, int thread);
 
-// Calls range(context, begin, end, thread) over [0, count) in chunks of at most `grain`, on all threads.
-void parallel_ranges(int64_t count, int64_t grain, Range range, void* context);
+// range(context, begin, end, thread) over [0, count) in chunks of at most `grain`.
+struct Phase {
+    int64_t count, grain;
+    Range range;
+    void* context;
+};
+
+// The phases in turn, on all threads, in one parallel region: a phase sees all that the one before has written. What
+// one chunk holds alone is computed without a region.
+void parallel_phases(const Phase* phases, int num_phases);
+
+// Parallel regions so far. Read it under the KernelLock.
+int64_t num_regions();
 
 // Memory until the kernel ends: `shared` is one block, `own` one block per thread; 64-byte aligned. Blocks grow and
 // are reused. A second call within a kernel may move the blocks and loses their contents. Throw std::bad_alloc.
@@ -57,15 +68,20 @@ void* own_scratch(int thread);
 // Bytes that the scratch blocks hold.
 size_t scratch_bytes();
 
-// body(begin, end, thread)
+// A phase of body(begin, end, thread); body must outlive it.
+template <class Body>
+static inline Phase phase_of(int64_t count, int64_t grain, const Body& body) {
+    return {count, grain,
+            [](void* context, int64_t begin, int64_t end, int thread) {
+                (*static_cast<const Body*>(context))(begin, end, thread);
+            },
+            const_cast<Body*>(&body)};
+}
+
 template <class Body>
 static inline void parallel_for(int64_t count, int64_t grain, const Body& body) {
-    parallel_ranges(
-        count, grain,
-        [](void* context, int64_t begin, int64_t end, int thread) {
-            (*static_cast<const Body*>(context))(begin, end, thread);
-        },
-        const_cast<Body*>(&body));
+    const Phase phase = phase_of(count, grain, body);
+    parallel_phases(&phase, 1);
 }
 
 }  // namespace shoestring

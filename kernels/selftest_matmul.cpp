@@ -68,6 +68,32 @@ int products(WeightType type, int64_t rows, int64_t columns, int64_t tokens) {
         const MatmulJob job{weights.view, ours.data()};
         variant.matmul->matmul(x.data(), tokens, &job, 1);
         failures += expect(ours.same_as(scalar), variant.name, format(type).name, rows * 1000 + tokens);
+        if (tokens > FEW_ROWS) continue;
+        std::fill(ours.data(), ours.data() + ours.size(), -1.0f);
+        variant.matmul->products({x.data(), tokens, columns, nullptr, 0.0f, nullptr}, &job, 1, false);
+        failures += expect(ours.same_as(scalar), variant.name, "few rows", rows * 1000 + tokens);
+    }
+    return failures;
+}
+
+// A feed-forward block of the norms, added to its rows: every variant against the scalar one.
+int feed_forwards(WeightType type, int64_t tokens) {
+    const int64_t hidden = format(type).block == 256 ? 256 : 64, width = hidden == 256 ? 512 : 96;
+    const Weights gate(type, width, hidden, 1), up(type, width, hidden, 2), down(type, hidden, width, 3);
+    Guarded<float> x(tokens * hidden), norm(hidden), normed(x.size()), between(tokens * width);
+    Guarded<float> ours(x.size()), scalar(x.size());
+    Numbers numbers(static_cast<uint64_t>(tokens));
+    numbers.fill(x);
+    numbers.fill(norm);
+    const InputRows in{x.data(), tokens, hidden, norm.data(), 1e-6f, normed.data()};
+    const FeedForward block{gate.view, up.view, down.view, between.data()};
+    int failures = gate.failures + up.failures + down.failures;
+    for (const Variant& variant : variants()) {
+        const bool first = &variant == &variants().front();
+        Guarded<float>& out = first ? scalar : ours;
+        std::copy_n(x.data(), x.size(), out.data());
+        variant.matmul->feed_forward(in, block, true, out.data());
+        if (!first) failures += expect(ours.same_as(scalar), variant.name, "feed-forward", tokens);
     }
     return failures;
 }
@@ -99,7 +125,10 @@ int mixture_ways(const Variant& variant, const Guarded<float>& x, int64_t tokens
     for (int64_t i = pairs.num_shares - 1; i >= 0; --i) m.down(pairs, pairs.shares + i, 1, begin);
     const std::vector<int64_t> row_pairs = pairs_by_row(all, tokens, slots);
     m.sum_call(pairs, row_pairs.data(), slots, begin, other.data());
-    return failures + expect(other.same_as(out), variant.name, "experts in pieces", tokens);
+    failures += expect(other.same_as(out), variant.name, "experts in pieces", tokens);
+    std::fill(other.data(), other.data() + other.size(), -1.0f);
+    m.all_pieces(pairs, row_pairs.data(), slots, begin, other.data());
+    return failures + expect(other.same_as(out), variant.name, "experts in one region", tokens);
 }
 
 int mixtures(WeightType type, int64_t tokens, int64_t slots, bool scale_input) {
@@ -153,6 +182,7 @@ int matmul() {
             const int64_t wide = format(type).block == 256 ? 2304 : 2080;
             for (int64_t tokens : {8, 16, 35}) failures += products(type, 49, tokens == 35 ? wide : 768, tokens);
             failures += products(type, 17, 256, 245);
+            for (int64_t tokens : {1, 9}) failures += feed_forwards(type, tokens);
             for (int64_t tokens : {1, 2, 23}) failures += mixtures(type, tokens, 1 + tokens % 3, tokens == 2);
         }
     }

@@ -10,6 +10,7 @@ def variants() -> list[str]: ...
 def set_num_threads(count: int) -> None: ...
 def num_threads() -> int: ...
 def scratch_bytes() -> int: ...
+def num_regions() -> int: ...
 def set_standard_mode() -> int: ...
 def set_mode(mode: int) -> None: ...
 def install_sigbus_handler() -> None: ...
@@ -103,6 +104,32 @@ def gate_up(call: ExpertCall, experts: Sequence[int]) -> None: ...
 def down(call: ExpertCall, experts: Sequence[int]) -> None: ...
 def sum_experts(call: ExpertCall, out: Float32) -> None: ...
 
+# --- fused products --------------------------------------------------------------------------------------------
+
+FEW_ROWS: int
+
+def fused_matmuls(
+    x: Float32,
+    norm: Float32 | None,
+    eps: float,
+    normed: Float32 | None,
+    weights: Sequence[Matrix],
+    outs: Sequence[Float32],
+    adds: bool,
+) -> None: ...
+def feed_forward(
+    x: Float32,
+    norm: Float32 | None,
+    eps: float,
+    normed: Float32 | None,
+    gate: Matrix,
+    up: Matrix,
+    down: Matrix,
+    hidden: Float32,
+    out: Float32,
+    adds: bool,
+) -> None: ...
+
 # --- sequence --------------------------------------------------------------------------------------------------
 
 PAGE_TOKENS: int
@@ -152,6 +179,27 @@ def delta_rule(
     read_slots: Int32,
     write_slots: Int32,
     snapshots: Int32,
+    out: Float32,
+) -> None: ...
+def delta_net(
+    x: Float32,
+    z: Float32,
+    a: Float32,
+    b: Float32,
+    weight: Float32,
+    decay: Float32,
+    dt_bias: Float32,
+    norm: Float32,
+    eps: float,
+    key_head_index: Int32,
+    key_heads: int,
+    past: Array,
+    memory: Array,
+    span_starts: Int32,
+    read_slots: Int32,
+    write_slots: Int32,
+    snapshots: Int32,
+    qkv: Float32,
     out: Float32,
 ) -> None: ...
 

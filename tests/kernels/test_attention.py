@@ -63,6 +63,32 @@ def test_long_row_is_shared_out_without_a_bit_changing(first: int, kv_heads: int
         assert bits(run_attention(case, threads)) == bits(alone)
 
 
+@pytest.mark.parametrize("lengths", [(2600, 1, 70, 1, 513, 64), (40_000, 3)])
+def test_a_long_row_beside_short_ones(lengths: tuple[int, ...]) -> None:
+    """Its segments are shared out, in rounds where they are many; a row alone on one thread has the same bits."""
+    kv_heads, heads, dim, draw = 2, 6, 16, np.random.default_rng(1)
+    entries = [-(-length // PAGE_TOKENS) for length in lengths]
+    keys = draw.standard_normal((sum(entries), kv_heads, dim, PAGE_TOKENS), np.float32).astype(np.float16)
+    values = draw.standard_normal((sum(entries), kv_heads, PAGE_TOKENS, dim), np.float32).astype(np.float16)
+    q = draw.standard_normal((len(lengths), heads, dim), np.float32)
+    pages = np.zeros((len(lengths), max(entries)), np.int32)
+    for row, (count, begin) in enumerate(zip(entries, np.cumsum([0, *entries[:-1]]), strict=True)):
+        pages[row, :count] = np.arange(begin, begin + count)
+    index = np.array(lengths, np.int64) - 1
+
+    def attend(rows: slice, threads: int) -> bytes:
+        ops.set_num_threads(threads)
+        count = len(index[rows])
+        zeros = np.zeros(count, np.int64)
+        past = ops.Past(keys, values, pages[rows], zeros, np.arange(count + 1, dtype=np.int32), index[rows], zeros)
+        return ops.attention(ops.Workspace(), q[rows], past, 0.25).tobytes()
+
+    alone = b"".join(attend(slice(row, row + 1), 1) for row in range(len(lengths)))
+    for threads in (2, 3):
+        assert attend(slice(None), threads) == alone
+    ops.set_num_threads(2)
+
+
 @pytest.mark.parametrize("garbage", [float("inf"), 3e38, -0.0, float("nan")])
 def test_masked_positions_reach_nothing(garbage: float) -> None:
     """What unwritten positions hold is never multiplied, not even by zero."""

@@ -25,10 +25,17 @@ from shoestring.ops.extension import Int64 as Int64
 from shoestring.ops.extension import Uint32 as Uint32
 from shoestring.ops.extension import install_sigbus_handler as install_sigbus_handler
 from shoestring.ops.extension import isa as isa
+from shoestring.ops.extension import num_regions as num_regions
 from shoestring.ops.extension import num_threads as num_threads
 from shoestring.ops.extension import set_num_threads as set_num_threads
 from shoestring.ops.extension import standard_arithmetic as standard_arithmetic
 from shoestring.ops.extension import variants as variants
+from shoestring.ops.fused import FEW_ROWS as FEW_ROWS
+from shoestring.ops.fused import add_feed_forward as add_feed_forward
+from shoestring.ops.fused import add_matmul as add_matmul
+from shoestring.ops.fused import delta_net as delta_net
+from shoestring.ops.fused import feed_forward as feed_forward
+from shoestring.ops.fused import norm_matmuls as norm_matmuls
 from shoestring.ops.loading import add_one as add_one
 from shoestring.ops.loading import matrix_at as matrix_at
 from shoestring.ops.loading import negative_exp as negative_exp

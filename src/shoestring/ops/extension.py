@@ -61,6 +61,11 @@ def num_threads() -> int:
     return _kernels.num_threads()
 
 
+def num_regions() -> int:
+    """Parallel regions of all ops so far: how often the threads were woken."""
+    return _kernels.num_regions()
+
+
 @contextmanager
 def standard_arithmetic() -> Iterator[None]:
     """Inside, this thread computes as docs/numerics.md says; afterwards in the caller's own mode again.

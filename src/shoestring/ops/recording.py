@@ -110,14 +110,18 @@ def _attention(name: str, arguments: Sequence[Any]) -> _Counted:
 
 
 def _delta_rule(name: str, arguments: Sequence[Any]) -> _Counted:
-    qkv, slots, spans = arguments[0], arguments[7], len(arguments[8]) - 1
+    place = 12 if name == "delta_net" else 7
+    qkv, slots, spans = arguments[0], arguments[place], len(arguments[place + 1]) - 1
     return name, 2 * spans * slots[0].nbytes, 8 * len(qkv) * slots[0].size
 
 
 _COUNTERS: dict[str, Callable[[str, Sequence[Any]], _Counted]] = {
     "matmul": lambda name, a: _product(name, a[0], [a[1]]),
     "matmuls": lambda name, a: _product(name, a[0], a[1]),
+    "fused_matmuls": lambda name, a: _product(name, a[0], a[4]),
+    "feed_forward": lambda name, a: _product(name, a[0], a[4:7]),
     "experts": _experts,
     "attention": _attention,
     "delta_rule": _delta_rule,
+    "delta_net": _delta_rule,
 }
