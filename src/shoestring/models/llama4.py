@@ -184,7 +184,6 @@ def layers(
         assert isinstance(pool, AttentionPages)
         for part, x_r, cos_r, sin_r, temperature_r, everything_r, own_chunk_r in chunks:
             with ws:
-                h = ops.rms_norm(ws, x_r, layer.input_norm, c.rms_norm_eps)  # [r, H]
                 if c.chunked_layers[i]:
                     table, first = part.chunk_pages, own_chunk_r
                 else:
@@ -192,8 +191,7 @@ def layers(
                 past = ops.Past(
                     pool.keys, pool.values, table.pages, table.first_page, part.span_starts, part.index, first
                 )
-                o = attention(weights, layer.attention, i, past, ws, h, cos_r, sin_r, temperature_r)  # [r, H]
-                ops.add(x_r, o)
+                attention(weights, layer, i, past, ws, x_r, cos_r, sin_r, temperature_r)  # [r, H]
         if isinstance(layer.mlp, Mixture):
             with ws:
                 h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
@@ -201,11 +199,9 @@ def layers(
                 ops.add(x, routed)  # [R, H]
                 ops.add(x, shared)  # [R, H]
             continue
+        w = layer.mlp
         for _, x_r, *_ in chunks:
-            with ws:
-                h = ops.rms_norm(ws, x_r, layer.post_norm, c.rms_norm_eps)  # [r, H]
-                gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [r, I]
-                ops.add(x_r, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [r, H]
+            ops.add_feed_forward(ws, x_r, layer.post_norm, c.rms_norm_eps, w.gate, w.up, w.down)  # [r, H]
     hidden = ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
     if observe is not None:
         observe(len(weights.layers), hidden)
@@ -214,21 +210,23 @@ def layers(
 
 def attention(
     weights: KernelWeights,
-    w: Attention[Matrix],
-    layer: int,
+    layer: Layer[Matrix, ops.Float32],
+    number: int,
     past: ops.Past,
     ws: ops.Workspace,
-    h: ops.Float32,
+    x: ops.Float32,
     cos: ops.Float32,
     sin: ops.Float32,
     temperature: ops.Float32,
-) -> ops.Float32:
-    """h [r, H] → [r, H]. Stores keys and values of the rows, then attends to the past."""
-    c = weights.config
-    r, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
-    q, k, v = ops.matmuls(ws, h, (w.query, w.key, w.value))  # [r, N·D], [r, KV·D], [r, KV·D]
+) -> None:
+    """x [r, H] += attention of its norm. Stores keys and values of the rows, then attends to the past."""
+    c, w = weights.config, layer.attention
+    r, N, KV, D = len(x), c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    q, k, v = ops.norm_matmuls(  # [r, N·D], [r, KV·D], [r, KV·D]
+        ws, x, layer.input_norm, c.rms_norm_eps, (w.query, w.key, w.value)
+    )
     q, k, v = q.reshape(r, N, D), k.reshape(r, KV, D), v.reshape(r, KV, D)
-    if c.rope_layers[layer]:
+    if c.rope_layers[number]:
         ops.rotate(q, cos, sin, interleaved=True)
         ops.rotate(k, cos, sin, interleaved=True)
         if c.use_qk_norm:
@@ -238,7 +236,7 @@ def attention(
         ops.scale_rows(q, temperature)
     ops.store_keys_values(past, k, v)
     o = ops.attention(ws, q, past, weights.attention_scale)  # [r, N, D]
-    return ops.matmul(ws, o.reshape(r, N * D), w.output)  # [r, H]
+    ops.add_matmul(ws, x, o.reshape(r, N * D), w.output)  # [r, H]
 
 
 def route(w: Mixture[Matrix], c: Llama4Config, ws: ops.Workspace, h: ops.Float32) -> tuple[ops.Int32, ops.Float32]:
@@ -260,8 +258,7 @@ def mixture(
     """
 
     def share(h: ops.Float32) -> tuple[ops.Float32]:
-        gate, up = ops.matmuls(ws, h, (w.shared.gate, w.shared.up))  # each [r, I]
-        return (ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down),)  # [r, H]
+        return (ops.feed_forward(ws, h, w.shared.gate, w.shared.up, w.shared.down),)  # [r, H]
 
     ids, weights = by_chunks(ws, h, lambda h: route(w, c, ws, h))  # each [R, k]
     experts.request(layer, ids)

@@ -233,17 +233,16 @@ def layers(
                 experts.guess(i, route(layer.mlp, c, ws, ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps))[0])
         for part, x_r, cos_r, sin_r, first in chunks:
             with ws:
-                h = ops.rms_norm(ws, x_r, layer.input_norm, c.rms_norm_eps)  # [r, H]
                 if isinstance(layer.mixer, DeltaNet):
                     assert isinstance(cache, DeltaNetSlots)
-                    ops.add(x_r, delta_net(weights, layer.mixer, cache, part, ws, h))  # [r, H]
+                    delta_net(weights, layer.mixer, layer.input_norm, cache, part, ws, x_r)  # [r, H]
                 else:
                     assert isinstance(cache, AttentionPages)
                     table = part.global_pages
                     past = ops.Past(
                         cache.keys, cache.values, table.pages, table.first_page, part.span_starts, part.index, first
                     )
-                    ops.add(x_r, attention(weights, layer.mixer, past, ws, h, cos_r, sin_r))  # [r, H]
+                    attention(weights, layer.mixer, layer.input_norm, past, ws, x_r, cos_r, sin_r)  # [r, H]
         if isinstance(layer.mlp, Mixture):
             with ws:
                 h = ops.rms_norm(ws, x, layer.post_norm, c.rms_norm_eps)  # [R, H]
@@ -251,11 +250,9 @@ def layers(
                 ops.add(x, routed)  # [R, H]
                 ops.add_gated(x, shared, shared_gate)  # [R, H]
             continue
+        w = layer.mlp
         for _, x_r, *_ in chunks:
-            with ws:
-                h = ops.rms_norm(ws, x_r, layer.post_norm, c.rms_norm_eps)  # [r, H]
-                gate, up = ops.matmuls(ws, h, (layer.mlp.gate, layer.mlp.up))  # each [r, I]
-                ops.add(x_r, ops.matmul(ws, ops.swiglu(ws, gate, up), layer.mlp.down))  # [r, H]
+            ops.add_feed_forward(ws, x_r, layer.post_norm, c.rms_norm_eps, w.gate, w.up, w.down)  # [r, H]
     hidden = ops.rms_norm(ws, x, weights.norm, c.rms_norm_eps)  # [R, H]
     if observe is not None:
         observe(len(weights.layers), hidden)
@@ -265,37 +262,42 @@ def layers(
 def delta_net(
     weights: KernelWeights,
     w: DeltaNet[Matrix, ops.Float32],
+    norm: ops.Float32,
     slots: DeltaNetSlots,
     step: Step,
     ws: ops.Workspace,
-    h: ops.Float32,
-) -> ops.Float32:
-    """h [r, H] → [r, H]. Reads and writes `slots`."""
+    x: ops.Float32,
+) -> None:
+    """x [r, H] += delta net of its norm. Reads and writes `slots`."""
     c = weights.config
     spans = (step.span_starts, step.read_slots, step.write_slots, step.snapshots)
-    qkv, z, a, b = ops.matmuls(ws, h, (w.qkv, w.z, w.a, w.b))  # [r, 2K+W], [r, W], [r, VH], [r, VH]
-    qkv = ops.causal_convolution(ws, qkv, w.convolution, slots.convolution, *spans)  # [r, 2K+W]
-    # A head's memory S, token by token: S ← g S + k δᵀ with δ = β (v − g Sᵀk), o = Sᵀq.
-    o = ops.delta_rule(  # [r, VH, VD]
-        ws, qkv, a, b, w.decay, w.dt_bias, weights.key_head_index, c.linear_num_key_heads, slots.memory, *spans
+    qkv, z, a, b = ops.norm_matmuls(  # [r, 2K+W], [r, W], [r, VH], [r, VH]
+        ws, x, norm, c.rms_norm_eps, (w.qkv, w.z, w.a, w.b)
     )
-    o = ops.gated_rms_norm(ws, o, w.norm, z, c.rms_norm_eps)  # [r, VH, VD]
-    return ops.matmul(ws, o.reshape(z.shape), w.output)  # [r, H]
+    # The convolution, then a head's memory S, token by token: S ← g S + k δᵀ with δ = β (v − g Sᵀk), o = Sᵀq; its norm.
+    o = ops.delta_net(  # [r, VH, VD]
+        ws, qkv, z, a, b, w.convolution, w.decay, w.dt_bias, w.norm, c.rms_norm_eps,
+        weights.key_head_index, c.linear_num_key_heads, slots.convolution, slots.memory, *spans,
+    )  # fmt: skip
+    ops.add_matmul(ws, x, o.reshape(z.shape), w.output)  # [r, H]
 
 
 def attention(
     weights: KernelWeights,
     w: Attention[Matrix, ops.Float32],
+    norm: ops.Float32,
     past: ops.Past,
     ws: ops.Workspace,
-    h: ops.Float32,
+    x: ops.Float32,
     cos: ops.Float32,
     sin: ops.Float32,
-) -> ops.Float32:
-    """h [r, H] → [r, H]. Stores keys and values of the rows, then attends to the past."""
+) -> None:
+    """x [r, H] += attention of its norm. Stores keys and values of the rows, then attends to the past."""
     c = weights.config
-    r, N, KV, D = len(h), c.num_attention_heads, c.num_key_value_heads, c.head_dim
-    query_gate, k, v = ops.matmuls(ws, h, (w.query_gate, w.key, w.value))  # [r, N·2·D], [r, KV·D], [r, KV·D]
+    r, N, KV, D = len(x), c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    query_gate, k, v = ops.norm_matmuls(  # [r, N·2·D], [r, KV·D], [r, KV·D]
+        ws, x, norm, c.rms_norm_eps, (w.query_gate, w.key, w.value)
+    )
     q, gate = ops.split_query_gate(ws, query_gate, N)  # each [r, N, D]
     q = ops.rms_norm(ws, q, w.query_norm, c.rms_norm_eps)  # [r, N, D]
     k = ops.rms_norm(ws, k.reshape(r, KV, D), w.key_norm, c.rms_norm_eps)  # [r, KV, D]
@@ -304,7 +306,7 @@ def attention(
     ops.store_keys_values(past, k, v.reshape(r, KV, D))
     o = ops.attention(ws, q, past, weights.attention_scale)  # [r, N, D]
     ops.sigmoid_gate(o, gate)
-    return ops.matmul(ws, o.reshape(r, N * D), w.output)  # [r, H]
+    ops.add_matmul(ws, x, o.reshape(r, N * D), w.output)  # [r, H]
 
 
 def route(w: Mixture[Matrix], c: Qwen3_5Config, ws: ops.Workspace, h: ops.Float32) -> tuple[ops.Int32, ops.Float32]:
@@ -322,12 +324,15 @@ def mixture(
 ) -> tuple[ops.Float32, ops.Float32, ops.Float32]:
     """h [R, H] → routed experts [R, H], shared expert [R, H] and its gate [R, 1]; the caller adds them in order."""
 
-    def share(h: ops.Float32) -> tuple[ops.Float32, ops.Float32]:
-        shared_gate, gate, up = ops.matmuls(ws, h, (w.shared_gate, w.shared.gate, w.shared.up))  # [r, 1], 2 x [r, I]
-        return ops.matmul(ws, ops.swiglu(ws, gate, up), w.shared.down), shared_gate  # [r, H], [r, 1]
+    def choose(h: ops.Float32) -> tuple[ops.Int32, ops.Float32, ops.Float32]:
+        scores, shared_gate = ops.matmuls(ws, h, (w.router, w.shared_gate))  # [r, E], [r, 1]
+        return *ops.route_softmax(ws, scores, c.num_experts_per_tok), shared_gate  # 2 x [r, k], [r, 1]
 
-    ids, weights = by_chunks(ws, h, lambda h: route(w, c, ws, h))  # each [R, k]
+    def share(h: ops.Float32) -> tuple[ops.Float32]:
+        return (ops.feed_forward(ws, h, w.shared.gate, w.shared.up, w.shared.down),)  # [r, H]
+
+    ids, weights, shared_gate = by_chunks(ws, h, choose)  # [R, k], [R, k], [R, 1]
     experts.request(layer, ids)
-    shared, shared_gate = by_chunks(ws, h, share)  # [R, H], [R, 1]
+    (shared,) = by_chunks(ws, h, share)  # [R, H]
     routed = experts.apply(ws, layer, h, ids, weights, scale_input=False)  # [R, H]
     return routed, shared, shared_gate
