@@ -63,9 +63,10 @@ def test_a_profile_names_every_product(tmp_path: Path, capsys: pytest.CaptureFix
     phases = {phase["phase"]: phase for phase in json.loads(capsys.readouterr().out)["phases"]}
     for phase in phases.values():
         names = {row["op"] for row in phase["ops"]}
-        assert {"attention", "delta_rule", "rms_norm"} <= names
+        assert {"attention", "delta_net", "rms_norm"} <= names
         assert any(name.startswith("experts ") for name in names)
         assert 0 <= phase["python_share"] < 1
+        assert phase["parallel_regions"] > 0
         for row in phase["ops"]:
             assert row["calls"] > 0
             assert (row["share_of_limit"] is not None) == (row["operations"] > 0)

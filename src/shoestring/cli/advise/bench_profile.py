@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a model: its tokens and seconds, and what its ops did."""
+    """One phase of a model: its tokens and seconds, what its ops did, and how often they woke the threads."""
 
     name: str
     tokens: int
     seconds: float
     works: dict[str, Work]
+    regions: int
 
     @property
     def python_seconds(self) -> float:
@@ -81,12 +82,15 @@ def recorded_phases(model: Model, prompt: int, generate: int) -> tuple[Phase, Ph
 
 def recorded_phase(name: str, tokens: int, run: Callable[[int], float]) -> Phase:
     """`run(repetition)` gives seconds: the first is not counted, the second is recorded."""
+    from shoestring import ops
     from shoestring.ops.recording import recorded
 
     run(0)
+    before = ops.num_regions()
     with recorded() as works:
         seconds = run(1)
-    return Phase(name, tokens, max(seconds, sum(work.seconds for work in works.values())), works)
+    regions = ops.num_regions() - before
+    return Phase(name, tokens, max(seconds, sum(work.seconds for work in works.values())), works, regions)
 
 
 def facts(phase: Phase, limits: Limits) -> dict[str, object]:
@@ -100,6 +104,7 @@ def facts(phase: Phase, limits: Limits) -> dict[str, object]:
         "tokens": phase.tokens,
         "seconds": phase.seconds,
         "python_share": phase.python_seconds / phase.seconds,
+        "parallel_regions": phase.regions,
         "ops": ops_,
     }
 
@@ -109,7 +114,8 @@ def table(phase: Phase, limits: Limits) -> list[str]:
     lines = [
         "",
         f"{phase.name}: {phase.tokens} tokens in {phase.seconds * 1e3:.1f} ms, "
-        f"{phase.tokens / phase.seconds:.1f} tokens/s, Python {phase.python_seconds / phase.seconds:.1%}",
+        f"{phase.tokens / phase.seconds:.1f} tokens/s, Python {phase.python_seconds / phase.seconds:.1%}, "
+        f"{phase.regions} parallel regions",
         f"{'op':34}{'calls':>7}{'ms':>9}{'time':>7}{'MB':>9}{'GB/s':>7}{'GOP/s':>8}{'limit':>7}",
     ]
     for name, work in sorted(phase.works.items(), key=lambda item: -item[1].seconds):
