@@ -88,12 +88,13 @@ def slots(config: VisionConfig) -> Iterator[Slot]:
             if ours + end in shapes:
                 yield slot(ours + end, gguf + end)
 
-    patches = (config.hidden_size, 3, config.patch_size, config.patch_size)
-    yield Slot("v.patch_embd.weight", patches)
     if isinstance(config, Qwen3_5VisionConfig):
+        patches = (config.hidden_size, 3, config.patch_size, config.patch_size)
+        yield Slot("v.patch_embd.weight", patches)
         yield Slot("v.patch_embd.weight.1", patches)
         yield slot("patch.bias", "v.patch_embd.bias")
     else:
+        yield Slot("v.patch_embd.weight", (config.hidden_size, config.patch_values))
         yield slot("class_row", "v.class_embd")
     yield slot("positions", "v.position_embd.weight")
     for row in MODEL_ROWS[family]:
