@@ -42,9 +42,9 @@ _MARKERS: dict[Family, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def write_gguf_model(folder: Path, family: Family, kind: str = "F16", *, tower: bool = True) -> Path:
-    """The model's file; `mmproj-KIND.gguf` with the tower lies beside it."""
-    config = random_models.qwen3_5(experts=0) if family == "qwen3_5" else random_models.llama4()
+def write_gguf_model(folder: Path, family: Family, kind: str = "F16", *, tower: bool = True, experts: int = 0) -> Path:
+    """The model's file; `mmproj-KIND.gguf` with the tower lies beside it. experts: of Qwen 3.5; 0: dense."""
+    config = random_models.qwen3_5(experts=experts) if family == "qwen3_5" else random_models.llama4()
     path = folder / f"{family}.gguf"
     write_synthetic(config, path, "Q8_0", vision=True)
     if tower:

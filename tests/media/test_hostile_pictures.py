@@ -109,8 +109,8 @@ def test_damaged_boxes_are_an_error_or_a_size(name: str, data: st.DataObject) ->
 
 def test_a_child_beyond_its_memory_or_time_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     data = saved(Image.new("RGB", (2000, 1500), "red"), "AVIF", speed=10)
-    monkeypatch.setattr("shoestring.media.picture._AVIF_BYTES", 1 << 20)
-    monkeypatch.setattr("shoestring.media.picture._AVIF_PIXEL_BYTES", 0)
+    monkeypatch.setattr("shoestring.media.picture._CHILD_BYTES", 1 << 20)
+    monkeypatch.setattr("shoestring.media.picture._CHILD_PIXEL_BYTES", 0)
     with pytest.raises(RequestError, match="decoded"):
         decode_picture(data)
     monkeypatch.undo()

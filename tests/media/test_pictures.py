@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import tracemalloc
 
 import numpy as np
 import odd_pictures
@@ -12,8 +13,10 @@ from odd_pictures import chunk, noise, picture, png, saved, scan_lines, shown
 from PIL import Image, features
 
 from shoestring.errors import RequestError
+from shoestring.media import picture as decoding
 from shoestring.media.headers import probe_picture
-from shoestring.media.picture import decode_picture
+from shoestring.media.picture import decode_picture, resized_picture
+from shoestring.media.resize import resized
 
 
 @pytest.mark.parametrize("name", odd_pictures.NAMES)
@@ -61,6 +64,36 @@ def test_transparent_pixels_are_white() -> None:
     samples = noise(20, 30, 4, 1)
     samples[:10, :, 3] = 0
     assert (decode_picture(saved(Image.fromarray(samples, "RGBA"), "PNG"))[:, :10] == 255).all()
+
+
+@pytest.mark.parametrize("name", odd_pictures.NAMES)
+def test_a_large_picture_is_the_same_from_a_child_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows come in blocks, and are resized as they come."""
+    data = picture(name)
+    expected = decode_picture(data, name)
+    sizes = [(32, 64), expected.shape[1:], (expected.shape[1], 40)]
+    monkeypatch.setattr(decoding, "OWN_PIXELS", 0)
+    assert (decode_picture(data, name) == expected).all()
+    for ours, (height, width) in zip(resized_picture(data, sizes, "bicubic", name), sizes, strict=True):
+        assert ours.flags.c_contiguous
+        assert (ours == resized(expected, height, width, "bicubic")).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP"])
+def test_memory_has_no_large_picture(kind: str) -> None:
+    """Only blocks of its rows are here."""
+    image = Image.fromarray(noise(18, 24, 3, 0)).resize((2400, 1800), Image.Resampling.NEAREST)
+    data = saved(image, kind, **({"lossless": True, "method": 0} if kind == "WebP" else {}))
+    small = resized(np.stack([np.asarray(band) for band in image.split()]), 96, 128, "bicubic")
+    tracemalloc.start()
+    try:
+        (ours,) = resized_picture(data, [(96, 128)], "bicubic")
+        traced = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    if kind != "JPEG":
+        assert (ours == small).all()
+    assert traced < 10_000_000 < image.width * image.height * 3
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")

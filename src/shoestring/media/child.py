@@ -1,16 +1,19 @@
 """The child process of children.py: decodes a file within limits that it sets itself.
 
-It runs as a script and imports nothing of ours, so that it starts quickly. Its argument is the file's descriptor; stdin
+It runs as a script and imports nothing of ours, so that it starts quickly; `upright` serves the caller's process too.
+Its argument is the file's descriptor; stdin
 has a JSON object of what to do, and the limits. It writes lines of JSON and pixels to stdout. What goes beyond the
 limits ends the process.
 """
 
 import errno
+import importlib
 import json
 import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,12 @@ DEMUXERS = {"MP4": "mov", "Matroska": "matroska", "AVI": "avi"}
 #: Flags of swscale: SWS_BICUBIC, SWS_FULL_CHR_H_INT, SWS_ACCURATE_RND, SWS_BITEXACT. The last one chooses code that
 #: gives the same bits on every machine. PyAV before 18 has no names for them.
 EXACT = 0x4 | 0x2000 | 0x40000 | 0x80000
+
+
+#: Pillow's module of each format, before "ImagePlugin".
+PLUGINS = {"JPEG": "Jpeg", "PNG": "Png", "GIF": "Gif", "WebP": "WebP", "AVIF": "Avif"}
+#: Pixels that `upright` converts at once.
+BLOCK_PIXELS = 1 << 18
 
 
 class RefusedError(Exception):
@@ -45,17 +54,68 @@ def limit(request: dict[str, Any]) -> None:
     signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])  # its signal ends the process
 
 
-def avif(request: dict[str, Any]) -> None:
-    from PIL import AvifImagePlugin
+def picture(request: dict[str, Any]) -> None:
+    """The picture's size as stored, then its upright rows as RGB."""
+    from PIL import Image
 
+    file, found = request["file"], request["format"]
+    plugin: Any = importlib.import_module(f"PIL.{PLUGINS[found]}ImagePlugin")
+    if found == "AVIF":
+        plugin.DEFAULT_MAX_THREADS = 1
+    elif found == "PNG" and file.read(25)[-1:] == b"\x10":
+        import numpy  # noqa: F401 (for samples of 16 bits; it takes much address space)
+    file.seek(0)
     limit(request)
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    image: Any = AvifImagePlugin.AvifImageFile(request["file"])
+    image = Image.open(file, formats=(found.upper(),))
+    send({"size": image.size})
     image.load()
-    if image.mode not in ("RGB", "RGBA"):
-        image = image.convert("RGBA")
-    send({"size": image.size, "mode": image.mode})
-    sys.stdout.buffer.write(image.tobytes())
+    send({})
+    for block in upright(image, request["orientation"]):
+        sys.stdout.buffer.write(block.tobytes())
+
+
+def upright(image: Any, orientation: int) -> Iterator[Any]:
+    """The rows of a decoded picture as shown, in blocks: RGB images that are as wide as the picture.
+
+    orientation: EXIF's number. Alpha and transparent colours are blended on white. 16-bit samples become their high
+    byte.
+    """
+    from PIL import Image
+
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    transparency = image.info.get("transparency")
+    clear = "A" in image.getbands() or transparency is not None
+    if orientation in turns:
+        image = image.transpose(turns[orientation])
+    step = max(1, BLOCK_PIXELS // image.width)
+    for top in range(0, image.height, step):
+        block = image.crop((0, top, image.width, min(top + step, image.height)))
+        if block.mode.startswith("I"):
+            block = from_16_bits(block, transparency)
+        elif clear:
+            block = block.convert("RGBA")
+            block = Image.alpha_composite(Image.new("RGBA", block.size, (255, 255, 255, 255)), block)
+        yield block.convert("RGB")
+
+
+def from_16_bits(block: Any, transparency: object) -> Any:
+    """Grey of 16 bits in 8. transparency: the value that is transparent, if any."""
+    import numpy as np
+    from PIL import Image
+
+    samples = np.asarray(block)
+    grey = (samples >> 8).astype(np.uint8)
+    if isinstance(transparency, int):
+        grey[samples == transparency] = 255
+    return Image.fromarray(grey)
 
 
 def opened(request: dict[str, Any]) -> Any:
@@ -126,7 +186,7 @@ def main() -> None:
     request = json.load(sys.stdin.buffer)
     request["file"] = os.fdopen(int(sys.argv[1]), "rb")
     try:
-        {"avif": avif, "probe": probe, "frames": frames}[request["do"]](request)
+        {"picture": picture, "probe": probe, "frames": frames}[request["do"]](request)
         sys.stdout.buffer.flush()
     except BaseException as error:  # a library may raise anything
         no_memory = isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM

@@ -12,8 +12,7 @@ from shoestring.sizes import human
 class Limits:
     """Of one picture or video.
 
-    Decoding and converting takes at most 11 bytes a pixel (JPEG, AVIF), 16 (PNG with alpha) or 25 (WebP with alpha),
-    and 13 in the child for AVIF.
+    A large picture is decoded in a child process (picture.py), at 32 bytes a pixel at most.
     """
 
     picture_bytes: int = 64 << 20

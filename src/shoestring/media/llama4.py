@@ -7,6 +7,7 @@ whole picture comes once more, squeezed into a tile of its own, at the end.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,16 +117,26 @@ def picture_pieces(tiling: Tiling, settings: LlamaSettings) -> tuple[Piece, ...]
 # --- pixels ----------------------------------------------------------------------------------------------------------
 
 
+def sizes(fitted: Tiling, settings: LlamaSettings) -> list[tuple[int, int]]:
+    """Heights and widths of the picture that its tiles are made of: fitted, and squeezed where there are several."""
+    squeezed = [(settings.tile_size, settings.tile_size)] if fitted.tiles > 1 else []
+    return [(fitted.height, fitted.width), *squeezed]
+
+
+def cut(resized: Sequence[UInt8], fitted: Tiling, settings: LlamaSettings) -> LlamaPicture:
+    """The tiles of a picture. resized: it in `sizes`, each [3, height, width]."""
+    tile = settings.tile_size
+    canvas = np.zeros((3, fitted.rows * tile, fitted.columns * tile), np.uint8)
+    canvas[:, : fitted.height, : fitted.width] = resized[0]
+    parts = canvas.reshape(3, fitted.rows, tile, fitted.columns, tile).transpose(1, 3, 0, 2, 4)
+    tiles = [parts.reshape(-1, 3, tile, tile), *(squeezed[None] for squeezed in resized[1:])]
+    return LlamaPicture(np.concatenate(tiles), fitted)
+
+
 def llama_picture(picture: UInt8, settings: LlamaSettings) -> LlamaPicture:
     """The tiles of a picture [3, rows, columns]."""
-    fitted, tile = tiling(picture.shape[1], picture.shape[2], settings), settings.tile_size
-    canvas = np.zeros((3, fitted.rows * tile, fitted.columns * tile), np.uint8)
-    canvas[:, : fitted.height, : fitted.width] = resized(picture, fitted.height, fitted.width, "bilinear")
-    parts = canvas.reshape(3, fitted.rows, tile, fitted.columns, tile).transpose(1, 3, 0, 2, 4)
-    tiles = parts.reshape(-1, 3, tile, tile)
-    if len(tiles) > 1:
-        tiles = np.concatenate([tiles, resized(picture, tile, tile, "bilinear")[None]])
-    return LlamaPicture(np.ascontiguousarray(tiles), fitted)
+    fitted = tiling(picture.shape[1], picture.shape[2], settings)
+    return cut([resized(picture, *size, "bilinear") for size in sizes(fitted, settings)], fitted, settings)
 
 
 def _normed(settings: LlamaSettings) -> Float32:

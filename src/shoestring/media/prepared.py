@@ -16,8 +16,8 @@ from shoestring.errors import RequestError
 from shoestring.media import llama4, qwen3_5
 from shoestring.media.headers import probe_picture
 from shoestring.media.limits import LIMITS, Limits
-from shoestring.media.llama4 import LlamaPicture
-from shoestring.media.picture import decode_picture
+from shoestring.media.llama4 import LlamaPicture, Tiling
+from shoestring.media.picture import resized_picture
 from shoestring.media.pieces import Piece
 from shoestring.media.qwen3_5 import QwenPicture, VideoPlan
 from shoestring.media.settings import LlamaSettings, QwenSettings, Settings
@@ -68,18 +68,23 @@ class Prepared:
     flat: bool
     limits: Limits = LIMITS
     video: tuple[VideoInfo, VideoPlan] | None = field(default=None, repr=False)
+    tiling: Tiling | None = None
 
     def pixels(self) -> Iterator[Pixels]:
         """What the tower reads of each part, in order. Raises RequestError for data that cannot be decoded."""
         source, settings = self.source, self.settings
         if isinstance(settings, LlamaSettings):
-            tiles = llama4.llama_picture(decode_picture(source.data, source.name, self.limits), settings)
+            assert self.tiling is not None
+            wanted = llama4.sizes(self.tiling, settings)
+            read = resized_picture(source.data, wanted, "bilinear", source.name, self.limits)
+            tiles = llama4.cut(read, self.tiling, settings)
             for number in range(tiles.tiling.tiles):
                 yield Pixels(replace(tiles, tiles=tiles.tiles[number : number + 1]), settings)
         elif self.video is None:
-            yield Pixels(
-                qwen3_5.qwen_picture(decode_picture(source.data, source.name, self.limits), settings), settings
-            )
+            rows, columns = self.parts[0].patches
+            size = (rows * settings.patch_size, columns * settings.patch_size)
+            (picture,) = resized_picture(source.data, [size], "bicubic", source.name, self.limits)
+            yield Pixels(QwenPicture(picture[None], qwen3_5.Grid(1, rows, columns)), settings)
         else:
             info, plan = self.video
             frames = decode_video(source.data, info, plan.indices, source.name, self.limits)
@@ -126,7 +131,7 @@ def _picture(source: Source, settings: Settings, limits: Limits) -> Prepared:
         side = int(settings.tile_tokens**0.5)
         patches = (settings.tile_size, settings.tile_size)
         parts = tuple(Part(key, side, side, patches) for key in _keys(source, settings, tiling, tiling.tiles))
-        return Prepared(source, settings, llama4.picture_pieces(tiling, settings), parts, True, limits)
+        return Prepared(source, settings, llama4.picture_pieces(tiling, settings), parts, True, limits, tiling=tiling)
     grid = qwen3_5.picture_grid(info.height, info.width, settings)
     parts = _qwen_parts(_keys(source, settings, grid, 1), grid, settings)
     return Prepared(source, settings, qwen3_5.picture_pieces(grid, settings), parts, False, limits)

@@ -47,12 +47,44 @@ def resized(picture: UInt8, height: int, width: int, kind: Filter) -> UInt8:
 
     picture: [channels, rows, columns]. Returns [channels, height, width].
     """
-    _, rows, columns = picture.shape
-    if columns != width:
-        picture = _narrowed(picture, axis_weights(columns, width, kind))
-    if rows != height:
-        picture = _shortened(picture, axis_weights(rows, height, kind))
-    return picture
+    resizer = Resizer(picture.shape[1:], (height, width), kind)
+    resizer.add(picture)
+    return resizer.result()
+
+
+class Resizer:
+    """Resizes a picture whose rows come in blocks, so that memory has none of its full width but a block.
+
+    size, wanted: rows and columns of the picture, and of the result.
+    """
+
+    def __init__(self, size: tuple[int, ...], wanted: tuple[int, int], kind: Filter) -> None:
+        self._rows, columns = size
+        self._wanted, self._kind = wanted, kind
+        self._narrow = None if columns == wanted[1] else axis_weights(columns, wanted[1], kind)
+        self._bands = [] if self._narrow is None else _blocks(self._narrow, columns)
+        self._passed: UInt8 | None = None
+        self._at = 0
+
+    def add(self, rows: UInt8) -> None:
+        """The next rows, [channels, rows, columns]."""
+        if self._narrow is not None:
+            rows = _narrowed(np.ascontiguousarray(rows), self._narrow, self._bands)
+        if self._passed is None and rows.shape[1] == self._rows:
+            self._passed = rows
+            return
+        if self._passed is None:
+            self._passed = np.empty((len(rows), self._rows, rows.shape[2]), np.uint8)
+        self._passed[:, self._at : self._at + rows.shape[1]] = rows
+        self._at += rows.shape[1]
+
+    def result(self) -> UInt8:
+        """[channels, height, width]."""
+        picture, self._passed = self._passed, None
+        assert picture is not None
+        if self._rows != self._wanted[0]:
+            picture = _shortened(picture, axis_weights(self._rows, self._wanted[0], self._kind))
+        return picture
 
 
 @lru_cache(maxsize=64)
@@ -112,12 +144,12 @@ def _rounded(sums: Float64, bits: int) -> UInt8:
     return sums.astype(np.uint8)
 
 
-def _narrowed(picture: UInt8, axis: Weights) -> UInt8:
+def _narrowed(picture: UInt8, axis: Weights, bands: list[tuple[int, int, int, Float64]]) -> UInt8:
     """Apply the weights to columns. [channels, rows, columns] → [channels, rows, outputs]."""
     channels, rows, columns = picture.shape
     lines = picture.reshape(channels * rows, columns)
     result = np.empty((len(lines), len(axis.starts)), np.uint8)
-    for first, begin, end, band in _blocks(axis, columns):
+    for first, begin, end, band in bands:
         step = max(1, _BLOCK_BYTES // (8 * (end - begin)))
         for top in range(0, len(lines), step):
             part = lines[top : top + step, begin:end].astype(np.float64)

@@ -26,7 +26,7 @@ from shoestring.checkpoint.open import check_unchanged
 from shoestring.engine.engine import Engine
 from shoestring.engine.pictures.store import PICTURE_BYTES
 from shoestring.engine.runner import FamilyRunner
-from shoestring.errors import CapacityError, RequestError, ShoestringError
+from shoestring.errors import CapacityError, RequestError
 from shoestring.media.settings import Wishes, checked_wishes, wished
 from shoestring.models.experts import Experts
 from shoestring.models.families import KernelWeights
@@ -40,11 +40,12 @@ from shoestring.runtime.memory import free_memory, own_memory
 from shoestring.runtime.model import Model
 from shoestring.runtime.opening import Opened, open_model
 from shoestring.runtime.pictures.reader import PictureReader
-from shoestring.runtime.pictures.tower import TowerEncoder, vision_bytes, without_memory
+from shoestring.runtime.pictures.tower import TowerEncoder, most_patches, vision_bytes, without_memory
 from shoestring.runtime.scripted import DEMO_SCRIPTED
 from shoestring.runtime.streamed.forecast import Forecast, default_curve, forecast
 from shoestring.runtime.streamed.info import StreamingInfo
-from shoestring.runtime.streamed.memory import Memory, memory_of
+from shoestring.runtime.streamed.memory import Memory, memory_of, spare_memory
+from shoestring.runtime.streamed.recording import closing, recorder_of
 from shoestring.runtime.vision.vision import Vision, open_vision
 from shoestring.sizes import bytes_of, tokens_of
 from shoestring.spelling import option
@@ -121,26 +122,47 @@ def plan(
     )
 
 
+def plan_with_vision(opened: Opened, vision: Vision, *, needed: bool, **limits: Any) -> tuple[Plan, Vision]:
+    """`plan` with memory for pictures. Where that is too much, the model reads text alone, unless the tower is needed.
+
+    limits: arguments of `plan`. Raises CapacityError.
+    """
+    try:
+        return plan(opened, **limits, vision_bytes=vision_bytes(vision.tower)), vision
+    except CapacityError:
+        if vision.tower is None or needed:
+            raise
+        return plan(opened, **limits), without_memory(vision)
+
+
 def least_memory(
-    opened: Opened, kv_type: KVType = "f16", threads: int | None = None, own: int | None = None
+    opened: Opened,
+    kv_type: KVType = "f16",
+    threads: int | None = None,
+    own: int | None = None,
+    vision_bytes: int = 0,
 ) -> int | None:
     """The least `memory` with which a model streams, for the smallest context; None: it is dense.
 
     It counts the usual buffers of the threads that read, so it needs no compiled code; experts that are stored
-    transposed may take larger ones. own: what the process that loads it has already; default: as this one. Raises
-    CheckpointError for experts that cannot stay on disk.
+    transposed may take larger ones. own: what the process that loads it has already; default: as this one.
+    vision_bytes: for pictures. Raises CheckpointError for experts that cannot stay on disk.
     """
     if not opened.expert_layers:
         return None
     count = threads or physical_cores()
-    return least_streaming(
-        opened.layout,
-        [layer.nbytes for layer in opened.expert_sources],
-        opened.config.num_experts_per_tok,
-        Needs(opened.resident_bytes, USUAL_READER_BYTES, lambda rows: opened.streaming_bytes(count, rows)),
-        min(LEAST_CONTEXT, opened.config.max_position_embeddings),
-        kv_type,
-    ) + max(0, (own_memory() if own is None else own) - PROCESS_BYTES)
+    return (
+        least_streaming(
+            opened.layout,
+            [layer.nbytes for layer in opened.expert_sources],
+            opened.config.num_experts_per_tok,
+            Needs(opened.resident_bytes, USUAL_READER_BYTES, lambda rows: opened.streaming_bytes(count, rows)),
+            min(LEAST_CONTEXT, opened.config.max_position_embeddings),
+            kv_type,
+        )
+        + max(0, (own_memory() if own is None else own) - PROCESS_BYTES)
+        + vision_bytes
+    )
 
 
 def _dense(opened: Opened) -> str:
@@ -149,7 +171,10 @@ def _dense(opened: Opened) -> str:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model that fits: opened and planned, nothing is loaded. recorder: writes the routes, where they are wanted."""
+    """A model that fits: opened and planned, nothing is loaded.
+
+    budget: `memory` in bytes. recorder: writes the routes, where they are wanted.
+    """
 
     opened: Opened
     plan: Plan
@@ -157,6 +182,7 @@ class Prepared:
     kv_type: KVType
     vision: Vision
     wishes: Wishes
+    budget: int | None = None
     recorder: RouteRecorder | None = None
 
     @property
@@ -171,12 +197,13 @@ class Prepared:
 
     def memory(self) -> Memory:
         """What the process takes."""
-        return memory_of(self.opened, self.plan, self.threads, self.kv_type)
+        return memory_of(self.opened, self.plan, self.threads, self.kv_type, vision_bytes(self.vision.tower))
 
     @ops.standard_arithmetic()
     def load(self, progress: Progress | None = None) -> Model:
         """Load it. progress: called with bytes loaded and in all. Raises CheckpointError, TokenizerError."""
-        opened, planned, recorder = self.opened, self.plan, self.recorder
+        opened, planned, recorder, tower = self.opened, self.plan, self.recorder, self.vision.tower
+        patches = None if tower is None else most_patches(tower, spare_memory(self.memory(), self.budget))
         if recorder is not None:
             recorder.save()  # a file that cannot be written is refused now
         ops.set_num_threads(self.threads)
@@ -209,7 +236,7 @@ class Prepared:
             sequences=planned.sequences,
             cache_bytes=planned.cache_bytes,
             capacity=planned.capacity,
-            encoder=None if self.vision.tower is None else TowerEncoder(self.vision.tower),
+            encoder=None if tower is None else TowerEncoder(tower),
             picture_bytes=PICTURE_BYTES,
         )
         return Model(
@@ -222,9 +249,10 @@ class Prepared:
             changed_experts=self.changed_experts,
             vision=PictureReader(
                 opened.config.family,
-                None if self.vision.tower is None else wished(self.vision.settings, self.wishes),
+                None if tower is None else wished(self.vision.settings, self.wishes),
                 tokenizer.encode,
                 self.vision.missing,
+                most_patches=patches,
             ),
         )
 
@@ -274,22 +302,18 @@ def prepare(
         opened = replace(opened, config=with_experts_per_token(opened.config, experts_per_token))
     vision = open_vision(opened.checkpoint, opened.config, mmproj)
     wished(vision.settings, wishes)
+    budget = None if memory is None else bytes_of(memory, option("memory"))
     limits: dict[str, Any] = {
         "kv_type": kv_type,
         "context": tokens,
         "threads": count,
-        "memory": None if memory is None else bytes_of(memory, option("memory")),
+        "memory": budget,
         "parallel": places,
         "cache_memory": cache_memory if shared else bytes_of(cache_memory, option("cache_memory")),
     }
-    try:
-        planned = plan(opened, **limits, vision_bytes=0 if vision.tower is None else vision_bytes(vision.tower))
-    except CapacityError:
-        if vision.tower is None or mmproj is not None:
-            raise
-        planned, vision = plan(opened, **limits), without_memory(vision)
+    planned, vision = plan_with_vision(opened, vision, needed=mmproj is not None, **limits)
     recorder = None if record_routes is None else recorder_of(opened, Path(record_routes))
-    return Prepared(opened, planned, count, kv_type, vision, wishes, recorder)
+    return Prepared(opened, planned, count, kv_type, vision, wishes, budget, recorder)
 
 
 def load(
@@ -386,30 +410,6 @@ def load_experts(opened: Opened, planned: Plan, progress: Progress) -> Loaded:
     except BaseException:
         store.close()
         raise
-
-
-def recorder_of(opened: Opened, path: Path) -> RouteRecorder:
-    """Writes the routes of a model. Raises RequestError for a dense model, or a path that cannot become such a file."""
-    if not opened.expert_layers:
-        raise RequestError(f"{option('record_routes')}: {opened.checkpoint.path} is dense, without experts")
-    layers = [layer.nbytes for layer in opened.expert_sources]
-    name = opened.checkpoint.path.name
-    return RouteRecorder(path, name, layers, opened.config.num_experts_per_tok, warnings.warn)
-
-
-def closing(store: Store | None, recorder: RouteRecorder | None) -> Callable[[], None]:
-    """What ends with the engine."""
-
-    def close() -> None:
-        if recorder is not None:
-            try:
-                recorder.save()
-            except ShoestringError as error:  # perhaps at the program's end, where nobody catches it
-                warnings.warn(str(error), stacklevel=1)
-        if store is not None:
-            store.close()
-
-    return close
 
 
 def text_side(opened: Opened) -> tuple[Tokenizer, ChatTemplate]:

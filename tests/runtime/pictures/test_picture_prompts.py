@@ -11,8 +11,10 @@ import odd_pictures
 import pytest
 
 from shoestring.errors import CapacityError, RequestError
+from shoestring.media.settings import QwenSettings, checked_wishes, wished
 from shoestring.media.source import Source
 from shoestring.runtime.model import Model
+from shoestring.runtime.pictures.reader import PictureReader
 from shoestring.runtime.prompt import Prompt
 from shoestring.testing import Family, scripted_model
 
@@ -178,7 +180,7 @@ def test_pictures_that_a_template_loses_move_to_the_user() -> None:
 
 
 def test_too_many_tokens_are_refused_before_pixels_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shoestring.media.prepared.decode_picture", lambda *_: pytest.fail("a pixel was decoded"))
+    monkeypatch.setattr("shoestring.media.prepared.resized_picture", lambda *_: pytest.fail("a pixel was decoded"))
     with pytest.raises(CapacityError):
         prompt(scripted_model(context=300), ask(image(png(640, 640)), "what?"))
 
@@ -194,6 +196,19 @@ def test_a_model_without_a_tower_says_so() -> None:
     with pytest.raises(RequestError, match="text alone"):
         prompt(blind, ask(image(png())))
     assert not blind.vision.sees
+
+
+def test_a_picture_that_takes_too_much_memory_is_refused_and_told_what_to_do() -> None:
+    def reader(**wishes: Any) -> PictureReader:
+        settings = wished(QwenSettings(), checked_wishes(wishes.get("tokens"), None, None))
+        return PictureReader("qwen3_5", settings, lambda text, special: [0], most_patches=4096)
+
+    small, large = (Source("image", png(side, side), name="x.png") for side in (1024, 1056))
+    assert reader().token_count(small) == 1026
+    said = r"x\.png takes 4,356 patches, and there is memory for 4,096: .* max_image_tokens 1,026"
+    with pytest.raises(RequestError, match=said):
+        reader().prepare(large)
+    assert reader(tokens=1026).token_count(large) <= 1026
 
 
 def test_low_detail_takes_few_tokens(model: Model) -> None:

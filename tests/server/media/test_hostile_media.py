@@ -16,7 +16,7 @@ from odd_pictures import rgb, saved
 from starlette.testclient import TestClient
 
 from shoestring.media import prepared
-from shoestring.media.picture import decode_picture
+from shoestring.media.picture import resized_picture
 from shoestring.media.source import Source
 from shoestring.server.http import record
 from shoestring.server.http.app import create_app
@@ -123,9 +123,9 @@ def test_pictures_of_all_requests_are_decoded_one_after_the_other(
         most = max(most, running)
         time.sleep(0.02)
         running -= 1
-        return decode_picture(*arguments)
+        return resized_picture(*arguments)
 
-    monkeypatch.setattr(prepared, "decode_picture", decode)
+    monkeypatch.setattr(prepared, "resized_picture", decode)
     parts = [[part(saved(rgb(seed=100 + 10 * n + i), "PNG")) for i in range(3)] for n in range(4)]
     with ThreadPoolExecutor(4) as threads:
         asked = [threads.submit(ask, client, *p, role="tool" if n % 2 else "user") for n, p in enumerate(parts)]

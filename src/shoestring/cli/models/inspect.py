@@ -41,12 +41,14 @@ def inspect(
     from shoestring.cli.models.inspect_memory import streaming_facts, streaming_lines
     from shoestring.cli.models.inspect_vision import vision_facts, vision_lines
     from shoestring.runtime.opening import open_model
+    from shoestring.runtime.vision.vision import open_vision
 
     if routes is not None and memory is None:
         raise RequestError("--routes needs --memory: add it")
     opened = open_model(find(model))
-    facts = described(opened) | {"vision": vision_facts(opened, mmproj)}
-    facts["streaming"] = streaming_facts(opened, memory, routes)
+    vision = open_vision(opened.checkpoint, opened.config, mmproj)
+    facts = described(opened) | {"vision": vision_facts(vision)}
+    facts["streaming"] = streaming_facts(opened, memory, routes, vision)
     if json:
         say(json_module.dumps(facts))
         return

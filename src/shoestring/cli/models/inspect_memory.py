@@ -11,39 +11,52 @@ from shoestring.sizes import human
 
 if TYPE_CHECKING:
     from shoestring.runtime.opening import Opened
+    from shoestring.runtime.vision.vision import Vision
 
 #: Why a plan is missing, where it is.
 _NO_KERNELS = "the compiled extension is missing, which reads experts"
 
 
-def streaming_facts(opened: Opened, memory: int | None, routes: Path | None = None) -> dict[str, Any]:
+def streaming_facts(
+    opened: Opened, memory: int | None, routes: Path | None = None, vision: Vision | None = None
+) -> dict[str, Any]:
     """What --json says about streaming.
 
-    least_bytes: the least --memory; null with `why_not` for a model that cannot stream. With a budget, its plan too.
-    Raises CapacityError for a budget that is too small.
+    least_bytes: the least --memory; null with `why_not` for a model that cannot stream. least_bytes_with_pictures: of a
+    model that sees. With a budget, its plan too. Raises CapacityError for a budget that is too small.
     """
     from shoestring.runtime.loading import least_memory
+    from shoestring.runtime.pictures.tower import vision_bytes
 
     try:
         least = least_memory(opened)
     except (CheckpointError, ImportError) as error:
         why = str(error) if isinstance(error, CheckpointError) else _NO_KERNELS
-        return {"least_bytes": None, "why_not": why} | _plan(opened, memory, routes)
+        return {"least_bytes": None, "why_not": why} | _plan(opened, memory, routes, vision)
     why_not = "only experts can stay on disk, and this model is dense" if least is None else None
-    return {"least_bytes": least, "why_not": why_not} | _plan(opened, memory, routes)
+    facts: dict[str, Any] = {"least_bytes": least, "why_not": why_not}
+    if least is not None and vision is not None and vision.tower is not None:
+        facts["least_bytes_with_pictures"] = least + vision_bytes(vision.tower)
+    return facts | _plan(opened, memory, routes, vision)
 
 
-def _plan(opened: Opened, memory: int | None, routes: Path | None) -> dict[str, Any]:
-    """The plan for a budget: nothing streams, or what does."""
+def _plan(opened: Opened, memory: int | None, routes: Path | None, vision: Vision | None) -> dict[str, Any]:
+    """The plan for a budget: nothing streams, or what does; and whether it reads pictures."""
     if memory is None:
         return {}
-    from shoestring.runtime.loading import physical_cores, plan
+    from shoestring.runtime.loading import physical_cores, plan, plan_with_vision
+    from shoestring.runtime.pictures.tower import vision_bytes
     from shoestring.runtime.streamed.forecast import curve_of, forecast
     from shoestring.runtime.streamed.memory import memory_of
 
     threads = physical_cores()
-    planned = plan(opened, kv_type="f16", context=None, threads=threads, memory=memory)
-    needs = memory_of(opened, planned, threads, "f16")
+    limits: dict[str, Any] = {"kv_type": "f16", "context": None, "threads": threads, "memory": memory}
+    if vision is None:
+        planned, pictures = plan(opened, **limits), 0
+    else:
+        planned, vision = plan_with_vision(opened, vision, needed=False, **limits)
+        pictures = vision_bytes(vision.tower)
+    needs = memory_of(opened, planned, threads, "f16", pictures)
     facts: dict[str, Any] = {"memory": memory, "resident": asdict(needs), "context": planned.context}
     if planned.streaming is None:
         return facts | {"slots": None}
@@ -66,7 +79,9 @@ def _plan(opened: Opened, memory: int | None, routes: Path | None) -> dict[str, 
 def streaming_lines(facts: dict[str, Any]) -> list[str]:
     """The same for people."""
     if facts["least_bytes"] is not None:
-        lines = [f"  experts stream from disk with --memory from about {human(facts['least_bytes'], 'up')} on"]
+        seeing = facts.get("least_bytes_with_pictures")
+        more = "" if seeing is None else f", and from {human(seeing, 'up')} on it reads pictures too"
+        lines = [f"  experts stream from disk with --memory from about {human(facts['least_bytes'], 'up')} on{more}"]
     else:
         lines = [f"  all of it must fit: {facts['why_not']}"]
     if "memory" not in facts:
@@ -80,7 +95,8 @@ def streaming_lines(facts: dict[str, Any]) -> list[str]:
     return [
         *lines,
         f"  with --memory {budget}: {human(needs['weights'])} of weights, {human(needs['experts'])} of experts, "
-        f"{human(needs['state'] + needs['cache'])} of state, {human(needs['process'])} for the process",
+        f"{human(needs['state'] + needs['cache'])} of state, {human(needs['process'])} for the process"
+        + (f", {human(needs['vision'])} for pictures" if needs["vision"] else ""),
         f"  {facts['slots']:,} of {facts['experts']:,} experts in memory ({100 * facts['share']:.0f} %), "
         f"context {facts['context']:,}, passes of {facts['pass_rows']:,} rows",
         f"  about {facts['tokens_per_second']:.2g} tokens/s predicted: hit rate {100 * facts['hit_rate']:.0f} % "

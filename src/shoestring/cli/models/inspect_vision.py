@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoestring.printable import printable
 from shoestring.sizes import human
 
 if TYPE_CHECKING:
-    from shoestring.runtime.opening import Opened
+    from shoestring.runtime.vision.vision import Vision
 
 
-def vision_facts(opened: Opened, mmproj: Path | None) -> dict[str, Any]:
-    """The facts about the tower, as --json prints them. Raises CheckpointError for a file that does not fit."""
+def vision_facts(vision: Vision) -> dict[str, Any]:
+    """The facts about the tower, as --json prints them."""
     from shoestring.media.settings import QwenSettings
-    from shoestring.runtime.vision.vision import open_vision
 
-    vision = open_vision(opened.checkpoint, opened.config, mmproj)
     reads = ["text"]
     if vision.tower is not None:
         reads += ["pictures", "video"] if isinstance(vision.settings, QwenSettings) else ["pictures"]

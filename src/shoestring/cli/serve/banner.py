@@ -33,6 +33,7 @@ def banner(
         state = engine.runner.layout.nbytes(engine.capacity, engine.kv_type) - cache
         memory = Memory(0, 0, state, cache, PROCESS_BYTES)
     experts = f", {human(memory.experts)} experts" if memory.experts else ""
+    pictures = f", {human(memory.vision)} for pictures" if memory.vision else ""
     at_once = engine.scheduler.most_running
     sequences = "1 request" if at_once == 1 else f"{at_once} requests"
     rows = [
@@ -42,7 +43,7 @@ def banner(
             f"{human(memory.weights)} weights{experts}, {human(memory.state)} state "
             f"({sequences} at once, {engine.kv_type})",
         ),
-        ("", f"{human(memory.cache)} prefix cache, {human(memory.process)} for the process itself"),
+        ("", f"{human(memory.cache)} prefix cache, {human(memory.process)} for the process itself{pictures}"),
         ("", f"{human(memory.total)} in total at most"),
         *starts,
         ("context", f"{model.context:,} tokens per request, at most {settings.queue} requests wait"),

@@ -196,6 +196,7 @@ def memory(settings: Settings) -> str:
     prepared = prepare(path, settings.threads, settings.kv_type, settings.context, **load_options(settings))
     needs = prepared.memory()
     experts = f"experts {human(needs.experts)}, " if needs.experts else ""
+    experts += f"pictures {human(needs.vision)}, " if needs.vision else ""
     text = (
         f"{settings.model or DEMO_NAME}: weights {human(needs.weights)}, {experts}state {human(needs.state)} for "
         f"{prepared.plan.sequences} at once, prefix cache {human(needs.cache)}, process {human(needs.process)}, "

@@ -16,6 +16,7 @@ from shoestring.media.prepared import Prepared, prepare
 from shoestring.media.settings import Settings
 from shoestring.media.source import Source
 from shoestring.runtime.pictures.expand import Encode, Expanded, expand, missing_placeholders
+from shoestring.spelling import option
 
 Float32 = npt.NDArray[np.float32]
 
@@ -26,7 +27,8 @@ _MOST_SOUND = 4096
 class PictureReader:
     """settings: of the processor. missing: why the model reads no pictures, and what to do; "": it does.
 
-    encode: ids of a text, for a video's timestamps. limits: of each picture or video.
+    encode: ids of a text, for a video's timestamps. limits: of each picture or video. most_patches: of a picture, for
+    which there is memory; None: any number.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class PictureReader:
         encode: Encode,
         missing: str = "",
         limits: Limits = LIMITS,
+        most_patches: int | None = None,
     ) -> None:
         self._family = family
+        self._most_patches = most_patches
         self._settings = settings
         self._encode = encode
         self.missing = missing if settings is not None else missing or "this model reads text alone: it has no vision"
@@ -59,8 +63,20 @@ class PictureReader:
         return self._settings
 
     def prepare(self, source: Source) -> Prepared:
-        """What the prompt contains in a picture's place, from its header. Raises RequestError."""
-        return prepare(source, self.settings, self.limits)
+        """What the prompt contains in a picture's place, from its header.
+
+        Raises RequestError for what cannot be read, or takes more memory than there is for pictures.
+        """
+        prepared = prepare(source, self.settings, self.limits)
+        rows, columns = prepared.parts[0].patches
+        if self._most_patches is not None and self._family == "qwen3_5" and rows * columns > self._most_patches:
+            tokens = self._most_patches * prepared.parts[0].count // (rows * columns) + 2
+            raise RequestError(
+                f"{source.name} takes {rows * columns:,} patches, and there is memory for {self._most_patches:,}: "
+                f"make it smaller, or give more {option('memory')}, a smaller {option('context')} or "
+                f"{option('max_image_tokens')} {tokens:,}"
+            )
+        return prepared
 
     def lacks(self, tokens: Sequence[int], prepared: Sequence[Prepared]) -> bool:
         """Whether the placeholders that a template wrote are not those of the pictures."""

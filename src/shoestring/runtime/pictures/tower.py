@@ -24,14 +24,26 @@ _CHUNK, _ARRAYS = 544, 5
 _SHORT = 2
 
 
-def vision_bytes(tower: Tower) -> int:
+def vision_bytes(tower: Tower | None) -> int:
     """Bytes that reading pictures takes: weights, arrays of a picture of 4096 patches, and encoded rows that are kept.
 
-    A larger picture takes more while it is read.
+    Decoding and resizing come before the tower's turns and take less than its arrays. A larger picture needs more:
+    `most_patches`.
     """
-    c = tower.config
-    arrays = _PATCHES * (_ARRAYS * c.hidden_size + c.patch_values) + _CHUNK * 2 * c.intermediate_size
-    return tower.weight_bytes + 4 * arrays + PICTURE_BYTES
+    if tower is None:
+        return 0
+    chunk = _CHUNK * 2 * tower.config.intermediate_size
+    return tower.weight_bytes + _PATCHES * patch_bytes(tower) + 4 * chunk + PICTURE_BYTES
+
+
+def patch_bytes(tower: Tower) -> int:
+    """Bytes of the tower's arrays for each patch of a picture."""
+    return 4 * (_ARRAYS * tower.config.hidden_size + tower.config.patch_values)
+
+
+def most_patches(tower: Tower, spare_bytes: int) -> int:
+    """The patches of the largest picture that is read, with so many bytes beside `vision_bytes`."""
+    return _PATCHES + max(0, spare_bytes) // patch_bytes(tower)
 
 
 def without_memory(vision: Vision) -> Vision:
