@@ -31,6 +31,9 @@ SHARD = bytes(range(256)) * 4096  # 1 MiB
 LARGE = SHARD * 24
 FOLDER = {
     "config.json": b"{}",
+    "preprocessor_config.json": b"{}",
+    "video_preprocessor_config.json": b"{}",
+    "processor_config.json": b"{}",
     "tokenizer.json": b"{}",
     "tokenizer_config.json": b"{}",
     "chat_template.jinja": b"x",
@@ -101,7 +104,8 @@ def test_a_quantization_comes_with_all_its_parts(endpoint: StandIn, tmp_path: Pa
     path = Path(pull(endpoint, tmp_path, "org/ggufs:q8_0"))
     assert path.name == "m-Q8_0-00001-of-00002.gguf"
     assert [part.read_bytes() for part in sorted(path.parent.iterdir())] == [b"one", b"two"]
-    assert len(fetched(endpoint)) == 2
+    assert (path.parents[1] / "mmproj-F16.gguf").read_bytes() == b"vision"  # which the model needs to see
+    assert len(fetched(endpoint)) == 3
 
 
 def spans(endpoint: StandIn, name: str) -> list[int]:
@@ -212,6 +216,24 @@ def test_choice_of_files() -> None:
     ]
     with pytest.raises(RequestError, match="neither safetensors nor GGUF"):
         names("README.md")
+
+
+@pytest.mark.parametrize(
+    ("model", "files", "tower"),
+    [
+        ("m-Q4_0.gguf", ["mmproj-F32.gguf", "mmproj-BF16.gguf", "mmproj-F16.gguf"], "mmproj-BF16.gguf"),
+        ("m-Q4_0.gguf", ["mmproj-m-Q8_0.gguf", "mmproj-m-f16.gguf"], "mmproj-m-f16.gguf"),
+        ("m-Q4_0.gguf", ["mmproj.gguf"], "mmproj.gguf"),
+        ("m-Q4_0.gguf", ["other/mmproj-BF16.gguf", "imatrix.gguf", "mmproj-BF16.txt"], None),
+        ("Q4_0/m-Q4_0.gguf", ["mmproj-BF16.gguf"], "mmproj-BF16.gguf"),
+        ("Q4_0/m-Q4_0.gguf", ["mmproj-BF16.gguf", "Q4_0/mmproj-F16.gguf"], "Q4_0/mmproj-F16.gguf"),
+        ("model.safetensors", ["mmproj-BF16.gguf"], None),
+    ],
+)
+def test_choice_of_the_vision_tower(model: str, files: list[str], tower: str | None) -> None:
+    listed = [RemoteFile(name, 1) for name in (model, *files)]
+    found = hub.tower_of(listed[:1], listed)
+    assert (None if found is None else found.path) == tower
 
 
 @pytest.mark.parametrize("name", ["", "a", "a/b/c", "/a", "a/", "a/b:", "a b/c", "../x:y:z"])

@@ -28,8 +28,11 @@ NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<quant>[\w.-]+))?")
 #: Text files of a Hugging Face folder that loading a model needs.
 _TEXTS = re.compile(
     r"(config|generation_config|tokenizer|tokenizer_config|chat_template|special_tokens_map|added_tokens"
+    r"|preprocessor_config|video_preprocessor_config|processor_config"
     r"|model\.safetensors\.index)\.json|chat_template\.jinja"
 )
+#: Vision towers of GGUF models are files of their own, which begin so. Their types, the wanted one first.
+_TOWER, _TOWER_TYPES = "mmproj", ("BF16", "F16", "F32", "Q8_0")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 #: SHA-256, or git's SHA-1
 _IDENTITY = re.compile("[0-9a-f]{64}|[0-9a-f]{40}")
@@ -64,14 +67,17 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True)
 class Selection:
-    """A checkpoint on the Hub: the files to download of one commit. revision: the branch or tag that was asked for."""
+    """A checkpoint on the Hub: the files to download of one commit. revision: the branch or tag that was asked for.
+
+    tower: the mmproj file among them, of a GGUF model that sees. listed: all files of the repository.
+    """
 
     repo: str
     revision: str | None
     commit: str
     files: tuple[RemoteFile, ...]
-    #: all files of the repository
     listed: tuple[RemoteFile, ...]
+    tower: RemoteFile | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -90,16 +96,16 @@ class Selection:
     @property
     def path(self) -> Path:
         """The folder, or the GGUF file (of a split one the first part)."""
-        ggufs = sorted(file.path for file in self.files if file.path.endswith(".gguf"))
+        ggufs = sorted(file.path for file in self.files if file.path.endswith(".gguf") and file != self.tower)
         return self.folder / ggufs[0] if ggufs else self.folder
 
 
-def select(repo: str, quant: str | None = None, revision: str | None = None) -> Selection:
+def select(repo: str, quant: str | None = None, revision: str | None = None, *, sees: bool = True) -> Selection:
     """Ask the Hub which files a checkpoint has. Downloads nothing.
 
     repo: "organisation/repository", or with ":quant". quant: which of a repository's GGUF files ("Q4_K_M"). revision:
-    a branch, a tag or a commit; None: main. Raises RequestError (unknown repository or revision, no matching or several
-    files), HubError.
+    a branch, a tag or a commit; None: main. sees: with the vision tower of a GGUF model. Raises RequestError (unknown
+    repository or revision, no matching or several files), HubError.
     """
     repo, named = split_name(repo)
     from huggingface_hub import HfApi
@@ -111,6 +117,8 @@ def select(repo: str, quant: str | None = None, revision: str | None = None) -> 
             for f in info.siblings or []
         ]
         files = choose(listed, repo, quant or named)
+        tower = tower_of(files, listed) if sees else None
+        files = files if tower is None else [*files, tower]
         commit = _checked_commit(repo, info.sha)
         for path in (*(file.path for file in files), revision or "main"):
             _check_path(repo, path)
@@ -118,7 +126,7 @@ def select(repo: str, quant: str | None = None, revision: str | None = None) -> 
         raise
     except Exception as error:
         raise explain(repo, revision, error) from None
-    return Selection(repo, revision, commit, tuple(files), tuple(listed))
+    return Selection(repo, revision, commit, tuple(files), tuple(listed), tower)
 
 
 def download(selection: Selection) -> Path:
@@ -188,9 +196,21 @@ def gguf_models(files: list[RemoteFile]) -> dict[str, list[RemoteFile]]:
     models: dict[str, list[RemoteFile]] = {}
     for file in sorted(files, key=lambda file: file.path):
         base = file.path.rpartition("/")[2].lower()
-        if base.endswith(".gguf") and not base.startswith("mmproj") and "imatrix" not in base:
+        if base.endswith(".gguf") and not base.startswith(_TOWER) and "imatrix" not in base:
             models.setdefault(_SHARD.sub("", file.path), []).append(file)
     return models
+
+
+def tower_of(chosen: list[RemoteFile], listed: list[RemoteFile]) -> RemoteFile | None:
+    """The best mmproj file (`_TOWER_TYPES`) of a chosen GGUF model: beside it, else at the repository's top."""
+    folder = chosen[0].path.rpartition("/")[0]
+    ranked: list[tuple[bool, int, str, RemoteFile]] = []
+    for file in listed if chosen[0].path.endswith(".gguf") else ():
+        where, _, base = file.path.rpartition("/")
+        if where in (folder, "") and base.lower().startswith(_TOWER) and base.lower().endswith(".gguf"):
+            types = [at for at, kind in enumerate(_TOWER_TYPES) if is_quant(base, kind)]
+            ranked.append((where != folder, types[0] if types else len(_TOWER_TYPES), base, file))
+    return min(ranked)[3] if ranked else None
 
 
 def is_quant(name: str, quant: str) -> bool:

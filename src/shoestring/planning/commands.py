@@ -161,6 +161,9 @@ def _shoestring(n: Need, placed: Placement) -> Command:
         reason = "it reads experts that do not fit from disk, and its answers are the same as in memory"
     if n.users > 1:
         reason += f", and the {n.users} users share its steps; each gets the same answer as alone"
+    row = n.candidate.row
+    if row is not None and is_gguf(n.sizes.type) and "image" in row.modalities:
+        reason += "; pull also brings its vision tower, an mmproj file"
     return Command("shoestring", tuple(lines), reason)
 
 

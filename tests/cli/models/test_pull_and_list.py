@@ -50,6 +50,17 @@ def test_the_size_comes_before_the_download(hub: StandIn, tmp_path: Path) -> Non
     assert again.stderr.endswith("4.00 KiB in 2 files, all of it is here\n")
 
 
+def test_the_vision_tower_comes_with_a_model(hub: StandIn, tmp_path: Path) -> None:
+    hub.repositories["org/seeing"] = {"m-Q4_0.gguf": b"m" * 1024, "mmproj-BF16.gguf": b"t" * 1024}
+    done = pull(hub, tmp_path, "org/seeing")
+    assert "2.00 KiB in 2 files (with mmproj-BF16.gguf, its vision tower), 2.00 KiB to download" in done.stderr
+    path = Path(done.stdout.strip())
+    assert path.name == "m-Q4_0.gguf"
+    assert (path.parent / "mmproj-BF16.gguf").is_file()
+    blind = pull(hub, tmp_path, "org/seeing", "--no-mmproj", "--dry-run")
+    assert "mmproj" not in blind.stdout
+
+
 def test_a_dry_run_downloads_nothing(hub: StandIn, tmp_path: Path) -> None:
     done = pull(hub, tmp_path, "org/ggufs:Q8_0", "--dry-run")
     assert done.returncode == 0, done.stderr

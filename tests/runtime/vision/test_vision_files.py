@@ -27,6 +27,7 @@ from shoestring.models import towers
 from shoestring.models.tower_weights import load_tower, loaded_bytes
 from shoestring.reference import tower as reference
 from shoestring.runtime.opening import Opened, open_model
+from shoestring.runtime.pictures.tower import vision_bytes
 from shoestring.runtime.vision.vision import Tower, Vision, open_vision
 from shoestring.samples.synthetic.vision import TYPES, metadata, small, write_mmproj
 
@@ -163,6 +164,16 @@ def test_metadata_decides_what_belongs_together(models: dict[Family, Path], tmp_
     assert seen(model, tmp_path / "right.gguf").needed().path.name == "right.gguf"
 
 
+def test_a_repository_s_tower_serves_its_subfolders(models: dict[Family, Path], tmp_path: Path) -> None:
+    """In the Hub's cache; elsewhere, a file of the folder above belongs to another model."""
+    for parent in ("snapshots", "models"):
+        folder = tmp_path / parent / "0123"
+        (folder / "Q8_0").mkdir(parents=True)
+        model = opened(models, "qwen3_5", folder / "Q8_0")
+        write_mmproj(tiny("qwen3_5", model.config.hidden_size), folder / "mmproj-BF16.gguf", "BF16")
+        assert (seen(model).tower is not None) == (parent == "snapshots")
+
+
 def test_a_file_that_does_not_fit_is_refused(models: dict[Family, Path], tmp_path: Path) -> None:
     model = opened(models, "llama4", tmp_path)
     with pytest.raises(CheckpointError, match="does not exist"):
@@ -257,3 +268,20 @@ def test_inspect_tells_what_a_model_sees(
     assert facts["path"] == str(tmp_path / "m.gguf")
     assert facts["weight_bytes"] > 4 * facts["hidden_size"] ** 2 * facts["layers"]
     assert run(["inspect", path, "--mmproj", path]) == 2
+
+
+def test_inspect_counts_the_tower_s_memory(
+    models: dict[Family, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = opened(models, "llama4", tmp_path)
+    path = str(model.checkpoint.path)
+    write_mmproj(small("llama4", model.config.hidden_size), tmp_path / "m.gguf", "F16")
+    assert run(["inspect", path, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)["streaming"]
+    pictures = vision_bytes(seen(model).tower)
+    assert facts["least_bytes_with_pictures"] == facts["least_bytes"] + pictures > facts["least_bytes"]
+    assert run(["inspect", path]) == 0
+    assert "on it reads pictures too" in capsys.readouterr().out
+    budget = str(facts["least_bytes_with_pictures"] + (4 << 20))
+    assert run(["inspect", path, "--memory", budget, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["streaming"]["resident"]["vision"] == pictures

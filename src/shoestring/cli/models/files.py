@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 PULL_HELP = """Download a checkpoint from the Hugging Face Hub into its standard cache. Files already there are skipped.
 
 NAME is REPO, or REPO:QUANT for one quantization of a GGUF repository, e.g. org/model-GGUF:Q4_K_M. A catalogue name,
-e.g. qwen3.5:35b-a3b, downloads the usual quantization. It says the size first; an interrupted pull resumes."""
+e.g. qwen3.5:35b-a3b, downloads the usual quantization. The vision tower of a GGUF model, a file of its own, comes with
+it. It says the size first; an interrupted pull resumes."""
 
 LIST_HELP = """List Qwen 3.5 and Llama 4 checkpoints in the caches of Hugging Face, llama.cpp, LM Studio and Ollama, and
 the embedded test models."""
@@ -37,13 +38,16 @@ def pull(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the files with their sizes; download nothing.")
     ] = False,
+    no_mmproj: Annotated[
+        bool, typer.Option("--no-mmproj", help="Leave the vision tower of a GGUF model out: it then reads text alone.")
+    ] = False,
     debug: options.Debug = False,
 ) -> None:
     from shoestring import hub
     from shoestring.planning.candidates.candidates import hub_names
 
     short = hub_names(name)
-    selection = hub.select(short[0] if short else name, revision=revision)
+    selection = hub.select(short[0] if short else name, revision=revision, sees=not no_mmproj)
     if dry_run:
         for file in selection.files:
             say(f"{human(file.size):>11}  {printable(file.path)}")
@@ -57,6 +61,8 @@ def _sizes(selection: Selection) -> str:
     count, missing = len(selection.files), selection.missing_bytes
     rest = "all of it is here" if not missing else f"{human(missing)} to download"
     files = f"{count} file{'s' * (count != 1)}"
+    if selection.tower is not None:
+        files += f" (with {printable(selection.tower.path)}, its vision tower)"
     return f"{printable(selection.repo)} at {selection.commit[:12]}: {human(selection.size_bytes)} in {files}, {rest}"
 
 

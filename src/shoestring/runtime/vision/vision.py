@@ -135,10 +135,14 @@ def _from_file(path: Path, config: Config) -> Vision:
 
 
 def _beside(checkpoint: Checkpoint, config: Config) -> Vision:
-    """The best of the mmproj files in the folder of a GGUF file."""
+    """The best of the mmproj files in the folder of a GGUF file, and of the repository if the Hub's cache has it in a
+    subfolder."""
     folder = checkpoint.path.parent
+    paths = sorted(folder.glob("*.gguf"))
+    if folder.parent.parent.name == "snapshots":
+        paths += sorted(folder.parent.glob("*.gguf"))
     fitting, problems = [], []
-    for path in sorted(folder.glob("*.gguf")):
+    for path in paths:
         if path in checkpoint.files or not _may_be_mmproj(path):
             continue
         try:
