@@ -264,7 +264,7 @@ class Engine:
         state: Literal["waiting", "running", "over"] = "over"
         if number in self._requests:
             state = "running" if self._ledger.is_running(number) else "waiting"
-        encoded = self._pictures.progress(number) if state == "running" else (0, 0)
+        encoded = self._pictures.progress(number) if number in self._requests else (0, 0)
         return Status(state, request.prompt_length, request.cached_tokens, max(0, computed), *encoded)
 
     def share_cache(self, shared: bool) -> None:

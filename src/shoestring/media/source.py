@@ -62,9 +62,9 @@ def sources_of(messages: Iterable[Any]) -> list[Source]:
     return found
 
 
-def data_url(source: Source) -> str:
-    """The source as a data URL, without its type."""
-    return f"data:;base64,{base64.b64encode(source.data).decode()}"
+def data_url(source: Source, media_type: str = "") -> str:
+    """The source as a data URL."""
+    return f"data:{media_type};base64,{base64.b64encode(source.data).decode()}"
 
 
 def from_data_url(url: str, kind: Kind, name: str = "", limits: Limits = LIMITS) -> Source:

@@ -71,8 +71,8 @@ class Responder(Protocol):
     def describe(self) -> str:
         """One line about the model that answers."""
 
-    def tokens_of(self, source: Source) -> int:
-        """What a picture or video costs. Raises RequestError if it cannot be read, or pictures cannot be shown."""
+    def tokens_of(self, source: Source) -> int | None:
+        """What a picture or video costs; None: a server does not say. Raises RequestError if it cannot be read."""
 
     def answer(self, messages: list[dict[str, Any]]) -> Answer:
         """Start an answer to `messages`. Raises ShoestringError before the first piece."""
@@ -148,14 +148,14 @@ class Conversation:
                 say(f"removed the last message; {len(self.messages)} are left", err=True)
             case "/system":
                 self._system(argument.strip())
-            case "/image" | "/video":
-                self._show(command[1:], file)
             case "/clear":
                 self._shown = []
                 self.messages = list(self._beginning)
                 say("started a new conversation", err=True)
             case "/save" | "/load" | "/image" | "/video" if not argument.strip():
                 raise RequestError(f"{command} needs a file name")
+            case "/image" | "/video":
+                self._show(command[1:], file)
             case "/save":
                 save(file, self.messages)
                 say(f"saved {len(self.messages)} messages to {file}", err=True)
@@ -175,7 +175,8 @@ class Conversation:
         source = source_from(file, "image" if kind == "image" else "video")
         tokens = self._responder.tokens_of(source)
         self._shown.append(source.part)
-        say(f"the next message shows {file} ({tokens:,} tokens)", err=True)
+        cost = "" if tokens is None else f" ({tokens:,} tokens)"
+        say(f"the next message shows {file}{cost}", err=True)
 
     def _last(self, role: str) -> int:
         """The index of the last message of a role. Raises RequestError if there is none."""

@@ -13,6 +13,10 @@ from shoestring.errors import RequestError
 if TYPE_CHECKING:
     from shoestring.media.source import Source
 
+_MEDIA_TYPES = {
+    "JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WebP": "image/webp", "AVIF": "image/avif",
+    "MP4": "video/mp4", "Matroska": "video/x-matroska", "AVI": "video/x-msvideo",
+}  # fmt: skip
 #: Options that are request fields by the same names.
 _FIELDS = ("max_tokens", *options.SAMPLING)
 
@@ -50,11 +54,34 @@ class RemoteResponder:
     def describe(self) -> str:
         return f"{self._name} at {self._client.url}"
 
-    def tokens_of(self, source: Source) -> int:
-        raise RequestError(f"{source.name} cannot be shown with --url: use the model in this process")
+    def tokens_of(self, source: Source) -> int | None:
+        return self._client.media_tokens(openai_part(source))
 
     def answer(self, messages: list[dict[str, Any]]) -> RemoteAnswer:
-        return RemoteAnswer(self._client.chat(self._name, messages, **self._fields))
+        return RemoteAnswer(self._client.chat(self._name, [sent(message) for message in messages], **self._fields))
+
+
+def sent(message: dict[str, Any]) -> dict[str, Any]:
+    """A message as the API takes it: pictures and videos as data URLs."""
+    from shoestring.media.source import source_of
+
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    sources = [source_of(part) for part in content]
+    parts = [part if source is None else openai_part(source) for part, source in zip(content, sources, strict=True)]
+    return {**message, "content": parts}
+
+
+def openai_part(source: Source) -> dict[str, Any]:
+    """The part of a message that shows a picture or video. Raises RequestError for a file that is neither."""
+    from shoestring.media.kinds import format_of
+    from shoestring.media.source import data_url
+
+    kind, media_type = f"{source.kind}_url", _MEDIA_TYPES[format_of(source.data, source.name)]
+    if not media_type.startswith(source.kind):
+        raise RequestError(f"{source.name} is {media_type}: /image shows pictures, /video videos")
+    return {"type": kind, kind: {"url": data_url(source, media_type)}}
 
 
 class RemoteAnswer:

@@ -145,7 +145,7 @@ class PictureTurns:
         self._current, self._layers = None, None
 
     def progress(self, number: int) -> tuple[int, int]:
-        """Rows of pictures that a running request has computed or encoded, the share of the part in progress too; and
+        """Rows of pictures that a request has computed or encoded, the share of the part in progress too; and
         all of its rows of pictures."""
         sequence = self._requests[number].sequence
         if sequence.pictures is None:
