@@ -84,6 +84,28 @@ def test_requests_carry_pictures(tmp_path: Path) -> None:
     assert "this server fetches nothing" in json.dumps(refused["body"])
 
 
+def test_pictures_on_the_web_only_where_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched = []
+
+    def fetch(self: Any) -> bytes:
+        fetched.append(self.url)
+        return saved(rgb(), "PNG")
+
+    monkeypatch.setattr("shoestring.server.media.fetch.Fetch.run", fetch)
+    content = [{"type": "image_url", "image_url": {"url": "http://pictures.example/a.png"}}]
+    source = write(tmp_path / "in", request("remote", content))  # type: ignore[arg-type]
+    out = str(tmp_path / "out")
+    assert run(["batch", str(source), out]) == 2
+    assert fetched == []
+    assert run(["batch", str(source), out, "--allow-remote-media"]) == 0
+    assert fetched == ["http://pictures.example/a.png"]
+    capsys.readouterr()
+    assert run(["batch", str(source), out, "--allow-remote-media", "--url", "http://127.0.0.1:1"]) == 2
+    assert "another server decides by itself" in capsys.readouterr().err
+
+
 def test_completions_too(tmp_path: Path) -> None:
     line = request("a", url="/v1/completions", body={"prompt": "x", "max_tokens": 4})
     assert run(["batch", str(write(tmp_path / "in", line)), str(tmp_path / "out")]) == 0

@@ -75,6 +75,13 @@ def batch(
     server: options.Server,
     cluster: Cluster,
     parallel: Annotated[int, typer.Option("--parallel", metavar="N", help="Requests to run at once.")] = 4,
+    allow_remote_media: Annotated[
+        bool,
+        typer.Option(
+            "--allow-remote-media",
+            help="Fetch pictures and videos whose URL a request names, from public addresses.",
+        ),
+    ] = False,
     loading: options.Loading,
     debug: options.Debug = False,
 ) -> None:
@@ -82,11 +89,13 @@ def batch(
         raise RequestError(f"--parallel is {parallel}: choose at least 1")
     if server.url is not None and model is not None:
         raise RequestError("--model and --url cannot be combined: with --url, each request names its model")
+    if allow_remote_media and (server.url is not None or cluster.on is not None):
+        raise RequestError("--allow-remote-media works without --url and --on alone: another server decides by itself")
     if server.url is None:
         need_server_packages("batch without --url")
     pairs = _pairs(source, target)
     if cluster.on is None:
-        clients: Any = nullcontext(_factory(server, model, loading, parallel))
+        clients: Any = nullcontext(_factory(server, model, loading, parallel, allow_remote_media))
     else:
         from shoestring.cli.cluster.batch_ray import ray_clients
 
@@ -124,13 +133,15 @@ def _pairs(source: Path, target: Path) -> list[tuple[Path, Path]]:
     return [(file, target / file.name) for file in files]
 
 
-def _factory(server: options.Server, model: str | None, loading: options.Loading, parallel: int) -> Callable[[], Any]:
+def _factory(
+    server: options.Server, model: str | None, loading: options.Loading, parallel: int, remote_media: bool
+) -> Callable[[], Any]:
     def client() -> Any:
         if server.url is not None:
             from shoestring.client import async_client
 
             return async_client(server.url, server.api_key())
-        return _own_client(model, loading, parallel)
+        return _own_client(model, loading, parallel, remote_media)
 
     return client
 
@@ -281,7 +292,9 @@ def _output_line(custom_id: str | None, status: int, body: Any) -> dict[str, Any
 
 
 @asynccontextmanager
-async def _own_client(model: str | None, loading: options.Loading, parallel: int) -> AsyncIterator[httpx2.AsyncClient]:
+async def _own_client(
+    model: str | None, loading: options.Loading, parallel: int, remote_media: bool
+) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the application in this process, without a socket."""
     import httpx2
 
@@ -290,13 +303,15 @@ async def _own_client(model: str | None, loading: options.Loading, parallel: int
     from shoestring.server.facts import served_model
     from shoestring.server.http.app import create_app
     from shoestring.server.limits import Limits
+    from shoestring.server.media.fetch import Web
     from shoestring.server.service import Service
 
     name = model or DEMO_NAME
     loaded = load_model(name, loading=loading)
     # The user's own lines wait: none is refused because others are long.
     limits = Limits(waiting_bytes=1 << 50)
-    service = Service(loaded, served_model(loaded, name, ("*",)), queue=max(64, 2 * parallel), limits=limits)
+    info, web = served_model(loaded, name, ("*",)), Web() if remote_media else None
+    service = Service(loaded, info, queue=max(64, 2 * parallel), limits=limits, web=web)
     service.start()
     try:
         transport = httpx2.ASGITransport(create_app(service), raise_app_exceptions=False)

@@ -28,7 +28,9 @@ from shoestring.server.workers import Workers
 
 Request = ChatRequest | CompletionRequest
 
-_OFF = "lies on the Web, and this server fetches nothing: send the file in base64, or serve with --allow-remote-media"
+_OFF = (
+    "lies on the Web, and this server fetches nothing: send the file in base64, or start it with --allow-remote-media"
+)
 
 
 class MediaReading:
