@@ -1,17 +1,24 @@
 """Measure the vision towers in their true shapes, with random weights: one picture of 1024 × 1024 pixels.
 
-    python bench/towers.py [--family qwen3_5] [--layers N] [--type BF16] [--threads N] [--transformers]
+    python bench/towers.py [--family qwen3_5] [--layers N] [--tiles N] [--type BF16] [--threads N]
+                           [--transformers] [--mtmd PYTHON]
 
-Prints the time of the picture, the time and the share of the float limit of products and of attention, and beside it
-the time of `transformers` in float32 with --transformers. The limit: fused multiply-adds of all threads in registers,
-measured just before. Attention counts 4 · rows² · hidden size operations a layer, products 2 · rows · in · out.
-With --layers, that many layers are computed and the times are those of them.
+Prints the time of the picture, and the time and the share of the float limit of products and of attention. Beside it,
+the time of float32 `transformers` with --transformers, and of llama.cpp's mtmd with --mtmd: a Python that has
+llama-cpp-python. The limit: fused multiply-adds of all threads in registers, measured just before. Attention counts
+4 · rows² · hidden size operations a layer, products 2 · rows · in · out.
+
+A whole picture takes minutes on two cores: --layers computes that many layers, --tiles that many of Llama 4's 17 tiles,
+in all three engines alike. mtmd cuts a large picture into other tiles than Llama 4's processor: it gets one of a single
+tile, and times count for each tile.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -21,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from against_llamacpp import CONFIGS as TEXT_CONFIGS
+from against_llamacpp import cpu
 
 from shoestring import _kernels, ops
 from shoestring.checkpoint.config.vision import parse_vision_config
@@ -33,9 +42,12 @@ from shoestring.media.settings import LlamaSettings, QwenSettings
 from shoestring.models import towers
 from shoestring.models.tower_weights import load_tower
 from shoestring.runtime.loading import physical_cores
+from shoestring.samples.synthetic import read_config, with_layers, write_synthetic
 from shoestring.samples.synthetic.vision import write_mmproj
 
 SIDE = 1024
+#: Required shares of the float limit.
+REQUIRED = {"products": 0.60, "attention": 0.35}
 CONFIGS: dict[str, VisionConfig] = {
     "qwen3_5": Qwen3_5VisionConfig(
         num_hidden_layers=27, hidden_size=1152, num_attention_heads=16, intermediate_size=4304, patch_size=16,
@@ -44,7 +56,7 @@ CONFIGS: dict[str, VisionConfig] = {
     ),
     "llama4": Llama4VisionConfig(
         num_hidden_layers=34, hidden_size=1408, num_attention_heads=16, intermediate_size=5632, image_size=336,
-        patch_size=14, shuffle_size=2, adapter_size=4096, out_hidden_size=5120, layer_norm_eps=1e-5,
+        patch_size=14, shuffle_size=2, adapter_size=4096, out_hidden_size=2048, layer_norm_eps=1e-5,
         rope_theta=10000.0,
     ),
 }  # fmt: skip
@@ -80,28 +92,23 @@ def float_limit() -> float:
     return best
 
 
-def parts_of(family: str) -> list[tuple[Any, Grid]]:
-    """A picture of noise, as the tower reads it."""
+def parts_of(family: str, tiles: int | None) -> list[tuple[Any, Grid]]:
+    """A picture of noise, as the tower reads it. tiles: of Llama 4, the first so many."""
     pixels = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
     if family == "llama4":
-        tiles = llama_picture(pixels, LlamaSettings()).values(LlamaSettings())
-        return [(tile, Grid(1, 24, 24)) for tile in tiles]
+        return [(v, Grid(1, 24, 24)) for v in llama_picture(pixels, LlamaSettings()).values(LlamaSettings())[:tiles]]
     picture = qwen_picture(pixels, QwenSettings())
     return [(picture.patches(QwenSettings()), picture.grid)]
 
 
-def measured(config: VisionConfig, kind: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mmproj.gguf"
-        write_mmproj(config, path, kind)
-        checkpoint = open_gguf(path)
-        read = parse_vision_config(checkpoint)
-        assert read is not None
-        weights = load_tower(read, bind_vision(read, checkpoint, towers.wanted_shapes(read)))
+def measured(config: VisionConfig, path: Path, parts: list[tuple[Any, Grid]]) -> dict[str, Any]:
+    checkpoint = open_gguf(path)
+    read = parse_vision_config(checkpoint)
+    assert read is not None
+    weights = load_tower(read, bind_vision(read, checkpoint, towers.wanted_shapes(read)))
     clock = Clock()
     clock.watch(_kernels, "product", "products", lambda x, weight, out: 2 * x.size * weight.rows)
     clock.watch(_kernels, "part_attention", "attention", lambda q, *rest: 4 * len(q) * q.size)
-    parts = parts_of(config.family)
     ws = ops.Workspace()
     limit = float_limit()
     began = time.perf_counter()
@@ -109,12 +116,8 @@ def measured(config: VisionConfig, kind: str) -> dict[str, Any]:
     for pixels, grid in parts:
         with ws:
             tokens += len(towers.encode(weights, pixels, grid, ws))
-    seconds = time.perf_counter() - began
-    facts: dict[str, Any] = {
-        "family": config.family, "layers": config.num_hidden_layers, "type": kind, "threads": ops.num_threads(),
-        "isa": ops.isa(), "parts": len(parts), "tokens": tokens, "seconds": seconds, "limit_gflops": limit / 1e9,
-    }  # fmt: skip
-    for what in ("products", "attention"):
+    facts: dict[str, Any] = {"tokens": tokens, "seconds": time.perf_counter() - began, "limit_gflops": limit / 1e9}
+    for what in REQUIRED:
         rate = clock.operations[what] / clock.seconds[what]
         facts[what] = {
             "tflop": clock.operations[what] / 1e12, "seconds": clock.seconds[what], "gflops": rate / 1e9,
@@ -123,13 +126,30 @@ def measured(config: VisionConfig, kind: str) -> dict[str, Any]:
     return facts
 
 
-def transformers_seconds(config: VisionConfig, threads: int) -> float:
-    """The same picture in float32 `transformers`, the second of two runs."""
+def mtmd_facts(python: Path, tower: Path, config: VisionConfig, threads: int) -> dict[str, Any]:
+    """Tokens and seconds of llama.cpp's mtmd: of the picture, or of one tile."""
+    name = "qwen3.5" if config.family == "qwen3_5" else "llama4"
+    text = next(read_config(file) for file in TEXT_CONFIGS if file.name.startswith(name))
+    file, side = tower.with_name("text.gguf"), SIDE if config.family == "qwen3_5" else 336
+    write_synthetic(with_layers(text, 4), file, "Q4_0", vision=True)
+    command = [str(python), str(Path(__file__).with_name("towers_mtmd.py")), str(file), str(tower), str(side)]
+    done = subprocess.run([*command, str(threads)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"mtmd failed: {done.stderr[-1000:]}")
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
+
+
+def transformers_seconds(config: VisionConfig, threads: int, parts: list[tuple[Any, Grid]]) -> float:
+    """The same parts in float32 `transformers`, after a run of a few patches or one tile."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests" / "parity"))
     import torch
+    import torchvision_operators
+
+    torchvision_operators.declare()
     import transformers
 
     torch.set_num_threads(threads)
-    parts = parts_of(config.family)
     if isinstance(config, Qwen3_5VisionConfig):
         from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5VisionModel
 
@@ -138,8 +158,8 @@ def transformers_seconds(config: VisionConfig, threads: int) -> float:
         theirs._attn_implementation = "sdpa"
         model = Qwen3_5VisionModel(theirs).eval()
         ((pixels, grid),) = parts
-        arguments = [(torch.from_numpy(pixels),)]
-        options = {"grid_thw": torch.tensor([[1, grid.rows, grid.columns]])}
+        runs = [(pixels[:64], {"grid_thw": torch.tensor([[1, 8, 8]])})]
+        runs.append((pixels, {"grid_thw": torch.tensor([[1, grid.rows, grid.columns]])}))
     else:
         from transformers.models.llama4.modeling_llama4 import Llama4VisionModel
 
@@ -149,34 +169,72 @@ def transformers_seconds(config: VisionConfig, threads: int) -> float:
         )  # fmt: skip
         theirs._attn_implementation = "sdpa"
         model = Llama4VisionModel(theirs).eval()
-        arguments = [(torch.from_numpy(np.stack([pixels for pixels, _ in parts])),)]
-        options = {}
+        tiles = np.stack([pixels for pixels, _ in parts])
+        runs = [(tiles[:1], {}), (tiles, {})]
     seconds = 0.0
     with torch.no_grad():
-        for _ in range(2):
+        for values, options in runs:
             began = time.perf_counter()
-            for values in arguments:
-                model(*values, **options)
+            model(torch.from_numpy(values), **options)
             seconds = time.perf_counter() - began
     return seconds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", choices=sorted(CONFIGS), default="qwen3_5")
-    parser.add_argument("--layers", type=int)
+    parser.add_argument("--layers", type=int, help="compute the first N layers alone")
+    parser.add_argument("--tiles", type=int, help="of Llama 4: compute the first N tiles alone")
     parser.add_argument("--type", default="BF16")
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--transformers", action="store_true", help="also measure transformers, which needs torch")
+    parser.add_argument("--mtmd", type=Path, metavar="PYTHON", help="also measure mtmd with this Python")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    config = CONFIGS[arguments.family]
+    whole = config = CONFIGS[arguments.family]
     if arguments.layers:
         config = replace(config, num_hidden_layers=arguments.layers)
     ops.set_num_threads(arguments.threads)
-    facts = measured(config, arguments.type)
-    if arguments.transformers:
-        facts["transformers_seconds"] = transformers_seconds(config, arguments.threads)
-    print(json.dumps(facts))
+    parts, all_parts = parts_of(config.family, arguments.tiles), len(parts_of(config.family, None))
+    facts: dict[str, Any] = {"family": config.family, "type": arguments.type, "threads": arguments.threads}
+    facts |= {"isa": ops.isa(), "layers": config.num_hidden_layers, "parts": len(parts)}
+    with tempfile.TemporaryDirectory() as folder:
+        tower = Path(folder) / "mmproj.gguf"
+        write_mmproj(config, tower, arguments.type)
+        facts |= measured(config, tower, parts)
+        if arguments.transformers:
+            facts["transformers_seconds"] = transformers_seconds(config, arguments.threads, parts)
+        if arguments.mtmd:
+            facts["mtmd"] = mtmd_facts(arguments.mtmd, tower, config, arguments.threads)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(facts, indent=1))
+    layers = f"{config.num_hidden_layers} of {whole.num_hidden_layers} layers of {whole.hidden_size}"
+    print(
+        f"{config.family}, {SIDE} × {SIDE}: {layers}, {len(parts)} of {all_parts} parts, {arguments.type}; "
+        f"{arguments.threads} threads of {cpu()} ({facts['isa']}), float limit {facts['limit_gflops']:.0f} GFLOP/s"
+    )
+    print("\n".join(table(facts)))
+
+
+def table(facts: dict[str, Any]) -> list[str]:
+    """A Markdown table of all figures."""
+    seconds = facts["seconds"]
+    lines = ["| | TFLOP | seconds | GFLOP/s | of the limit | required |", "|---|---|---|---|---|---|"]
+    for what, share in REQUIRED.items():
+        f = facts[what]
+        lines.append(
+            f"| {what} | {f['tflop']:.2f} | {f['seconds']:.1f} | {f['gflops']:.0f} | {f['share']:.0%} | {share:.0%} |"
+        )
+    lines += ["", "| | tokens | seconds | ours / theirs |", "|---|---|---|---|"]
+    lines.append(f"| shoestring | {facts['tokens']:,} | {seconds:.1f} | |")
+    if "transformers_seconds" in facts:
+        theirs = facts["transformers_seconds"]
+        lines.append(f"| transformers, float32 | {facts['tokens']:,} | {theirs:.1f} | {seconds / theirs:.2f} |")
+    if "mtmd" in facts:
+        theirs, tokens = facts["mtmd"]["seconds"], facts["mtmd"]["tokens"]
+        each = seconds * tokens / facts["tokens"]
+        lines.append(f"| mtmd | {tokens:,} | {theirs:.1f} | {each / theirs:.2f} (for as many tokens) |")
+    return lines
 
 
 if __name__ == "__main__":

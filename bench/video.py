@@ -120,7 +120,8 @@ def clip(seconds: int, fps: int, height: int = 360, width: int = 640) -> bytes:
 
 
 def play(file: Path, part: dict[str, Any], fps: int, threads: int) -> list[Question]:
-    with shoestring.load(file, threads=threads, context=16384, parallel=1, video_fps=fps) as model:
+    # The cache is as large as a server's.
+    with shoestring.load(file, threads=threads, context=16384, cache_memory="share", video_fps=fps) as model:
         return [
             ask(model, "first", [part, text("What happens first?")]),
             ask(model, "second", [part, text("And what is it that happens last?")]),
