@@ -1,13 +1,19 @@
-"""Draw the pictures of docs/page.md: PYTHONPATH=src python tests/server/page_pictures.py"""
+"""Draw the pictures of docs/page.md and docs/vision.md: PYTHONPATH=src python tests/server/page_pictures.py"""
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
 from browser import OVER, Open, browser, opened
-from page_stand_in import WAIT, Piece, StandIn, delta, end, thought
+from page_stand_in import SEES, WAIT, Piece, StandIn, delta, end, thought
+from PIL import Image, ImageDraw
 from running import running
+
+sys.path.append(str(Path(__file__).parent / "page"))
+from test_page_input import give
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 QUESTION = "What is a recurrent state, and why can it not be rewound?"
@@ -90,7 +96,36 @@ def _draw(chromium: Any, address: str, server: StandIn) -> None:
         at.page.wait_for_selector(OVER)
 
 
+def _drawn(width: int, height: int, back: str) -> bytes:
+    """A row of circles."""
+    image, file = Image.new("RGB", (width, height), back), io.BytesIO()
+    draw, size = ImageDraw.Draw(image), height // 8
+    for number in range(width // size):
+        left, top = number * size, height // 2 - size // 2
+        draw.ellipse((left, top, left + size, top + size), (220, 30 * (number % 7), 120))
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _draw_media(chromium: Any, address: str, server: StandIn) -> None:
+    """Two pictures of a question, and a third one beside the next message."""
+    server.reset()
+    server.models = [SEES]
+    server.answers = [["The first picture shows a row of circles on blue; the second is tall and green.", *end()]]
+    with opened(chromium, address) as at:
+        at.page.set_viewport_size({"width": 1120, "height": 720})
+        at.go()
+        give(at, "drop", ("a.png", "image/png", _drawn(600, 400, "navy")))
+        give(at, "drop", ("b.png", "image/png", _drawn(120, 400, "darkgreen")))
+        at.page.locator(".chip small").nth(1).wait_for()
+        at.ask("What do these show?")
+        give(at, "drop", ("third.png", "image/png", _drawn(640, 480, "maroon")))
+        at.page.locator(".chip small").wait_for()
+        _save(at, "page-media.png")
+
+
 if __name__ == "__main__":
     stand_in = StandIn(pause=0.015)
     with browser() as chromium, running(stand_in.app()) as address:
         _draw(chromium, address, stand_in)
+        _draw_media(chromium, address, stand_in)
