@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +23,10 @@ T = TypeVar("T")
 
 #: A comment in server-sent events: clients ignore it, but it keeps the connection open.
 KEEP_ALIVE = ": keep-alive\n\n"
+
+
+#: Chunks that are sent before other work has a turn.
+_AT_ONCE = 8
 
 
 class Closable(Protocol):
@@ -95,24 +100,24 @@ class EventStream(Response):
         self._write = write
         self._keep_alive = keep_alive
         self._limits = limits
+        #: when a message was last sent; while one is being sent, when that began
+        self._sent = self._sending = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await unless_gone(receive, self._send_all(scope["path"], send), source=self._source)
+            await unless_gone(
+                receive, self._send_all(scope["path"], send), source=self._source, stuck=self._watch(send)
+            )
         except (ClientGoneError, OSError):
             record.current().failure = record.current().failure or "the client disconnected"
 
     async def _send_all(self, path: str, send: Send) -> None:
         await self._send(send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        following: asyncio.Future[Any] = asyncio.ensure_future(_next(self._chunks))
+        sent = 0
         try:
             while True:
-                await asyncio.wait({following}, timeout=self._limits.keep_alive_seconds)
-                if not following.done():
-                    await self._say(send, self._keep_alive)
-                    continue
                 try:
-                    chunk = following.result()
+                    chunk = await anext(self._chunks, None)
                 except Exception as exception:
                     error = from_exception(exception)
                     entry = record.current()
@@ -122,11 +127,11 @@ class EventStream(Response):
                 if chunk is None:
                     break
                 await self._say(send, chunk)
-                following = asyncio.ensure_future(_next(self._chunks))
+                sent += 1
+                if sent % _AT_ONCE == 0:  # others have a turn, however many chunks are there
+                    await asyncio.sleep(0)
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            following.cancel()
-            await asyncio.wait({following})
             await self._chunks.aclose()
 
     async def _say(self, send: Send, chunk: Any) -> None:
@@ -137,22 +142,34 @@ class EventStream(Response):
             )
 
     async def _send(self, send: Send, message: Message) -> None:
-        """Send a message. A client that does not read for too long counts as disconnected."""
-        sending = asyncio.ensure_future(send(message))
-        try:
-            # Not asyncio.wait_for: before Python 3.12 it may swallow a cancellation.
-            await asyncio.wait({sending}, timeout=self._limits.write_seconds)
-            if not sending.done():
-                record.current().failure = f"the client did not read for {self._limits.write_seconds:.0f} s"
-                raise ClientGoneError
-            sending.result()
-        finally:
-            sending.cancel()
+        self._sending = time.monotonic()
+        await send(message)
+        self._sent, self._sending = self._sending, 0.0
 
+    async def _watch(self, send: Send) -> None:
+        """Send keep-alives while nothing else is sent. Ends if the client does not read for too long.
 
-async def _next(chunks: AsyncGenerator[Any, None]) -> Any:
-    """The next chunk; None at the end, because a future cannot hold StopAsyncIteration."""
-    return await anext(chunks, None)
+        One task beside the stream: a timeout of each chunk would cost more than the chunk.
+        """
+        limits = self._limits
+        while True:
+            now = time.monotonic()
+            due = self._sent + limits.keep_alive_seconds
+            if self._sending:
+                due = self._sending + limits.write_seconds
+                if now >= due:
+                    break
+            elif now >= due:
+                self._sent, due = now, now + limits.keep_alive_seconds
+                saying = asyncio.ensure_future(self._say(send, self._keep_alive))
+                try:
+                    await asyncio.wait({saying}, timeout=limits.write_seconds)
+                    if not saying.done() or saying.exception() is not None:
+                        break
+                finally:
+                    saying.cancel()
+            await asyncio.sleep(min(due - now, limits.keep_alive_seconds, limits.write_seconds))
+        record.current().failure = f"the client did not read for {limits.write_seconds:.0f} s"
 
 
 async def _disconnect(receive: Receive) -> None:
@@ -160,21 +177,28 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T], *, source: Closable | None = None) -> T:
+async def unless_gone(
+    receive: Receive,
+    work: Coroutine[Any, Any, T],
+    *,
+    source: Closable | None = None,
+    stuck: Coroutine[Any, Any, None] | None = None,
+) -> T:
     """The result of `work`. If the client disconnects first, cancels it and raises ClientGoneError.
 
-    source: what `work` reads from; closed at the end.
+    source: what `work` reads from; closed at the end. stuck: ends when the client counts as disconnected.
     """
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnect(receive))
+    gone = {asyncio.ensure_future(end) for end in (_disconnect(receive), stuck) if end is not None}
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, *gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        record.current().failure = "the client disconnected"
+        record.current().failure = record.current().failure or "the client disconnected"
         raise ClientGoneError
     finally:
-        gone.cancel()
+        for end in gone:
+            end.cancel()
         task.cancel()
         await asyncio.wait({task})
         if source is not None:
