@@ -1,9 +1,11 @@
 """What `serve --on URL` adds to a request: one client, at a server and through the front door before it, in turn.
 
-    python bench/front_door.py [--rounds 5] [--requests 40]
+    python bench/front_door.py [--ray] [--rounds 5] [--requests 40]
 
 The server is the scripted model. For the time of a request its steps take no time, for tokens/s each takes 40 ms, which
 is 25 tokens/s. Prints medians, and exits with 1 if a request takes 5 ms longer, or tokens/s are 3 % lower.
+
+--ray: instead, one process beside `serve --on ray` with one replica on this machine; the time of a request, no limit.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import httpx
@@ -54,8 +56,9 @@ def upstream(step_seconds: float) -> Iterator[str]:
 
 
 @contextmanager
-def front_door(url: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "shoestring", "serve", "--on", url, "--port", "0"]
+def served(*options: str) -> Iterator[str]:
+    """The address of `serve` with these options."""
+    command = [sys.executable, "-m", "shoestring", "serve", *options, "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
@@ -84,13 +87,19 @@ def ask(client: httpx.Client, url: str, tokens: int) -> tuple[float, float]:
 
 def measured(step_seconds: float, tokens: int, requests: int, rounds: int) -> tuple[list[float], list[float]]:
     """Medians of seconds and of tokens/s: [at the server, through the front door]."""
-    seconds: list[list[float]] = [[], []]
-    rates: list[list[float]] = [[], []]
-    with upstream(step_seconds) as url, front_door(url) as door, httpx.Client(timeout=60, trust_env=False) as client:
-        for place in (url, door):
+    with upstream(step_seconds) as url, served("--on", url) as door:
+        return medians((url, door), tokens, requests, rounds)
+
+
+def medians(places: Sequence[str], tokens: int, requests: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds and tokens/s at each place, which are asked in turn."""
+    seconds: list[list[float]] = [[] for _ in places]
+    rates: list[list[float]] = [[] for _ in places]
+    with httpx.Client(timeout=60, trust_env=False) as client:
+        for place in places:
             ask(client, place, tokens)
         for _ in range(rounds):
-            for side, place in enumerate((url, door)):
+            for side, place in enumerate(places):
                 for _ in range(requests):
                     spent, rate = ask(client, place, tokens)
                     seconds[side].append(spent)
@@ -102,7 +111,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=40, help="requests of a round")
+    parser.add_argument("--ray", action="store_true", help="measure --on ray; needs Ray")
     arguments = parser.parse_args()
+    if arguments.ray:
+        with served("demo-scripted") as url, served("demo-scripted", "--on", "ray") as door:
+            (direct, through), _ = medians((url, door), 4, arguments.requests, arguments.rounds)
+        print(f"a request of 4 tokens: {1e3 * direct:.2f} ms in one process, {1e3 * through:.2f} ms through Ray")
+        return
     (direct, through), _ = measured(0.0, 4, arguments.requests, arguments.rounds)
     added = through - direct
     print(f"a request of 4 tokens: {1e3 * direct:.2f} ms at the server, {1e3 * through:.2f} ms through the front door")

@@ -27,6 +27,8 @@ class Faulty:
         self.owner = owner
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        #: the ports of the clients of these requests: as many as there were connections
+        self.ports: set[int] = set()
         #: streams that their reader has left
         self.left = 0
         self.app = Starlette(
@@ -39,7 +41,8 @@ class Faulty:
         )
 
     async def _models(self, request: Request) -> Response:
-        return JSONResponse({"data": [{"id": "m", "owned_by": self.owner, "max_model_len": 10}, {"id": "other"}]})
+        ray = {"id": "on ray", "owned_by": "organization-owner", "metadata": {"max_request_context_length": 20}}
+        return JSONResponse({"data": [{"id": "m", "owned_by": self.owner, "max_model_len": 10}, {"id": "other"}, ray]})
 
     async def _tokenize(self, request: Request) -> Response:
         self.bodies.append(await request.json())
@@ -49,6 +52,7 @@ class Faulty:
         body = await request.json()
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
+        self.ports.add(request.client.port if request.client else 0)
         what = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
         if what in STATUSES:
             error = {"message": SAYS.get(what, "no reason"), "code": STATUSES[what]}
@@ -110,6 +114,12 @@ async def chunks(what: str) -> AsyncIterator[dict[str, Any] | bytes]:
         case "stops":
             yield chunk({"content": "He"})
             yield chunk({}, "stop", stop_reason="llo")
+        case "lingers":
+            yield chunk({"content": "hi"})
+            yield chunk({}, "stop")
+            yield b"data: [DONE]\n\n"
+            await asyncio.sleep(2.5)
+            return
         case "no usage":
             yield chunk({"content": "hi"})
             yield chunk({}, "stop")

@@ -197,6 +197,21 @@ def test_a_closed_stream_is_cancelled_there(upstream: tuple[Faulty, str]) -> Non
     asyncio.run(asyncio.wait_for(scene(), 30))
 
 
+def test_a_connection_is_used_again(client: TestClient, upstream: tuple[Faulty, str]) -> None:
+    """Also one whose stream ended a moment after its last event; an answer does not wait for that."""
+    faulty = upstream[0]
+    client.post(CHAT, json=body("stops"))
+    faulty.ports.clear()
+    for stream in (False, True) * 5:
+        assert client.post(CHAT, json=body("stops", stream=stream)).status_code == 200
+    assert len(faulty.ports) == 1
+    began = time.monotonic()
+    assert client.post(CHAT, json=body("lingers")).json()["choices"][0]["message"]["content"] == "hi"
+    assert time.monotonic() - began < 0.9
+    assert client.post(CHAT, json=body("stops")).status_code == 200
+    assert len(faulty.ports) == 2
+
+
 def test_a_server_that_is_gone_is_an_error_and_no_hang() -> None:
     faulty = Faulty()
     with running(faulty.app) as url:
@@ -215,6 +230,9 @@ def test_which_model_is_served(upstream: tuple[Faulty, str]) -> None:
     assert find_upstream(url, None, None).model == "m"
     found = find_upstream(f"{url}/v1/", "other", None)
     assert (found.model, found.kind, found.root) == ("other", "openai", f"{url}/")
+    # ray.serve.llm, which has vLLM behind it
+    found = find_upstream(url, "on ray", None)
+    assert (found.kind, found.context) == ("vllm", 20)
     with pytest.raises(RequestError, match="does not serve 'third'"):
         find_upstream(url, "third", None)
     with pytest.raises(RequestError, match="404"):

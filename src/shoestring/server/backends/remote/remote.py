@@ -6,6 +6,7 @@ Nothing of a client's request reaches that server but what bodies.py writes: no 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -20,6 +21,7 @@ from shoestring.server.backends.admission import Admission
 from shoestring.server.backends.backend import Experts
 from shoestring.server.backends.pumped import Pumped
 from shoestring.server.backends.remote import bodies, refusals
+from shoestring.server.backends.remote.direct import Direct, reaches
 from shoestring.server.backends.remote.events import Items
 from shoestring.server.backends.remote.spellings import Interned
 from shoestring.server.backends.remote.upstream import CONNECT_SECONDS, Upstream, http_options
@@ -38,6 +40,12 @@ T = TypeVar("T")
 #: Most bytes of one event of a stream, and of an error.
 _MOST_EVENT = 16 << 20
 _MOST_ERROR = 64 << 10
+#: The last event of a stream.
+_DONE = b"[DONE]"
+#: Bytes of a request that is written without another thread: that takes longer than writing it.
+_SMALL = 8 << 10
+#: How long a stream whose answer is complete may take to end, so that its connection is used again.
+_REST_SECONDS = 1.0
 #: How long the server may take to say that it is alive, and how long that counts.
 _HEALTH_SECONDS = 3.0
 _HEALTH_LASTS = 1.0
@@ -72,12 +80,14 @@ class Remote(Admission[Pumped]):
         #: why the server can answer nothing any more
         self._dead: str | None = None
         self._health: tuple[float, str | None] = (0.0, None)
+        #: complete answers whose streams have not ended
+        self._resting: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         self._http = httpx2.AsyncClient(
             base_url=self.upstream.url,
             timeout=self._timeout,
-            transport=self._transport,
+            transport=self._transport or (Direct() if reaches(self.upstream.url) else None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30.0),
             **http_options(self.upstream.url, self._key),
         )
@@ -90,6 +100,8 @@ class Remote(Admission[Pumped]):
             closed()
 
     async def ended(self) -> None:
+        for resting in tuple(self._resting):
+            resting.cancel()
         if self._http is not None:
             await self._http.aclose()
 
@@ -146,8 +158,8 @@ class Remote(Admission[Pumped]):
 
     async def count_tokens(self, request: ChatRequest) -> int:
         with self._preparation():
-            await self.beside(check_tools, request, self.limits)
-            body = await self.beside(_written, bodies.count_body, self.upstream, request)
+            check = partial(check_tools, request, self.limits)
+            body = await self.beside(_written, bodies.count_body, self.upstream, request, check)
             response = await self._sent(self.upstream.root + "tokenize", body)
             try:
                 text = await _bounded(response, _MOST_EVENT)
@@ -173,11 +185,10 @@ class Remote(Admission[Pumped]):
         self, path: str, write: Callable[..., bodies.Body], request: Any, check: Callable[[], None] | None = None
     ) -> Stream:
         with self._preparation():
-            if check is not None:
-                await self.beside(check)
-            body = await self.beside(_written, write, self.upstream, request)
             entry = record.current()
             entry.generates = True
+            work = partial(_written, write, self.upstream, request, check)
+            body = work() if entry.body_bytes <= _SMALL else await self.beside(work)
             response = await self._sent(path, body)
             pumped = Pumped(entry, asyncio.get_running_loop(), ending=self._ending)
             self._open.add(pumped)
@@ -231,10 +242,13 @@ class Remote(Admission[Pumped]):
     ) -> AsyncGenerator[list[StreamItem], None]:
         """The items of each event. Raises ApiError where the stream breaks off."""
         items = Items(options.n, options.max_tokens, self.info.context, self.spellings)
+        parts = response.aiter_raw()
+        complete = False
         try:
-            async for data in _events(response):
-                if data == b"[DONE]":
-                    break
+            async for data in _events(parts):
+                if data == _DONE:
+                    complete = True
+                    continue
                 chunk = _chunk(data)
                 if chunk.get("error"):
                     raise refusals.broke_off(chunk)
@@ -243,26 +257,56 @@ class Remote(Admission[Pumped]):
         except httpx2.HTTPError as error:
             raise _broken(error) from None
         finally:
-            await response.aclose()
+            if complete:
+                resting = asyncio.ensure_future(_rest(response, parts))
+                self._resting.add(resting)
+                resting.add_done_callback(self._resting.discard)
+            else:
+                await response.aclose()
         if not items.complete:
             raise refusals.failed("closed the stream before the answer ended")
         yield items.finish()
 
 
-def _written(write: Callable[..., bodies.Body], upstream: Upstream, request: Any) -> bytes:
+async def _rest(response: httpx2.Response, parts: AsyncIterator[bytes]) -> None:
+    """Read what follows the last event, which is nothing: a connection is used again once its answer was read whole."""
+    reading = asyncio.ensure_future(_dropped(parts))
+    try:
+        await asyncio.wait({reading}, timeout=_REST_SECONDS)
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+        await response.aclose()
+
+
+async def _dropped(parts: AsyncIterator[bytes]) -> None:
+    with contextlib.suppress(httpx2.HTTPError):
+        async for _ in parts:
+            pass
+
+
+def _written(
+    write: Callable[..., bodies.Body], upstream: Upstream, request: Any, check: Callable[[], None] | None
+) -> bytes:
+    """The body of a request that passes `check`. Raises ApiError."""
+    if check is not None:
+        check()
     text = json.dumps(write(upstream, request), ensure_ascii=False)
     # Half of a surrogate pair, which UTF-8 cannot encode, becomes U+FFFD.
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """The data of a stream's events, which each have one line. Comments keep the connection open, no more."""
+async def _events(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The data of a stream's events, which each have one line, up to [DONE]. Comments only keep the connection open."""
     rest = b""
-    async for part in response.aiter_raw():
+    async for part in parts:
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):
-                yield line[5:].strip()
+                data = line[5:].strip()
+                yield data
+                if data == _DONE:
+                    return
         if len(rest) > _MOST_EVENT:
             raise refusals.failed("sent an event that is too long")
     if rest.startswith(b"data:"):

@@ -25,6 +25,9 @@ _OWNERS: Mapping[str, Kind] = {
     "sglang": "sglang",
 }
 
+#: The field of `metadata` that ray.serve.llm has in its model list.
+_RAY_CONTEXT = "max_request_context_length"
+
 #: OpenAI's own fields.
 _STANDARD = frozenset(
     {
@@ -123,12 +126,15 @@ def _chosen(on: str, url: str, entries: list[dict[str, Any]], model: str | None)
     entry = entries[0 if model is None else names.index(model)]
     meta = entry.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
-    lengths = (entry.get("max_model_len"), entry.get("context_length"), meta.get("n_ctx_train"))
+    # ray.serve.llm, which has vLLM behind it
+    ray = entry.get("metadata")
+    ray = ray if isinstance(ray, Mapping) and _RAY_CONTEXT in ray else {}
+    lengths = (entry.get("max_model_len"), entry.get("context_length"), meta.get("n_ctx_train"), ray.get(_RAY_CONTEXT))
     context = next((length for length in lengths if isinstance(length, int)), 0)
     family = entry.get("family")
     return Upstream(
         url,
-        _OWNERS.get(str(entry.get("owned_by")), "openai"),
+        "vllm" if ray else _OWNERS.get(str(entry.get("owned_by")), "openai"),
         entry["id"],
         context,
         family if isinstance(family, str) else "",
