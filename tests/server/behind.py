@@ -1,6 +1,7 @@
 """The front door before other backends: a service of ours on a real socket, or a replica on Ray.
 
-SHOESTRING_TEST_BACKENDS names the backends that the tests of the APIs run on; `make cluster` adds ray.
+The tests of the APIs run on every backend. The default run has the ones that stand for the others; `make deep` has all
+on a server at a URL, and `make cluster` all on Ray. SHOESTRING_TEST_BACKENDS names other backends: then all run there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from running import running
 from starlette.testclient import TestClient
 
@@ -21,7 +23,12 @@ from shoestring.server.facts import ServedModel
 from shoestring.server.http.app import create_app
 from shoestring.server.service import Service
 
-BACKENDS = os.environ.get("SHOESTRING_TEST_BACKENDS", "local url").split()
+_ASKED = os.environ.get("SHOESTRING_TEST_BACKENDS", "")
+BACKENDS = (_ASKED or "local url").split()
+#: Parameters of the fixture `client`.
+BY_BACKEND = [name if name == "local" or _ASKED else pytest.param(name, marks=pytest.mark.deep) for name in BACKENDS]
+#: Marks the tests that run on every backend each time.
+on_every_backend = pytest.mark.parametrize("client", BACKENDS, indirect=True, scope="module")
 
 
 def remote(url: str, model: str | None = None, kind: Kind | None = None, **options: Any) -> Remote:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from answering import ANSWER, ARGUMENTS, PARAMETERS, answering, breaking, data, idle
-from behind import BACKENDS
+from behind import BY_BACKEND, on_every_backend
 from starlette.testclient import TestClient
 
 from shoestring.server.ollama.requests import chat_request as ollama_request
@@ -17,7 +17,7 @@ from shoestring.server.openai.chat_requests import chat_request as openai_reques
 from shoestring.server.openai.chat_types import ChatBody
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=BY_BACKEND)
 def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     with answering(backend=request.param) as client:
         yield client
@@ -63,6 +63,7 @@ def test_streamed_and_whole_completions_are_equal(client: TestClient, echo: bool
     assert idle(client)
 
 
+@on_every_backend
 def test_logprobs_have_tokens_and_offsets(client: TestClient) -> None:
     choice = complete(client, prompt="One, two", max_tokens=30, logprobs=1).json()["choices"][0]
     logprobs = choice["logprobs"]
@@ -97,6 +98,7 @@ def test_completions_refuse_by_name(client: TestClient, fields: dict[str, Any], 
     assert idle(client)
 
 
+@on_every_backend
 def test_a_failing_completion(client: TestClient) -> None:
     with breaking(client) as streams:
         lines = data(complete(client, prompt=["a", "b"], stream=True).text)
@@ -130,6 +132,7 @@ def test_ollamas_lines_add_up_to_the_whole_answer(client: TestClient, fields: di
     assert sum(whole[part] for part in parts) == whole["total_duration"]
 
 
+@on_every_backend
 def test_ollamas_calls_and_generate(client: TestClient) -> None:
     calls = chat(client, "weather", tools=[TOOL], stream=False).json()["message"]["tool_calls"]
     assert [call["function"]["arguments"] for call in calls] == [ARGUMENTS, {"city": "Rome"}]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from answering import ANSWER, PARAMETERS, answering, breaking, idle
-from behind import BACKENDS
+from behind import BY_BACKEND, on_every_backend
 from starlette.testclient import TestClient
 
 from shoestring.server.anthropic.wire import assembled
@@ -16,7 +16,7 @@ from shoestring.server.anthropic.wire import assembled
 PATH = "/v1/messages"
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=BY_BACKEND)
 def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     with answering(backend=request.param) as client:
         yield client
@@ -38,6 +38,7 @@ def events(text: str) -> list[tuple[str, dict[str, Any]]]:
 LOOK = {"name": "look", "input_schema": PARAMETERS}
 
 
+@on_every_backend
 @pytest.mark.parametrize(
     "fields",
     [body(), body(thinking={"type": "adaptive"}), body("weather", tools=[LOOK]), body(max_tokens=3)],
@@ -64,6 +65,7 @@ def test_every_event_has_a_name_and_progress_is_a_ping(client: TestClient) -> No
     assert found[0][1]["message"]["usage"]["output_tokens"] == 0
 
 
+@on_every_backend
 def test_cached_tokens_are_separate_and_the_sum_matches_count_tokens(client: TestClient) -> None:
     fields = body("A question that is asked twice. " * 20)
     counted = client.post(f"{PATH}/count_tokens", json={key: fields[key] for key in ("model", "messages")}).json()
@@ -122,6 +124,7 @@ def test_errors_have_anthropics_shape(
     assert idle(client)
 
 
+@on_every_backend
 def test_an_error_in_the_middle_is_an_event(client: TestClient) -> None:
     with breaking(client) as streams:
         streamed, whole = client.post(PATH, json=body(stream=True)), client.post(PATH, json=body())

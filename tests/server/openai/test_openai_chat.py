@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from behind import BACKENDS, on
+from behind import BY_BACKEND, on, on_every_backend
 from starlette.testclient import TestClient
 
 from shoestring.testing import Reply, scripted_model
@@ -21,7 +21,7 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 URL = "/v1/chat/completions"
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=BY_BACKEND)
 def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     with on(request.param, partial(scripted_model, REPLIES, context=4096)) as client:
         yield client
@@ -62,6 +62,7 @@ def test_a_stream_has_the_order_that_clients_need(client: TestClient) -> None:
     assert usage["usage"]["total_tokens"] == usage["usage"]["prompt_tokens"] + usage["usage"]["completion_tokens"]
 
 
+@on_every_backend
 def test_a_stream_adds_up_to_the_whole_answer(client: TestClient) -> None:
     whole = answer(client)["choices"][0]["message"]
     added: dict[str, str] = {}
@@ -74,6 +75,7 @@ def test_a_stream_adds_up_to_the_whole_answer(client: TestClient) -> None:
     assert whole["reasoning_content"] == whole["reasoning"] == added["reasoning"]
 
 
+@on_every_backend
 def test_a_call_sends_id_and_name_once(client: TestClient) -> None:
     calls: dict[int, list[dict[str, Any]]] = {}
     for chunk in chunks(client, text="act", tools=[TOOL]):
@@ -100,6 +102,7 @@ def test_answers_to_one_prompt_are_numbered(client: TestClient) -> None:
     assert set(text.values()) == {"hällo"}
 
 
+@on_every_backend
 def test_logprobs_cover_only_content(client: TestClient) -> None:
     found = answer(client, logprobs=True, top_logprobs=1)["choices"][0]["logprobs"]["content"]
     assert bytes(byte for entry in found for byte in entry["bytes"]).decode() == "hällo"
@@ -243,6 +246,7 @@ def test_a_lone_surrogate_is_text(client: TestClient) -> None:
     assert "a\ufffdb" in response.json()["choices"][0]["message"]["content"]
 
 
+@on_every_backend
 def test_a_too_long_conversation_has_the_code_that_clients_know(client: TestClient) -> None:
     error = client.post(URL, json=body("z" * 5000)).json()["error"]
     assert error["code"] == "context_length_exceeded"
