@@ -25,10 +25,13 @@ from two_nodes import Two, backend, deployed, two_nodes
 import shoestring
 from shoestring.errors import CapacityError, RequestError
 from shoestring.server.backends.replicas import deployment as deployment_module
+from shoestring.server.backends.replicas import options as options_module
+from shoestring.server.backends.replicas.deployment import Deployment
 from shoestring.server.backends.replicas.options import Count
 from shoestring.server.backends.replicas.replica import Source
 from shoestring.server.http.app import create_app
 from shoestring.server.http.settings import Settings
+from shoestring.server.limits import Limits
 from shoestring.server.service import Service
 
 MODEL = "demo-qwen3.5"
@@ -185,6 +188,33 @@ def test_a_killed_worker_is_an_error_soon_and_its_node_is_used_again(two: Two) -
             assert time.monotonic() < until, "the node that is back has no replica"
             time.sleep(1)
         print("the node that is back has a replica")
+
+
+def replicas_of(url: str) -> int:
+    text = httpx.get(f"{url}/metrics", timeout=30).text
+    return text.count("shoestring_replica_computed_tokens{")
+
+
+def within(seconds: float, url: str, number: int) -> float:
+    """Seconds until there are so many replicas."""
+    began = time.monotonic()
+    while replicas_of(url) != number:
+        assert time.monotonic() - began < seconds, f"{replicas_of(url)} replicas after {seconds:.0f} s"
+        time.sleep(1)
+    return time.monotonic() - began
+
+
+def test_replicas_follow_the_queue(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--replicas 1:2: one becomes two while more requests wait than it answers, and one again. No answer is lost."""
+    monkeypatch.setattr(options_module, "DOWNSCALE_SECONDS", 3.0)
+    with running(create_app(backend(Deployment(source(), Count(1, 2), Limits()), queue=100))) as url:
+        assert replicas_of(url) == 1
+        traffic = Traffic(url, clients=12)
+        more = within(90, url, 2)
+        ended = traffic.stop()
+        fewer = within(120, url, 1)
+    print(f"12 clients: a second replica after {more:.0f} s; none asks: one after {fewer:.0f} s; {len(ended)} answers")
+    assert {how for _, how, _ in ended} == {"whole"}
 
 
 def test_mixed_versions_and_a_small_cluster_are_one_line(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:

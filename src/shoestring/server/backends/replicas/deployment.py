@@ -1,7 +1,7 @@
 """The deployment on Ray Serve: connect, check the cluster, start the replicas, restart them one after the other.
 
-A cluster that is started here listens on the loopback address, but for a port that Serve opens in each replica. Who
-reaches Ray's ports can run code there, so other clusters belong into a private network.
+A cluster that is started here listens on the loopback address. Who reaches Ray's ports can run code there, so other
+clusters belong into a private network.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from shoestring.errors import CapacityError, RequestError
 from shoestring.runtime.model import Model
+from shoestring.server.backends.replicas.addresses import LOOPBACK, check_loopback, keep_loopback
 from shoestring.server.backends.replicas.names import APP
 from shoestring.server.backends.replicas.options import Count, options_of
 from shoestring.server.backends.replicas.replica import Replica, Source, Vocabulary, versions
@@ -26,7 +29,6 @@ from shoestring.server.limits import Limits
 log = logging.getLogger("shoestring.server")
 
 _CONNECT_SECONDS = 5.0
-LOOPBACK = "127.0.0.1"
 
 
 def need_ray() -> None:
@@ -44,14 +46,15 @@ def connect(address: str | None) -> None:
 
     options: dict[str, Any] = {"include_dashboard": False, "logging_level": logging.WARNING, "log_to_driver": True}
     if address is not None:
-        _check_reachable(address)
+        check_reachable(address)
         options = {"address": address, "logging_level": logging.WARNING}
     else:
         options |= {"address": "local", "_node_ip_address": LOOPBACK}
-        _keep_loopback()
+        keep_loopback()
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
-        ray.init(namespace=APP, **options)
+        with _own_sigterm():
+            ray.init(namespace=APP, **options)
     except (RuntimeError, ConnectionError, ValueError) as error:
         what = " ".join(str(error).split())
         if "ersion mismatch" in what:
@@ -60,28 +63,24 @@ def connect(address: str | None) -> None:
             f"--on ray cannot use the cluster{f' at {address}' if address else ''}: {what[:300]}"
         ) from None
     if address is None:
-        _check_loopback()
+        check_loopback()
 
 
-def _keep_loopback() -> None:
-    """Ray replaces a loopback address by one that other machines reach, and then listens on all: keep it."""
-    from ray._private import services
-
-    services.resolve_ip_for_localhost = lambda host: host
-
-
-def _check_loopback() -> None:
-    import ray
-
-    if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
-        ray.shutdown()
-        raise RequestError(
-            "--on ray: this version of Ray does not keep to the loopback address: start a cluster with `ray start`, "
-            "and name it with --ray-address"
-        )
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what SIGTERM does here: Ray would print a stack and abort the process while it ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
-def _check_reachable(address: str) -> None:
+def check_reachable(address: str) -> None:
+    """Raise RequestError if nothing listens at HOST:PORT."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
@@ -131,7 +130,9 @@ class Deployment:
         options["request_router_config"] = RequestRouterConfig(**options["request_router_config"])
         made = serve.deployment(Replica, name="Replica").options(**options)
         load = self.load or partial(_load, self.source)
-        return made.bind(load, self.source.id, self.source.aliases, self.limits, versions(), self.generation)
+        source = self.source
+        web = source.allow_remote_media
+        return made.bind(load, source.id, source.aliases, self.limits, versions(), self.generation, web)
 
     def start(self) -> Any:
         """Start the replicas, or replace those that run one after the other. Returns Ray's handle.

@@ -10,6 +10,8 @@ from shoestring.server.backends.replicas.names import ROUTER
 
 #: How often Ray asks a replica whether it is alive, and how long that may take.
 HEALTH_PERIOD_SECONDS, HEALTH_TIMEOUT_SECONDS = 2.0, 10.0
+#: How long more or fewer replicas are needed before one starts or stops, with --replicas MIN:MAX.
+UPSCALE_SECONDS, DOWNSCALE_SECONDS = 5.0, 120.0
 #: How long a replica that stops may finish its answers.
 DRAIN_SECONDS = 600.0
 #: Requests at once in a replica, if --parallel does not say.
@@ -61,7 +63,7 @@ def options_of(count: Count, parallel: int | None) -> dict[str, Any]:
         "min_replicas": count.least,
         "max_replicas": count.most,
         "target_ongoing_requests": max(1, at_once // 2),
-        "upscale_delay_s": 5.0,
-        "downscale_delay_s": 120.0,
+        "upscale_delay_s": UPSCALE_SECONDS,
+        "downscale_delay_s": DOWNSCALE_SECONDS,
     }
     return {**options, "autoscaling_config": scaling}

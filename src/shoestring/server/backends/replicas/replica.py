@@ -16,11 +16,13 @@ from shoestring.errors import RequestError
 from shoestring.runtime.model import Model
 from shoestring.runtime.prompt import Prompt
 from shoestring.server.backends.backend import Spellings
+from shoestring.server.backends.replicas.addresses import listen_only_on
 from shoestring.server.backends.replicas.batches import batched
 from shoestring.server.errors import ApiError, from_exception
 from shoestring.server.facts import ServedModel, served_model
 from shoestring.server.http import record
 from shoestring.server.limits import Limits
+from shoestring.server.media.fetch import Web
 from shoestring.server.media.reading import Cost
 from shoestring.server.media.unread import Unread
 from shoestring.server.request import ChatRequest, CompletionRequest, StreamItem
@@ -31,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """What a replica loads. most_threads: no more than the node's cores."""
+    """What a replica loads, and how it answers."""
 
     model: str
     id: str
@@ -43,6 +45,12 @@ class Source:
     parallel: int | None = None
     cache_memory: int | None = None
     experts_per_token: int | None = None
+    mmproj: str | None = None
+    max_image_tokens: int | None = None
+    video_fps: float | None = None
+    max_frames: int | None = None
+    #: fetch pictures whose URL a request has
+    allow_remote_media: bool = False
 
     def load(self, cores: int) -> Model:
         from shoestring.runtime.loading import load, physical_cores
@@ -56,6 +64,10 @@ class Source:
             parallel=self.parallel,
             cache_memory="share" if self.cache_memory is None else self.cache_memory,
             experts_per_token=self.experts_per_token,
+            mmproj=self.mmproj,
+            max_image_tokens=self.max_image_tokens,
+            video_fps=self.video_fps,
+            max_frames=self.max_frames,
         )
 
 
@@ -81,7 +93,7 @@ def versions() -> dict[str, str]:
 class Replica:
     """One engine. load: makes the model, given the node's cores. expected: the versions of who starts it.
 
-    generation: counts rolling restarts; a new one replaces the replicas.
+    generation: counts rolling restarts; a new one replaces the replicas. web: fetch pictures that a request names.
     """
 
     def __init__(
@@ -92,6 +104,7 @@ class Replica:
         limits: Limits,
         expected: dict[str, str],
         generation: int,
+        web: bool = False,
     ) -> None:
         import ray
         from ray import serve
@@ -102,13 +115,14 @@ class Replica:
                 raise RequestError(f"mixed versions: this node has {name} {here[name]}, the front door {version}")
         node = ray.get_runtime_context().get_node_id()
         known = next(entry for entry in ray.nodes() if entry["NodeID"] == node)
+        listen_only_on(known["NodeManagerAddress"])
         cores = int(known["Resources"].get("CPU", 1))
         context = serve.get_replica_context()
         self.name = f"{known['NodeManagerHostname']}-{context.replica_id.unique_id}"
         model = load(max(1, cores))
         self.info: ServedModel = served_model(model, id, aliases)
         # The front door bounds what waits.
-        self._service = Service(model, self.info, queue=100_000, limits=limits)
+        self._service = Service(model, self.info, queue=100_000, limits=limits, web=Web() if web else None)
         self._service.start()
 
     def check_health(self) -> None:
