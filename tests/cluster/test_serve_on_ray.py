@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -48,12 +49,12 @@ def served(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def listening() -> set[str]:
-    """Addresses, in hexadecimal, that processes of Ray listen on, but for the port of Serve in each replica."""
+    """Addresses, in hexadecimal, that processes of Ray listen on."""
     sockets = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (process / "cmdline").read_bytes()
-            if b"ray" in command and b"ServeReplica" not in command:
+            if any(word in command for word in (b"ray::", b"/raylet", b"/gcs_server", b"/ray/", b"--on")):
                 sockets |= {os.readlink(file) for file in (process / "fd").iterdir()}
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -98,6 +99,15 @@ def test_refusals_are_one_line() -> None:
     assert "/nowhere.gguf" in refused("serve", "/nowhere.gguf", "--on", "ray", "--port", "0")
 
 
+def test_doctor_names_the_version() -> None:
+    done = subprocess.run(
+        [*COMMAND, "doctor", "demo-scripted", "--on", "ray", "--port", "0"],
+        capture_output=True, text=True, env=ENVIRONMENT, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert f"Ray {importlib.metadata.version('ray')}; every node needs it" in done.stdout
+
+
 def test_ray_reads_the_files(tmp_path: Path) -> None:
     from ray.serve.schema import ServeDeploySchema
 
@@ -119,7 +129,7 @@ def test_ray_reads_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["qwen3.5", "qwen3.5:35b-a3b", "scout", "maverick"])
 def test_vllms_parser_knows_every_flag(model: str, tmp_path: Path) -> None:
     """Also with GPUs that this machine has not: the words of plan for eight of them."""
-    from vllm.entrypoints.openai.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     command = [*COMMAND, "serve", model, "--on", "vllm", "--context", "16384", "--dry-run", str(tmp_path)]

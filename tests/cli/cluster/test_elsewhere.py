@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from shoestring.cli.app import run
 from shoestring.cli.cluster.dry_run import door_command
 from shoestring.cli.cluster.on_auto import chosen, settled
+from shoestring.cli.cluster.ray_llm import engine_arguments
 from shoestring.cli.cluster.yaml_text import yaml_text
 from shoestring.errors import RequestError
 from shoestring.server.http.settings import Settings
@@ -65,8 +66,27 @@ def test_the_files_of_vllm_have_no_key(tmp_path: Path, capsys: pytest.CaptureFix
     words = shlex.split(files["vllm.sh"].splitlines()[-1])
     assert words[:4] == ["exec", "vllm", "serve", "Qwen/Qwen3.5-35B-A3B"]
     assert "sk-secret" not in "".join(files.values())
+    llm = yaml.safe_load(files["ray-llm.yaml"])["applications"][0]["args"]["llm_configs"][0]
+    assert llm["model_loading_config"]["model_source"] == "Qwen/Qwen3.5-35B-A3B"
+    assert llm["engine_kwargs"] == {
+        "tensor_parallel_size": 1,
+        "reasoning_parser": "qwen3",
+        "enable_auto_tool_choice": True,
+        "tool_call_parser": "qwen3_coder",
+        "max_model_len": 8192,
+    }
     start = next(line for line in files["shoestring.service"].splitlines() if line.startswith("ExecStart="))
     assert shlex.split(start)[1:] == ["serve", "qwen3.5:35b-a3b", "--on=vllm", "--context=8192"]
+
+
+def test_words_of_a_command_line_are_arguments() -> None:
+    words = ["--enforce-eager", "--dtype=float32", "--limit", '{"image": 0}', "--tensor-parallel-size", "2"]
+    assert engine_arguments(words) == {
+        "enforce_eager": True,
+        "dtype": "float32",
+        "limit": {"image": 0},
+        "tensor_parallel_size": 2,
+    }
 
 
 def test_the_doors_command_has_every_setting_but_secrets() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Settings of a model in this process.
 _OWN = (
     *("memory", "experts_per_token", "record_routes", "context", "parallel", "cache_memory", "share_cache", "threads"),
-    "kv_type",
+    *("kv_type", "mmproj", "max_image_tokens", "video_fps", "max_frames", "allow_remote_media"),
 )
 
 

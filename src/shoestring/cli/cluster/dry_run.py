@@ -1,6 +1,7 @@
 """`serve --dry-run FOLDER`: write what would run, for operators who start it themselves. Nothing is started.
 
 ray-serve.yaml: `serve deploy` reads it. ray-service.yaml: KubeRay's RayService. vllm.sh: the command of vLLM.
+ray-llm.yaml: vLLM on a Ray cluster, as `serve deploy` reads it.
 shoestring.service: a systemd unit, and compose.yaml: of the front door. Tests parse them with Ray's schema and vLLM's
 own parser; nothing was run on Kubernetes.
 """
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoestring.cli.cluster.ray_llm import llm_config
 from shoestring.cli.cluster.yaml_text import yaml_text
 from shoestring.cli.say import say
 from shoestring.errors import RequestError
@@ -57,6 +59,7 @@ def _files(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "ray-service.yaml", yaml_text(ray_service(settings, config))
     if settings.on == "vllm":
         yield "vllm.sh", vllm_script(settings)
+        yield "ray-llm.yaml", yaml_text(llm_config(settings))
     yield "shoestring.service", unit(command)
     yield "compose.yaml", yaml_text(compose(command))
 

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shoestring.cli.cluster.on_auto import chosen, settled
+from shoestring.cli.cluster.on_auto import chosen, nodes_of, settled
 from shoestring.cli.cluster.on_ray import run_on_ray
-from shoestring.cli.cluster.on_url import run_on_url
+from shoestring.cli.cluster.on_url import check_url, run_on_url
 from shoestring.cli.cluster.on_vllm import run_on_vllm
 from shoestring.cli.say import say
-from shoestring.errors import RequestError
-from shoestring.printable import quoted
 
 if TYPE_CHECKING:
     from shoestring.server.http.settings import Settings
@@ -31,27 +29,16 @@ def run_elsewhere(settings: Settings, here: Callable[[Settings], None], dry_run:
         return write_files(settings, dry_run)
     if settings.on == "local":
         return here(settings)
-    if settings.on.startswith(("http://", "https://")):
-        return run_on_url(settings)
     if settings.on == "vllm":
         return run_on_vllm(settings)
     if settings.on == "ray":
         return run_on_ray(settings)
-    raise RequestError(
-        f"--on is {quoted(settings.on)}: choose local, vllm, ray, auto, or the URL of a server, http://HOST:PORT"
-    )
+    check_url(settings.on)
+    run_on_url(settings)
 
 
 def _auto(settings: Settings) -> Settings:
     """What plan finds, said on one line."""
-    nodes = 0
-    if settings.ray_address is not None:
-        from shoestring.server.backends.replicas import deployment as ray_serve
-
-        ray_serve.need_ray()
-        ray_serve.connect(settings.ray_address)
-        nodes = ray_serve.node_count()
-        ray_serve.leave()
-    choice = chosen(settings, nodes)
+    choice = chosen(settings, nodes_of(settings))
     say(f"--on auto serves {choice.on}, because of this row of plan: {choice.row}", err=True)
     return settled(settings, choice)

@@ -58,6 +58,20 @@ def chosen(settings: Settings, nodes: int = 0) -> Choice:
     )
 
 
+def nodes_of(settings: Settings) -> int:
+    """The nodes of the cluster that --ray-address names; 0 if it names none. Raises RequestError."""
+    if settings.ray_address is None:
+        return 0
+    from shoestring.server.backends.replicas import deployment as ray_serve
+
+    ray_serve.need_ray()
+    ray_serve.connect(settings.ray_address)
+    try:
+        return ray_serve.node_count()
+    finally:
+        ray_serve.leave()
+
+
 def _engine(row: Assessment) -> Literal["local", "vllm"]:
     """Where a row of the plan runs. Raises RequestError for the engines that this program does not start."""
     engine = row.command.engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -23,15 +24,12 @@ log = logging.getLogger("shoestring.server")
 def run_on_ray(settings: Settings) -> None:
     """Connect, start the replicas, and serve. SIGUSR1 restarts them one after the other. Raises ShoestringError."""
     from shoestring.server.backends.replicas import deployment as ray_serve
-    from shoestring.server.backends.replicas.options import Count, read_count
+    from shoestring.server.backends.replicas.options import Count
     from shoestring.server.backends.replicas.replicas import Replicas
 
-    unused = ("vllm_python", "vllm_args", "users", "min_speed", "api_key_env", "record_routes", "share_cache")
-    refuse_settings(settings, unused, "has no meaning with --on ray: leave it out")
-    if settings.model is None:
-        raise RequestError("--on ray needs a MODEL that every node has: a file, a folder, or a pulled name")
-    wanted = None if settings.replicas is None else read_count(settings.replicas)
+    wanted = check_settings(settings)
     ray_serve.need_ray()
+    signal.signal(signal.SIGTERM, _end)  # until the server runs, which has its own
     with door(settings) as opened:
         ray_serve.connect(settings.ray_address)
         try:
@@ -52,6 +50,17 @@ def run_on_ray(settings: Settings) -> None:
             )
         finally:
             ray_serve.stop()
+
+
+def check_settings(settings: Settings) -> Count | None:
+    """The replicas that --replicas asks for. Raises RequestError for what has no meaning on Ray, or has no model."""
+    from shoestring.server.backends.replicas.options import read_count
+
+    unused = ("vllm_python", "vllm_args", "users", "min_speed", "api_key_env", "record_routes", "share_cache")
+    refuse_settings(settings, unused, "has no meaning with --on ray: leave it out")
+    if settings.model is None:
+        raise RequestError("--on ray needs a MODEL that every node has: a file, a folder, or a pulled name")
+    return None if settings.replicas is None else read_count(settings.replicas)
 
 
 def _said(count: Count) -> str:
@@ -79,7 +88,17 @@ def source_of(settings: Settings) -> Source:
         parallel=settings.parallel,
         cache_memory=settings.cache_memory,
         experts_per_token=settings.experts_per_token,
+        mmproj=settings.mmproj,
+        max_image_tokens=settings.max_image_tokens,
+        video_fps=settings.video_fps,
+        max_frames=settings.max_frames,
+        allow_remote_media=settings.allow_remote_media,
     )
+
+
+def _end(number: int, frame: object) -> None:
+    """End, and the cluster of our own, as a shell would expect of SIGTERM."""
+    sys.exit(128 + number)
 
 
 def restart_on_signal(deployed: Deployment) -> None:

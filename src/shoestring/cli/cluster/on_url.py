@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shoestring.cli.cluster.door import Door, door, refuse_own_settings, refuse_settings
 from shoestring.errors import RequestError
+from shoestring.printable import quoted
 
 if TYPE_CHECKING:
     from shoestring.server.backends.remote.remote import Remote
@@ -19,12 +20,25 @@ def run_on_url(settings: Settings) -> None:
     """Ask the server what it serves, then serve that. Raises RequestError."""
     from shoestring.server.backends.remote.upstream import find_upstream
 
+    key = check_settings(settings)
+    with door(settings) as opened:
+        serve_upstream(opened, find_upstream(settings.on, settings.model, key), key)
+
+
+def check_url(on: str) -> None:
+    """Raise RequestError if --on names nothing that it can."""
+    if not on.startswith(("http://", "https://")):
+        raise RequestError(
+            f"--on is {quoted(on)}: choose local, vllm, ray, auto, or the URL of a server, http://HOST:PORT"
+        )
+
+
+def check_settings(settings: Settings) -> str | None:
+    """This server's key there. Raises RequestError for what has no meaning with a URL."""
     refuse_own_settings(settings)
     unused = ("replicas", "ray_address", "vllm_python", "vllm_args", "users", "min_speed")
     refuse_settings(settings, unused, f"has no meaning with --on {settings.on}: leave it out")
-    key = upstream_key(settings)
-    with door(settings) as opened:
-        serve_upstream(opened, find_upstream(settings.on, settings.model, key), key)
+    return upstream_key(settings)
 
 
 def upstream_key(settings: Settings) -> str | None:

@@ -29,9 +29,7 @@ def run_on_vllm(settings: Settings) -> None:
     from shoestring.server.backends.remote.child import Child, free_port, new_key
     from shoestring.server.backends.remote.upstream import find_upstream
 
-    refuse_own_settings(settings, but=("context", "parallel"))
-    unused = ("replicas", "ray_address", "users", "min_speed", "api_key_env")
-    refuse_settings(settings, unused, "has no meaning with --on vllm: leave it out")
+    check_settings(settings)
     program = vllm_program(settings)
     name, words = vllm_arguments(settings)
     with door(settings) as opened:
@@ -49,6 +47,13 @@ def run_on_vllm(settings: Settings) -> None:
             opened.serve(backend, [("model", name), ("on", where), ("context", context)])
         finally:
             child.close()
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise RequestError for what has no meaning with vLLM."""
+    refuse_own_settings(settings, but=("context", "parallel"))
+    unused = ("replicas", "ray_address", "users", "min_speed", "api_key_env")
+    refuse_settings(settings, unused, "has no meaning with --on vllm: leave it out")
 
 
 def vllm_program(settings: Settings) -> list[str]:

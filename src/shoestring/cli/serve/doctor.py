@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 HELP = """Check whether this machine can serve MODEL: what works, what is missing and how to fix it, and the settings in
 effect with their sources. Nothing is loaded. The exit code is 1 if something is missing."""
 
-#: Settings that name a file, or nothing.
-_FILES = ("record_routes", "api_key_file", "ssl_certfile", "ssl_keyfile", "log_file")
+#: Settings that name something, or nothing.
+_NAMES = (
+    *("record_routes", "api_key_file", "ssl_certfile", "ssl_keyfile", "log_file"),
+    *("api_key_env", "ray_address", "vllm_python", "min_speed"),
+)
 _MARKS = {"ok": "ok     ", "warning": "warning", "failed": "MISSING"}
 
 
@@ -47,11 +50,11 @@ class Finding:
 
 
 @spread
-def doctor(served: o.Served, json: options.Json = False, debug: options.Debug = False) -> None:
+def doctor(served: o.Served, where: o.Where, json: options.Json = False, debug: options.Debug = False) -> None:
     findings: list[Finding] = [extension(), packages()]
     effective: Resolved | None = None
     try:
-        effective = resolved(asdict(served))
+        effective = resolved({**asdict(served), **asdict(where)})
     except ShoestringError as error:
         findings.append(failed("settings", error, "fix it where it is set"))
     if effective is not None:
@@ -87,7 +90,7 @@ def _shown(name: str, value: Any) -> str:
     from shoestring.server.http.settings import SIZES
 
     if value is None:
-        return {"model": "demo-llama4", "experts_per_token": "the file's", **dict.fromkeys(_FILES, "none")}.get(
+        return {"model": "demo-llama4", "experts_per_token": "the file's", **dict.fromkeys(_NAMES, "none")}.get(
             name, "decided at start"
         )
     if name in SIZES:
@@ -149,7 +152,11 @@ def checks_of(settings: Settings) -> list[tuple[str, Check]]:
         checks.append(("tls", tls))
     if settings.log_file is not None:
         checks.append(("log", log_file))
-    return [*checks, ("model", memory)]
+    if settings.on == "local":
+        return [*checks, ("model", memory)]
+    from shoestring.cli.cluster import checks as elsewhere
+
+    return [*checks, *elsewhere.checks_of(settings, memory)]
 
 
 def tls(settings: Settings) -> str:
