@@ -6,75 +6,28 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 if importlib.util.find_spec("vllm") is None:
     pytest.skip("vLLM is not installed", allow_module_level=True)
 
-import httpx
-import numpy as np
-from questions import SCHEMA, TOOL
-
-import shoestring
-from shoestring.testing import Family
-
-SMALL = Path(__file__).with_name("small_models.py")
-#: vLLM on a CPU: a small cache, and its threads where the system puts them.
-ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-ARGUMENTS = (
-    "--enforce-eager",
-    '--limit-mm-per-prompt={"image": 0, "video": 0}',
-    "--return-tokens-as-token-ids",
-)
-#: "CPU GDN attention requires BF16", says vLLM 0.32 of Qwen 3.5's recurrent layers.
-DTYPES = {"qwen3_5": "bfloat16", "llama4": "float32"}
-ASKED = [{"role": "user", "content": "What does a harbour need?"}]
-START_SECONDS = 240
+from vllm_checks import arguments, check_apis, check_tokens, front_door, written
 
 
 @pytest.fixture(scope="module", params=["qwen3_5", "llama4"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    family: Family = request.param
-    folder = tmp_path_factory.mktemp("models") / family
-    subprocess.run([sys.executable, str(SMALL), family, str(folder)], check=True, timeout=180)
-    return folder
+    return written(request.param, tmp_path_factory.mktemp("models"))
 
 
-@contextmanager
-def served(folder: Path, *more: str) -> Iterator[str]:
+def served(folder: Path, *more: str) -> AbstractContextManager[str]:
     """The address of the front door before vLLM with this model."""
-    source = str(Path(shoestring.__file__).parents[1])
-    command = [sys.executable, "-m", "shoestring", "serve", str(folder), "--on", "vllm", "--port", "0"]
-    command += ["--vllm-python", sys.executable, "--context", "1024", "--parallel", "4"]
-    command += [f"--vllm-arg={argument}" for argument in (f"--dtype={DTYPES[folder.name]}", *ARGUMENTS, *more)]
-    variables = {**os.environ, **ENVIRONMENT, "PYTHONPATH": source}
-    log = folder.parent / "serve.log"
-    with log.open("w") as file, subprocess.Popen(command, stderr=file, env=variables) as process:
-        try:
-            until = time.monotonic() + START_SECONDS
-            while "\n  open " not in log.read_text():
-                assert process.poll() is None, log.read_text()[-4000:]
-                assert time.monotonic() < until, log.read_text()[-4000:]
-                time.sleep(0.2)
-            yield log.read_text().split("\n  open ")[1].split()[0]
-        finally:
-            process.terminate()
-            process.wait(60)
+    options = ("--on", "vllm", "--vllm-python", sys.executable)
+    return front_door(folder.parent / "serve.log", str(folder), *options, *arguments(folder, *more))
 
 
 @pytest.fixture(scope="module")
@@ -83,44 +36,8 @@ def url(folder: Path) -> Iterator[str]:
         yield url
 
 
-def post(url: str, path: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{url}{path}", json=body, timeout=120)
-
-
 def test_chat_stream_tools_and_schema_on_our_apis(url: str, folder: Path) -> None:
-    model = folder.name
-    plain = {"model": model, "messages": ASKED, "max_tokens": 16, "temperature": 0}
-    whole = post(url, "/v1/chat/completions", **plain)
-    assert whole.status_code == 200, whole.text
-    assert whole.json()["usage"]["completion_tokens"] == 16
-    streamed = post(url, "/v1/chat/completions", **plain, stream=True, stream_options={"include_usage": True}).text
-    chunks = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data: {")]
-    message = whole.json()["choices"][0]["message"]
-    for name in ("content", "reasoning_content"):
-        parts = [choice["delta"].get(name) or "" for chunk in chunks for choice in chunk["choices"]]
-        assert "".join(parts) == (message.get(name) or "")
-    assert chunks[-1]["usage"] == whole.json()["usage"]
-    format = {"type": "json_schema", "json_schema": {"name": "c", "schema": SCHEMA}}
-    off = {**plain, "max_tokens": 200, "chat_template_kwargs": {"enable_thinking": False}}
-    formed = post(url, "/v1/chat/completions", **off, response_format=format).json()["choices"][0]
-    if formed["finish_reason"] == "stop":
-        assert set(json.loads(formed["message"]["content"])) == {"colour", "sure"}
-    called = post(url, "/v1/chat/completions", **off, tools=[TOOL], tool_choice="required")
-    assert called.status_code == 200, called.text
-    choice = called.json()["choices"][0]
-    if choice["finish_reason"] == "tool_calls":
-        assert choice["message"]["tool_calls"][0]["function"]["name"] == "look"
-    anthropic = post(url, "/v1/messages", model=model, messages=ASKED, max_tokens=8)
-    assert anthropic.status_code == 200, anthropic.text
-    usage = anthropic.json()["usage"]
-    counted = post(url, "/v1/messages/count_tokens", model=model, messages=ASKED).json()["input_tokens"]
-    assert usage["input_tokens"] + usage["cache_read_input_tokens"] == counted
-    ollama = post(url, "/api/chat", model=model, messages=ASKED, stream=False, options={"num_predict": 8})
-    assert ollama.json()["eval_count"] == 8
-    refused = post(url, "/v1/chat/completions", **plain, repeat_last_n=3, repetition_penalty=1.1)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_field")
-    long = post(url, "/v1/chat/completions", **{**plain, "messages": [{"role": "user", "content": "y" * 2000}]})
-    assert (long.status_code, long.json()["error"]["code"]) == (400, "context_length_exceeded")
+    check_apis(url, folder)
 
 
 def test_its_likeliest_token_is_ours_where_ours_is_clear(url: str, folder: Path) -> None:
@@ -130,32 +47,3 @@ def test_its_likeliest_token_is_ours_where_ours_is_clear(url: str, folder: Path)
 def test_tensor_parallel_gives_the_same(folder: Path) -> None:
     with served(folder, "--tensor-parallel-size=2") as url:
         check_tokens(url, folder, rows=12)
-
-
-def check_tokens(url: str, folder: Path, rows: int = 48) -> None:
-    """Teacher-forced over random tokens: each prefix is a prompt, and its next token is greedy."""
-    ids = [int(id) for id in np.random.default_rng(3).integers(32, 127, 80)]
-    with shoestring.load(folder, kv_type="f32", context=512) as model:
-        logits = model.logits(ids).astype(np.float64)
-    ours = (
-        logits
-        - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True))
-        - logits.max(1, keepdims=True)
-    )
-    differences, found = [], {}
-    for length in range(len(ids) - rows, len(ids)):
-        body = {"prompt": ids[:length], "max_tokens": 1, "temperature": 0, "logprobs": 5, "ignore_eos": True}
-        answer = post(url, "/v1/completions", **body)
-        assert answer.status_code == 200, answer.text
-        logprobs = answer.json()["choices"][0]["logprobs"]
-        top = {int(name.removeprefix("token_id:")): value for name, value in logprobs["top_logprobs"][0].items()}
-        found[length - 1] = int(logprobs["tokens"][0].removeprefix("token_id:"))
-        differences += [abs(ours[length - 1, id] - value) for id, value in top.items()]
-    largest, clear = max(differences), 0
-    for row, token in found.items():
-        second, first = np.sort(ours[row])[-2:]
-        if first - second > 4 * largest:
-            clear += 1
-            assert token == int(ours[row].argmax())
-    print(f"{folder.name}: largest log-probability difference {largest:.2g}, clear in {clear} of {len(found)} rows")
-    assert clear > (len(found) / 2 if DTYPES[folder.name] == "float32" else 0)

