@@ -68,7 +68,7 @@ def on_ray(config: dict[str, Any]) -> Iterator[str]:
 def test_it_answers_on_all_our_apis_with_the_same_tokens(family: Any, tmp_path: Path) -> None:
     folder = written(family, tmp_path)
     with on_ray(config(folder)) as address, front_door(tmp_path / "serve.log", "--on", address) as url:
-        check_apis(url, folder)
+        check_apis(url, folder, counts=False)
         check_tokens(url, folder, rows=12)
 
 

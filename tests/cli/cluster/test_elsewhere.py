@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import shlex
 from pathlib import Path
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 from shoestring.cli.app import run
 from shoestring.cli.cluster.dry_run import door_command
 from shoestring.cli.cluster.on_auto import chosen, settled
+from shoestring.cli.cluster.on_ray import source_of
 from shoestring.cli.cluster.ray_llm import engine_arguments
 from shoestring.cli.cluster.yaml_text import yaml_text
 from shoestring.errors import RequestError
+from shoestring.server.backends.replicas.replica import Source
 from shoestring.server.http.settings import Settings
 
 MODEL = "qwen3.5:0.8b"
@@ -87,6 +90,15 @@ def test_words_of_a_command_line_are_arguments() -> None:
         "limit": {"image": 0},
         "tensor_parallel_size": 2,
     }
+
+
+def test_a_replica_gets_every_setting_of_its_model() -> None:
+    shared = {f.name for f in dataclasses.fields(Source)} & {f.name for f in dataclasses.fields(Settings)} - {"aliases"}
+    given: dict[str, Any] = dict.fromkeys(shared, 7) | {"model": "/m", "mmproj": "p", "kv_type": "f32"}
+    made = source_of(Settings(on="ray", aliases=("a",), **given))
+    assert {name: getattr(made, name) for name in shared} == given
+    assert made.aliases == ("a",)
+    assert shared | {"aliases", "id"} == {f.name for f in dataclasses.fields(Source)}
 
 
 def test_the_doors_command_has_every_setting_but_secrets() -> None:

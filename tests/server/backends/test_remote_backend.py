@@ -233,6 +233,8 @@ def test_which_model_is_served(upstream: tuple[Faulty, str]) -> None:
     # ray.serve.llm, which has vLLM behind it
     found = find_upstream(url, "on ray", None)
     assert (found.kind, found.context) == ("vllm", 20)
+    assert found.honours("top_k")
+    assert not found.honours("count_tokens")
     with pytest.raises(RequestError, match="does not serve 'third'"):
         find_upstream(url, "third", None)
     with pytest.raises(RequestError, match="404"):

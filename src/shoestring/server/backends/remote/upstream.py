@@ -25,8 +25,9 @@ _OWNERS: Mapping[str, Kind] = {
     "sglang": "sglang",
 }
 
-#: The field of `metadata` that ray.serve.llm has in its model list.
+#: The field of `metadata` that ray.serve.llm has in its model list, and what it lacks of vLLM (Ray 2.60).
 _RAY_CONTEXT = "max_request_context_length"
+_RAY_LACKS = frozenset({"count_tokens"})
 
 #: OpenAI's own fields.
 _STANDARD = frozenset(
@@ -65,6 +66,8 @@ class Upstream:
     context: int = 0
     family: str = ""
     thinking: bool = False
+    #: what it cannot honour although others of its kind can
+    lacks: frozenset[str] = frozenset()
 
     @property
     def root(self) -> str:
@@ -72,7 +75,7 @@ class Upstream:
         return self.url.rstrip("/").removesuffix("/v1") + "/"
 
     def honours(self, field: str) -> bool:
-        return field in HONOURED[self.kind]
+        return field in HONOURED[self.kind] and field not in self.lacks
 
 
 def http_options(url: str, key: str | None) -> dict[str, Any]:
@@ -139,4 +142,5 @@ def _chosen(on: str, url: str, entries: list[dict[str, Any]], model: str | None)
         context,
         family if isinstance(family, str) else "",
         entry.get("thinking") is True,
+        _RAY_LACKS if ray else frozenset(),
     )
