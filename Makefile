@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -type f -not -
 # Two processes; all tests of a file in one of them, so that what they share is made once.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test page clients cluster lint parity train-demo bench bench-streaming siege deep build sanitize clean
+.PHONY: demo test page clients cluster cluster-smoke lint parity train-demo bench bench-streaming siege deep build sanitize clean
 
 # What a user does: install, then talk to a real model.
 demo: .venv/installed .venv/demo-weights
@@ -61,6 +61,11 @@ cluster: $(CLUSTER)/made
 	RAY_USAGE_STATS_ENABLED=0 SHOESTRING_TEST_BACKENDS=ray $(CLUSTER)/bin/python -m pytest -q -o filterwarnings=default \
 		tests/server/openai/test_openai_chat.py tests/server/anthropic/test_anthropic_messages.py \
 		tests/server/test_translations.py
+
+# One test of these: 200 mixed requests on two nodes, each answer the one of a single process.
+cluster-smoke: $(CLUSTER)/made
+	RAY_USAGE_STATS_ENABLED=0 $(CLUSTER)/bin/python -m pytest -q -s -o addopts= -o filterwarnings=default \
+		tests/cluster/test_ray.py -k single_process
 
 $(CLUSTER)/made: tools/cluster/environment.sh $(SOURCES)
 	PYTHON=$(PYTHON) tools/cluster/environment.sh $(CLUSTER) $(if $(VLLM),vllm)
