@@ -1,7 +1,7 @@
 """`serve --dry-run FOLDER`: write what would run, for operators who start it themselves. Nothing is started.
 
 ray-serve.yaml: `serve deploy` reads it. ray-service.yaml: KubeRay's RayService. vllm.sh: the command of vLLM.
-ray-llm.yaml: vLLM on a Ray cluster, as `serve deploy` reads it.
+ray-llm.yaml: vLLM on a Ray cluster, as `serve run` reads it.
 shoestring.service: a systemd unit, and compose.yaml: of the front door. Tests parse them with Ray's schema and vLLM's
 own parser; nothing was run on Kubernetes.
 """
