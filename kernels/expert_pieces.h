@@ -122,11 +122,11 @@ void all_pieces(const RoutedPairs& p, const int64_t* row_pairs, int64_t slots, u
     const int64_t most = most_rows(p.shares, p.num_shares);
     const int64_t units = num_units(p.width), down_units = num_units(p.hidden_size);
     reserve_panels(p, most);
-    const auto own = [](int thread) { return static_cast<uint8_t*>(shoestring::own_scratch(thread)); };
     const auto inputs = [&](int64_t begin, int64_t end, int) { begin_range(p, arrays, begin, end); };
     const auto gate_up = [&](int64_t begin, int64_t end, int thread) {
-        for (int64_t i = begin; i < end; ++i)
-            gate_up_rows(p.shares[i / units], i % units, arrays.in, own(thread), arrays.hidden);
+        each_share(p.shares, units, begin, end, [&](const ExpertShare& share, int64_t first, int64_t last) {
+            gate_up_range(share, first, last, arrays.in, thread, arrays.hidden);
+        });
     };
     const auto quantize = [&](int64_t begin, int64_t end, int) {
         for (int64_t pair = begin; pair < end; ++pair)
@@ -137,8 +137,9 @@ void all_pieces(const RoutedPairs& p, const int64_t* row_pairs, int64_t slots, u
         store_rows(arrays.y + pair * p.hidden_size + column, y, columns);
     };
     const auto down = [&](int64_t begin, int64_t end, int thread) {
-        for (int64_t i = begin; i < end; ++i)
-            down_rows(p.shares[i / down_units], i % down_units, arrays.between, own(thread), nothing, take);
+        each_share(p.shares, down_units, begin, end, [&](const ExpertShare& share, int64_t first, int64_t last) {
+            down_rows(share, first, last, arrays.between, thread, nothing, take);
+        });
     };
     const auto sum = [&](int64_t begin, int64_t end, int) { sum_range(p, arrays, row_pairs, slots, begin, end, out); };
     const shoestring::Phase phases[] = {

@@ -91,15 +91,22 @@ int64_t most_rows(const ExpertShare* shares, int64_t num_shares) {
     return most;
 }
 
+// Calls body(share, begin, end) for the shares' own ranges of units in [begin, end) of all their units.
+template <typename Body>
+void each_share(const ExpertShare* shares, int64_t units, int64_t begin, int64_t end, const Body& body) {
+    while (begin < end) {
+        const int64_t share = begin / units, last = (share + 1) * units < end ? (share + 1) * units : end;
+        body(shares[share], begin - share * units, last - share * units);
+        begin = last;
+    }
+}
+
 // Calls body(share, begin, end, thread) for ranges that together are all units of all shares, in parallel.
 template <typename Body>
 void for_expert_units(const ExpertShare* shares, int64_t num_shares, int64_t units, int64_t grain, const Body& body) {
     parallel_for(num_shares * units, grain, [&](int64_t begin, int64_t end, int thread) {
-        while (begin < end) {
-            const int64_t share = begin / units, last = (share + 1) * units < end ? (share + 1) * units : end;
-            body(shares[share], begin - share * units, last - share * units, thread);
-            begin = last;
-        }
+        each_share(shares, units, begin, end,
+                   [&](const ExpertShare& share, int64_t first, int64_t last) { body(share, first, last, thread); });
     });
 }
 
@@ -161,15 +168,20 @@ void gate_up_panels(const ExpertShare& share, int64_t begin, int64_t end, const 
     }
 }
 
+// hidden of units [begin, end), by panels or tiles.
+void gate_up_range(const ExpertShare& share, int64_t begin, int64_t end, const Inputs& in, int thread, float* hidden) {
+    if (by_panels(share.expert.gate, share.count) && by_panels(share.expert.up, share.count))
+        return gate_up_panels(share, begin, end, in, PanelScratch(thread), hidden);
+    for (int64_t unit = begin; unit < end; ++unit) gate_up_rows(share, unit, in, hidden);
+}
+
 void gate_up_shares(const ExpertShare* shares, int64_t num_shares, const Inputs& in, float* hidden) {
     const int64_t units = num_units(shares[0].expert.gate.rows);
     const int64_t grain = chunk_units(shares[0].expert.gate, units, 2 * most_rows(shares, num_shares));
-    const auto body = [&](const ExpertShare& share, int64_t begin, int64_t end, int thread) {
-        if (by_panels(share.expert.gate, share.count) && by_panels(share.expert.up, share.count))
-            return gate_up_panels(share, begin, end, in, PanelScratch(thread), hidden);
-        for (int64_t unit = begin; unit < end; ++unit) gate_up_rows(share, unit, in, hidden);
-    };
-    for_expert_units(shares, num_shares, units, grain, body);
+    for_expert_units(shares, num_shares, units, grain,
+                     [&](const ExpertShare& share, int64_t begin, int64_t end, int thread) {
+                         gate_up_range(share, begin, end, in, thread, hidden);
+                     });
 }
 
 // take(pair, row, y, rows): y = down hidden[pair], `rows` rows of the matrix from `row` on, in units [begin, end);

@@ -28,7 +28,7 @@ void prepare_rows(const InputRows& in, const Activations& a, int64_t begin, int6
 // The next tile of `left` tokens, from token `first` on. Returns its size.
 SHOESTRING_INLINE int next_tile(const Groups& groups, const Activations& a, int64_t first, int64_t left, Token* tile) {
     const int size = static_cast<int>(groups.tile_size(left));
-    for (int i = 0; i < size; ++i) tile[i] = a.token(first + i, groups.activation);
+    for (int i = 0; i < size; ++i) tile[i] = a.token(first + i, groups.form);
     return size;
 }
 
@@ -38,7 +38,7 @@ constexpr int FEW_OUTPUTS = TILE_GROUPS * TILE_TOKENS * GROUP_ROWS;
 template <typename Take>
 SHOESTRING_INLINE void few_unit(const MatrixView& w, int64_t unit, const Activations& a, int64_t tokens,
                                 const Take& take) {
-    const Groups groups = open_groups(w, unit, 1, nullptr);
+    const Groups groups = open_groups(w, unit);
     alignas(64) float y[FEW_OUTPUTS];
     Token tile[TILE_TOKENS];
     for (int64_t first = 0; first < tokens;) {
@@ -86,13 +86,13 @@ void products(const InputRows& in, const MatmulJob* jobs, int num_jobs, bool add
 
 // hidden[t] = silu(gate x) · up x, the rows of a unit.
 void few_gate_up(const FeedForward& f, int64_t unit, const Activations& a, int64_t tokens) {
-    const Groups gate = open_groups(f.gate, unit, 1, nullptr), up = open_groups(f.up, unit, 1, nullptr);
+    const Groups gate = open_groups(f.gate, unit), up = open_groups(f.up, unit);
     alignas(64) float gates[FEW_OUTPUTS], ups[FEW_OUTPUTS];
     Token tile[TILE_TOKENS];
     for (int64_t first = 0; first < tokens;) {
         const int size = next_tile(gate, a, first, tokens - first, tile);
         gate.tile(tile, size, gates);
-        for (int i = 0; i < size; ++i) tile[i] = a.token(first + i, up.activation);
+        for (int i = 0; i < size; ++i) tile[i] = a.token(first + i, up.form);
         up.tile(tile, size, ups);
         each_group(f.gate, unit, gate, size, [&](int64_t t, int64_t row, int64_t at, int rows) {
             store_rows(f.hidden + (first + t) * f.gate.rows + row, mul(silu(load(gates + at)), load(ups + at)), rows);
