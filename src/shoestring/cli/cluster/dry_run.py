@@ -163,6 +163,8 @@ def unit(command: list[str]) -> str:
         "Restart=on-failure",
         "RestartPreventExitStatus=2",
         "TimeoutStopSec=60",
+        # serve stops its own children in order; Ray waits forever for one that systemd has stopped first
+        "KillMode=mixed",
         "NoNewPrivileges=yes",
         "",
         "[Install]",
