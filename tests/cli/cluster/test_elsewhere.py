@@ -159,6 +159,16 @@ def test_refusals_are_one_line(options: list[str], named: str, capsys: pytest.Ca
     assert named in line
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_a_folder_that_is_called_ray_is_not_ray(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ray").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run(["serve", "demo-scripted", "--on", "ray", "--port", "0"]) == 2
+    assert "ray[serve]" in capsys.readouterr().err
+
+
 def test_the_base_install_imports_neither() -> None:
     """Nothing of ours imports Ray or vLLM before it is asked to."""
     import subprocess

@@ -81,7 +81,7 @@ def show(findings: list[Finding], effective: Resolved | None) -> None:
     if effective is not None:
         say("\nsettings" + (f" (file {printable(str(effective.file))})" if effective.file else ""))
         for name, setting in in_effect(effective).items():
-            say(f"  {name:18}{printable(_shown(name, setting['value'])):28}{setting['source']}")
+            say(f"  {name:20}{printable(_shown(name, setting['value'])):28}{setting['source']}")
     missing = sum(finding.state == "failed" for finding in findings)
     say(as_typed(f"\n{missing} of these must be fixed before `shoestring serve` can start") if missing else "\nready")
 

@@ -33,7 +33,8 @@ _CONNECT_SECONDS = 5.0
 
 def need_ray() -> None:
     """Raise RequestError if Ray is not installed."""
-    if importlib.util.find_spec("ray") is None:
+    found = importlib.util.find_spec("ray")
+    if found is None or found.origin is None:  # without an origin it is a folder of that name, as Ray writes into /tmp
         from shoestring.packages import install_command
 
         command = install_command(["ray[serve]"])
