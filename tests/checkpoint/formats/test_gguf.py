@@ -11,6 +11,7 @@ import tracemalloc
 import gguf
 import numpy as np
 import pytest
+from machine_speed import slowness
 from raw_gguf import ARRAY, BOOL, F32, STRING, U8, U32, U64, array, pair, raw_gguf, tensor, text
 from tiny_checkpoints import gguf_metadata, gguf_tensors, tiny, write_gguf_file
 
@@ -61,13 +62,13 @@ def test_a_vocabulary_is_read_fast(tmp_path):
     pairs = [pair(key, ARRAY, array(STRING, len(tokens), items)) for key in ("tokens", "merges")]
     path = tmp_path / "m.gguf"
     path.write_bytes(raw_gguf(pairs))
-    seconds = []
+    seconds, before = [], slowness()
     for _ in range(5):
         start = time.process_time()
         checkpoint = open_gguf(path)
         seconds.append(time.process_time() - start)
     assert checkpoint.metadata["tokens"] == tokens
-    assert min(seconds) < 0.3
+    assert min(seconds) < 0.3 * max(before, slowness())
 
 
 def test_a_header_longer_than_the_first_read(tmp_path):
