@@ -26,8 +26,6 @@ _ASK_SECONDS = 60
 def checks_of(settings: Settings, here: Check) -> list[tuple[str, Check]]:
     """The checks for `settings.on`, by name. here: the check of a model in this process."""
     match settings.on:
-        case "local":
-            return [("model", here)]
         case "ray":
             # The machines of another cluster have the model, not this one.
             return [("ray", ray), *([("model", here)] if settings.ray_address is None else [])]
