@@ -61,7 +61,7 @@ def test_the_bits_of_the_ops_one_by_one(kinds: tuple[str, str, str], rows: int, 
 
 def _product(ws: ops.Workspace, x: Float32, weight: _kernels.Matrix) -> Float32:
     """Among more rows than are fused."""
-    many = np.concatenate([x, np.zeros((ops.FEW_ROWS, x.shape[1]), np.float32)])
+    many = np.concatenate([x, np.zeros((_kernels.FEW_ROWS, x.shape[1]), np.float32)])
     return ops.matmul(ws, many, weight)[: len(x)]
 
 

@@ -30,7 +30,6 @@ from shoestring.ops.extension import num_threads as num_threads
 from shoestring.ops.extension import set_num_threads as set_num_threads
 from shoestring.ops.extension import standard_arithmetic as standard_arithmetic
 from shoestring.ops.extension import variants as variants
-from shoestring.ops.fused import FEW_ROWS as FEW_ROWS
 from shoestring.ops.fused import add_feed_forward as add_feed_forward
 from shoestring.ops.fused import add_matmul as add_matmul
 from shoestring.ops.fused import delta_net as delta_net

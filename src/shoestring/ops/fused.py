@@ -1,7 +1,7 @@
 """Several ops as one: what a layer does to few rows, each group in one parallel region and one call.
 
-Up to FEW_ROWS rows take the fused kernels, which norm and quantize them once and wake the threads once; more rows take
-the ops one by one, where that costs nothing. Both give the same bits.
+Up to FEW_ROWS rows, a number of the kernels, take the fused kernels, which norm and quantize them once and wake the
+threads once; more rows take the ops one by one, where that costs nothing. Both give the same bits.
 """
 
 from __future__ import annotations
@@ -21,16 +21,13 @@ if TYPE_CHECKING:
 else:
     _kernels = extension.Unloaded(globals())
 
-#: Most rows of a fused product; the kernels have the same number.
-FEW_ROWS = 16
-
 
 def norm_matmuls(
     ws: Workspace, x: Float32, norm: Float32, eps: float, weights: Sequence[Matrix]
 ) -> tuple[Float32, ...]:
     """rms_norm(x) times each of several matrices; x [rows, in] → [rows, out] of each."""
     rows = len(x)
-    if rows > FEW_ROWS:
+    if rows > _kernels.FEW_ROWS:
         return matmuls(ws, rms_norm(ws, x, norm, eps), weights)
     outs = tuple(ws.floats(rows, weight.rows) for weight in weights)
     with ws:
@@ -41,7 +38,7 @@ def norm_matmuls(
 def add_matmul(ws: Workspace, x: Float32, h: Float32, weight: Matrix) -> None:
     """x += h · weightᵀ, in place; x [rows, out], h [rows, in]."""
     with ws:
-        if len(x) > FEW_ROWS:
+        if len(x) > _kernels.FEW_ROWS:
             add(x, matmul(ws, h, weight))
         else:
             _kernels.fused_matmuls(h, None, 0.0, None, (weight,), (x,), True)
@@ -53,7 +50,7 @@ def add_feed_forward(
     """x += down(silu(gate h) · up h) with h = rms_norm(x), in place; x [rows, hidden]."""
     rows = len(x)
     with ws:
-        if rows > FEW_ROWS:
+        if rows > _kernels.FEW_ROWS:
             add(x, feed_forward(ws, rms_norm(ws, x, norm, eps), gate, up, down))
         else:
             normed, hidden = ws.floats(*x.shape), ws.floats(rows, gate.rows)
@@ -63,7 +60,7 @@ def add_feed_forward(
 def feed_forward(ws: Workspace, h: Float32, gate: Matrix, up: Matrix, down: Matrix) -> Float32:
     """down(silu(gate h) · up h), [rows, hidden] → [rows, hidden]."""
     rows = len(h)
-    if rows > FEW_ROWS:
+    if rows > _kernels.FEW_ROWS:
         gates, ups = matmuls(ws, h, (gate, up))
         return matmul(ws, swiglu(ws, gates, ups), down)
     out = ws.floats(rows, down.rows)
