@@ -69,5 +69,6 @@ def test_a_guess_that_cannot_be_read_is_no_error(model: Mixture) -> None:
         r = rows(model, 1, 8)
         expected = applied(model.resident, 0, r, scale_input=False)
         assert applied(experts, 0, r, scale_input=False) == expected
+        experts._cache.drain_all()  # a guess that still arrives when a row needs it is a read like any other
         r = rows(model, 1, 7)
         assert applied(experts, 0, r, scale_input=False) == applied(model.resident, 0, r, scale_input=False)
