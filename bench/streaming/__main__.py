@@ -75,7 +75,9 @@ def scout(s: Settings) -> Iterator[Line]:
     with shapes.written(shape, s.folder, s.keep) as file:
         memory = rows.budget(s, file, 0.15, 512)
         limit = memory + BESIDE
-        yield from rows.decode(s, shape, file, memory, limit, case=shape.name, bars=(1.5, 1.5), timed=24, llama_timed=6)
+        yield from rows.decode(
+            s, shape, file, memory, limit, case=shape.name, bars=(1.5, 1.5), timed=24, llama_timed=6, loads_within=60
+        )
         yield from rows.prefill(s, shape, file, memory, limit, 1024, f"{shape.name}, prefill of 1024")
 
 

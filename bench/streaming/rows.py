@@ -88,10 +88,11 @@ def decode(
     timed: int = 64,
     llama_timed: int = 16,
     whole: int | None = None,
+    loads_within: float | None = None,
 ) -> Iterator[Line]:
     """One sequence: share of the limit, and the ratio to llama.cpp; bars: with and without a read-ahead of 8 MB.
 
-    whole: layers of the whole model, for an estimate of its rate.
+    whole: layers of the whole model, for an estimate of its rate. loads_within: seconds.
     """
     size = sizes(file)
     settle = max(8, timed // 2)
@@ -100,6 +101,7 @@ def decode(
     few = replace(job, answers=[chain[8 : 8 + 8 + llama_timed + 1]], settle=8)
     limits: list[Limit] = []
     theirs: list[float] = []
+    loads: list[float] = []
     flight = size.chosen
     for number in range(settings.rounds):
         for engine in ("ours", "llama")[:: 1 if number % 2 == 0 else -1]:
@@ -111,9 +113,12 @@ def decode(
                 flight = in_flight(facts, size)
                 after = disk_rate(file, size.part, flight)
                 limits.append(limit_of(facts, (before + after) / 2))
+                loads.append(facts["load_seconds"])
     rate = median([1 / one.measured for one in limits])
     middle = sorted(limits, key=lambda one: one.share)[len(limits) // 2]
     yield Line(case, "memory", memory_text(memory, facts, size))
+    if loads_within is not None:
+        yield at_most(case, "load", max(loads), loads_within, "{:.1f} s")
     yield Line(case, "decode", f"{rate:.2f} tokens/s")
     yield Line(case, "of the median round", str(middle))
     yield at_least(case, "share of the limit", 100 * median([one.share for one in limits]), 100 * SHARE, "{:.0f} %")
