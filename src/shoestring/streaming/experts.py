@@ -203,8 +203,12 @@ class StreamedExperts:
         weights: ops.Float32,
         scale_input: bool,
     ) -> ops.Float32:
-        """What is in memory first, then each piece as it arrives; the sum last."""
+        """What is in memory first, then each piece as it arrives; the sum last. At once where nothing is missing."""
         layer, cache = running.layer, self._cache
+        if all(cache.is_resident((layer, expert)) for expert in experts):
+            out = ops.experts(ws, x, ids, weights, self._tables[layer], scale_input=scale_input)
+            self._computed(running, experts)
+            return out
         call = ops.begin_experts(ws, x, ids, weights, self._tables[layer], scale_input=scale_input)
         before_gate_up, before_down = experts, list[int]()
         while before_gate_up or before_down:
