@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
+import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoestring.streaming.limit import REACHED, Costs
+from shoestring.streaming.limit import REACHED, Costs, expected_seconds
 from shoestring.streaming.predict import HitCurve, gain, missed_bytes, predict, published_curve
 from shoestring.streaming.replay import equal_layers
 from shoestring.streaming.slots import all_bytes, plan_slots
@@ -31,6 +33,30 @@ def test_what_bounds_it() -> None:
     assert Costs(1, 2, 10, 10).bound == "experts"
     assert Costs(3, 2, 10, 10).bound == "rest"
     assert Costs(3, 2, 0, 0).limit_seconds == 5, "without misses no disk is needed"
+
+
+@given(seconds, seconds, st.integers(1, 99), st.integers(1, 40), st.floats(0, 1), st.floats(1e-6, 1))
+def test_uneven_misses_take_longer_than_even_ones(
+    rest: float, experts: float, layers: int, chosen: int, hit_rate: float, one: float
+) -> None:
+    costs = Costs(rest, experts, layers * chosen * (1 - hit_rate) * 1e6, 1e6 / one)
+    expected = expected_seconds(costs, layers, chosen, hit_rate) * REACHED
+    assert expected >= costs.limit_seconds * (1 - 1e-9)
+    assert expected <= (rest + experts + costs.disk_seconds) * (1 + 1e-9)
+
+
+def test_the_spread_of_one_expert_a_token() -> None:
+    """Half of the layers read for 4 s, and the others compute for 3 s."""
+    costs = Costs(1.0, 2 * 3.0, missed_bytes=2 * 0.5 * 40, disk_rate=10)
+    assert math.isclose(expected_seconds(costs, 2, 1, 0.5) * REACHED, 1 + 2 * (0.5 * 4 + 0.5 * 3))
+
+
+def test_misses_as_many_as_drawn() -> None:
+    """The mean of many draws of 8 experts a layer."""
+    draws = random.Random(1)
+    costs = Costs(0.5, 10 * 1.0, missed_bytes=10 * 8 * 0.1 * 9, disk_rate=10)
+    layers = [max(1.0, 0.9 * sum(draws.random() < 0.1 for _ in range(8))) for _ in range(20000)]
+    assert math.isclose(expected_seconds(costs, 10, 8, 0.9) * REACHED, 0.5 + 10 * statistics.mean(layers), rel_tol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +103,7 @@ def test_a_prediction() -> None:
     result = predict(layers, 8, plan, curve, rest_seconds=0.01, expert_seconds=0.02, disk_rate=1e5)
     assert (result.share, result.hit_rate) == (0.25, 0.75)
     assert result.costs.missed_bytes == missed_bytes(layers, 8, 0.75) == 0.25 * 8 * 16 * 64
-    assert math.isclose(result.tokens_per_second, REACHED / (0.01 + 0.25 * 8 * 16 * 64 / 1e5))
+    assert math.isclose(result.tokens_per_second, 1 / expected_seconds(result.costs, 16, 8, 0.75))
     assert (result.source, result.recorded) == ("a test", True)
 
 

@@ -10,11 +10,12 @@ overlaps with its experts and not with D. With perfect foresight it could overla
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, comb
 from typing import Literal
 
 #: What a faster one of would help most.
 Bound = Literal["disk", "experts", "rest"]
-#: Share of the limit that runs reach, from the rows of docs/benchmarks.md. Predictions assume it.
+#: Share of what `expected_seconds` adds up that runs reach, from the rows of docs/benchmarks.md.
 REACHED = 0.9
 
 
@@ -38,11 +39,6 @@ class Costs:
         return self.rest_seconds + max(self.expert_seconds, self.disk_seconds)
 
     @property
-    def expected_seconds(self) -> float:
-        """The limit ÷ REACHED: what a run is predicted to take."""
-        return self.limit_seconds / REACHED
-
-    @property
     def foresight_seconds(self) -> float:
         """max(D + E, M / R)."""
         return max(self.rest_seconds + self.expert_seconds, self.disk_seconds)
@@ -57,3 +53,22 @@ class Costs:
     def share(self, measured_seconds: float) -> float:
         """The limit divided by what was measured: 1 is the limit itself."""
         return self.limit_seconds / measured_seconds if measured_seconds else 1.0
+
+
+def expected_seconds(costs: Costs, layers: int, chosen: int, hit_rate: float) -> float:
+    """Seconds that a step is predicted to take. layers: those with experts; chosen: experts a layer that its rows use.
+
+    A layer hides its reads behind its own experts and no others', and misses are spread unevenly: one layer waits while
+    the next has nothing to read. With independent misses (a binomial spread) a layer takes the mean of
+    max(E / layers, misses · M / R a miss), which is more than max(E, M / R) / layers.
+    """
+    experts, reads = costs.expert_seconds / layers, costs.disk_seconds / layers
+    idle = 0.0  # of the disk, a layer
+    if not 0 < hit_rate < 1 or not reads:
+        idle = max(0.0, experts - reads)
+    else:
+        one = reads / (chosen * (1 - hit_rate))
+        for misses in range(min(chosen + 1, ceil(experts / one))):
+            likely = comb(chosen, misses) * (1 - hit_rate) ** misses * hit_rate ** (chosen - misses)
+            idle += likely * (experts - misses * one)
+    return (costs.rest_seconds + layers * (reads + idle)) / REACHED

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
-from shoestring.streaming.limit import Costs
+from shoestring.streaming.limit import Costs, expected_seconds
 from shoestring.streaming.replay import hit_rates
 from shoestring.streaming.routes import Routes
 from shoestring.streaming.slots import ExpertBytes, SlotPlan
@@ -107,7 +107,8 @@ def predict(
     """
     hit_rate = curve.hit_rate(plan.share)
     costs = Costs(rest_seconds, expert_seconds, missed_bytes(layers, experts_per_token, hit_rate), disk_rate)
-    return Prediction(plan.slots, plan.share, hit_rate, 1 / costs.expected_seconds, costs, curve.source, curve.recorded)
+    seconds = expected_seconds(costs, len(layers), experts_per_token, hit_rate)
+    return Prediction(plan.slots, plan.share, hit_rate, 1 / seconds, costs, curve.source, curve.recorded)
 
 
 def gain(costs: Costs, measured_seconds: float, share: float, more_share: float, curve: HitCurve) -> float:

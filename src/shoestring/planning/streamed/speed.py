@@ -1,6 +1,6 @@
 """Speeds of a model whose experts our engine reads from disk, from the formula of streaming/limit.py.
 
-    time of a step = (D + max(E, M / R)) / REACHED
+    time of a step = (D + Σ over the layers of the mean of max(E, M / R) of that layer) / REACHED
 
 D and E are the step in memory, by the shares of limits that our engine reaches (efficiency.py): E of routed and shared
 experts, D of everything else. M: bytes of the experts that are not in memory. Prompts go through a layer in passes of
@@ -16,7 +16,7 @@ from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.streamed.disk import DiskRate, disk_rate
 from shoestring.planning.streamed.split import Streamed
 from shoestring.planning.work import Work
-from shoestring.streaming.limit import REACHED, Costs
+from shoestring.streaming.limit import REACHED, Costs, expected_seconds
 from shoestring.streaming.predict import HitCurve, missed_bytes
 
 
@@ -32,10 +32,14 @@ class StreamedSpeed:
     source: str
     recorded: bool
     disk: DiskRate
+    #: with experts
+    layers: int
+    #: experts of a layer that the users' tokens choose, on average
+    chosen: float
 
     @property
     def step_seconds(self) -> float:
-        return self.costs.expected_seconds
+        return expected_seconds(self.costs, self.layers, round(self.chosen), self.hit_rate)
 
 
 def streamed_speed(
@@ -55,7 +59,9 @@ def streamed_speed(
         return max(prompt_times * _prompt_seconds(w, machine, rows), read / disk.bytes_per_second)
 
     seconds = sum(map(pass_seconds, passes))
-    return StreamedSpeed(costs, tokens, seconds, hit_rate, curve.source, curve.recorded, disk)
+    return StreamedSpeed(
+        costs, tokens, seconds, hit_rate, curve.source, curve.recorded, disk, len(split.layers), distinct
+    )
 
 
 def memory_seconds(w: Work, expert_layers: int, machine: Hardware) -> tuple[float, float]:
@@ -90,7 +96,7 @@ def _prompt_seconds(w: Work, machine: Hardware, rows: int) -> float:
 def lines(s: StreamedSpeed, split: Streamed, users: int) -> list[str]:
     """How the speeds are computed, one line per part."""
     c = s.costs
-    each = sum(layer.stored_bytes for layer in split.layers) / len(split.layers)
+    each = sum(layer.stored_bytes for layer in split.layers) / s.layers
     rate = users / s.step_seconds
     return [
         f"D: {1e3 * c.rest_seconds:.1f} ms in memory of everything but experts; E: {1e3 * c.expert_seconds:.1f} ms of "
@@ -98,10 +104,11 @@ def lines(s: StreamedSpeed, split: Streamed, users: int) -> list[str]:
         f"hit rate: {s.hit_rate:.0%} with {split.share:.1%} of the experts in memory ({s.source}"
         f"{'' if s.recorded else ', cited'})",
         f"M: {c.missed_bytes / 1e9:.3f} GB missed a step: {1 - s.hit_rate:.0%} of {split.experts_per_token} experts of "
-        f"{each / 1e6:.2f} MB in {len(split.layers)} layers, for {users} token{'s' if users > 1 else ''}",
+        f"{each / 1e6:.2f} MB in {s.layers} layers, for {users} token{'s' if users > 1 else ''}",
         f"R: {s.disk.bytes_per_second / 1e9:.2f} GB/s ({s.disk.basis})",
-        f"decode: {users} tokens ÷ (D + max(E, M ÷ R) = {1e3 * c.limit_seconds:.1f} ms) × {REACHED:.0%} of this limit "
-        f"= {tokens_per_second(rate)}",
+        f"limit: D + max(E, M ÷ R) = {1e3 * c.limit_seconds:.1f} ms; with misses spread unevenly over the layers "
+        f"{1e3 * REACHED * s.step_seconds:.1f} ms, of which {REACHED:.0%} are reached",
+        f"decode: {users} tokens ÷ {1e3 * s.step_seconds:.1f} ms = {tokens_per_second(rate)}",
         f"prefill: {s.prompt_tokens} tokens ÷ {s.prompt_seconds:.1f} s = {s.prompt_tokens / s.prompt_seconds:.1f} "
         f"tokens/s, in passes of {split.streaming.pass_rows} rows that read each expert at most once",
     ]
