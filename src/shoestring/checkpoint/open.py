@@ -1,6 +1,6 @@
 """Open the path that a user gives: a GGUF file or part of one, a Hugging Face folder, a folder with one GGUF file.
 
-Also checks whether the files of an open checkpoint have changed.
+Also checks whether the files of an open checkpoint have changed, and drops them from the page cache.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from shoestring.checkpoint.formats.gguf import open_gguf
-from shoestring.checkpoint.formats.mapping import identity
+from shoestring.checkpoint.formats.mapping import drop_pages, identity
 from shoestring.checkpoint.formats.safetensors import has_safetensors, open_safetensors
 from shoestring.checkpoint.tensors import Checkpoint
 from shoestring.errors import CheckpointError
@@ -73,3 +73,12 @@ def check_unchanged(checkpoint: Checkpoint) -> None:
             raise CheckpointError(f"{path} can no longer be read ({error.strerror})") from error
         if now != before:
             raise CheckpointError(f"{path} has changed since it was loaded: load it again")
+
+
+def leave_page_cache(checkpoint: Checkpoint) -> None:
+    """Drop the files of a loaded checkpoint from the page cache: what the kernel read ahead there counts as memory.
+
+    Vectors and headers are read through the map, and each read brings up to `read_ahead_kb` with it.
+    """
+    for file in {tensor.file: tensor for tensor in checkpoint.tensors.values()}.values():
+        drop_pages(file.file, file.data)

@@ -22,7 +22,7 @@ from shoestring.admission import (
     plan_streaming,
 )
 from shoestring.checkpoint.config.experts import changed_experts, with_experts_per_token
-from shoestring.checkpoint.open import check_unchanged
+from shoestring.checkpoint.open import check_unchanged, leave_page_cache
 from shoestring.engine.engine import Engine
 from shoestring.engine.pictures.store import PICTURE_BYTES
 from shoestring.engine.runner import FamilyRunner
@@ -220,6 +220,8 @@ class Prepared:
             tokenizer, template = text.result()
         # The last time: only streaming reads the files from here on, and watches them.
         check_unchanged(opened.checkpoint)
+        if loaded.store is not None:
+            leave_page_cache(opened.checkpoint)
         runner = FamilyRunner(
             loaded.weights,
             loaded.experts if recorder is None else RecordedExperts(loaded.experts, recorder),
@@ -236,7 +238,7 @@ class Prepared:
             sequences=planned.sequences,
             cache_bytes=planned.cache_bytes,
             capacity=planned.capacity,
-            encoder=None if tower is None else TowerEncoder(tower),
+            encoder=None if tower is None else TowerEncoder(tower, cached=loaded.store is None),
             picture_bytes=PICTURE_BYTES,
         )
         return Model(

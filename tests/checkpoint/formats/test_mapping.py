@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoestring.checkpoint.formats.mapping import map_file, mapping_of, release_pages
+from shoestring.checkpoint.formats.mapping import drop_pages, map_file, mapping_of, release_pages
 
 SIZE = 100 * mmap.PAGESIZE + 123
 
@@ -48,10 +48,21 @@ def test_released_pages_leave_the_process(path: Path) -> None:
     assert resident_kilobytes(path) == 0
 
 
+def test_dropped_pages_come_back(path: Path) -> None:
+    data = map_file(path).data
+    before = data.copy()
+    drop_pages(path, data[7:])
+    assert np.array_equal(data, before)
+    path.unlink()
+    drop_pages(path, data)
+    assert np.array_equal(data, before)
+
+
 def test_memory_that_is_no_file_is_not_touched(path: Path) -> None:
     data = map_file(path).data
     assert mapping_of(data[10:20]) is not None
     loose = data.copy()
     assert mapping_of(loose) is None
     release_pages(loose, 0, len(loose))
+    drop_pages(path, loose)
     assert np.array_equal(loose, data)

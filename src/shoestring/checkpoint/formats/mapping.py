@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,19 @@ def release_pages(data: npt.NDArray[np.uint8], start: int, end: int) -> None:
     begin = data.ctypes.data - base.ctypes.data
     first = max(0, begin + start - FAULT_AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
     mapping.madvise(mmap.MADV_DONTNEED, first, min(begin + end + FAULT_AROUND, len(mapping)) - first)
+
+
+def drop_pages(path: Path, data: npt.NDArray[np.uint8]) -> None:
+    """Drop a mapped file from this process's memory and from the page cache. `data`: any mapped bytes of it.
+
+    Nothing is lost: later reads read the file again. Pages that another process has mapped stay.
+    """
+    mapping = mapping_of(data)
+    if mapping is None or not hasattr(mmap, "MADV_DONTNEED") or not hasattr(os, "posix_fadvise"):
+        return
+    mapping.madvise(mmap.MADV_DONTNEED)
+    with suppress(OSError), path.open("rb") as file:  # it may be gone, and the map still has its bytes
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def identity(status: os.stat_result) -> Identity:

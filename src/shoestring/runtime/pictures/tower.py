@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from shoestring import ops
+from shoestring.checkpoint.open import leave_page_cache
 from shoestring.engine.pictures.store import PICTURE_BYTES
 from shoestring.media.prepared import Part
 from shoestring.media.qwen3_5 import Grid
@@ -56,11 +57,12 @@ def without_memory(vision: Vision) -> Vision:
 class TowerEncoder:
     """Loads the weights with the first picture. Between pictures, memory that is short evicts them.
 
-    free: bytes that are free.
+    free: bytes that are free. cached: whether the page cache may keep the file, which a budget counts too.
     """
 
-    def __init__(self, tower: Tower, free: Callable[[], int] = free_memory) -> None:
+    def __init__(self, tower: Tower, free: Callable[[], int] = free_memory, *, cached: bool = True) -> None:
         self._tower = tower
+        self._cached = cached
         self._free = free
         self._weights: towers.KernelWeights | None = None
         self._workspace = ops.Workspace()
@@ -74,6 +76,8 @@ class TowerEncoder:
     def encode(self, part: Part, values: Any) -> Generator[ops.Float32, None, None]:
         if self._weights is None:
             self._weights = self._tower.load()
+            if not self._cached:
+                leave_page_cache(self._tower.checkpoint)
         with self._workspace as workspace:
             yield from towers.layers(self._weights, values, Grid(1, *part.patches), workspace)
 
