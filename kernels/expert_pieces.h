@@ -48,15 +48,8 @@ int64_t num_inputs(const RoutedPairs& p) { return p.scale_input ? p.num_pairs : 
 
 // Quantizes inputs [begin, end), which with scale_input are scaled first.
 void begin_range(const RoutedPairs& p, const CallArrays& arrays, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-        const float* row = p.x + (p.scale_input ? p.rows[i] : i) * p.hidden_size;
-        if (p.scale_input) {
-            float* product = arrays.scaled + i * p.hidden_size;
-            scale_row(row, p.weights[i], p.hidden_size, product);
-            row = product;
-        }
-        quantize_row(arrays.in.a, row, i);
-    }
+    for (int64_t i = begin; i < end; ++i)
+        quantize_input(p, p.scale_input ? p.rows[i] : i, i, arrays.in.a, i, arrays.scaled);
 }
 
 void begin_call(const RoutedPairs& p, uint8_t* memory) {

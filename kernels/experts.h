@@ -61,20 +61,24 @@ void scale_row(const float* x, float factor, int64_t columns, float* out) {
     }
 }
 
-// Rows 0 … count of the quants: those of pairs [first, first + count). With scale_input the weight multiplies the row
-// first, to row 0 … count of `scaled`, which is a's x.
+// Row `row` of x to row `to` of the quants. With scale_input the pair's weight multiplies it first, to row `to` of
+// `scaled`, which is a's x.
+SHOESTRING_INLINE void quantize_input(const RoutedPairs& p, int64_t row, int64_t pair, const Activations& a, int64_t to,
+                                      float* scaled) {
+    const float* x = p.x + row * p.hidden_size;
+    if (p.scale_input) {
+        float* product = scaled + to * p.hidden_size;
+        scale_row(x, p.weights[pair], p.hidden_size, product);
+        x = product;
+    }
+    quantize_row(a, x, to);
+}
+
+// Rows 0 … count of the quants: those of pairs [first, first + count).
 void quantize_pairs(const RoutedPairs& p, int64_t first, int64_t count, const Activations& a, float* scaled) {
     if (!p.scale_input && a.quants_32 == nullptr && a.quants_256 == nullptr) return;
     parallel_for(count, 1 + 16384 / p.hidden_size, [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; ++i) {
-            const float* row = p.x + p.rows[first + i] * p.hidden_size;
-            if (p.scale_input) {
-                float* product = scaled + i * p.hidden_size;
-                scale_row(row, p.weights[first + i], p.hidden_size, product);
-                row = product;
-            }
-            quantize_row(a, row, i);
-        }
+        for (int64_t i = begin; i < end; ++i) quantize_input(p, p.rows[first + i], first + i, a, i, scaled);
     });
 }
 
