@@ -18,6 +18,25 @@ namespace {
 // Of a device whose blocks are not known. Also the unit in which buffered pages are released.
 constexpr int64_t PAGE = 4096;
 
+// What each system has for reads past the page cache.
+#if defined(__APPLE__)
+bool set_direct(int descriptor, bool on) { return fcntl(descriptor, F_NOCACHE, on ? 1 : 0) == 0; }
+void read_at_random(int descriptor) { fcntl(descriptor, F_RDAHEAD, 0); }
+void forget_pages(int, int64_t, int64_t) {}
+int sync_data(int descriptor) { return fsync(descriptor); }
+#else
+bool set_direct(int descriptor, bool on) {
+    const int flags = fcntl(descriptor, F_GETFL);
+    const int wanted = (on ? flags | O_DIRECT : flags & ~O_DIRECT) & ~O_NONBLOCK;
+    return flags >= 0 && fcntl(descriptor, F_SETFL, wanted) == 0;
+}
+void read_at_random(int descriptor) { posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM); }
+void forget_pages(int descriptor, int64_t begin, int64_t count) {
+    posix_fadvise(descriptor, begin, count, POSIX_FADV_DONTNEED);
+}
+int sync_data(int descriptor) { return fdatasync(descriptor); }
+#endif
+
 }  // namespace
 
 IoFile::IoFile(int descriptor, std::string name, bool buffered)
@@ -48,8 +67,7 @@ void IoFile::find_alignment() {
 
 // A file system may accept the flag and refuse the first read.
 bool IoFile::try_direct() {
-    const int flags = fcntl(descriptor_, F_GETFL);
-    if (flags < 0 || fcntl(descriptor_, F_SETFL, (flags | O_DIRECT) & ~O_NONBLOCK) != 0) return false;
+    if (!set_direct(descriptor_, true)) return false;
     struct Free {
         void operator()(void* block) const { std::free(block); }
     };
@@ -65,9 +83,8 @@ bool IoFile::try_direct() {
 // Reads ahead of a random access would stay in the page cache.
 void IoFile::fall_back() {
     direct_ = false;
-    const int flags = fcntl(descriptor_, F_GETFL);
-    if (flags >= 0) fcntl(descriptor_, F_SETFL, flags & ~(O_DIRECT | O_NONBLOCK));
-    posix_fadvise(descriptor_, 0, 0, POSIX_FADV_RANDOM);
+    set_direct(descriptor_, false);
+    read_at_random(descriptor_);
 }
 
 Transfer IoFile::read(int64_t begin, int64_t end, uint8_t* buffer) {
@@ -102,7 +119,7 @@ Transfer IoFile::read(int64_t begin, int64_t end, uint8_t* buffer) {
         at = next;
         ++done.retries;
     }
-    if (!direct()) posix_fadvise(descriptor_, first / PAGE * PAGE, last - first / PAGE * PAGE, POSIX_FADV_DONTNEED);
+    if (!direct()) forget_pages(descriptor_, first / PAGE * PAGE, last - first / PAGE * PAGE);
     return done;
 }
 
@@ -149,10 +166,10 @@ Transfer IoFile::write(int64_t begin, int64_t end, const uint8_t* data, uint8_t*
 }
 
 int IoFile::sync() {
-    while (fdatasync(descriptor_) != 0) {
+    while (sync_data(descriptor_) != 0) {
         if (errno != EINTR) return errno;
     }
-    if (!direct()) posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
+    if (!direct()) forget_pages(descriptor_, 0, 0);
     return 0;
 }
 
