@@ -1,7 +1,8 @@
-// What the parts of the self-test share: arrays that end at an unmapped page, and the parts themselves.
+// What the parts of the self-test share: arrays that end at an unmapped page, digests of results, the parts themselves.
 #pragma once
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -17,7 +18,15 @@ int matmul();
 int pack();
 int rows();
 int sequence();
+int vision();
 int io();
+
+// Whether the next case of a part is to be run: every one, or with `--every N` every N-th.
+bool next_case();
+
+// Takes bits that every machine must compute into the digest of `what`. All NaN are alike.
+void note(const char* what, const void* data, int64_t bytes);
+void note(const char* what, const float* data, int64_t count);
 
 // `count` elements whose last one ends at a page that cannot be touched; nothing aligns their beginning.
 template <class T>
@@ -25,10 +34,11 @@ class Guarded {
   public:
     explicit Guarded(int64_t count) : count_(count) {
         const size_t bytes = static_cast<size_t>(count) * sizeof(T);
-        mapped_ = (bytes + PAGE - 1) / PAGE * PAGE + PAGE;
+        const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+        mapped_ = (bytes + page - 1) / page * page + page;
         base_ = static_cast<char*>(mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-        if (base_ == MAP_FAILED || mprotect(base_ + mapped_ - PAGE, PAGE, PROT_NONE) != 0) std::abort();
-        data_ = reinterpret_cast<T*>(base_ + mapped_ - PAGE - bytes);
+        if (base_ == MAP_FAILED || mprotect(base_ + mapped_ - page, page, PROT_NONE) != 0) std::abort();
+        data_ = reinterpret_cast<T*>(base_ + mapped_ - page - bytes);
     }
     ~Guarded() { munmap(base_, mapped_); }
     Guarded(const Guarded&) = delete;
@@ -43,7 +53,6 @@ class Guarded {
     void copy_from(const Guarded& other) { std::memcpy(data_, other.data_, static_cast<size_t>(count_) * sizeof(T)); }
 
   private:
-    static constexpr size_t PAGE = 4096;
     int64_t count_;
     size_t mapped_;
     char* base_;
@@ -65,6 +74,14 @@ class Numbers {
   private:
     uint64_t state_;
 };
+
+template <class T>
+void note(const char* what, const Guarded<T>& data) {
+    if constexpr (sizeof(T) == sizeof(float))
+        note(what, reinterpret_cast<const float*>(data.data()), data.size());
+    else
+        note(what, data.data(), data.size() * static_cast<int64_t>(sizeof(T)));
+}
 
 inline int expect(bool holds, const char* variant, const char* what, int64_t size) {
     if (!holds) std::printf("FAILED %s: %s, size %lld\n", variant, what, static_cast<long long>(size));

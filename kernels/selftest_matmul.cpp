@@ -29,6 +29,7 @@ class Weights {
             dequantize_rows(type, region, row, row + 1, read.data());
             dequantize_packed_row(view, row, again.data());
             failures += expect(read.same_as(again), f.name, "packed row", row);
+            note("numbers of a file", read);
         }
     }
 
@@ -58,12 +59,14 @@ class Weights {
 };
 
 int products(WeightType type, int64_t rows, int64_t columns, int64_t tokens) {
+    if (!next_case()) return 0;
     const Weights weights(type, rows, columns, static_cast<uint64_t>(rows + tokens));
     Guarded<float> x(tokens * columns), ours(tokens * rows), scalar(tokens * rows);
     Numbers(static_cast<uint64_t>(columns)).fill(x);
     int failures = weights.failures;
     const MatmulJob expected{weights.view, scalar.data()};
     variants().front().matmul->matmul(x.data(), tokens, &expected, 1);
+    note(format(type).name, scalar);
     for (const Variant& variant : variants()) {
         const MatmulJob job{weights.view, ours.data()};
         variant.matmul->matmul(x.data(), tokens, &job, 1);
@@ -78,6 +81,7 @@ int products(WeightType type, int64_t rows, int64_t columns, int64_t tokens) {
 
 // A feed-forward block of the norms, added to its rows: every variant against the scalar one.
 int feed_forwards(WeightType type, int64_t tokens) {
+    if (!next_case()) return 0;
     const int64_t hidden = format(type).block == 256 ? 256 : 64, width = hidden == 256 ? 512 : 96;
     const Weights gate(type, width, hidden, 1), up(type, width, hidden, 2), down(type, hidden, width, 3);
     Guarded<float> x(tokens * hidden), norm(hidden), normed(x.size()), between(tokens * width);
@@ -95,6 +99,7 @@ int feed_forwards(WeightType type, int64_t tokens) {
         variant.matmul->feed_forward(in, block, true, out.data());
         if (!first) failures += expect(ours.same_as(scalar), variant.name, "feed-forward", tokens);
     }
+    note("feed-forward", scalar);
     return failures;
 }
 
@@ -132,6 +137,7 @@ int mixture_ways(const Variant& variant, const Guarded<float>& x, int64_t tokens
 }
 
 int mixtures(WeightType type, int64_t tokens, int64_t slots, bool scale_input) {
+    if (!next_case()) return 0;
     const int64_t hidden = format(type).block == 256 ? 256 : 64, width = hidden == 256 ? 512 : 96;
     std::vector<Weights*> owned;
     std::vector<ExpertView> table;
@@ -157,7 +163,10 @@ int mixtures(WeightType type, int64_t tokens, int64_t slots, bool scale_input) {
         route(scores.data(), tokens, EXPERTS, slots, ids.data(), factors.data());
         failures += mixture_ways(variant, x, tokens, slots, ids, factors, table, scale_input, first ? scalar : ours);
         if (!first) failures += expect(ours.same_as(scalar), variant.name, "experts", tokens);
+        if (first) note("route", ids);
+        if (first) note("route", factors);
     }
+    note("experts", scalar);
     for (Weights* weights : owned) delete weights;
     return failures;
 }
