@@ -47,6 +47,8 @@ struct Starts {
 #include "sums_words.h"
 #elif defined(__AVX512BW__) || (defined(__AVX2__) && defined(__FMA__) && defined(__F16C__))
 #include "sums_pairs.h"
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include "bytes_neon.h"
 #else
 #include "bytes_scalar.h"
 #endif

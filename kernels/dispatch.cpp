@@ -9,6 +9,8 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 #define SHOESTRING_TABLES(variant)                                        \
@@ -25,6 +27,8 @@ SHOESTRING_TABLES(avxvnni)
 SHOESTRING_TABLES(avx512)
 SHOESTRING_TABLES(avx512vnni)
 extern const shoestring::MatmulTable shoestring_matmul_amx;
+#elif defined(__aarch64__)
+SHOESTRING_TABLES(neon)
 #endif
 }
 
@@ -67,6 +71,17 @@ bool has_amx() {
     if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & (tile | int8)) != (tile | int8)) return false;
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
+#elif defined(__aarch64__)
+bool has_dot_products() {
+#if defined(__APPLE__)
+    return true;  // since the M1
+#elif defined(__linux__)
+    constexpr unsigned long ASIMDDP = 1ul << 20;  // of HWCAP
+    return (getauxval(AT_HWCAP) & ASIMDDP) != 0;
+#else
+    return false;
+#endif
+}
 #endif
 
 std::vector<Variant> find_variants() {
@@ -83,6 +98,8 @@ std::vector<Variant> find_variants() {
     if (!__builtin_cpu_supports("avx512vnni")) return found;
     found.push_back(SHOESTRING_VARIANT_OF(avx512vnni));
     if (has_amx()) found.push_back(SHOESTRING_MATMUL_VARIANT_OF(amx, avx512vnni));
+#elif defined(__aarch64__)
+    if (has_dot_products()) found.push_back(SHOESTRING_VARIANT_OF(neon));
 #endif
     return found;
 }

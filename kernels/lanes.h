@@ -33,6 +33,8 @@
 #include "lanes_avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include "lanes_avx2.h"
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include "lanes_neon.h"
 #else
 #include "lanes_scalar.h"
 #endif

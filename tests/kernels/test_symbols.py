@@ -4,6 +4,8 @@ An inline function or template of an object compiled for AVX2 may replace the sa
 builds inline least, so they are looked at too.
 """
 
+import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,19 +22,45 @@ FLAGS = {
     "avx512": AVX512,
     "avx512vnni": [*AVX512, "-mavx512vnni"],
     "amx": [*AVX512, "-mavx512vnni", "-mamx-tile", "-mamx-int8"],
+    "neon": ["-march=armv8.2-a+dotprod"],
 }
 FAMILIES = ["matmul", "sequence", "rows", "pack", "vision"]
 #: only products use the matrix unit
 OBJECTS = [(family, variant) for variant in FLAGS for family in FAMILIES if variant != "amx" or family == "matmul"]
-#: what they add to others is a line or two, and every object takes seconds
-OFTEN_ALIKE = ("avxvnni", "avx512")
+#: what they add to others is a line or two (neon: for another machine), and every object takes seconds
+SELDOM = ("avxvnni", "avx512", "neon")
 SANITIZED = "-O1 -fsanitize=address,undefined"
 COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
+ON_ARM = platform.machine() in ("aarch64", "arm64")
+
+
+def compiler_for(variant: str, compiler: str) -> list[str]:
+    """The command that compiles a variant; skips the test where it belongs to another architecture."""
+    if variant == "scalar" or (variant == "neon") == ON_ARM:
+        return [compiler]
+    if variant != "neon":
+        pytest.skip("compilers of this machine make no code for x86")
+    cross = "aarch64-linux-gnu-g++"
+    if shutil.which(cross) is None:
+        pytest.skip("no cross compiler: apt-get install g++-aarch64-linux-gnu")
+    return [cross] if compiler == "g++" else [compiler, "--target=aarch64-linux-gnu"]
+
+
+def test_every_variant_is_named_wherever_they_are_listed() -> None:
+    source = (ROOT / "kernels" / "dispatch.cpp").read_text()
+    offered = set(re.findall(r"push_back\(SHOESTRING_(?:MATMUL_)?VARIANT_OF\((\w+)", source)) | {"scalar"}
+    assert offered == set(FLAGS)
+    built = (ROOT / "CMakeLists.txt").read_text()
+    named = {name for line in re.findall(r"VARIANTS ((?:\w+ ?)+)\)", built) for name in line.split()}
+    assert named | {"amx"} == set(FLAGS)
+    for name, flags in FLAGS.items():
+        assert f"`{name}`" in (ROOT / "docs" / "architecture.md").read_text()
+        assert name == "scalar" or flags[-1] in re.findall(rf"set\(FLAGS_{name} (.*)\)", built)[0]
 
 
 @pytest.mark.parametrize(
     ("family", "variant"),
-    [pytest.param(*names, marks=pytest.mark.deep if names[1] in OFTEN_ALIKE else ()) for names in OBJECTS],
+    [pytest.param(*names, marks=pytest.mark.deep if names[1] in SELDOM else ()) for names in OBJECTS],
 )
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("mode", ["-O0 -g", pytest.param(SANITIZED, marks=pytest.mark.deep)])
@@ -50,8 +78,8 @@ def test_one_exported_symbol(family: str, variant: str, compiler: str, mode: str
     if compiler == "clang++" and mode == SANITIZED:
         common.append("-fno-sanitize=function")  # its type descriptions are weak data
     source = ROOT / "kernels" / "variants" / f"{family}.cpp"
-    command = [compiler, *common, *FLAGS[variant], f"-DSHOESTRING_VARIANT={variant}", "-c", source, "-o", built]
-    subprocess.run(command, check=True)
+    chosen = [*FLAGS[variant], f"-DSHOESTRING_VARIANT={variant}"]
+    subprocess.run([*compiler_for(variant, compiler), *common, *chosen, "-c", source, "-o", built], check=True)
     assert exported(built) == [f"shoestring_{family}_{variant}"]
 
 
@@ -65,11 +93,14 @@ def test_release_objects_if_built() -> None:
 
 
 def exported(built: Path) -> list[str]:
-    """Names of all defined symbols that are not local, weak ones with a mark; the sanitizer's own are left out."""
+    """Names of all defined symbols that are not local, weak ones with a mark; the sanitizer's own are left out.
+
+    So are `$d` and `$x`, by which ARM marks data and code.
+    """
     lines = subprocess.run(["nm", "--defined-only", built], check=True, capture_output=True, text=True).stdout
     symbols = [line.split()[-2:] for line in lines.splitlines()]
     return [
         name if kind not in "WwVvu" else f"weak {name}"
         for kind, name in symbols
-        if (kind.isupper() or kind in "wvu") and not name.startswith("__odr_asan.")
+        if (kind.isupper() or kind in "wvu") and not name.startswith(("__odr_asan.", "$"))
     ]
