@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernels -type f -not -
 # Two processes; all tests of a file in one of them, so that what they share is made once.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test page clients cluster cluster-smoke lint parity train-demo bench bench-streaming siege deep build sanitize clean
+.PHONY: demo test page clients cluster cluster-smoke lint parity train-demo bench bench-streaming siege deep build sanitize neon neon-golden clean
 
 # What a user does: install, then talk to a real model.
 demo: .venv/installed .venv/demo-weights
@@ -82,6 +82,15 @@ deep: .venv/installed .venv/test-tools .venv/parity-tools
 sanitize: .venv/test-tools
 	bench/sanitized.sh $(TWO) $(addprefix tests/, checkpoint/formats checkpoint/names \
 		models/test_load_weights.py reference kernels/test_quant.py)
+
+# The kernels of 64-bit ARM by a cross compiler and qemu, on two cores in ten minutes; their packages: apt-get install
+# g++-aarch64-linux-gnu qemu-user.
+neon: .venv/test-tools
+	bench/neon.sh
+
+# The golden hashes of whole models there, with Debian's Python for 64-bit ARM: 150 MB in build/arm.
+neon-golden: .venv/test-tools
+	bench/neon_golden.sh
 
 # An extension in the source tree, for work on the kernels: PYTHONPATH=src .venv/bin/python -m pytest …
 build: .venv/test-tools

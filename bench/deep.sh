@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long checks: tests that take minutes (the server's siege and soak among them), every test under the sanitizers,
 # half an hour of changing batches in a control group, ten minutes of fuzzing per parser, and the same bits from a second
-# compiler if there is one.
+# compiler and on 64-bit ARM where the tools are there.
 #
 #     bench/deep.sh [SECONDS OF FUZZING A PARSER] [SECONDS OF CHANGING BATCHES]
 set -euo pipefail
@@ -47,4 +47,12 @@ if command -v clang++ >/dev/null; then
     PYTHONPATH=build/clang/package "$python" -m pytest -q tests/golden tests/kernels tests/engine
 else
     echo "clang++ is not installed: not checked"
+fi
+
+echo "== 64-bit ARM, under qemu"
+if command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64 >/dev/null; then
+    bench/neon.sh
+    bench/neon_golden.sh
+else
+    echo "g++-aarch64-linux-gnu or qemu-user is not installed: not checked"
 fi
