@@ -59,26 +59,21 @@ inline void attention_tiles(int count, int strips, const float* a, int64_t a_str
     });
 }
 
-// 16 columns of a key or value page, widened: panel[k][16] from rows of `stride` elements.
-SHOESTRING_INLINE void widen_panel(const void* page, bool half, int64_t offset, int rows, int64_t stride, int columns,
-                                   float* panel, Ahead& ahead) {
-    for (int k = 0; k < rows && ahead.at < ahead.end; ++k, ahead.at += 64) prefetch_l2(ahead.at);
-    if (half) {
-        const uint16_t* p = static_cast<const uint16_t*>(page) + offset;
-        if (columns == LANES) {
-            for (int k = 0; k < rows; ++k) store(panel + k * LANES, load_f16(p + k * stride));
-        } else {
-            for (int k = 0; k < rows; ++k) store(panel + k * LANES, load_f16(p + k * stride, columns));
-        }
+// 16 columns of a key or value page, widened: panel[k][16] of rows [begin, end).
+template <class Numbers>
+SHOESTRING_INLINE void widen_panel(const Numbers& numbers, int strip, int begin, int end, int columns, float* panel,
+                                   Ahead& ahead) {
+    for (int k = begin; k < end && ahead.at < ahead.end; ++k, ahead.at += 64) prefetch_l2(ahead.at);
+    if (columns == LANES) {
+        for (int k = begin; k < end; ++k) store(panel + k * LANES, numbers(k, strip));
     } else {
-        const float* p = static_cast<const float*>(page) + offset;
-        for (int k = 0; k < rows; ++k) store(panel + k * LANES, load(p + k * stride, columns));
+        for (int k = begin; k < end; ++k) store(panel + k * LANES, numbers(k, strip, columns));
     }
 }
 
 // Where a unit's numbers lie in a thread's scratch; sizes by attention_scratch.
 struct AttentionScratch {
-    float *q, *scores, *panel, *largest, *rescale, *partial, *running;
+    float *q, *scores, *panel, *scales, *largest, *rescale, *partial, *running;
 };
 
 // A partial: weighted values [V, D16], then the maximum [V16] and the sum [V16] of each vector.
@@ -89,8 +84,8 @@ inline int64_t attention_partial_floats(int64_t vectors, int64_t head_dim) {
 inline int64_t attention_scratch_floats(int64_t vectors, int64_t head_dim) {
     const int64_t padded = round_up(vectors, LANES);
     const int64_t longest = head_dim > PAGE_TOKENS ? head_dim : PAGE_TOKENS;
-    return vectors * round_up(head_dim, LANES) + vectors * PAGE_TOKENS + MOST_STRIPS * longest * LANES + 2 * padded +
-           2 * attention_partial_floats(vectors, head_dim);
+    return vectors * round_up(head_dim, LANES) + vectors * PAGE_TOKENS + MOST_STRIPS * longest * LANES +
+           kv_scales(head_dim) * PAGE_TOKENS + 2 * padded + 2 * attention_partial_floats(vectors, head_dim);
 }
 
 inline AttentionScratch attention_scratch(float* scratch, int64_t vectors, int64_t head_dim) {
@@ -100,7 +95,8 @@ inline AttentionScratch attention_scratch(float* scratch, int64_t vectors, int64
     s.q = scratch;
     s.scores = s.q + vectors * round_up(head_dim, LANES);
     s.panel = s.scores + vectors * PAGE_TOKENS;
-    s.largest = s.panel + MOST_STRIPS * longest * LANES;
+    s.scales = s.panel + MOST_STRIPS * longest * LANES;
+    s.largest = s.scales + kv_scales(head_dim) * PAGE_TOKENS;
     s.rescale = s.largest + padded;
     s.partial = s.rescale + padded;
     s.running = s.partial + attention_partial_floats(vectors, head_dim);
@@ -163,44 +159,97 @@ SHOESTRING_INLINE float largest_score(const float* scores, Visible seen, float l
     return fold_max(most);
 }
 
+// One page of one unit: where it begins, what its first and its last row see of it.
+struct Part {
+    int64_t start;
+    int vectors, group, first_row;
+    bool direct;  // one row, whose vectors all see the same positions
+    Visible first, last;
+
+    int tiles() const { return (vectors + TILE_VECTORS - 1) / TILE_VECTORS; }
+    int tile(int i) const { return vectors * i / tiles(); }  // the first vector of the i-th
+};
+
+SHOESTRING_INLINE Visible seen_by(const Attention& op, const Part& part, int vector) {
+    return visible(op, part.first_row + vector / part.group, part.start);
+}
+
+template <class Keys>
+void page_scores(const Attention& op, const Part& part, const Keys& keys, const AttentionScratch& s, Ahead ahead) {
+    const int D = op.head_dim, vectors = part.vectors, together = strips_at_once(vectors);
+    const int64_t D16 = round_up(D, LANES);
+    int strip = part.first.low / LANES;
+    const int last_strip = (part.last.high + LANES - 1) / LANES;
+    if (part.direct) return direct_scores(vectors, s.q, D16, keys, D, strip, last_strip, s.scores, ahead);
+    for (; strip < last_strip; strip += together) {
+        const int strips = strip + together <= STRIPS ? together : STRIPS - strip;
+        for (int i = 0; i < strips; ++i)
+            widen_panel(keys, strip + i, 0, D, LANES, s.panel + i * int64_t(D) * LANES, ahead);
+        for (int i = 0; i < part.tiles(); ++i) {
+            const int v = part.tile(i), count = part.tile(i + 1) - v;
+            if (seen_by(op, part, v + count - 1).high <= strip * LANES) continue;
+            attention_tiles(count, strips, s.q + v * D16, D16, s.panel, int64_t(D) * LANES, 0, D, nullptr,
+                            s.scores + v * PAGE_TOKENS + strip * LANES, PAGE_TOKENS);
+        }
+    }
+}
+
+template <class Values>
+void page_values(const Attention& op, const Part& part, const Values& values, const AttentionScratch& s, Ahead ahead) {
+    const int D = op.head_dim, vectors = part.vectors, together = strips_at_once(vectors);
+    const int64_t D16 = round_up(D, LANES);
+    const int low = part.first.low, high = part.last.high, strips_D = int(D16 / LANES);
+    if (part.direct) return direct_values(vectors, s.scores, values, D, low, high, s.rescale, s.partial, ahead);
+    for (int strip = 0; strip < strips_D; strip += together) {
+        const int strips = strip + together <= strips_D ? together : strips_D - strip;
+        for (int i = 0; i < strips; ++i) {
+            const int left = D - (strip + i) * LANES;
+            widen_panel(values, strip + i, low, high, left < LANES ? left : LANES,
+                        s.panel + i * int64_t(PAGE_TOKENS) * LANES, ahead);
+        }
+        for (int i = 0; i < part.tiles(); ++i) {
+            const int v = part.tile(i), count = part.tile(i + 1) - v;
+            const Visible a = seen_by(op, part, v), b = seen_by(op, part, v + count - 1);
+            float* out = s.partial + v * D16 + strip * LANES;
+            const float* p = s.scores + v * PAGE_TOKENS;
+            if (a.low == b.low && a.high == b.high) {
+                if (a.low < a.high)
+                    attention_tiles(count, strips, p, PAGE_TOKENS, s.panel, int64_t(PAGE_TOKENS) * LANES, a.low, a.high,
+                                    s.rescale + v, out, D16);
+                continue;
+            }
+            // Masked positions are skipped, so that nothing beyond them can reach this row.
+            for (int j = 0; j < count; ++j) {
+                const Visible seen = seen_by(op, part, v + j);
+                if (seen.low < seen.high)
+                    attention_tiles(1, strips, p + j * PAGE_TOKENS, PAGE_TOKENS, s.panel, int64_t(PAGE_TOKENS) * LANES,
+                                    seen.low, seen.high, s.rescale + v + j, out + j * D16, D16);
+            }
+        }
+    }
+}
+
 // One page of one unit into its partial.
 inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t page, int64_t next_page, int64_t start,
                         const AttentionScratch& s) {
     const int group = op.heads / op.kv_heads, vectors = unit.rows * group, D = op.head_dim;
     const int64_t D16 = round_up(D, LANES), padded = round_up(vectors, LANES);
-    const int64_t block = int64_t(D) * PAGE_TOKENS, offset = (page * op.kv_heads + unit.kv_head) * block;
-    float *weighted = s.partial, *largest = weighted + vectors * D16, *sums = largest + padded;
+    float *largest = s.partial + vectors * D16, *sums = largest + padded;
     const Visible first = visible(op, unit.first_row, start), last = visible(op, unit.first_row + unit.rows - 1, start);
     if (last.high <= first.low) return;
-    const int tiles = (vectors + TILE_VECTORS - 1) / TILE_VECTORS, together = strips_at_once(vectors);
-
-    // One row: all vectors see the same positions.
     const bool direct = unit.rows == 1 && vectors <= DIRECT_VECTORS && D % LANES == 0;
-    Ahead ahead = ahead_of(op.values, op.half, offset, block);
-    if (direct) {
-        const int strip = first.low / LANES, strips = (last.high + LANES - 1) / LANES - strip;
-        if (op.half)
-            direct_scores(vectors, s.q, D16, static_cast<const uint16_t*>(op.keys) + offset, D, strip, strips, s.scores,
-                          ahead);
-        else
-            direct_scores(vectors, s.q, D16, static_cast<const float*>(op.keys) + offset, D, strip, strips, s.scores,
-                          ahead);
-    }
-    for (int strip = first.low / LANES; !direct && strip * LANES < last.high; strip += together) {
-        const int strips = strip + together <= STRIPS ? together : STRIPS - strip;
-        for (int i = 0; i < strips; ++i)
-            widen_panel(op.keys, op.half, offset + (strip + i) * LANES, D, PAGE_TOKENS, LANES,
-                        s.panel + i * int64_t(D) * LANES, ahead);
-        for (int tile = 0; tile < tiles; ++tile) {
-            const int v = vectors * tile / tiles, count = vectors * (tile + 1) / tiles - v;
-            if (visible(op, unit.first_row + (v + count - 1) / group, start).high <= strip * LANES) continue;
-            attention_tiles(count, strips, s.q + v * D16, D16, s.panel, int64_t(D) * LANES, 0, D, nullptr,
-                            s.scores + v * PAGE_TOKENS + strip * LANES, PAGE_TOKENS);
-        }
-    }
+    const Part part{start, vectors, group, int(unit.first_row), direct, first, last};
+    const int64_t bytes = kv_bytes(op.type, D) * PAGE_TOKENS;
+    auto at = [&](const void* pool, int64_t number) {
+        return static_cast<const char*>(pool) + (number * op.kv_heads + unit.kv_head) * bytes;
+    };
+
+    const char *keys = at(op.keys, page), *values = at(op.values, page);
+    with_keys(op.type, keys, D, s.scales,
+              [&](const auto& numbers) { page_scores(op, part, numbers, s, ahead_of(values, bytes)); });
 
     for (int v = 0; v < vectors; ++v) {
-        const Visible seen = visible(op, unit.first_row + v / group, start);
+        const Visible seen = seen_by(op, part, v);
         s.largest[v] = seen.low < seen.high ? largest_score(s.scores + v * PAGE_TOKENS, seen, largest[v]) : largest[v];
     }
     for (int v = 0; v < vectors; v += LANES) {
@@ -210,51 +259,13 @@ inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t 
         store(largest + v, after);
     }
     for (int v = 0; v < vectors; ++v) {
-        const Visible seen = visible(op, unit.first_row + v / group, start);
+        const Visible seen = seen_by(op, part, v);
         if (seen.low >= seen.high) continue;
         sums[v] = fma(sums[v], s.rescale[v], exponentials(s.scores + v * PAGE_TOKENS, seen, largest[v]));
     }
 
-    ahead = ahead_of(op.keys, op.half, (next_page * op.kv_heads + unit.kv_head) * block, next_page < 0 ? 0 : block);
-    if (direct) {
-        if (op.half)
-            direct_values(vectors, s.scores, static_cast<const uint16_t*>(op.values) + offset, D, first.low, last.high,
-                          s.rescale, weighted, ahead);
-        else
-            direct_values(vectors, s.scores, static_cast<const float*>(op.values) + offset, D, first.low, last.high,
-                          s.rescale, weighted, ahead);
-        return;
-    }
-    const int strips_D = int(D16 / LANES);
-    for (int strip = 0; strip < strips_D; strip += together) {
-        const int strips = strip + together <= strips_D ? together : strips_D - strip;
-        for (int i = 0; i < strips; ++i) {
-            const int column = (strip + i) * LANES;
-            widen_panel(op.values, op.half, offset + int64_t(first.low) * D + column, last.high - first.low, D,
-                        D - column < LANES ? D - column : LANES,
-                        s.panel + i * int64_t(PAGE_TOKENS) * LANES + first.low * LANES, ahead);
-        }
-        for (int tile = 0; tile < tiles; ++tile) {
-            const int v = vectors * tile / tiles, count = vectors * (tile + 1) / tiles - v;
-            const Visible a = visible(op, unit.first_row + v / group, start);
-            const Visible b = visible(op, unit.first_row + (v + count - 1) / group, start);
-            float* out = weighted + v * D16 + strip * LANES;
-            const float* p = s.scores + v * PAGE_TOKENS;
-            if (a.low == b.low && a.high == b.high) {
-                if (a.low < a.high)
-                    attention_tiles(count, strips, p, PAGE_TOKENS, s.panel, int64_t(PAGE_TOKENS) * LANES, a.low, a.high,
-                                    s.rescale + v, out, D16);
-                continue;
-            }
-            // Masked positions are skipped, so that nothing beyond them can reach this row.
-            for (int i = 0; i < count; ++i) {
-                const Visible seen = visible(op, unit.first_row + (v + i) / group, start);
-                if (seen.low < seen.high)
-                    attention_tiles(1, strips, p + i * PAGE_TOKENS, PAGE_TOKENS, s.panel, int64_t(PAGE_TOKENS) * LANES,
-                                    seen.low, seen.high, s.rescale + v + i, out + i * D16, D16);
-            }
-        }
-    }
+    const Ahead next = next_page < 0 ? Ahead{keys, keys} : ahead_of(at(op.keys, next_page), bytes);
+    with_values(op.type, values, D, s.scales, [&](const auto& numbers) { page_values(op, part, numbers, s, next); });
 }
 
 // The partial of one segment of SEGMENT_TOKENS positions, into s.partial.

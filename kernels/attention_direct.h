@@ -3,13 +3,11 @@
 // docs/numerics.md.
 #pragma once
 
+#include "kv_pages.h"
 #include "lanes_math.h"
-#include "sequence_table.h"
 
 namespace SHOESTRING_VARIANT {
 namespace {
-
-using shoestring::PAGE_TOKENS;
 
 constexpr int TILE_VECTORS = 6;
 // Sums of 16 that a tile keeps in registers, with room for what it multiplies.
@@ -48,24 +46,17 @@ struct Ahead {
         at += bytes;
     }
 };
-inline Ahead ahead_of(const void* pool, bool half, int64_t offset, int64_t count) {
-    const int bytes = half ? 2 : 4;
-    const char* at = static_cast<const char*>(pool) + offset * bytes;
-    return {at, at + count * bytes};
-}
+inline Ahead ahead_of(const char* at, int64_t bytes) { return {at, at + bytes}; }
 
 constexpr int DIRECT_VECTORS = 2 * TILE_VECTORS;  // each is then widened twice at most
 constexpr int DIRECT_ROWS = 16;                   // of a page at a time
 
-SHOESTRING_INLINE Lanes load_widened(const uint16_t* p) { return load_f16(p); }
-SHOESTRING_INLINE Lanes load_widened(const float* p) { return load(p); }
-
 // How a sum begins: at zero, where it was, or where it was times a factor of its vector.
 enum class Start { ZERO, CONTINUE, RESCALE };
 
-// out[t][lane] = Σ_k a[t][k] · column[k · stride + lane], k ascending from `begin`.
-template <int T, int S, Start START, class Number>
-SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Number* column, int64_t stride, int begin,
+// out[t][lane] = Σ_k a[t][k] · numbers(k, strip)[lane], k ascending from `begin`.
+template <int T, int S, Start START, class Numbers>
+SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Numbers& numbers, int strip, int begin,
                                    int end, const float* factor, float* out, int64_t out_stride, Ahead& ahead) {
     Lanes sum[T][S];
     for (int t = 0; t < T; ++t)
@@ -76,9 +67,9 @@ SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Numbe
                                                    : mul(load(at), set1(factor[t]));
         }
     for (int k = begin; k < end; ++k) {
-        ahead.fetch(S * LANES * int(sizeof(Number)));
+        ahead.fetch(S * LANES * Numbers::BYTES);
         for (int s = 0; s < S; ++s) {
-            const Lanes widened = load_widened(column + k * stride + s * LANES);
+            const Lanes widened = numbers(k, strip + s);
             for (int t = 0; t < T; ++t) sum[t][s] = fma(set1(a[t * a_stride + k]), widened, sum[t][s]);
         }
     }
@@ -86,49 +77,50 @@ SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Numbe
         for (int s = 0; s < S; ++s) store(out + t * out_stride + s * LANES, sum[t][s]);
 }
 
-// All `vectors` × `strips` strips of 16 columns, rows [begin, end).
-template <Start START, class Number>
-inline void direct_rows(int vectors, int strips, const float* a, int64_t a_stride, const Number* rows, int64_t stride,
-                        int begin, int end, const float* factor, float* out, int64_t out_stride, Ahead& ahead) {
+// All `vectors` × strips [strip, last_strip) of 16 columns, rows [begin, end); `out` begins at strip 0.
+template <Start START, class Numbers>
+inline void direct_rows(int vectors, int strip, int last_strip, const float* a, int64_t a_stride,
+                        const Numbers& numbers, int begin, int end, const float* factor, float* out, int64_t out_stride,
+                        Ahead& ahead) {
     const int tiles = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
     for (int i = 0; i < tiles; ++i) {
         const int v = vectors * i / tiles, count = vectors * (i + 1) / tiles - v;
-        each_tile(count, strips, [&]<int T, int S>(int strip) {
-            direct_tile<T, S, START>(a + v * a_stride, a_stride, rows + strip * LANES, stride, begin, end, factor + v,
-                                     out + v * out_stride + strip * LANES, out_stride, ahead);
+        each_tile(count, last_strip - strip, [&]<int T, int S>(int further) {
+            const int at = strip + further;
+            direct_tile<T, S, START>(a + v * a_stride, a_stride, numbers, at, begin, end, factor + v,
+                                     out + v * out_stride + at * LANES, out_stride, ahead);
         });
     }
 }
 
-// scores[v][position] = Σ_d q[v][d] · keys[d][position], for `strips` times 16 positions.
-template <class Number>
-inline void direct_scores(int vectors, const float* q, int64_t q_stride, const Number* keys, int head_dim,
-                          int first_strip, int strips, float* scores, Ahead ahead) {
-    const Number* from = keys + first_strip * LANES;
-    float* to = scores + first_strip * LANES;
+// scores[v][position] = Σ_d q[v][d] · keys(d, strip)[position], for strips of 16 positions.
+template <class Keys>
+inline void direct_scores(int vectors, const float* q, int64_t q_stride, const Keys& keys, int head_dim, int strip,
+                          int last_strip, float* scores, Ahead& ahead) {
     for (int d = 0; d < head_dim; d += DIRECT_ROWS) {
         const int until = d + DIRECT_ROWS < head_dim ? d + DIRECT_ROWS : head_dim;
         if (d == 0)
-            direct_rows<Start::ZERO>(vectors, strips, q, q_stride, from, PAGE_TOKENS, d, until, q, to, PAGE_TOKENS,
+            direct_rows<Start::ZERO>(vectors, strip, last_strip, q, q_stride, keys, d, until, q, scores, PAGE_TOKENS,
                                      ahead);
         else
-            direct_rows<Start::CONTINUE>(vectors, strips, q, q_stride, from, PAGE_TOKENS, d, until, q, to, PAGE_TOKENS,
-                                         ahead);
+            direct_rows<Start::CONTINUE>(vectors, strip, last_strip, q, q_stride, keys, d, until, q, scores,
+                                         PAGE_TOKENS, ahead);
     }
 }
 
-// weighted[v][d] = weighted[v][d] · rescale[v] + Σ_j p[v][j] · values[j][d], positions [low, high); dims whole strips.
-template <class Number>
-inline void direct_values(int vectors, const float* p, const Number* values, int head_dim, int low, int high,
-                          const float* rescale, float* weighted, Ahead ahead) {
+// weighted[v][d] = weighted[v][d] · rescale[v] + Σ_j p[v][j] · values(j, strip)[d], positions [low, high); dims whole
+// strips.
+template <class Values>
+inline void direct_values(int vectors, const float* p, const Values& values, int head_dim, int low, int high,
+                          const float* rescale, float* weighted, Ahead& ahead) {
     const int strips = head_dim / LANES;
     for (int j = low; j < high; j += DIRECT_ROWS) {
         const int until = j + DIRECT_ROWS < high ? j + DIRECT_ROWS : high;
         if (j == low)
-            direct_rows<Start::RESCALE>(vectors, strips, p, PAGE_TOKENS, values, head_dim, j, until, rescale, weighted,
+            direct_rows<Start::RESCALE>(vectors, 0, strips, p, PAGE_TOKENS, values, j, until, rescale, weighted,
                                         head_dim, ahead);
         else
-            direct_rows<Start::CONTINUE>(vectors, strips, p, PAGE_TOKENS, values, head_dim, j, until, rescale, weighted,
+            direct_rows<Start::CONTINUE>(vectors, 0, strips, p, PAGE_TOKENS, values, j, until, rescale, weighted,
                                          head_dim, ahead);
     }
 }

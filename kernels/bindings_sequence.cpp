@@ -7,23 +7,40 @@
 namespace shoestring {
 namespace {
 
-// A pool of pages or slots: float16 or float32, writable.
+// Pages of keys or values: float32, float16, or int8 (Q8_0), writable.
 struct Pool {
     PyArrayObject* array;
-    bool half;
+    KVType type;
 
     int64_t shape(int axis) const { return PyArray_DIM(array, axis); }
     void* data() const { return PyArray_DATA(array); }
 };
 
-Pool pool_of(nb::handle object, int dims, const char* message) {
+Pool pool_of(nb::handle object, const char* message) {
     require(PyArray_Check(object.ptr()), message);
     auto* array = reinterpret_cast<PyArrayObject*>(object.ptr());
-    const PyArray_Descr* type = PyArray_DESCR(array);
+    const char kind = PyArray_DESCR(array)->kind;
     const npy_intp size = PyArray_ITEMSIZE(array);
-    require(type->kind == 'f' && (size == 2 || size == 4) && PyArray_ISCARRAY(array) && PyArray_NDIM(array) == dims,
+    require(((kind == 'f' && (size == 2 || size == 4)) || (kind == 'i' && size == 1)) && PyArray_ISCARRAY(array) &&
+                PyArray_NDIM(array) == 4,
             message);
-    return {array, size == 2};
+    return {array, size == 1 ? KVType::Q8_0 : size == 2 ? KVType::F16 : KVType::F32};
+}
+
+struct KeysValues {
+    Pool keys, values;
+};
+
+// Pools of heads of `head_dim` dims that belong together.
+KeysValues check_pools(nb::handle keys_array, nb::handle values_array, int64_t head_dim) {
+    const Pool keys = pool_of(keys_array, "keys: [pages, kv_heads, head_dim, PAGE_TOKENS] float16 or float32, or int8");
+    const Pool values = pool_of(values_array, "values: [pages, kv_heads, PAGE_TOKENS, head_dim] like keys");
+    const int64_t stored = keys.type == KVType::Q8_0 ? kv_bytes(keys.type, head_dim) : head_dim;
+    require(keys.type == values.type && keys.shape(0) == values.shape(0) && keys.shape(1) == values.shape(1) &&
+                keys.shape(2) == stored && keys.shape(3) == PAGE_TOKENS && values.shape(2) == PAGE_TOKENS &&
+                values.shape(3) == stored,
+            "keys, values: shapes that do not belong together");
+    return {keys, values};
 }
 
 void check_spans(const In<int32_t, 1>& span_starts, int64_t rows) {
@@ -65,13 +82,9 @@ constexpr int64_t PARTIALS = 130;
 void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, In<int32_t, 2> pages,
                In<int64_t, 1> first_page, In<int32_t, 1> span_starts, In<int64_t, 1> index,
                In<int64_t, 1> first_visible, double scale, Out<float, 3> out) {
-    const Pool keys = pool_of(keys_array, 4, "keys: [pages, kv_heads, head_dim, PAGE_TOKENS] float16 or float32");
-    const Pool values = pool_of(values_array, 4, "values: [pages, kv_heads, PAGE_TOKENS, head_dim] like keys");
-    const int64_t rows = q.shape(0), heads = q.shape(1), head_dim = q.shape(2), kv_heads = keys.shape(1);
-    require(keys.half == values.half && keys.shape(2) == head_dim && keys.shape(3) == PAGE_TOKENS &&
-                values.shape(0) == keys.shape(0) && values.shape(1) == kv_heads && values.shape(2) == PAGE_TOKENS &&
-                values.shape(3) == head_dim,
-            "keys, values: shapes that do not belong together");
+    const int64_t rows = q.shape(0), heads = q.shape(1), head_dim = q.shape(2);
+    const auto [keys, values] = check_pools(keys_array, values_array, head_dim);
+    const int64_t kv_heads = keys.shape(1);
     require(kv_heads > 0 && heads > 0 && heads % kv_heads == 0 && head_dim > 0, "q: heads a multiple of kv_heads");
     require(out.shape(0) == rows && out.shape(1) == heads && out.shape(2) == head_dim, "out: the shape of q");
     const Paging paging = check_paging(pages, first_page, span_starts, index, rows);
@@ -110,7 +123,7 @@ void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, I
     const Attention op{q.data(),
                        keys.data(),
                        values.data(),
-                       keys.half,
+                       keys.type,
                        paging,
                        index.data(),
                        first_visible.data(),
@@ -188,14 +201,10 @@ void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, I
 void store_keys_values(nb::handle keys_array, nb::handle values_array, In<float, 3> k, In<float, 3> v,
                        In<int32_t, 2> pages, In<int64_t, 1> first_page, In<int32_t, 1> span_starts,
                        In<int64_t, 1> index) {
-    const Pool keys = pool_of(keys_array, 4, "keys: [pages, kv_heads, head_dim, PAGE_TOKENS] float16 or float32");
-    const Pool values = pool_of(values_array, 4, "values: [pages, kv_heads, PAGE_TOKENS, head_dim] like keys");
     const int64_t rows = k.shape(0), kv_heads = k.shape(1), head_dim = k.shape(2);
     require(v.shape(0) == rows && v.shape(1) == kv_heads && v.shape(2) == head_dim, "v: the shape of k");
-    require(keys.half == values.half && keys.shape(1) == kv_heads && keys.shape(2) == head_dim &&
-                keys.shape(3) == PAGE_TOKENS && values.shape(0) == keys.shape(0) && values.shape(1) == kv_heads &&
-                values.shape(2) == PAGE_TOKENS && values.shape(3) == head_dim,
-            "keys, values: shapes that do not belong together");
+    const auto [keys, values] = check_pools(keys_array, values_array, head_dim);
+    require(keys.shape(1) == kv_heads, "keys: the heads of k");
     const Paging paging = check_paging(pages, first_page, span_starts, index, rows);
     struct Piece {
         int span;
@@ -218,7 +227,7 @@ void store_keys_values(nb::handle keys_array, nb::handle values_array, In<float,
                    v.data(),
                    keys.data(),
                    values.data(),
-                   keys.half,
+                   keys.type,
                    paging,
                    index.data(),
                    static_cast<int>(kv_heads),

@@ -6,14 +6,15 @@ namespace {
 
 using F = Guarded<float>;
 
-template <class T>
-int attention(const Variant& variant, int heads, int kv_heads, int head_dim, int64_t first, int rows, int64_t visible) {
+int attention(const Variant& variant, KVType type, int heads, int kv_heads, int head_dim, int64_t first, int rows,
+              int64_t visible) {
     if (!next_case()) return 0;
     const SequenceTable &ours = *variant.sequence, &scalar = *variants().front().sequence;
-    const int64_t entries = (first + rows - 1) / PAGE_TOKENS + 1, pool = entries * kv_heads * head_dim * PAGE_TOKENS;
-    Guarded<T> keys(pool), values(pool), scalar_keys(pool), scalar_values(pool);
-    for (const Guarded<T>* p : {&keys, &values, &scalar_keys, &scalar_values})
-        std::memset(p->data(), 0xff, static_cast<size_t>(pool) * sizeof(T));  // NaN: must reach nothing
+    const int64_t entries = (first + rows - 1) / PAGE_TOKENS + 1;
+    const int64_t pool = entries * kv_heads * kv_bytes(type, head_dim) * PAGE_TOKENS;
+    Guarded<char> keys(pool), values(pool), scalar_keys(pool), scalar_values(pool);
+    for (const Guarded<char>* p : {&keys, &values, &scalar_keys, &scalar_values})
+        std::memset(p->data(), 0xff, static_cast<size_t>(pool));  // NaN, also as scale: must reach nothing
     const int64_t past = first + rows;
     F k(past * kv_heads * head_dim), v(past * kv_heads * head_dim), q(int64_t{rows} * heads * head_dim);
     F out(q.size()), scalar_out(q.size());
@@ -31,9 +32,8 @@ int attention(const Variant& variant, int heads, int kv_heads, int head_dim, int
         first_visible[r] = visible + (visible > 0 ? r : 0);
     }
     const Paging paging{pages.data(), entries, first_page.data()};
-    constexpr bool half = sizeof(T) == 2;
-    auto fill = [&](const SequenceTable& kernels, Guarded<T>& to_keys, Guarded<T>& to_values) {
-        const Store op{k.data(), v.data(),   to_keys.data(), to_values.data(), half,
+    auto fill = [&](const SequenceTable& kernels, Guarded<char>& to_keys, Guarded<char>& to_values) {
+        const Store op{k.data(), v.data(),   to_keys.data(), to_values.data(), type,
                        paging,   all.data(), kv_heads,       head_dim};
         for (int64_t row = 0; row < past; row += PAGE_TOKENS)
             for (int h = 0; h < kv_heads; ++h)
@@ -44,7 +44,7 @@ int attention(const Variant& variant, int heads, int kv_heads, int head_dim, int
     int failures = expect(keys.same_as(scalar_keys) && values.same_as(scalar_values), variant.name, "store", past);
 
     auto attend = [&](const SequenceTable& kernels, F& to, bool by_segments) {
-        const Attention op{q.data(), keys.data(), values.data(), half,  paging,   index.data(), first_visible.data(),
+        const Attention op{q.data(), keys.data(), values.data(), type,  paging,   index.data(), first_visible.data(),
                            heads,    kv_heads,    head_dim,      0.25f, to.data()};
         const int64_t vectors = int64_t{rows} * heads / kv_heads;
         F scratch(kernels.attention_scratch_floats(vectors, head_dim));
@@ -148,10 +148,12 @@ int sequence() {
         for (int head_dim : {1, 7, 16, 20, 64})
             for (int64_t first : {0, 1, 15, 63, 64, 130, 600})
                 for (int group : {1, 2, 3, 7, 8}) {
-                    failures += attention<uint16_t>(variant, group, 1, head_dim, first, 9, 0);
-                    failures += attention<uint16_t>(variant, group, 1, head_dim, first, 1, first / 3);
-                    failures += attention<float>(variant, 2 * group, 2, head_dim, first, 1, first / 2);
-                    failures += attention<float>(variant, group, 1, head_dim, first, 5, first / 3);
+                    failures += attention(variant, KVType::F16, group, 1, head_dim, first, 9, 0);
+                    failures += attention(variant, KVType::F16, group, 1, head_dim, first, 1, first / 3);
+                    failures += attention(variant, KVType::F32, 2 * group, 2, head_dim, first, 1, first / 2);
+                    failures += attention(variant, KVType::F32, group, 1, head_dim, first, 5, first / 3);
+                    failures += attention(variant, KVType::Q8_0, group, 1, head_dim, first, 1, 0);
+                    failures += attention(variant, KVType::Q8_0, 2 * group, 2, head_dim, first, 6, first / 2);
                 }
         for (int rows : {1, 2, 63, 64, 65, 130})
             for (int key_dim : {1, 15, 16, 33})

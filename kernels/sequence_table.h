@@ -12,6 +12,16 @@ constexpr int PAGE_TOKENS = 64;
 // Positions in the pieces of a row that threads may compute apart, at multiples of it.
 constexpr int64_t SEGMENT_TOKENS = 512;
 
+// Types of stored keys and values; kv_types.py has the same. Q8_0: KV_BLOCK dims share an f16 scale.
+enum class KVType { F32, F16, Q8_0 };
+constexpr int KV_BLOCK = 32;
+static constexpr int64_t kv_scales(int64_t head_dim) { return (head_dim + KV_BLOCK - 1) / KV_BLOCK; }
+
+// Bytes of the keys, or the values, of one position and head.
+static constexpr int64_t kv_bytes(KVType type, int64_t head_dim) {
+    return type == KVType::Q8_0 ? head_dim + 2 * kv_scales(head_dim) : (type == KVType::F16 ? 2 : 4) * head_dim;
+}
+
 // Where the positions of each span lie.
 struct Paging {
     const int32_t* pages;  // [spans, entries]
@@ -21,9 +31,9 @@ struct Paging {
 
 struct Attention {
     const float* q;      // [rows, heads, head_dim]
-    const void* keys;    // [pages, kv_heads, head_dim, PAGE_TOKENS]
+    const void* keys;    // [pages, kv_heads, head_dim, PAGE_TOKENS]; Q8_0: kv_pages.h
     const void* values;  // [pages, kv_heads, PAGE_TOKENS, head_dim]
-    bool half;           // f16, else f32
+    KVType type;
     Paging paging;
     const int64_t* index;          // [rows]
     const int64_t* first_visible;  // [rows]
@@ -41,7 +51,7 @@ struct AttentionUnit {
 struct Store {
     const float *k, *v;  // [rows, kv_heads, head_dim]
     void *keys, *values;
-    bool half;
+    KVType type;
     Paging paging;
     const int64_t* index;  // [rows]
     int kv_heads, head_dim;

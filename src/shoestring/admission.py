@@ -13,9 +13,9 @@ from typing import Literal
 from shoestring.checkpoint.config.types import Config
 from shoestring.engine.pools import cache_capacity
 from shoestring.errors import CapacityError, RequestError
+from shoestring.kv_types import KVType
 from shoestring.models.layout import Demand, Layout
 from shoestring.models.slices import ANSWER_ROWS
-from shoestring.models.state import KVType
 from shoestring.models.workspace import step_bytes, workspace_bytes
 from shoestring.sizes import human
 from shoestring.spelling import option

@@ -22,7 +22,7 @@ from shuffled_pools import shuffle_pools
 import shoestring
 from shoestring import ops
 from shoestring.engine.engine import Engine
-from shoestring.models.state import KVType
+from shoestring.kv_types import KV_TYPES, KVType
 from shoestring.ops.sampling import Sampling
 from shoestring.runtime.model import Model
 
@@ -52,7 +52,7 @@ def load(path: Path, kv_type: KVType = "f16") -> Model:
 
 def cold(model: Model, *, sequences: int = 8) -> Model:
     """The same weights with an empty state."""
-    engine = Engine(model.engine.runner, context=512, sequences=sequences)
+    engine = Engine(model.engine.runner, context=512, sequences=sequences, kv_type=model.engine.kv_type)
     return Model(engine, model.tokenizer, model.template, family=model.family)
 
 
@@ -77,7 +77,7 @@ def test_chunks_and_threads(family: str, kind: str, files: dict[tuple[str, str],
         assert np.array_equal(model.logits(tokens(LENGTH), chunk=chunk), whole), f"{threads} threads, chunk {chunk}"
 
 
-@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+@pytest.mark.parametrize("kv_type", KV_TYPES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_batches_of_mixed_lengths(family: str, kv_type: KVType, files: dict[tuple[str, str], Path]) -> None:
     model = load(files[family, "Q4_K"], kv_type)
@@ -122,11 +122,13 @@ def test_at_the_edges_of_pages_and_chunks(family: str, length: int, files: dict[
         assert np.array_equal(stepped.logits(tokens(LENGTH)[:end], rows=[-1]), whole[end - 1 : end])
 
 
-@pytest.mark.parametrize("kind", ["Q4_K", "BF16"])
+@pytest.mark.parametrize(("kind", "kv_type"), [("Q4_K", "f16"), ("BF16", "q8_0")])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_reuse_is_as_good_as_computing(family: str, kind: str, files: dict[tuple[str, str], Path]) -> None:
+def test_reuse_is_as_good_as_computing(
+    family: str, kind: str, kv_type: KVType, files: dict[tuple[str, str], Path]
+) -> None:
     """A conversation that grows, branches and repeats gets the answers of an engine with an empty cache."""
-    model = load(files[family, kind])
+    model = load(files[family, kind], kv_type)
     warm = cold(model)
     stem = tokens(120)
     turns = [

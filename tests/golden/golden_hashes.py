@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +25,9 @@ from random_checkpoints import FAMILIES, TYPES, tokens
 import shoestring
 from shoestring import ops
 from shoestring.checkpoint.open import open_checkpoint
+from shoestring.kv_types import KV_TYPES
 
 FILE = Path(__file__).parent / "hashes.json"
-KV_TYPES: tuple[Literal["f16", "f32"], ...] = ("f16", "f32")
 #: All options of sampling, to detect a changed order of its steps.
 SAMPLING: dict[str, Any] = {
     "temperature": 0.9,
@@ -47,7 +47,7 @@ def names(types: Iterable[str] = TYPES) -> list[str]:
 
 
 def hashes(name: str, folder: Path) -> dict[str, Any]:
-    """Hashes of a model's weights, of its logits with KV f16 and f32 (float32, little-endian), and its tokens."""
+    """Hashes of a model's weights, of its logits with each KV type (float32, little-endian), and its tokens."""
     family, kind = name.split()
     path = random_checkpoints.write(family, kind, folder / f"{family}-{kind}.gguf")
     result: dict[str, Any] = {"weights": weights_hash(path)}

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from shoestring import ops
 from shoestring.checkpoint.config.types import Config
+from shoestring.kv_types import KVType
 from shoestring.models.experts import Experts
 from shoestring.models.families import KernelWeights, forward, head, state_layout
-from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, KVType, State
+from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, State
 from shoestring.models.step import Observe, PageTable, Step
 
 Int64 = npt.NDArray[np.int64]
@@ -25,17 +26,13 @@ SLOTS = 3
 
 def new_state(config: Config, pages: int, kv_type: KVType, slots: int = SLOTS) -> State:
     """`pages` pages and `slots` slots per layer, filled with NaN to detect reads before the first write."""
-    dtype = np.float16 if kv_type == "f16" else np.float32
     layers: list[AttentionPages | DeltaNetSlots] = []
     for layer in state_layout(config):
         if isinstance(layer, AttentionState):
-            heads, dim = layer.num_key_value_heads, layer.head_dim
-            layers.append(
-                AttentionPages(
-                    keys=np.full((pages, heads, dim, PAGE_TOKENS), np.nan, dtype),
-                    values=np.full((pages, heads, PAGE_TOKENS, dim), np.nan, dtype),
-                )
-            )
+            pools = AttentionPages.empty(pages, layer, kv_type)
+            for pool in (pools.keys, pools.values):
+                pool.reshape(-1).view(np.uint8)[:] = 0xFF  # NaN in each type; q8_0: as scale
+            layers.append(pools)
         else:
             channels, taps = layer.convolution
             layers.append(

@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring import _kernels, ops
-from shoestring.models.state import PAGE_TOKENS
+from shoestring.kv_types import KVType
+from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState
+from shoestring.reference.functions import as_stored
 
 Array = npt.NDArray[Any]
 NO_SNAPSHOTS = np.zeros((0, 2), np.int32)
@@ -25,7 +27,7 @@ class AttentionCase:
     heads: int
     kv_heads: int
     head_dim: int
-    kv_type: str
+    kv_type: KVType
     seed: int = 0
     shuffled: bool = True
     #: number that pages hold before anything is stored
@@ -35,7 +37,6 @@ class AttentionCase:
 def run_attention(case: AttentionCase, threads: int = 1, pieces: tuple[int, ...] = ()) -> Array:
     """Rows of all spans, [rows, heads, D]. With `pieces`, spans are stepped in pieces of those lengths, in turn."""
     _kernels.set_num_threads(threads)
-    dtype = np.float16 if case.kv_type == "f16" else np.float32
     lows = [first - first % chunk if chunk else max(0, first - 4096) for first, _, chunk in case.spans]
     first_page = np.array([low // PAGE_TOKENS for low in lows], np.int64)
     ends = [first + rows for first, rows, _ in case.spans]
@@ -43,8 +44,7 @@ def run_attention(case: AttentionCase, threads: int = 1, pieces: tuple[int, ...]
     count = len(case.spans) * entries
     order = np.random.default_rng(case.seed + 1).permutation(count + 3) if case.shuffled else np.arange(count + 3)
     pages = order[:count].astype(np.int32).reshape(len(case.spans), entries)
-    keys = np.full((count + 3, case.kv_heads, case.head_dim, PAGE_TOKENS), case.garbage, dtype)
-    values = np.full((count + 3, case.kv_heads, PAGE_TOKENS, case.head_dim), case.garbage, dtype)
+    keys, values = pools(case, count + 3)
     ws = ops.Workspace()
     out = []
     for s, (first, rows, chunk) in enumerate(case.spans):
@@ -72,6 +72,15 @@ def run_attention(case: AttentionCase, threads: int = 1, pieces: tuple[int, ...]
     return np.concatenate(out)
 
 
+def pools(case: AttentionCase, count: int) -> tuple[Array, Array]:
+    """`count` pages of keys and of values, with garbage in each number, and in each scale of q8_0."""
+    pages = AttentionPages.empty(count, AttentionState(case.kv_heads, case.head_dim), case.kv_type)
+    for pool in (pages.keys, pages.values):
+        with np.errstate(over="ignore"):
+            pool.reshape(-1).view(np.float16 if case.kv_type == "q8_0" else pool.dtype)[:] = case.garbage
+    return pages.keys, pages.values
+
+
 def operands(case: AttentionCase, span: int, rows: int, total: int) -> tuple[Array, Array, Array]:
     q = numbers(case.seed + 10 * span, rows, case.heads, case.head_dim) * np.float32(2)
     k = numbers(case.seed + 10 * span + 1, total, case.kv_heads, case.head_dim)
@@ -85,8 +94,7 @@ def attention_float64(case: AttentionCase) -> Array:
     for s, (first, rows, chunk) in enumerate(case.spans):
         low = first - first % chunk if chunk else max(0, first - 4096)
         q, k, v = operands(case, s, rows, first + rows - low)
-        dtype = np.float16 if case.kv_type == "f16" else np.float32
-        stored_k, stored_v = k.astype(dtype).astype(np.float64), v.astype(dtype).astype(np.float64)
+        stored_k, stored_v = as_stored(k, case.kv_type), as_stored(v, case.kv_type)
         group = case.heads // case.kv_heads
         for r in range(rows):
             index = first + r

@@ -8,7 +8,9 @@ from other_variants import bits, same_in_all_variants
 from sequence_cases import AttentionCase, attention_float64, run_attention, with_garbage
 
 from shoestring import _kernels, ops
-from shoestring.models.state import PAGE_TOKENS
+from shoestring.kv_types import KV_TYPES, KVType
+from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState
+from shoestring.reference.functions import as_stored
 
 
 def test_page_is_the_kernels_page() -> None:
@@ -28,7 +30,7 @@ cases = st.builds(
     heads=st.just(0),
     kv_heads=st.just(0),
     head_dim=st.sampled_from([1, 8, 16, 20, 64]),
-    kv_type=st.sampled_from(["f16", "f32"]),
+    kv_type=st.sampled_from(KV_TYPES),
     seed=st.integers(0, 1000),
 ).flatmap(
     lambda case: st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3, 4, 5, 7, 8])).map(
@@ -55,9 +57,9 @@ def test_pieces_threads_and_pages_change_no_bit(case: AttentionCase, pieces: tup
 
 
 @pytest.mark.parametrize("first", [0, 511, 512, 2000, 4096])
-@pytest.mark.parametrize("kv_heads", [1, 2])
-def test_long_row_is_shared_out_without_a_bit_changing(first: int, kv_heads: int) -> None:
-    case = AttentionCase(((first, 1, 0),), 4, kv_heads, 32, "f16")
+@pytest.mark.parametrize(("kv_heads", "kv_type"), [(1, "f16"), (2, "f16"), (2, "q8_0")])
+def test_long_row_is_shared_out_without_a_bit_changing(first: int, kv_heads: int, kv_type: KVType) -> None:
+    case = AttentionCase(((first, 1, 0),), 4, kv_heads, 32, kv_type)
     alone = same_in_all_variants(run_attention, case)
     for threads in (2, 3, 7):
         assert bits(run_attention(case, threads)) == bits(alone)
@@ -92,8 +94,9 @@ def test_a_long_row_beside_short_ones(lengths: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("garbage", [float("inf"), 3e38, -0.0, float("nan")])
 def test_masked_positions_reach_nothing(garbage: float) -> None:
     """What unwritten positions hold is never multiplied, not even by zero."""
-    case = AttentionCase(((70, 9, 0), (90, 20, 24)), 6, 2, 20, "f32")
-    assert bits(run_attention(with_garbage(case, garbage))) == bits(run_attention(with_garbage(case, 1.0)))
+    for kv_type in KV_TYPES:
+        case = AttentionCase(((70, 9, 0), (90, 20, 24), (200, 1, 100)), 6, 2, 20, kv_type)
+        assert bits(run_attention(with_garbage(case, garbage))) == bits(run_attention(with_garbage(case, 1.0)))
 
 
 def test_position_ten_million() -> None:
@@ -130,6 +133,42 @@ def test_stored_numbers_are_rounded_to_nearest_even() -> None:
     assert np.stack([keys[1, 0, :, 62], keys[1, 0, :, 63], keys[0, 0, :, 0]]).tobytes() == wanted.tobytes()
 
 
+@pytest.mark.parametrize("head_dim", [1, 20, 32, 80])
+def test_q8_0_stores_blocks_as_the_law_says(head_dim: int) -> None:
+    """Int8 and scales of every page are those of numpy; attention over one position returns the stored values."""
+    rows, heads = 70, 2
+    v = np.random.default_rng(head_dim).standard_normal((rows, heads, head_dim)).astype(np.float32)
+    for row, scale in enumerate([0, 2.0**-112, 1e-6, 5e-4, 300, 8e6]):
+        v[row] *= np.float32(scale)
+    v[6, 0, 0], v[7, 1, -1], v[8, 0, :] = np.nan, -np.inf, 9e6  # a scale of 9e6 / 127 is beyond float16
+    pools = AttentionPages.empty(2, AttentionState(heads, head_dim), "q8_0")
+    assert pools.keys.ctypes.data % 64 == pools.values.ctypes.data % 64 == 0
+    index, starts = np.arange(rows, dtype=np.int64), np.array([0, rows], np.int32)
+    table = (np.array([[1, 0]], np.int32), np.zeros(1, np.int64))
+    ops.store_keys_values(ops.Past(pools.keys, pools.values, *table, starts, index, index), v, v)
+    with np.errstate(all="ignore"):
+        wanted = as_stored(v.astype(np.float64), "q8_0")
+    for pool in (pools.keys, pools.values):
+        blocks = pool.reshape(2, heads, -1)[::-1]
+        quants = blocks[..., : head_dim * PAGE_TOKENS]
+        if pool is pools.keys:  # [pages, heads, D, P]
+            quants = quants.reshape(2, heads, head_dim, PAGE_TOKENS).swapaxes(2, 3)
+        quants = quants.reshape(2, heads, PAGE_TOKENS, head_dim)
+        scales = np.ascontiguousarray(blocks[..., head_dim * PAGE_TOKENS :]).view(np.float16)
+        scales = scales.reshape(2, heads, -1, PAGE_TOKENS).repeat(32, axis=2)[:, :, :head_dim].swapaxes(2, 3)
+        with np.errstate(all="ignore"):
+            stored = (quants.astype(np.float64) * scales).swapaxes(1, 2).reshape(2 * PAGE_TOKENS, heads, head_dim)
+        assert np.array_equal(stored[:rows], wanted, equal_nan=True)
+    assert (wanted[:3] == 0).all(), "too small for a scale"
+    assert np.isnan(wanted[6, 0]).any()
+    only = ops.Past(pools.keys, pools.values, *table, starts, index, index)  # each row sees itself alone
+    q = np.zeros((rows, heads, head_dim), np.float32)
+    out = ops.attention(ops.Workspace(), q, only, 1.0)
+    assert np.array_equal(out[9:], wanted[9:].astype(np.float32))
+    relative = np.abs(wanted[9:] - v[9:]).max() / np.abs(v[9:]).max()
+    assert relative < 1 / 254 + 1e-3
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 3e38])
 def test_numbers_that_are_not_finite_do_no_harm(number: float) -> None:
     case = AttentionCase(((600, 5, 0),), 4, 2, 16, "f32")
@@ -160,6 +199,7 @@ def test_what_does_not_fit_is_refused() -> None:
         ops.attention(ops.Workspace(), q, ops.Past(**arguments), 1.0)  # type: ignore[arg-type]
 
     attend()
+    attend(keys=np.zeros((3, 2, 18, PAGE_TOKENS), np.int8), values=np.zeros((3, 2, PAGE_TOKENS, 18), np.int8))
     wrong: list[dict[str, object]] = [
         {"pages": np.full((1, 2), 3, np.int32)},
         {"pages": np.full((1, 2), -1, np.int32)},
@@ -175,6 +215,9 @@ def test_what_does_not_fit_is_refused() -> None:
         {"q": np.zeros((2, 4, 8), np.float32)},
         {"values": np.zeros((3, 2, PAGE_TOKENS, 16), np.float32)},
         {"keys": np.zeros((3, 2, PAGE_TOKENS, 16), np.float16)},
+        {"keys": np.zeros((3, 2, 18, PAGE_TOKENS), np.int8)},
+        {"keys": np.zeros((3, 2, 16, PAGE_TOKENS), np.int8), "values": np.zeros((3, 2, PAGE_TOKENS, 16), np.int8)},
+        {"keys": np.zeros((3, 2, 18, PAGE_TOKENS), np.uint8), "values": np.zeros((3, 2, PAGE_TOKENS, 18), np.uint8)},
     ]
     for changed in wrong:
         with pytest.raises(ValueError):

@@ -155,7 +155,7 @@ def test_what_is_no_text_or_no_single_prompt() -> None:
     [
         ({"threads": 0}, RequestError, "threads is 0"),
         ({"threads": "4"}, RequestError, "threads is '4'"),
-        ({"kv_type": "q8_0"}, RequestError, "kv_type is 'q8_0': choose f16 or f32"),
+        ({"kv_type": "q4_0"}, RequestError, "kv_type is 'q4_0': choose one of f16, f32, q8_0"),
         ({"context": 0}, RequestError, "context is 0"),
         ({"context": "much"}, RequestError, "context is 'much': give a number of tokens like 32768 or 32k"),
         ({"context": 1.5}, RequestError, "context is 1.5"),

@@ -179,7 +179,7 @@ def test_wrong_threads_are_refused(threads: int, path: Path) -> None:
 
 
 def test_a_wrong_kv_type_is_refused(path: Path) -> None:
-    with pytest.raises(RequestError, match="choose f16 or f32"):
+    with pytest.raises(RequestError, match="choose one of f16, f32, q8_0"):
         shoestring.load(path, kv_type="f8")  # type: ignore[arg-type]
 
 

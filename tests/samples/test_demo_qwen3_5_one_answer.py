@@ -22,6 +22,7 @@ import shoestring
 from shoestring import ops
 from shoestring.engine.engine import Engine
 from shoestring.errors import CheckpointError
+from shoestring.kv_types import KV_TYPES
 from shoestring.runtime.model import Model
 from shoestring.runtime.perplexity import log_softmax_at
 from shoestring.samples import demo_qwen3_5
@@ -94,7 +95,7 @@ def test_chunks_threads_and_pages(model: Model) -> None:
         assert np.array_equal(other.logits(ids, chunk=chunk), whole), f"{threads} threads, chunk {chunk}"
 
 
-@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+@pytest.mark.parametrize("kv_type", KV_TYPES)
 def test_batches_of_mixed_lengths(model: Model, kv_type: str) -> None:
     prompts = [asked(model, text) for text in (*QUESTIONS, STORY, STORY[:200])]
     alone = [answer(cold(model, kv_type=kv_type), prompt)[0] for prompt in prompts]

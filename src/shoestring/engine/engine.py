@@ -46,9 +46,9 @@ from shoestring.engine.scheduler import Scheduler, Span
 from shoestring.engine.sequence import Sequence
 from shoestring.engine.tree import Tree
 from shoestring.errors import RequestError
+from shoestring.kv_types import KVType
 from shoestring.models.layout import Demand
 from shoestring.models.slices import CHUNK
-from shoestring.models.state import KVType
 from shoestring.models.step import Step
 from shoestring.ops import Float32
 from shoestring.ops.sampling import Sampling

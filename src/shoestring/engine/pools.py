@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from shoestring.errors import CapacityError
+from shoestring.kv_types import KVType
 from shoestring.models.layout import Demand, Layout
-from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, KVType, State
+from shoestring.models.state import PAGE_TOKENS, AttentionPages, AttentionState, DeltaNetSlots, State
 from shoestring.sizes import human
 from shoestring.spelling import option
 
@@ -67,19 +68,12 @@ def allocate_state(layout: Layout, capacity: Demand, kv_type: KVType) -> State:
 
     Raises CapacityError if the address space or the system's accounting refuses them.
     """
-    dtype = np.float16 if kv_type == "f16" else np.float32
     layers: list[AttentionPages | DeltaNetSlots] = []
     try:
         for spec in layout.layers:
             if isinstance(spec, AttentionState):
                 pages = capacity.chunk_pages if spec.chunk_size else capacity.global_pages
-                heads, dim = spec.num_key_value_heads, spec.head_dim
-                layers.append(
-                    AttentionPages(
-                        keys=np.empty((pages, heads, dim, PAGE_TOKENS), dtype),
-                        values=np.empty((pages, heads, PAGE_TOKENS, dim), dtype),
-                    )
-                )
+                layers.append(AttentionPages.empty(pages, spec, kv_type))
             else:
                 channels, taps = spec.convolution
                 layers.append(

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoestring.errors import RequestError
-from shoestring.models.state import PAGE_TOKENS, AttentionState, DeltaNetState, KVType, LayerState
+from shoestring.kv_types import KVType
+from shoestring.models.state import PAGE_TOKENS, AttentionState, DeltaNetState, LayerState
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,31 @@
 A model declares it as `LayerState`. The engine allocates and the planner counts by the same declaration.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from shoestring.kv_types import KVType
+
 #: Positions in a page of keys and values: the attention block of docs/numerics.md.
 PAGE_TOKENS = 64
 
-KVType = Literal["f16", "f32"]
 Array = npt.NDArray[np.generic]
 
+#: Bytes of a cache line.
+_LINE = 64
+#: Dims of a head that share a scale in q8_0.
+Q8_0_BLOCK = 32
 
-def kv_bytes(kv_type: KVType) -> int:
-    """Bytes of one stored key or value element."""
-    return 2 if kv_type == "f16" else 4
+
+def kv_bytes(head_dim: int, kv_type: KVType) -> int:
+    """Bytes of the keys, or of the values, of one position and head."""
+    if kv_type == "q8_0":
+        return head_dim + 2 * -(-head_dim // Q8_0_BLOCK)
+    return head_dim * (2 if kv_type == "f16" else 4)
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class AttentionState:
     chunk_size: int = 0
 
     def bytes_per_token(self, kv_type: KVType) -> int:
-        return 2 * self.num_key_value_heads * self.head_dim * kv_bytes(kv_type)
+        return 2 * self.num_key_value_heads * kv_bytes(self.head_dim, kv_type)
 
     def bytes_per_page(self, kv_type: KVType) -> int:
         return PAGE_TOKENS * self.bytes_per_token(kv_type)
@@ -61,10 +70,29 @@ LayerState = AttentionState | DeltaNetState
 
 @dataclass(frozen=True)
 class AttentionPages:
-    """Pages of one layer. Keys are transposed within a page: lanes are positions."""
+    """Pages of one layer. Keys are transposed within a page: lanes are positions.
+
+    q8_0: int8 arrays with `kv_bytes` in place of head_dim. A page holds the numbers in the same order, then the
+    scales of all its positions (kernels/kv_pages.h).
+    """
 
     keys: Array  # [pages, kv_heads, head_dim, PAGE_TOKENS] float16 or float32
     values: Array  # [pages, kv_heads, PAGE_TOKENS, head_dim]
+
+    @classmethod
+    def empty(cls, pages: int, spec: AttentionState, kv_type: KVType) -> AttentionPages:
+        """`pages` pages with any content. Raises MemoryError."""
+        dtype: np.dtype[np.generic] = np.dtype({"f16": "f2", "f32": "f4", "q8_0": "i1"}[kv_type])
+        heads, dim = spec.num_key_value_heads, kv_bytes(spec.head_dim, kv_type) // dtype.itemsize
+        return cls(_empty((pages, heads, dim, PAGE_TOKENS), dtype), _empty((pages, heads, PAGE_TOKENS, dim), dtype))
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+    """An array that begins at a cache line, which numpy's do not: else every second read of the kernels spans two."""
+    nbytes = int(np.prod(shape)) * dtype.itemsize
+    block = np.empty(nbytes + _LINE, np.uint8)
+    first = -block.ctypes.data % _LINE
+    return block[first : first + nbytes].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Past:
     Position p of span s lies in page `pages[s, p // PAGE_TOKENS - first_page[s]]` at p % PAGE_TOKENS.
     """
 
-    keys: Array  # [pages, kv_heads, D, PAGE_TOKENS] float16 or float32
+    keys: Array  # [pages, kv_heads, D, PAGE_TOKENS] float16 or float32; int8: q8_0 (models/state.py)
     values: Array  # [pages, kv_heads, PAGE_TOKENS, D], like keys
     pages: Int32  # [spans, entries]
     first_page: Int64  # [spans]

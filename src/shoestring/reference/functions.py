@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shoestring.checkpoint.config.types import Rotary
+from shoestring.kv_types import KVType
 from shoestring.models.constants import RotaryConstants, rotary_sections
+from shoestring.models.state import Q8_0_BLOCK
 from shoestring.reference.traps import Traps
 
 Array = npt.NDArray[np.float64]
@@ -122,6 +124,24 @@ def rotate(x: Array, positions: Ints, constants: RotaryConstants, *, interleaved
 # --- mixing positions ------------------------------------------------------------------------------------------
 
 
+def as_stored(x: Array, kv_type: KVType) -> Array:
+    """Keys or values x [..., D] rounded to float32, and then as pages of the type hold them (docs/numerics.md)."""
+    x32 = x.astype(np.float32)
+    if kv_type != "q8_0":
+        return x32.astype(np.float16 if kv_type == "f16" else np.float32).astype(np.float64)
+    dims, block = x.shape[-1], Q8_0_BLOCK
+    padded = np.zeros((*x.shape[:-1], -(-dims // block) * block), np.float32)
+    padded[..., :dims] = x32
+    blocks = padded.reshape(*x.shape[:-1], -1, block)
+    amax = np.abs(blocks).max(axis=-1, keepdims=True)
+    amax[amax < 2.0**-110] = 0
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        quants = np.where(amax > 0, np.rint(blocks * (np.float32(127) / amax)), np.float32(0))
+        scales = np.where(np.isfinite(amax), amax / np.float32(127), np.float32(np.nan)).astype(np.float16)
+        stored = quants.astype(np.float64) * scales.astype(np.float64)
+    return np.asarray(stored.reshape(padded.shape)[..., :dims])
+
+
 @dataclass
 class KeysValues:
     """Keys and values of a layer. index: the position of each in the sequence, in any order."""
@@ -129,13 +149,17 @@ class KeysValues:
     keys: Array  # [T, KV, D]
     values: Array  # [T, KV, D]
     index: Ints  # [T]
+    #: numbers are rounded to this type; None: not rounded
+    kv_type: KVType | None = None
 
     @classmethod
-    def empty(cls, heads: int, dims: int) -> "KeysValues":
-        return cls(np.zeros((0, heads, dims)), np.zeros((0, heads, dims)), np.zeros(0, np.int64))
+    def empty(cls, heads: int, dims: int, kv_type: KVType | None = None) -> "KeysValues":
+        return cls(np.zeros((0, heads, dims)), np.zeros((0, heads, dims)), np.zeros(0, np.int64), kv_type)
 
     def append(self, k: Array, v: Array, index: Ints) -> None:
         """Add k, v [R, KV, D] at positions index [R]."""
+        if self.kv_type is not None:
+            k, v = as_stored(k, self.kv_type), as_stored(v, self.kv_type)
         self.keys, self.values = np.concatenate([self.keys, k]), np.concatenate([self.values, v])
         self.index = np.concatenate([self.index, index])
 

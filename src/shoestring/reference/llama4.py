@@ -7,6 +7,7 @@ to this reference; tests/parity compares with transformers.
 import numpy as np
 
 from shoestring.checkpoint.config.types import Llama4Config
+from shoestring.kv_types import KVType
 from shoestring.models.llama4 import Attention, FeedForward, Mixture, Weights
 from shoestring.reference import functions as f
 from shoestring.reference.functions import Array, Ints, KeysValues, Observe, Stored
@@ -19,9 +20,9 @@ LlamaWeights = Weights[Stored, Array]
 State = list[KeysValues]
 
 
-def new_state(c: Llama4Config) -> State:
-    """The state before the first token."""
-    return [KeysValues.empty(c.num_key_value_heads, c.head_dim) for _ in range(c.num_hidden_layers)]
+def new_state(c: Llama4Config, kv_type: KVType | None = None) -> State:
+    """The state before the first token. kv_type: rounds keys and values."""
+    return [KeysValues.empty(c.num_key_value_heads, c.head_dim, kv_type) for _ in range(c.num_hidden_layers)]
 
 
 def forward(

@@ -8,6 +8,7 @@ import numpy as np
 
 from shoestring.checkpoint.config.types import Config, Qwen3_5Config
 from shoestring.checkpoint.names.bind import Binding
+from shoestring.kv_types import KVType
 from shoestring.models import qwen3_5 as qwen3_5_model
 from shoestring.reference import llama4, qwen3_5
 from shoestring.reference.functions import Array, Ints, Observe, linear
@@ -17,9 +18,11 @@ from shoestring.reference.traps import NO_TRAPS, Traps
 State = qwen3_5.State | llama4.State
 
 
-def new_state(config: Config) -> State:
-    """The state before the first token."""
-    return qwen3_5.new_state(config) if isinstance(config, Qwen3_5Config) else llama4.new_state(config)
+def new_state(config: Config, kv_type: KVType | None = None) -> State:
+    """The state before the first token. kv_type: keys and values are rounded to it; None: to nothing."""
+    if isinstance(config, Qwen3_5Config):
+        return qwen3_5.new_state(config, kv_type)
+    return llama4.new_state(config, kv_type)
 
 
 def advance(

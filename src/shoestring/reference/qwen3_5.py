@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shoestring.checkpoint.config.types import Qwen3_5Config
+from shoestring.kv_types import KVType
 from shoestring.models.qwen3_5 import Attention, DeltaNet, FeedForward, Mixture, Weights, key_head_index
 from shoestring.reference import functions as f
 from shoestring.reference.functions import Array, Ints, KeysValues, Observe, Stored
@@ -29,14 +30,14 @@ class Memory:
 State = list[KeysValues | Memory]
 
 
-def new_state(c: Qwen3_5Config) -> State:
-    """The state before the first token."""
+def new_state(c: Qwen3_5Config, kv_type: KVType | None = None) -> State:
+    """The state before the first token. kv_type: rounds keys and values."""
     K, W = c.linear_num_key_heads * c.linear_key_head_dim, c.linear_num_value_heads * c.linear_value_head_dim
     memory = (c.linear_num_value_heads, c.linear_key_head_dim, c.linear_value_head_dim)
     return [
         Memory(np.zeros((c.linear_conv_kernel_dim - 1, 2 * K + W)), np.zeros(memory))
         if layer_type == "linear_attention"
-        else KeysValues.empty(c.num_key_value_heads, c.head_dim)
+        else KeysValues.empty(c.num_key_value_heads, c.head_dim, kv_type)
         for layer_type in c.layer_types
     ]
 

@@ -27,10 +27,10 @@ from shoestring.engine.engine import Engine
 from shoestring.engine.pictures.store import PICTURE_BYTES
 from shoestring.engine.runner import FamilyRunner
 from shoestring.errors import CapacityError, RequestError
+from shoestring.kv_types import KV_TYPES, KVType
 from shoestring.media.settings import Wishes, checked_wishes, wished
 from shoestring.models.experts import Experts
 from shoestring.models.families import KernelWeights
-from shoestring.models.state import KVType
 from shoestring.models.weights import load_weights, stored_bytes
 from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.runtime.arguments import whole
@@ -292,8 +292,8 @@ def prepare(
     max_frames: int | None = None,
 ) -> Prepared:
     """Open a model and check that it fits, as `load` does first. Arguments and errors as for `load`."""
-    if kv_type not in ("f16", "f32"):
-        raise RequestError(f"{option('kv_type')} is {kv_type!r}: choose f16 or f32")
+    if kv_type not in KV_TYPES:
+        raise RequestError(f"{option('kv_type')} is {kv_type!r}: choose one of {', '.join(KV_TYPES)}")
     count = physical_cores() if threads is None else checked_threads(threads)
     tokens = None if context is None else tokens_of(context, option("context"))
     places = None if parallel is None else whole(parallel, option("parallel"))
@@ -339,15 +339,16 @@ def load(
     the name of a downloaded Hub repository ("org/name", "org/name:Q4_K_M") or of a store, or a short name of the
     catalogue ("qwen3.5:35b-a3b"). Nothing is downloaded.
 
-    threads: default: one per physical core. kv_type: "f16" or "f32", the type of stored keys and values; it changes
-    the logits. context: most tokens of a sequence (32768 or "32k"); default: as many as the model and free memory
-    allow. progress: called with bytes loaded and in all. memory: most bytes of this process (a number, or "12GiB");
-    default: what is free. parallel: sequences at once, each of the whole context; default: as many as fit, up to 8.
-    cache_memory: bytes of the prefix cache, or "share" for a part of free memory; default: only what running sequences
-    leave free. experts_per_token: experts that each token uses, instead of the model's own number; it changes the
-    answers. record_routes: a file that gets the numbers of the experts that each token uses (docs/streaming.md).
-    mmproj: the GGUF file of the vision tower; default: the one beside the model that belongs to it. max_image_tokens:
-    most tokens of a picture. video_fps, max_frames: how many frames of a video are read (docs/python.md).
+    threads: default: one per physical core. kv_type: "f16", "f32" or "q8_0", the type of stored keys and values; it
+    changes the logits. context: most tokens of a sequence (32768 or "32k"); default: as many as the model and free
+    memory allow. progress: called with bytes loaded and in all. memory: most bytes of this process (a number, or
+    "12GiB"); default: what is free. parallel: sequences at once, each of the whole context; default: as many as fit,
+    up to 8. cache_memory: bytes of the prefix cache, or "share" for a part of free memory; default: only what running
+    sequences leave free. experts_per_token: experts that each token uses, instead of the model's own number; it
+    changes the answers. record_routes: a file that gets the numbers of the experts that each token uses
+    (docs/streaming.md). mmproj: the GGUF file of the vision tower; default: the one beside the model that belongs to
+    it. max_image_tokens: most tokens of a picture. video_fps, max_frames: how many frames of a video are read
+    (docs/python.md).
 
     A mixture of experts that does not fit into the memory keeps as many experts there as fit, and reads the others from
     its files when a token needs them. Its answers are the same.

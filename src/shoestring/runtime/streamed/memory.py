@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 
 from shoestring.admission import Plan
-from shoestring.models.state import KVType
+from shoestring.kv_types import KVType
 from shoestring.models.workspace import PROCESS_BYTES
 from shoestring.runtime.memory import free_memory, own_memory
 from shoestring.runtime.opening import Opened
