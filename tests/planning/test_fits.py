@@ -42,20 +42,21 @@ def test_a_model_spills_only_if_every_type_of_three_bits_does() -> None:
                     assert on_machine(candidate, type_, a.need.context, 1, "f16", machine)[1].fit != "gpu"
 
 
-def test_a_cache_of_eight_bits_counts_for_llama_cpp() -> None:
+def test_a_cache_of_eight_bits_counts_for_llama_cpp_and_us() -> None:
     machine = parse_hardware("rtx-4090+64g", CATALOGUE)
     for candidate in CANDIDATES.values():
         wide, narrow = (need(candidate, "Q4_K_M", 32768, 4, kv) for kv in ("f16", "q8_0"))
         assert narrow.state_bytes_per_sequence == wide.state_bytes_per_sequence
         state = wide.state_bytes_per_sequence
-        assert (narrow.sequence_bytes - state) * 32 == pytest.approx((wide.sequence_bytes - state) * 17, abs=32)
+        assert (narrow.sequence_bytes - state) * 32 == (wide.sequence_bytes - state) * 17
         assert narrow.longest_context(10**9) >= wide.longest_context(10**9)
     asked = Question(type="Q4_K_M", kv_type="q8_0", context=32768)
     a = assess(CANDIDATES["qwen3.5-9b"], machine, asked, CATALOGUE)
     assert "-ctk q8_0 -ctv q8_0" in a.command.lines[0]
     assert a.need.kv_type == "q8_0"
     ours = assess(CANDIDATES["qwen3.5-9b"], parse_hardware("cpu:16c-8ch-ddr5+64g", CATALOGUE), asked, CATALOGUE)
-    assert ours.command.engine == "llama.cpp"
+    assert (ours.command.engine, ours.need.kv_type) == ("shoestring", "q8_0")
+    assert "--kv-type q8_0" in ours.command.lines[-1]
     served = assess(
         CANDIDATES["qwen3.5-9b"], parse_hardware("h100", CATALOGUE), Question(type="BF16", kv_type="q8_0"), CATALOGUE
     )

@@ -180,7 +180,7 @@ def test_figures_of_a_sequence() -> None:
 
 
 @pytest.mark.parametrize("candidate", [SMALL, SCOUT, resolve("qwen3.5:35b-a3b", CATALOGUE)], ids=lambda c: c.id)
-@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+@pytest.mark.parametrize("kv_type", ["f16", "f32", "q8_0"])
 @pytest.mark.parametrize("context", [1, 64, 1000, 8192, 9000])
 def test_state_is_what_the_engine_allocates(candidate: Candidate, kv_type: str, context: int) -> None:
     layout = Layout(state_layout(candidate.config))

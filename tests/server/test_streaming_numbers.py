@@ -115,6 +115,18 @@ def test_changed_experts_are_part_of_every_answers_identity(serving: Serving) ->
         assert {chunk["system_fingerprint"] for chunk in chunks} == {CHANGED}
 
 
+def test_an_unusual_kv_type_is_part_of_every_answers_identity() -> None:
+    model = scripted_model()
+    with TestClient(create_app(Service(model)), "http://127.0.0.1") as client:
+        (usual,) = client.get("/api/tags").json()["models"]
+    model.engine.kv_type = "q8_0"
+    with TestClient(create_app(Service(model)), "http://127.0.0.1") as client:
+        assert client.get("/v1/models").json()["data"][0]["kv_type"] == "q8_0"
+        answer = client.post("/v1/chat/completions", json=QUESTION).json()
+        assert answer["system_fingerprint"] == "keys and values in q8_0"
+        assert client.get("/api/tags").json()["models"][0]["digest"] != usual["digest"]
+
+
 def test_a_model_in_memory_says_nothing_of_it() -> None:
     lines: list[str] = []
     entries: list[str] = []
@@ -125,6 +137,7 @@ def test_a_model_in_memory_says_nothing_of_it() -> None:
             assert "system_fingerprint" not in answer
             (entry,) = client.get("/v1/models").json()["data"]
             assert entry["changed_experts"] is None
+            assert entry["kv_type"] == "f16"
             found = metrics(client)
             assert found["shoestring_experts_asked_total"] == 0
             assert found["shoestring_experts_resident_share"] == 1

@@ -7,6 +7,7 @@ from typing import Literal
 
 from shoestring.catalogue.schema import Catalogue
 from shoestring.errors import RequestError
+from shoestring.kv_types import KVType
 from shoestring.planning.candidates.candidates import Candidate
 from shoestring.planning.candidates.formats import bits
 from shoestring.planning.commands import Command, command
@@ -14,7 +15,7 @@ from shoestring.planning.cost import Cost, Money, cost
 from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.licence import Terms, User, judge
 from shoestring.planning.measured import Measured
-from shoestring.planning.memory import AS_STORED, Need, Placement, PlannedKV, can_split, choose, context_limit
+from shoestring.planning.memory import AS_STORED, Need, Placement, can_split, choose, context_limit
 from shoestring.planning.speed import Scale, Speed, estimate
 from shoestring.planning.streamed.placing import place_streamed
 from shoestring.planning.streamed.speed import tokens_per_second
@@ -38,7 +39,7 @@ class Question:
     context: int = 8192
     users: int = 1
     type: str | None = None
-    kv_type: PlannedKV = "f16"
+    kv_type: KVType = "f16"
     min_speed: float = 0.0
     money: Money = field(default_factory=Money)
     user: User = field(default_factory=User)

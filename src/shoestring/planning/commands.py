@@ -149,6 +149,8 @@ def _others(n: Need, placed: Placement, machine: Hardware, engine: str) -> Itera
 def _shoestring(n: Need, placed: Placement) -> Command:
     where, split = _location(n), placed.streamed
     limits = ["--context", str(n.context)]
+    if n.kv_type != "f16":
+        limits += ["--kv-type", n.kv_type]
     if split is not None:
         limits += ["--memory", f"{split.budget_bytes >> 20}MiB"]
     lines = [shlex.join(["shoestring", "pull", where])] if n.candidate.row else []

@@ -128,7 +128,7 @@ def _specified(a: Assessment) -> dict[str, str]:
         "experts": experts,
         "layers": f"{len(layout.layers)}: {', '.join(kinds)}",
         "context": f"{native:,}" + (f", {limit:,} with YaRN" if limit > native else ""),
-        "KV per token, 16 bits": f"{a.need.kv_bytes_per_token:,} B",
+        "KV per token": f"{a.need.kv_bytes_per_token:,} B ({a.need.kv_type})",
         "fixed per sequence": f"{(a.need.state_bytes_per_sequence + a.need.chunked_kv_bytes) / 2**20:,.1f} MiB",
     }
     if row is not None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 from shoestring.catalogue.load import builtin_catalogue
 from shoestring.catalogue.schema import Upload
 from shoestring.checkpoint.config.types import Config
 from shoestring.checkpoint.names.parts import PARTS, Part
+from shoestring.kv_types import KVType
 from shoestring.models.families import state_layout
 from shoestring.models.layout import Demand, Layout
-from shoestring.models.state import KVType
 from shoestring.models.workspace import workspace_bytes
 from shoestring.planning.candidates.candidates import Candidate, published
 from shoestring.planning.candidates.formats import GGUF_TYPES, OWN_TYPES, Sizes, bits, is_gguf, is_mlx, sizes
@@ -35,10 +35,6 @@ SMALL = 15e9
 APART: tuple[Part, ...] = ("vision", "mtp")
 #: bytes of tokenizer and metadata in a GGUF: what eight uploads in Q8_0 have beyond their tensors
 GGUF_HEADER = 11_000_000
-
-#: types of keys and values: our engine's, and q8_0 of llama.cpp, with blocks of 32 numbers in 34 bytes
-PlannedKV = Literal["f16", "f32", "q8_0"]
-KV_TYPES: tuple[PlannedKV, ...] = get_args(PlannedKV)
 
 #: a type below this is not chosen to keep a model on a GPU
 FEWEST_BITS_ON_GPU = 3.0
@@ -60,7 +56,7 @@ class Need:
     sizes: Sizes
     context: int
     users: int
-    kv_type: PlannedKV
+    kv_type: KVType
     own: bool = False
     threads: int = 0
     #: the published file whose size is known; None: sizes follow the type's recipe
@@ -76,29 +72,20 @@ class Need:
         return _layout(self.candidate.config)
 
     @property
-    def page_type(self) -> KVType:
-        """The type that our engine's layout counts in; q8_0 is a part of f16."""
-        return "f16" if self.kv_type == "q8_0" else self.kv_type
-
-    def cached(self, nbytes: int) -> int:
-        """Bytes of keys and values that take `nbytes` in `page_type`."""
-        return nbytes * 17 // 32 if self.kv_type == "q8_0" else nbytes
-
-    @property
     def kv_bytes_per_token(self) -> int:
         """Bytes per token in layers that attend to the whole past."""
-        return self.cached(self.layout.bytes_per_token(self.page_type))
+        return self.layout.bytes_per_token(self.kv_type)
 
     @property
     def chunked_kv_bytes(self) -> int:
         """Maximum bytes of chunk-local layers per sequence."""
         pages = self.layout.demand(2**40).chunk_pages
-        return self.cached(self.layout.nbytes(Demand(chunk_pages=pages), self.page_type))
+        return self.layout.nbytes(Demand(chunk_pages=pages), self.kv_type)
 
     @property
     def state_bytes_per_sequence(self) -> int:
         """Bytes of recurrent and convolution state, for any length."""
-        return self.layout.nbytes(Demand(slots=1), self.page_type)
+        return self.layout.nbytes(Demand(slots=1), self.kv_type)
 
     @cached_property
     def sequence_bytes(self) -> int:
@@ -106,8 +93,7 @@ class Need:
         return self._sequence_bytes(self.context)
 
     def _sequence_bytes(self, context: int) -> int:
-        state = self.state_bytes_per_sequence
-        return state + self.cached(self.layout.sequence_bytes(context, self.page_type) - state)
+        return self.layout.sequence_bytes(context, self.kv_type)
 
     @property
     def sequences_bytes(self) -> int:
@@ -213,7 +199,7 @@ def mlx_file(candidate: Candidate, type_: str) -> str:
 
 
 def need(
-    candidate: Candidate, type_: str, context: int, users: int, kv_type: PlannedKV = "f16", own: bool = False,
+    candidate: Candidate, type_: str, context: int, users: int, kv_type: KVType = "f16", own: bool = False,
     threads: int = 0,
 ) -> Need:  # fmt: skip
     """The memory of a candidate. own: our engine runs it, with `threads` threads."""
@@ -258,14 +244,14 @@ def on_machine(
     type_: str,
     context: int,
     users: int,
-    kv_type: PlannedKV,
+    kv_type: KVType,
     machine: Hardware,
     needs: Needs | None = None,
 ) -> tuple[Need, Placement]:
     """Place a model for our engine if it reads the type and all of it fits in RAM as loaded; else for other engines.
 
-    Keys and values in q8_0 are llama.cpp's: other engines' types have them in f16. `needs` keeps what was computed for
-    one model, context and number of users.
+    Our engine and llama.cpp store keys and values in q8_0; the types of other engines have them in f16. `needs` keeps
+    what was computed for one model, context and number of users.
     """
     needs = {} if needs is None else needs
 
@@ -274,13 +260,13 @@ def on_machine(
             needs[type_, own, threads] = need(candidate, type_, context, users, kv_type, own, threads)
         return needs[type_, own, threads]
 
-    if kv_type == "q8_0" and not is_gguf(type_) and type_ != AS_STORED:
-        kv_type = "f16"
-    if machine.gpu is None and kv_type != "q8_0" and our_engine_reads(candidate, type_, context):
+    if machine.gpu is None and our_engine_reads(candidate, type_, context):
         n = needed(True, machine.cores)
         placed = place(n, machine)
         if placed.fit == "ram":
             return n, placed
+    if kv_type == "q8_0" and not is_gguf(type_) and type_ != AS_STORED:
+        kv_type = "f16"
     n = needed(False, 0)
     return n, place(n, machine)
 
@@ -393,7 +379,7 @@ def choose(
     context: int,
     users: int,
     type_: str | None,
-    kv_type: PlannedKV = "f16",
+    kv_type: KVType = "f16",
     needs: Needs | None = None,
 ) -> tuple[Need, Placement]:
     """The requested type, else the first of the ladder that fits in memory, else the first that streams from disk.

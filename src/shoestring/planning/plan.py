@@ -12,6 +12,7 @@ from shoestring.catalogue.age import outdated
 from shoestring.catalogue.load import load_catalogue
 from shoestring.catalogue.schema import Catalogue, Row
 from shoestring.errors import RequestError
+from shoestring.kv_types import KV_TYPES, KVType
 from shoestring.planning.advice.verdict import Verdict, general_score, rank
 from shoestring.planning.assess import Assessment, Question, assess
 from shoestring.planning.candidates.candidates import Candidate, from_row
@@ -22,7 +23,7 @@ from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.hardware.parse import parse_hardware
 from shoestring.planning.licence import User
 from shoestring.planning.measured import Measured, read_measured, recall
-from shoestring.planning.memory import KV_TYPES, PlannedKV, context_limit
+from shoestring.planning.memory import context_limit
 from shoestring.planning.speed import scale_of
 from shoestring.planning.streamed.split import Recorded, read_recorded
 from shoestring.sizes import bytes_of, human, tokens_of
@@ -68,7 +69,7 @@ def plan(
     context: int | str | None = None,
     users: int = 1,
     quant: str | None = None,
-    kv_type: PlannedKV = "f16",
+    kv_type: KVType = "f16",
     min_speed: float = 3.0,
     money: Money | None = None,
     company_mau: int | None = None,
@@ -109,7 +110,7 @@ def ask(
     context: int | str | None = None,
     users: int = 1,
     quant: str | None = None,
-    kv_type: PlannedKV = "f16",
+    kv_type: KVType = "f16",
     min_speed: float = 3.0,
     money: Money | None = None,
     company_mau: int | None = None,

@@ -56,7 +56,7 @@ def _work_of(n: Need) -> Work:
     config = n.candidate.config
     experts = expert_layers(config)
     attended = sum(
-        min(n.context, s.chunk_size or n.context) * n.cached(s.bytes_per_token(n.page_type))
+        min(n.context, s.chunk_size or n.context) * s.bytes_per_token(n.kv_type)
         for s in n.layout.layers
         if isinstance(s, AttentionState)
     )

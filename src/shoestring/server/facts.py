@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shoestring.kv_types import KVType, unusual_kv_type
 from shoestring.media.settings import LlamaSettings
 from shoestring.runtime.model import Model
 
@@ -35,6 +36,8 @@ class ServedModel:
     template: str | None = None
     #: what --experts-per-token has changed: the answers are another model's; None: nothing
     changed_experts: str | None = None
+    #: the type of stored keys and values: answers depend on it
+    kv_type: KVType = "f16"
     #: the checkpoint's defaults by name
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
@@ -46,7 +49,8 @@ class ServedModel:
     @property
     def fingerprint(self) -> dict[str, str]:
         """OpenAI's field for what the answers depend on beside the model; none without such a change."""
-        return {} if self.changed_experts is None else {"system_fingerprint": self.changed_experts}
+        parts = [part for part in (self.changed_experts, unusual_kv_type(self.kv_type)) if part is not None]
+        return {"system_fingerprint": ", ".join(parts)} if parts else {}
 
     def answers_to(self, name: str | None) -> bool:
         """Whether a request for `name`, or without a name, means this model."""
@@ -72,6 +76,7 @@ def served_model(model: Model, id: str, aliases: tuple[str, ...] = (), **facts: 
         reads_video=model.vision.sees and not isinstance(model.vision.settings, LlamaSettings),
         template=templates.get("default"),
         changed_experts=model.changed_experts,
+        kv_type=model.engine.kv_type,
         sampling={name: getattr(sampling, name) for name in names},
         **facts,
     )

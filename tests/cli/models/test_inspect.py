@@ -60,5 +60,8 @@ def test_inspect_reports_the_state_of_chunked_layers(tmp_path: Path, capsys: pyt
     # Keys and values of two heads of 64 in float16: one layer attends to the whole past, three to their chunk.
     assert facts["kv_bytes_per_token_f16"] == 2 * 2 * 64 * 2
     assert facts["chunk_bytes_per_token_f16"] == 3 * facts["kv_bytes_per_token_f16"]
+    assert facts["sequence_bytes_q8_0"] * 32 == facts["sequence_bytes_f16"] * 17, "there is no recurrent state"
     assert run(["inspect", str(path)]) == 0
-    assert "1.50 KiB per token in layers that attend to their chunk of 8,192 tokens" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1.50 KiB per token in layers that attend to their chunk of 8,192 tokens" in said
+    assert "with --kv-type q8_0)" in said

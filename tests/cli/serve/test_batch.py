@@ -22,7 +22,7 @@ from odd_pictures import rgb, saved
 from shoestring.cli import find
 from shoestring.cli.app import run
 from shoestring.cli.serve import batch_files
-from shoestring.cli.serve.batch_files import OneModel, open_output, read_lines
+from shoestring.cli.serve.batch_files import Identity, OneModel, open_output, read_lines
 from shoestring.errors import CapacityError, RequestError
 from shoestring.testing import scripted_model
 
@@ -521,6 +521,33 @@ def test_one_file_has_one_number_of_experts(
     for target, same in ((own, []), (own, ["--experts-per-token", "1"]), (two, changed)):
         assert run(["batch", str(source), str(target), *same]) == 2, "the bad line alone fails"
         assert len(answers(target)) == 3
+
+
+def test_one_file_has_one_kv_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Answers of another --kv-type have other bits: resuming with it is refused and changes nothing."""
+
+    def load(name: str, *, loading: Any) -> Any:
+        model = scripted_model(context=1024)
+        model.engine.kv_type = loading.kv  # what it stores does not depend on it
+        return model
+
+    monkeypatch.setattr(find, "load_model", load)
+    bad = request("bad", method="GET")
+    source, eight, usual = write(tmp_path / "in", request("a"), bad), tmp_path / "eight", tmp_path / "usual"
+    assert run(["batch", str(source), str(eight), "--kv-type", "q8_0"]) == 2
+    assert run(["batch", str(source), str(usual)]) == 2
+    assert answers(eight)["a"]["response"]["body"]["system_fingerprint"] == "keys and values in q8_0"
+    assert "system_fingerprint" not in answers(usual)["a"]["response"]["body"]
+    for target, other in ((eight, "f16"), (eight, "f32"), (usual, "q8_0")):
+        capsys.readouterr()
+        before = target.read_bytes()
+        assert run(["batch", str(source), str(target), "--kv-type", other]) == 2
+        assert "choose another OUT file, or the same --kv-type" in capsys.readouterr().err
+        assert target.read_bytes() == before
+    both = Identity.said("2 experts a token instead of 1, keys and values in q8_0")
+    assert both == Identity("2 experts a token instead of 1", "keys and values in q8_0")
 
 
 def test_a_server_that_changes_its_experts_is_noticed() -> None:

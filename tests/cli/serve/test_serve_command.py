@@ -45,7 +45,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--parallel", "0"], "--parallel"),
         (["--context", "100000000"], "--context"),
         (["--threads", "0"], "--threads"),
-        (["--kv-type", "f8"], "f16 or f32"),
+        (["--kv-type", "f8"], "one of f16, f32, q8_0"),
         (["--port", "99999"], "--port"),
         (["--config", "/nowhere.toml"], "/nowhere.toml"),
         (["--host", "no such host"], "--host"),

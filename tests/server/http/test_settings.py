@@ -47,7 +47,7 @@ def test_every_setting_can_be_a_variable() -> None:
     texts: dict[str, Any] = {"str": "f32", "bool": "yes", "tuple": "a, b"}
     for field in dataclasses.fields(Settings):
         kind = str(field.type)
-        text = next((text for key, text in texts.items() if key in kind), "f32" if "f16" in kind else "7")
+        text = next((text for key, text in texts.items() if key in kind), "f32" if "KVType" in kind else "7")
         if field.name == "max_body":
             text = "7MB"
         if field.name == "allow_origins":

@@ -206,7 +206,6 @@ def measured(name: str, prompt: int, generate: int, repetitions: int, loading: o
         "peak_memory_bytes": peak_memory(),
         "isa": ops.isa(),
         "threads": ops.num_threads(),
-        "kv_type": loading.kv,
         **_streaming(model, done, repetitions * generate, sum(generate / rate for rate in decodes)),
     }
 

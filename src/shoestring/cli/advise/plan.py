@@ -63,7 +63,7 @@ class Wishes:
     quant: str | None = option(
         "Q", "BF16, FP8, Q8_0 … IQ1_M, GPTQ, AWQ or NVFP4. [default: the best that fits]", "--quant", "-q"
     )
-    kv_type: str = option("f16|f32|q8_0", "Data type of the KV cache; q8_0 is llama.cpp's.", default="f16")
+    kv_type: str = option("f16|f32|q8_0", "Data type of the KV cache.", default="f16")
     min_speed: float = option("T/S", "Slowest acceptable decode speed, in tokens/s.", default=3.0)
     budget_usd_month: float | None = option("X", "Maximum dollars per month for the machine.", "--budget-usd")
     rent_usd_hour: float | None = option("X", "Rent of the machine, dollars per hour.")

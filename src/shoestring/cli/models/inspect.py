@@ -61,7 +61,11 @@ def inspect(
         say(f"experts        {facts['experts']}, {facts['experts_per_token']} per token")
     for part, types in facts["bytes"].items():
         say(f"  {part:15}" + ", ".join(f"{kind} {human(size)}" for kind, size in types.items()))
-    say(f"context        {facts['context']:,} tokens, which need {human(facts['sequence_bytes_f16'])} (KV f16)")
+    eight = human(facts["sequence_bytes_q8_0"])
+    say(
+        f"context        {facts['context']:,} tokens, which need {human(facts['sequence_bytes_f16'])} (KV f16; {eight} "
+        "with --kv-type q8_0)"
+    )
     if facts["kv_bytes_per_token_f16"]:
         say(f"  {human(facts['kv_bytes_per_token_f16'])} per token in layers that attend to the whole past")
     if facts["chunk_bytes_per_token_f16"]:
@@ -133,6 +137,7 @@ def described(opened: Opened) -> dict[str, Any]:
         "chunk_size": layout.chunk_size,
         "chunk_bytes_per_token_f16": sum(layer.bytes_per_token("f16") for layer in layout.chunk_layers),
         "sequence_bytes_f16": layout.sequence_bytes(config.max_position_embeddings, "f16"),
+        "sequence_bytes_q8_0": layout.sequence_bytes(config.max_position_embeddings, "q8_0"),
         "recurrent_state_bytes": layout.nbytes(Demand(slots=1), "f16"),
         "vocabulary": config.vocab_size,
         "tokenizer_vocabulary": vocabulary,

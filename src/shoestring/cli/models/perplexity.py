@@ -60,7 +60,6 @@ def perplexity(
         "context": context,
         "windows": result.windows,
         "tokens_scored": result.tokens_scored,
-        "kv_type": kv_type.value,
     }
     if loaded.streaming is not None:
         facts["streaming"] = {"slots": loaded.streaming.slots, "hit_rate": loaded.streaming.totals.hit_rate}

@@ -113,8 +113,9 @@ def encoding_shown(stream: Stream) -> Iterator[Piece]:
 
 
 def identity(model: Model) -> dict[str, str]:
-    """What JSON names beside the model, because the answers depend on it: the changed number of experts a token."""
-    return {} if model.changed_experts is None else {"changed_experts": model.changed_experts}
+    """What JSON names beside the model, because the answers depend on it: KV type, and a changed number of experts."""
+    changed = {} if model.changed_experts is None else {"changed_experts": model.changed_experts}
+    return {"kv_type": model.engine.kv_type, **changed}
 
 
 def read_prompt(prompt: str | None) -> str:

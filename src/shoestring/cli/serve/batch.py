@@ -21,7 +21,7 @@ from shoestring.cli import options
 from shoestring.cli.extra import need_server_packages
 from shoestring.cli.progress import Progress
 from shoestring.cli.say import say
-from shoestring.cli.serve.batch_files import LARGEST_ANSWER, Line, OneModel, append, open_output, read_lines
+from shoestring.cli.serve.batch_files import LARGEST_ANSWER, Identity, Line, OneModel, append, open_output, read_lines
 from shoestring.cli.shared import option, spread
 from shoestring.errors import RequestError
 from shoestring.printable import shortened
@@ -102,10 +102,10 @@ def batch(
         cluster.check(server.url)
         clients = ray_clients(model, loading, parallel, cluster.replicas, cluster.ray_address)
     failures = []
-    changed = None if server.url is not None else _changed(model, loading)
+    identity = None if server.url is not None else _identity(model, loading)
     with clients as client:
         for one, other in pairs:
-            failed, total = _answer_file(one, other, client, parallel, changed)
+            failed, total = _answer_file(one, other, client, parallel, identity)
             if failed:
                 failures.append((failed, total, other))
     if failures:
@@ -147,15 +147,15 @@ def _factory(
 
 
 def _answer_file(
-    source: Path, target: Path, client: Callable[[], Any], parallel: int, changed: str | None
+    source: Path, target: Path, client: Callable[[], Any], parallel: int, identity: Identity | None
 ) -> tuple[int, int]:
     """Answer the lines of a file that have no answer yet. Returns how many failed, and how many there are.
 
-    changed: what --experts-per-token changes of the model.
+    identity: of the answers of our own model; None: a server's.
     """
     lines, bad = read_lines(source)
     ids = {line.custom_id for line in lines} | {line.custom_id for line in bad if line.custom_id is not None}
-    answering = OneModel(changed)
+    answering = OneModel(identity)
     with open_output(target, source, ids, answering) as (output, done):
         open_lines = [line for line in lines if line.custom_id not in done]
 
@@ -175,17 +175,19 @@ def _answer_file(
     return failed, len(lines) + len(bad)
 
 
-def _changed(model: str | None, loading: options.Loading) -> str | None:
-    """What --experts-per-token changes of the model, from its file's header."""
+def _identity(model: str | None, loading: options.Loading) -> Identity:
+    """What answers will depend on beside the model: --experts-per-token, from the file's header, and --kv-type."""
     from shoestring.checkpoint.config.experts import changed_experts, with_experts_per_token
     from shoestring.cli.find import find
+    from shoestring.kv_types import unusual_kv_type
     from shoestring.runtime.opening import open_model
     from shoestring.samples.smollm_as_llama4 import DEMO_NAME
 
+    kv_type = unusual_kv_type(loading.kv)
     if loading.experts_per_token is None:
-        return None
+        return Identity(None, kv_type)
     config = open_model(find(model or DEMO_NAME)).config
-    return changed_experts(with_experts_per_token(config, loading.experts_per_token))
+    return Identity(changed_experts(with_experts_per_token(config, loading.experts_per_token)), kv_type)
 
 
 async def _answer_all(client: Any, lines: list[Line], save: Callable[[dict[str, Any]], None], parallel: int) -> int:

@@ -16,6 +16,7 @@ from shoestring import bounded_json
 from shoestring.checkpoint.config.experts import says_changed_experts
 from shoestring.errors import RequestError
 from shoestring.files import cannot_write, open_append, read_input, try_lock, write_whole
+from shoestring.kv_types import says_kv_type
 from shoestring.printable import shortened
 from shoestring.spelling import option
 
@@ -45,33 +46,48 @@ class BadLine:
     problem: str
 
 
-class OneModel:
-    """How many experts a token the answers of OUT have: all the same number, since another one is another model.
+@dataclass(frozen=True)
+class Identity:
+    """What answers depend on beside the model, as it is named in them; None: the usual."""
 
-    changed: as `changed_experts` of the model that will answer; "unknown": a server will, whose answers tell it.
+    experts: str | None = None
+    kv_type: str | None = None
+
+    @classmethod
+    def said(cls, fingerprint: object) -> Identity:
+        """Of a `system_fingerprint`, also of another server's, which names neither."""
+        parts = fingerprint.split(", ") if isinstance(fingerprint, str) else []
+        experts, kv_types = filter(says_changed_experts, parts), filter(says_kv_type, parts)
+        return cls(next(experts, None), next(kv_types, None))
+
+
+class OneModel:
+    """The identity of all answers of OUT: others would be another model's.
+
+    identity: of the model that will answer; None: a server will, whose answers tell it.
     """
 
-    def __init__(self, changed: str | None = "unknown") -> None:
-        self._changed = changed
+    def __init__(self, identity: Identity | None = None) -> None:
+        self._identity = identity
 
     def check(self, answer: Mapping[str, Any], where: str) -> None:
-        """Raises RequestError for a good answer with another number; names both."""
+        """Raises RequestError for a good answer with another identity; names both."""
         response = answer["response"]
         if response["status_code"] != 200 or not isinstance(response.get("body"), dict):
             return
-        said = response["body"].get("system_fingerprint")
-        found = said if says_changed_experts(said) else None
-        if self._changed == "unknown":
-            self._changed = found
-        if found != self._changed:
-            raise RequestError(
-                f"{where} has {_words(found)}, and the other answers {_words(self._changed)}: choose another OUT "
-                f"file, or the same {option('experts_per_token')}"
-            )
-
-
-def _words(changed: str | None) -> str:
-    return "the model's own number of experts a token" if changed is None else changed
+        found = Identity.said(response["body"].get("system_fingerprint"))
+        if self._identity is None:
+            self._identity = found
+        expected = self._identity
+        for theirs, others, usual, name in (
+            (found.experts, expected.experts, "the model's own number of experts a token", "experts_per_token"),
+            (found.kv_type, expected.kv_type, "keys and values in f16", "kv_type"),
+        ):
+            if theirs != others:
+                raise RequestError(
+                    f"{where} has {theirs or usual}, and the other answers {others or usual}: choose another OUT file, "
+                    f"or the same {option(name)}"
+                )
 
 
 def read_lines(source: Path) -> tuple[list[Line], list[BadLine]]:

@@ -59,7 +59,9 @@ class Served:
         None, "Let a key's prompts resume from those of other keys, in steps of 1024 tokens.", "--share-cache"
     )
     threads: Threads = None
-    kv_type: str | None = option("f16|f32", "Data type of the KV cache; affects the output. [default: f16]")
+    kv_type: str | None = option(
+        "f16|f32|q8_0", "Data type of the KV cache; affects the output. q8_0: 53% of f16's bytes. [default: f16]"
+    )
     api_key: list[str] | None = option("KEY", "Require this key from clients. Repeatable.")
     api_key_file: str | None = option("FILE", "File with keys, one per line, each KEY or NAME KEY; # starts a comment.")
     no_auth: bool | None = option(None, "Let other machines connect without a key.", "--no-auth")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 from shoestring.admission import Needs, least_streaming, plan_streaming, streaming_workspace
+from shoestring.kv_types import KVType
 from shoestring.planning.candidates.candidates import Candidate
 from shoestring.planning.candidates.formats import OWN_TYPES, gguf_type, is_gguf, tensor_bytes
 from shoestring.planning.candidates.shapes import Shape
 from shoestring.planning.hardware.machine import Hardware
-from shoestring.planning.memory import AS_STORED, UNUSED, Need, Placement, PlannedKV, ladder, need, our_engine_reads
+from shoestring.planning.memory import AS_STORED, UNUSED, Need, Placement, ladder, need, our_engine_reads
 from shoestring.planning.streamed.split import Streamed
 from shoestring.streaming.embedding import RECENT_ROWS
 from shoestring.streaming.slots import ExpertBytes, slot_bytes
@@ -20,14 +21,14 @@ _LINE = 64
 
 
 def place_streamed(
-    candidate: Candidate, machine: Hardware, context: int, users: int, type_: str | None, kv_type: PlannedKV
+    candidate: Candidate, machine: Hardware, context: int, users: int, type_: str | None, kv_type: KVType
 ) -> tuple[Need, Placement] | None:
     """The split of the machine's memory in a type that our engine streams; if it is too small, what is missing.
 
     type_: None: that of a local file, else the first GGUF type of the machine's ladder. None if our engine does not
     stream the model there: it computes on processors, beside a GPU too, but not in a GPU's own memory.
     """
-    if not machine.ram_usable or kv_type == "q8_0":
+    if not machine.ram_usable:
         return None
     types = [t for t in ladder(machine, candidate) if t in OWN_TYPES]
     name = type_ or (AS_STORED if candidate.stored else types[0])
@@ -52,7 +53,7 @@ def _placed(n: Need, machine: Hardware) -> Placement | None:
     # Without a number of users, the command leaves the engine free to serve several, as far as memory allows.
     sequences = n.users if n.users > 1 else None
     chosen = config.num_experts_per_tok
-    least = least_streaming(n.layout, layers, chosen, needs, n.context, n.page_type, sequences)
+    least = least_streaming(n.layout, layers, chosen, needs, n.context, n.kv_type, sequences)
     if least > budget:
         return Placement("no", {}, {}, {}, 0, 0, least - budget, 0, least=least)
     if not n.candidate.local and 0 < machine.disk_bytes < n.download:
@@ -60,11 +61,11 @@ def _placed(n: Need, machine: Hardware) -> Placement | None:
         return Placement("no", {}, {}, {}, 0, 0, missing, 0, least=least, disk_missing=short)
     planned = plan_streaming(
         n.layout, layers, chosen, needs, name=n.candidate.name, free_bytes=budget, budgeted=True,
-        model_context=config.max_position_embeddings, context=n.context, kv_type=n.page_type, sequences=sequences,
+        model_context=config.max_position_embeddings, context=n.context, kv_type=n.kv_type, sequences=sequences,
     )  # fmt: skip
     assert planned.streaming is not None
     workspace = needs.workspace(planned.streaming.pass_rows) + USUAL_READER_BYTES
-    state = n.layout.nbytes(planned.capacity, n.page_type)
+    state = n.layout.nbytes(planned.capacity, n.kv_type)
     split = Streamed(planned.streaming, layers, resident, state, workspace, least, budget)
     arena = planned.streaming.slots.arena_bytes
     ram = {str(part): size for part, size in n.sizes.by_part if part not in UNUSED}

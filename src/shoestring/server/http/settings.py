@@ -19,6 +19,7 @@ from typing import Any, Literal, get_type_hints
 
 from shoestring.errors import RequestError
 from shoestring.files import named_path, read_input_text
+from shoestring.kv_types import KV_TYPES, KVType
 from shoestring.printable import quoted
 from shoestring.server.limits import Limits
 from shoestring.sizes import bytes_of, tokens_of
@@ -80,7 +81,7 @@ class Settings:
     #: resume from other API keys' prompts, in whole strides
     share_cache: bool = False
     threads: int | None = None
-    kv_type: Literal["f16", "f32"] = "f16"
+    kv_type: KVType = "f16"
     #: maximum waiting requests
     queue: int = 64
     api_keys: tuple[str, ...] = ()
@@ -251,8 +252,8 @@ def _checked(name: str, value: Any, where: str) -> Any:
         value = (value,) if isinstance(value, str) else value
         fits = isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
         expected = "a string or a list of strings"
-    elif kind == Literal["f16", "f32"]:
-        fits, expected = value in ("f16", "f32"), "f16 or f32"
+    elif kind == KVType:
+        fits, expected = value in KV_TYPES, f"one of {', '.join(KV_TYPES)}"
     elif kind is bool:
         fits, expected = isinstance(value, bool), "true or false"
     elif kind in (str, str | None):

@@ -114,6 +114,7 @@ async def show(body: api.ShowBody, request: Request) -> api.Shown:
         facts["general.parameter_count"] = info.parameters
     if info.changed_experts is not None:
         facts["shoestring.changed_experts"] = info.changed_experts
+    facts["shoestring.kv_type"] = info.kv_type
     return api.Shown(
         modelfile=f"# shoestring {shoestring.__version__}\nFROM {info.id}\n",
         parameters="\n".join(f"{name:<24}{value}" for name, value in info.sampling.items()),
@@ -145,11 +146,12 @@ def _details(info: ServedModel) -> api.Details:
 
 def _listed(info: ServedModel) -> dict[str, Any]:
     name = info.id if ":" in info.id else f"{info.id}:latest"
+    identity = f"{info.id} {info.file_bytes}{''.join(info.fingerprint.values())}"
     return {
         "name": name,
         "model": name,
         "size": info.file_bytes or 0,
-        "digest": hashlib.sha256(f"{info.id} {info.file_bytes}{info.changed_experts or ''}".encode()).hexdigest(),
+        "digest": hashlib.sha256(identity.encode()).hexdigest(),
         "details": _details(info),
     }
 

@@ -31,6 +31,7 @@ class ModelEntry(Loose):
     parameters: int | None
     quantization: str | None
     changed_experts: str | None
+    kv_type: str
 
 
 class ModelList(Loose):
@@ -67,4 +68,5 @@ def _entry(info: ServedModel, name: str) -> ModelEntry:
         parameters=info.parameters,
         quantization=info.quantization,
         changed_experts=info.changed_experts,
+        kv_type=info.kv_type,
     )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import shoestring
 from shoestring.engine.request import Counts
 from shoestring.errors import RequestError
+from shoestring.kv_types import KVType
 from shoestring.runtime.model import Model
 from shoestring.runtime.prompt import Prompt
 from shoestring.server.backends.backend import Spellings
@@ -39,7 +40,7 @@ class Source:
     id: str
     aliases: tuple[str, ...] = ()
     threads: int | None = None
-    kv_type: str = "f16"
+    kv_type: KVType = "f16"
     context: int | None = None
     memory: int | None = None
     parallel: int | None = None
@@ -58,7 +59,7 @@ class Source:
         return load(
             self.model,
             threads=self.threads or max(1, min(physical_cores(), cores)),
-            kv_type=self.kv_type,  # type: ignore[arg-type]
+            kv_type=self.kv_type,
             context=self.context,
             memory=self.memory,
             parallel=self.parallel,
