@@ -5,11 +5,20 @@
 #include <stdexcept>
 #include <string>
 
+// Builds for the thread sanitizer leave the instruction sets out.
+#ifndef SHOESTRING_SCALAR_ONLY
 #if defined(__x86_64__)
+#define SHOESTRING_X86
+#elif defined(__aarch64__)
+#define SHOESTRING_ARM
+#endif
+#endif
+
+#ifdef SHOESTRING_X86
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#elif defined(__aarch64__) && defined(__linux__)
+#elif defined(SHOESTRING_ARM) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
@@ -21,13 +30,13 @@
     extern const shoestring::VisionTable shoestring_vision_##variant;
 extern "C" {
 SHOESTRING_TABLES(scalar)
-#if defined(__x86_64__)
+#ifdef SHOESTRING_X86
 SHOESTRING_TABLES(avx2)
 SHOESTRING_TABLES(avxvnni)
 SHOESTRING_TABLES(avx512)
 SHOESTRING_TABLES(avx512vnni)
 extern const shoestring::MatmulTable shoestring_matmul_amx;
-#elif defined(__aarch64__)
+#elif defined(SHOESTRING_ARM)
 SHOESTRING_TABLES(neon)
 #endif
 }
@@ -43,7 +52,7 @@ namespace {
      &shoestring_pack_##variant,       \
      &shoestring_vision_##variant}
 
-#if defined(__x86_64__)
+#ifdef SHOESTRING_X86
 // Only products use the matrix unit.
 #define SHOESTRING_MATMUL_VARIANT_OF(variant, others) \
     {#variant,                                        \
@@ -71,7 +80,7 @@ bool has_amx() {
     if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & (tile | int8)) != (tile | int8)) return false;
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
-#elif defined(__aarch64__)
+#elif defined(SHOESTRING_ARM)
 bool has_dot_products() {
 #if defined(__APPLE__)
     return true;  // since the M1
@@ -86,7 +95,7 @@ bool has_dot_products() {
 
 std::vector<Variant> find_variants() {
     std::vector<Variant> found{SHOESTRING_VARIANT_OF(scalar)};
-#if defined(__x86_64__)
+#ifdef SHOESTRING_X86
     __builtin_cpu_init();
     if (!has_f16c() || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return found;
     found.push_back(SHOESTRING_VARIANT_OF(avx2));
@@ -98,7 +107,7 @@ std::vector<Variant> find_variants() {
     if (!__builtin_cpu_supports("avx512vnni")) return found;
     found.push_back(SHOESTRING_VARIANT_OF(avx512vnni));
     if (has_amx()) found.push_back(SHOESTRING_MATMUL_VARIANT_OF(amx, avx512vnni));
-#elif defined(__aarch64__)
+#elif defined(SHOESTRING_ARM)
     if (has_dot_products()) found.push_back(SHOESTRING_VARIANT_OF(neon));
 #endif
     return found;
