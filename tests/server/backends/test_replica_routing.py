@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +16,13 @@ from shoestring.engine.request import Counts
 from shoestring.errors import RequestError
 from shoestring.models.layout import Demand
 from shoestring.output.events import Content
+from shoestring.server.backends.replicas import deployment
 from shoestring.server.backends.replicas.batches import BATCH_SECONDS, batched, summed
 from shoestring.server.backends.replicas.options import Count, options_of, read_count
 from shoestring.server.backends.replicas.routing import ranked, stable_prefix
 from shoestring.server.backends.stream import End, Stream
 from shoestring.server.errors import ApiError, busy
+from shoestring.server.http.sockets import bind
 from shoestring.server.request import ChatRequest, CompletionRequest, Delta, Finished, GenerationOptions, StreamItem
 
 USER, SYSTEM = {"role": "user", "content": "one"}, {"role": "system", "content": "be brief"}
@@ -128,3 +132,21 @@ def test_replicas_are_a_number_or_a_range() -> None:
     assert options_of(Count(2, 2), None)["num_replicas"] == 2
     scaling = options_of(Count(1, 4), 6)["autoscaling_config"]
     assert (scaling["min_replicas"], scaling["max_replicas"], scaling["target_ongoing_requests"]) == (1, 4, 3)
+
+
+def test_a_cluster_that_cannot_be_joined_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever Ray raises."""
+
+    def init(**options: Any) -> None:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with bind("127.0.0.1", 0) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        for error, named in (
+            (Exception("The current node timed out\nduring startup."), "cannot use the cluster at"),
+            (RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.50.0"), "mixed versions"),
+        ):
+            with pytest.raises(RequestError, match=named) as refused:
+                deployment.connect(address)
+            assert "\n" not in str(refused.value)

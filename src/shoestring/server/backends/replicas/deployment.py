@@ -56,13 +56,12 @@ def connect(address: str | None) -> None:
     try:
         with _own_sigterm():
             ray.init(namespace=APP, **options)
-    except (RuntimeError, ConnectionError, ValueError) as error:
+    except Exception as error:  # a node that does not start in time is a bare Exception
         what = " ".join(str(error).split())
         if "ersion mismatch" in what:
             raise RequestError(f"--ray-address {address}: mixed versions: {what[:300]}") from None
-        raise RequestError(
-            f"--on ray cannot use the cluster{f' at {address}' if address else ''}: {what[:300]}"
-        ) from None
+        does = "cannot start a cluster on this machine" if address is None else f"cannot use the cluster at {address}"
+        raise RequestError(f"--on ray {does}: {what[:300]}") from None
     if address is None:
         check_loopback()
 
