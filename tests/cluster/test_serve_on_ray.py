@@ -80,8 +80,8 @@ def test_it_serves_restarts_and_ends() -> None:
     assert process.returncode == 0
 
 
-def refused(*options: str) -> str:
-    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+def refused(*options: str, environment: dict[str, str] = ENVIRONMENT) -> str:
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, env=environment, timeout=180)
     assert done.returncode == 2, done.stderr
     *_, last = done.stderr.strip().splitlines()
     assert last.startswith("error: ")
@@ -97,6 +97,24 @@ def test_refusals_are_one_line() -> None:
         port = str(taken.getsockname()[1])
         assert "choose another --port" in refused("serve", "demo-scripted", "--on", "ray", "--port", port)
     assert "/nowhere.gguf" in refused("serve", "/nowhere.gguf", "--on", "ray", "--port", "0")
+
+
+@pytest.mark.parametrize("package", ["ray", "shoestring"])
+def test_mixed_versions_are_one_line(package: str, tmp_path: Path) -> None:
+    """The front door has another version than the nodes."""
+    from ray.cluster_utils import Cluster
+
+    (tmp_path / "sitecustomize.py").write_text(f"import {package}\n{package}.__version__ = '0.0.1'\n")
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}"}
+    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        options = ("serve", "demo-scripted", "--on", "ray", "--ray-address", cluster.address, "--port", "0")
+        said = refused(*options, environment=environment)
+        assert "mixed versions" in said
+        assert "0.0.1" in said
+    finally:
+        cluster.shutdown()
 
 
 def test_doctor_names_the_version() -> None:
