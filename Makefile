@@ -56,16 +56,17 @@ bench-streaming: .venv/installed .venv/test-tools
 
 # Our engine on a Ray cluster of two nodes of this machine, and vLLM on the CPU where VLLM=yes (3.5 GB of packages).
 CLUSTER := build/cluster$(if $(VLLM),-vllm)
-CLUSTER_TESTS := $(CLUSTER)/bin/python -m pytest -q -o filterwarnings=default --timeout=900
+# Ray's processes run at nice 15 otherwise, and wait for whatever else the machine does.
+CLUSTER_TESTS := RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 $(CLUSTER)/bin/python -m pytest -q -o filterwarnings=default --timeout=900
 cluster: $(CLUSTER)/made
-	RAY_USAGE_STATS_ENABLED=0 $(CLUSTER_TESTS) -s -o addopts= tests/cluster
-	RAY_USAGE_STATS_ENABLED=0 SHOESTRING_TEST_BACKENDS=ray $(CLUSTER_TESTS) \
+	$(CLUSTER_TESTS) -s -o addopts= tests/cluster
+	SHOESTRING_TEST_BACKENDS=ray $(CLUSTER_TESTS) \
 		tests/server/openai/test_openai_chat.py tests/server/anthropic/test_anthropic_messages.py \
 		tests/server/test_translations.py
 
 # One test of these: 200 mixed requests on two nodes, each answer the one of a single process.
 cluster-smoke: $(CLUSTER)/made
-	RAY_USAGE_STATS_ENABLED=0 $(CLUSTER_TESTS) -s -o addopts= tests/cluster/test_ray.py -k single_process
+	$(CLUSTER_TESTS) -s -o addopts= tests/cluster/test_ray.py -k single_process
 
 $(CLUSTER)/made: tools/cluster/environment.sh $(SOURCES)
 	PYTHON=$(PYTHON) tools/cluster/environment.sh $(CLUSTER) $(if $(VLLM),vllm)
