@@ -134,19 +134,22 @@ def test_replicas_are_a_number_or_a_range() -> None:
     assert (scaling["min_replicas"], scaling["max_replicas"], scaling["target_ongoing_requests"]) == (1, 4, 3)
 
 
-def test_a_cluster_that_cannot_be_joined_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (Exception("The current node timed out\nduring startup."), "cannot use the cluster at"),
+        (RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.50.0"), "mixed versions"),
+    ],
+)
+def test_a_cluster_that_cannot_be_joined_is_one_line(
+    error: Exception, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever Ray raises."""
 
     def init(**options: Any) -> None:
         raise error
 
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
-    with bind("127.0.0.1", 0) as head:
-        address = f"127.0.0.1:{head.getsockname()[1]}"
-        for error, named in (
-            (Exception("The current node timed out\nduring startup."), "cannot use the cluster at"),
-            (RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.50.0"), "mixed versions"),
-        ):
-            with pytest.raises(RequestError, match=named) as refused:
-                deployment.connect(address)
-            assert "\n" not in str(refused.value)
+    with bind("127.0.0.1", 0) as head, pytest.raises(RequestError, match=named) as refused:
+        deployment.connect(f"127.0.0.1:{head.getsockname()[1]}")
+    assert "\n" not in str(refused.value)
