@@ -1,6 +1,7 @@
 // Python bindings of mixtures of experts: the table of a layer, the op at once, in place, and in pieces; arenas.
 #include "bindings.h"
 
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
@@ -126,6 +127,14 @@ void drop(ExpertTable& table, int64_t expert) {
         show(table, expert, nullptr, nullptr, nullptr);
     }
     nb::object arena = std::move(table.arenas[static_cast<size_t>(expert)]);
+}
+
+// Gate, up and down of a resident expert, which share its memory.
+std::array<Matrix, 3> matrices_of(const ExpertTable& table, int64_t expert) {
+    require(!table.matrices.empty(), "experts: only resident ones have matrices; slots come and go");
+    if (expert < 0 || expert >= table.count()) refuse(expert, ": the table has no such expert");
+    const Matrix* first = &table.matrices[static_cast<size_t>(3 * expert)];
+    return {first[0], first[1], first[2]};
 }
 
 // A step's rows, their experts and weights as arguments.
@@ -298,6 +307,7 @@ void bind_experts(nb::module_& module) {
         .def_static("empty", empty_table, nb::rv_policy::take_ownership)
         .def("put", put, "expert"_a, "arena"_a, "offset"_a)
         .def("drop", drop, "expert"_a)
+        .def("matrices", matrices_of, "expert"_a)
         .def("__contains__", [](const ExpertTable& t, int64_t e) { return e >= 0 && e < t.count() && t.has(e); })
         .def("__len__", [](const ExpertTable& t) { return t.count(); })
         .def_prop_ro("hidden_size", &ExpertTable::hidden_size)

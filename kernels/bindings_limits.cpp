@@ -3,9 +3,13 @@
 
 #include <nanobind/stl/string_view.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "matrix.h"
 
 namespace shoestring {
 namespace {
@@ -36,18 +40,32 @@ nb::tuple run_peak(std::string_view what, int64_t rounds) {
     return nb::make_tuple(operations, seconds);
 }
 
-// Seconds in which all threads read the data once, without its last piece below 256 bytes.
-double run_read(In<uint8_t, 1> data) {
+// Seconds in which all threads read the matrices and the arrays once, in this order, each without its last piece below
+// 256 bytes.
+double run_read(nb::sequence matrices, nb::sequence arrays) {
     constexpr int64_t PIECE = 256 << 10;
-    const uint8_t* bytes = data.data();
-    const int64_t count = data.size() / 256 * 256;
+    struct Piece {
+        const uint8_t* data;
+        int64_t count;
+    };
+    std::vector<Piece> pieces;
+    const auto add = [&](const uint8_t* data, int64_t count) {
+        count = count / 256 * 256;
+        for (int64_t at = 0; at < count; at += PIECE) pieces.push_back({data + at, std::min(PIECE, count - at)});
+    };
+    for (nb::handle item : matrices) {
+        const Matrix& matrix = nb::cast<const Matrix&>(item);
+        add(matrix.view.data, static_cast<int64_t>(matrix.bytes.size));
+    }
+    for (nb::handle item : arrays) {
+        const auto array = nb::cast<In<uint8_t, 1>>(item);
+        add(array.data(), array.size());
+    }
     KernelScope scope;
     const auto begin = Clock::now();
-    parallel_for((count + PIECE - 1) / PIECE, 1, [&](int64_t first, int64_t last, int) {
-        for (int64_t piece = first; piece < last; ++piece) {
-            const int64_t left = count - piece * PIECE;
-            active().matmul->read_bytes(bytes + piece * PIECE, left < PIECE ? left : PIECE);
-        }
+    parallel_for(static_cast<int64_t>(pieces.size()), 1, [&](int64_t first, int64_t last, int) {
+        for (int64_t i = first; i < last; ++i)
+            active().matmul->read_bytes(pieces[static_cast<size_t>(i)].data, pieces[static_cast<size_t>(i)].count);
     });
     return seconds_since(begin);
 }

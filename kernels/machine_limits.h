@@ -3,15 +3,40 @@
 // `shoestring bench --machine` measures with them what a kernel can reach at most. Each returns what it did.
 #pragma once
 
-#include "dots.h"
+#include "tiles.h"
 
 namespace SHOESTRING_VARIANT {
 namespace {
 
-// Sums in flight: enough for the latency of every instruction set here.
+// Sums in flight: enough for the latency of every instruction set's vectors.
 constexpr int LIMIT_SUMS = LANE_REGISTERS >= 32 ? 24 : 12;
 
 // Multiplications and additions of bytes, in registers alone.
+#if defined(__AMX_INT8__)
+// Tiles as panels_amx.h multiplies them. SIGNED: of 32 columns. Not: of 64, two of them for the two digits of a weight.
+template <bool SIGNED>
+int64_t run_dots(int64_t rounds) {
+    constexpr int64_t columns = SIGNED ? 32 : 64, digits = SIGNED ? 1 : 2;
+    const TileShapes shapes(columns);
+    clear_sums();
+    _tile_zero(4);
+    _tile_zero(6);
+    for (int64_t i = 0; i < rounds; ++i) {
+        if constexpr (SIGNED) {
+            _tile_dpbssd(0, 4, 6);
+            _tile_dpbssd(1, 4, 6);
+            _tile_dpbssd(2, 4, 6);
+            _tile_dpbssd(3, 4, 6);
+        } else {
+            _tile_dpbsud(0, 4, 6);
+            _tile_dpbsud(1, 4, 6);
+            _tile_dpbsud(2, 4, 6);
+            _tile_dpbsud(3, 4, 6);
+        }
+    }
+    return rounds * SUM_TILES * 16 * 16 * columns / digits * 2;
+}
+#else
 template <bool SIGNED>
 int64_t run_dots(int64_t rounds) {
     Bytes sum[LIMIT_SUMS], w = words(0x01020304), x = words(0x04030201);
@@ -27,6 +52,7 @@ int64_t run_dots(int64_t rounds) {
     }
     return rounds * LIMIT_SUMS * VECTOR_BYTES * 2;
 }
+#endif
 
 // Multiplications and additions of floats.
 int64_t run_fmas(int64_t rounds) {

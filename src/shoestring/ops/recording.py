@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+#: (name, arguments, seconds) of a kernel's call
+Note = Callable[[str, Sequence[Any], float], None]
+
 
 @dataclass
 class Work:
@@ -33,9 +36,25 @@ class Work:
 @contextmanager
 def recorded() -> Iterator[dict[str, Work]]:
     """Inside, calls of ops are recorded: by name, with the types of weights. Not for more than one thread at a time."""
+    works: dict[str, Work] = {}
+
+    def note(name: str, arguments: Sequence[Any], seconds: float) -> None:
+        label, nbytes, operations = _COUNTERS.get(name, _plain)(name, arguments)
+        work = works.setdefault(label, Work())
+        work.calls += 1
+        work.seconds += seconds
+        work.nbytes += nbytes
+        work.operations += operations
+
+    with observed(note):
+        yield works
+
+
+@contextmanager
+def observed(note: Note) -> Iterator[None]:
+    """Inside, every module of ops tells `note` each kernel's name, its arguments and its seconds, after the call."""
     from shoestring import _kernels
 
-    works: dict[str, Work] = {}
     places = [
         module.__dict__
         for name, module in sys.modules.items()
@@ -43,19 +62,19 @@ def recorded() -> Iterator[dict[str, Work]]:
     ]
     before = [place["_kernels"] for place in places]
     for place in places:
-        place["_kernels"] = _Recorder(_kernels, works)
+        place["_kernels"] = _Observed(_kernels, note)
     try:
-        yield works
+        yield
     finally:
         for place, extension in zip(places, before, strict=True):
             place["_kernels"] = extension
 
 
-class _Recorder:
+class _Observed:
     """The extension, with its functions timed."""
 
-    def __init__(self, extension: Any, works: dict[str, Work]) -> None:
-        self._extension, self._works = extension, works
+    def __init__(self, extension: Any, note: Note) -> None:
+        self._extension, self._note = extension, note
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._extension, name)
@@ -69,13 +88,7 @@ class _Recorder:
         def call(*arguments: Any) -> Any:
             began = time.perf_counter()
             result = function(*arguments)
-            seconds = time.perf_counter() - began
-            label, nbytes, operations = _COUNTERS.get(name, _plain)(name, arguments)
-            work = self._works.setdefault(label, Work())
-            work.calls += 1
-            work.seconds += seconds
-            work.nbytes += nbytes
-            work.operations += operations
+            self._note(name, arguments, time.perf_counter() - began)
             return result
 
         return call

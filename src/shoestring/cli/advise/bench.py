@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli import options
+from shoestring.cli.advise.roof import TOKENS, decode_reads, roof_seconds
 from shoestring.cli.advise.timing import decode_seconds, prefill_seconds
 from shoestring.cli.find import find, load_model
 from shoestring.cli.models.run_command import identity
@@ -23,13 +24,15 @@ from shoestring.sizes import human
 from shoestring.streaming.counters import Totals
 
 if TYPE_CHECKING:
+    from shoestring.ops.reads import Reads
     from shoestring.runtime.model import Model
 
 HELP = """Measure prefill and decode speed in tokens/s (median and range of the repetitions), load time and peak memory.
 
-Prefill processes a prompt of random tokens; decode generates from a prompt of one token. --synthetic builds a model of
-random weights from a config alone: no download, and llama.cpp loads the same file. The results for MODEL are saved on
-this machine, and `shoestring plan` uses them.
+Prefill processes a prompt of random tokens; decode generates from a prompt of one token. The roof of decode is a pass
+that only reads the memory that decode reads. --synthetic builds a model of random weights from a config alone: no
+download, and llama.cpp loads the same file. The results for MODEL are saved on this machine, and `shoestring plan` uses
+them.
 
 With --disk, measure instead how fast the disk of MODEL (or of any file; without one, of a temporary file) serves random
 reads of one expert's part, as many at once as a token chooses experts. This is saved too.
@@ -172,6 +175,11 @@ def bench(
         typer.echo(f"{name:8}{count:6} tokens  {median:10.2f} tokens/s  ({min(samples):.2f} … {max(samples):.2f})")
     if "streaming" in facts:
         typer.echo(facts["streaming"]["line"])
+    if "decode_roof_tokens_per_second" in facts:
+        typer.echo(
+            f"roof     {facts['decode_roof_tokens_per_second']:24.2f} tokens/s: only to read the same "
+            f"{human(facts['decode_bytes'])} a token; decode reaches {facts['decode_share_of_roof']:.0%}"
+        )
     typer.echo(f"load     {facts['load_seconds']:.2f} s, peak memory {human(facts['peak_memory_bytes'])}")
     typer.echo(f"{facts['isa']}, {facts['threads']} threads, {repetitions} repetitions, kv {facts['kv_type']}")
 
@@ -185,21 +193,26 @@ def measured(name: str, prompt: int, generate: int, repetitions: int, loading: o
     loaded = time.perf_counter() - began
     prefills: list[float] = []
     decodes: list[float] = []
+    roofs: list[float] = []
     done = Totals()
+    reads = decode_reads(model, min(generate, TOKENS))
     with Progress("measuring", "repetitions") as progress:
         for repetition in range(repetitions + 1):
             prefills.append(prompt / prefill_seconds(model, prompt, repetition))
             seconds, experts = decode_seconds(model, generate, repetition)
             decodes.append(generate / seconds)
+            if reads:  # at once after it, as the machine's bandwidth drifts
+                roofs.append(1 / roof_seconds(reads))
             done = done + experts if repetition else Totals()
             progress(repetition + 1, repetitions + 1)
-    del prefills[0], decodes[0]
+    del prefills[0], decodes[0], roofs[:1]
     return {
         "model": name,
         **identity(model),
         "prefill_tokens_per_second": statistics.median(prefills),
         "decode_tokens_per_second": statistics.median(decodes),
         "samples": {"prefill_tokens_per_second": prefills, "decode_tokens_per_second": decodes},
+        **_roof(reads, roofs, decodes),
         "prompt_tokens": prompt,
         "generated_tokens": generate,
         "load_seconds": loaded,
@@ -207,6 +220,17 @@ def measured(name: str, prompt: int, generate: int, repetitions: int, loading: o
         "isa": ops.isa(),
         "threads": ops.num_threads(),
         **_streaming(model, done, repetitions * generate, sum(generate / rate for rate in decodes)),
+    }
+
+
+def _roof(reads: list[Reads], roofs: list[float], decodes: list[float]) -> dict[str, Any]:
+    """The roof of decode in tokens/s, and its share; nothing for experts on disk. The lists have one a repetition."""
+    if not roofs:
+        return {}
+    return {
+        "decode_roof_tokens_per_second": statistics.median(roofs),
+        "decode_share_of_roof": statistics.median(rate / roof for rate, roof in zip(decodes, roofs, strict=True)),
+        "decode_bytes": sum(step.nbytes for step in reads) // len(reads),
     }
 
 

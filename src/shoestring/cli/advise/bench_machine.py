@@ -18,7 +18,7 @@ DISK_BYTES = 256 << 20
 def bench_machine(threads: int | None, json: bool) -> None:
     """Measure memory, arithmetic and disk; print and keep them. Takes less than 20 s on a machine that is not busy."""
     from shoestring import ops
-    from shoestring.ops.limits import memory_to_read, peaks, read_bandwidth
+    from shoestring.ops.limits import FLOATS, memory_to_read, peaks, read_bandwidth, weight_types
     from shoestring.planning.hardware.detect import processor, this_key
     from shoestring.planning.hardware.kept import KeptLimits, remember_limits
 
@@ -44,7 +44,8 @@ def bench_machine(threads: int | None, json: bool) -> None:
         return
     typer.echo(f"{limits.isa}, {count} threads")
     typer.echo(f"memory   {one / 1e9:.1f} GB/s read by 1 thread, {all_threads / 1e9:.1f} by {count}")
-    typer.echo(f"float32  {peak.fma / 1e9:.0f} GFLOP/s: F32, F16, BF16")
-    typer.echo(f"bytes    {peak.dot / 1e9:.0f} GOP/s: Q4_0, Q4_1, Q5_0, Q4_K, Q5_K, Q6_K")
-    typer.echo(f"int8     {peak.signed_dot / 1e9:.0f} GOP/s: Q8_0")
+    others = [name for name in weight_types() if name not in (*FLOATS, *peak.signed_types)]
+    typer.echo(f"float32  {peak.fma / 1e9:.0f} GFLOP/s: {', '.join(FLOATS)}")
+    typer.echo(f"bytes    {peak.dot / 1e9:.0f} GOP/s: {', '.join(others)}")
+    typer.echo(f"int8     {peak.signed_dot / 1e9:.0f} GOP/s: {', '.join(peak.signed_types)}")
     typer.echo(f"disk     {described(disk, speed)}")
