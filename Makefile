@@ -46,8 +46,13 @@ train-demo: .venv/installed .venv/demo-weights .venv/train-tools .venv/test-tool
 	$(BIN)/python bench/demo_qwen3_5.py engines --model $(RUN)/demo-qwen3.5.gguf --file $(RUN)/held-out.txt
 	cp $(RUN)/trained.gguf src/shoestring/samples/demo_qwen3_5/trained.gguf
 
-bench: .venv/installed .venv/demo-weights .venv/test-tools
-	$(BIN)/python bench/run.py
+# Speed beside other engines' llama-bench, built natively (LLAMA, IK) and for AVX2 (LLAMA_AVX2, IK_AVX2), and beside
+# transformers in the environment of the interpreter TORCH; what is not given is left out. Three quarters of an hour.
+bench: .venv/installed .venv/test-tools
+	PYTHONPATH=bench $(BIN)/python -m speed $(QUICK) $(if $(ROWS),--rows $(ROWS)) $(if $(TYPES),--types $(TYPES)) \
+		$(if $(LLAMA),--llama $(LLAMA)) $(if $(LLAMA_AVX2),--llama-avx2 $(LLAMA_AVX2)) \
+		$(if $(LLAMA_OPTIONS),--llama-options="$(LLAMA_OPTIONS)") \
+		$(if $(IK),--ik $(IK)) $(if $(IK_AVX2),--ik-avx2 $(IK_AVX2)) $(if $(TORCH),--torch $(TORCH))
 
 # Experts that stream from disk, under memory limits (as root) and beside llama.cpp: make bench-streaming LLAMA=PYTHON,
 # an interpreter that has llama-cpp-python. Takes an hour and up to 60 GB of disk; QUICK=--quick takes a minute.

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from against_llamacpp import cpu, version
+from machine import cpu, version
 from servers import model_file, shoestring
 from serving import WORDS
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from against_llamacpp import cpu, version
+from machine import cpu, version
 from servers import Server, llama_cpp, model_file, shoestring
 
 WORDS = "river stone lamp seven amber north garden paper copper signal winter orbit velvet meadow thunder".split()  # noqa: SIM905

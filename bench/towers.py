@@ -28,8 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from against_llamacpp import CONFIGS as TEXT_CONFIGS
-from against_llamacpp import cpu
+from machine import cpu
 
 from shoestring import _kernels, ops
 from shoestring.checkpoint.config.vision import parse_vision_config
@@ -129,7 +128,7 @@ def measured(config: VisionConfig, path: Path, parts: list[tuple[Any, Grid]]) ->
 def mtmd_facts(python: Path, tower: Path, config: VisionConfig, threads: int) -> dict[str, Any]:
     """Tokens and seconds of llama.cpp's mtmd: of the picture, or of one tile."""
     name = "qwen3.5" if config.family == "qwen3_5" else "llama4"
-    text = next(read_config(file) for file in TEXT_CONFIGS if file.name.startswith(name))
+    text = read_config(next((Path(__file__).parent / "configs").glob(f"{name}-*.json")))
     file, side = tower.with_name("text.gguf"), SIDE if config.family == "qwen3_5" else 336
     write_synthetic(with_layers(text, 4), file, "Q4_0", vision=True)
     command = [str(python), str(Path(__file__).with_name("towers_mtmd.py")), str(file), str(tower), str(side)]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from against_llamacpp import cpu, version
+from machine import cpu, version
 from servers import CONFIG
 
 import shoestring

@@ -43,10 +43,10 @@ CANNOT: dict[str, str] = {
     r".* --ssl-certfile .*|SSL_CERT_FILE=.*": "needs a certificate; tests/server/http/test_tls.py makes one",
     r".*/shoestring tokens .*--image .*": "needs a picture of one's own; tests/media makes some",
     r"claude|aider .*|.* open-webui .*": _OTHERS,
-    r"make (test|page|clients|lint|parity|bench|sanitize|siege|deep|neon|neon-golden)": _SUITE,
+    r"make (test|page|clients|lint|parity|sanitize|siege|deep|neon|neon-golden)": _SUITE,
     r"\.venv/bin/python -m pytest .*|pytest .*|PYTHONPATH=src \.venv/bin/python -m pytest( …)?": _SUITE,
     r"make train-demo( .*)?|PYTHONPATH=tools .*": _TORCH,
-    r"\.venv/bin/python bench/.*|make bench-streaming( .*)?|.* -m streaming\.curve .*": _MEASURES,
+    r"\.venv/bin/python bench/.*|make bench(-streaming)?( .*)?|.* -m streaming\.curve .*": _MEASURES,
 }
 
 
