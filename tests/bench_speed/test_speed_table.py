@@ -34,27 +34,39 @@ def play(folder: Path, name: str) -> Path:
     return file
 
 
-def test_a_quick_run_prints_every_kind_of_line(tmp_path: Path) -> None:
+def quick(folder: Path, *options: str) -> str:
+    """What a quick run prints. Its files are removed, and nothing in it fails."""
     package = str(Path(shoestring.__file__).parents[1])  # the installed one, or the source tree with an extension
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["bench", package]), "PYTHONWARNINGS": "",
-                   "XDG_DATA_HOME": str(tmp_path / "data")}  # fmt: skip
-    llama, ik, files = play(tmp_path, "llama"), play(tmp_path, "ik"), tmp_path / "files"
+                   "XDG_DATA_HOME": str(folder / "data")}  # fmt: skip
+    files = folder / "files"
     files.mkdir()
-    command = [sys.executable, "-m", "speed", "--quick", "--rows", "a", "many", "long", "--types", "Q4_K_M",
-               "--variants", "best", "--folder", str(files)]  # fmt: skip
-    given = ["--llama", str(llama), "--llama-options=--repack 0", "--ik", str(ik)]
-    done = subprocess.run([*command, *given], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "speed", "--quick", "--variants", "best", "--folder", str(files), *options]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert " failed |" not in done.stdout, done.stdout + done.stderr
-    for measure in ("prefill 64 ÷ llama.cpp", "decode 8 ÷ ik_llama.cpp", "share of the roof", "experts' products",
-                    "8 sequences ÷ 1", "2 threads ÷ 1", "attention of 64", "prefill 64 ÷ llama.cpp",
-                    "decode at 64 positions"):  # fmt: skip
-        assert measure in done.stdout, done.stdout + done.stderr
-    assert "÷ 100 =" in done.stdout
-    assert "÷ 20 =" in done.stdout  # the faster of ik's two ways
     assert list(files.iterdir()) == []
+    return done.stdout
+
+
+def test_a_quick_run_compares_all_engines(tmp_path: Path) -> None:
+    llama, ik = play(tmp_path, "llama"), play(tmp_path, "ik")
+    given = ["--llama", str(llama), "--llama-options=--repack 0", "--ik", str(ik)]
+    printed = quick(tmp_path, "--rows", "a", "--types", "Q4_K_M", *given)
+    for measure in ("prefill 64 ÷ llama.cpp", "decode 8 ÷ ik_llama.cpp", "share of the roof", "experts' products"):
+        assert measure in printed
+    assert "÷ 100 =" in printed
+    assert "÷ 20 =" in printed  # the faster of ik's two ways
     calls = (tmp_path / "llama.calls").read_text().splitlines()
     assert all("-t 2 -r 1 -o json --repack 0" in call for call in calls)
     assert ["-rtr 1" in call for call in (tmp_path / "ik.calls").read_text().splitlines()] == [False, True]
+
+
+@pytest.mark.deep
+def test_a_quick_run_has_every_other_row(tmp_path: Path) -> None:
+    printed = quick(tmp_path, "--rows", "many", "long", "start", "float", "--llama", str(play(tmp_path, "llama")))
+    for measure in ("8 sequences ÷ 1", "2 threads ÷ 1", "attention of 64", "prefill 64 ÷ llama.cpp", "prompt of 64",
+                    "decode at 64 positions", "first token, s", "give --torch"):  # fmt: skip
+        assert measure in printed
 
 
 def test_a_peer_that_fails_is_a_line_and_is_started_once(tmp_path: Path) -> None:
