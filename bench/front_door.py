@@ -21,7 +21,7 @@ from contextlib import contextmanager
 
 import httpx
 
-#: What the issue allows.
+#: The most that a request may take longer, and the part of tokens/s that may be lost.
 MOST_SECONDS, MOST_SHARE = 0.005, 0.03
 STEP_SECONDS = 0.04
 
