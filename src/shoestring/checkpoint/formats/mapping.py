@@ -89,7 +89,7 @@ def drop_pages(path: Path, data: npt.NDArray[np.uint8]) -> None:
     if mapping is None or not hasattr(mmap, "MADV_DONTNEED") or not hasattr(os, "posix_fadvise"):
         return
     mapping.madvise(mmap.MADV_DONTNEED)
-    with suppress(OSError), path.open("rb") as file:  # it may be gone, and the map still has its bytes
+    with suppress(OSError, CheckpointError), open_regular(path, CheckpointError) as file:  # it may be gone by now
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 

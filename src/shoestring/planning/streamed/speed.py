@@ -16,7 +16,7 @@ from shoestring.planning.hardware.machine import Hardware
 from shoestring.planning.streamed.disk import DiskRate, disk_rate
 from shoestring.planning.streamed.split import Streamed
 from shoestring.planning.work import Work
-from shoestring.streaming.limit import REACHED, Costs, expected_seconds
+from shoestring.streaming.limit import Costs, expected_seconds
 from shoestring.streaming.predict import HitCurve, missed_bytes
 
 
@@ -106,9 +106,8 @@ def lines(s: StreamedSpeed, split: Streamed, users: int) -> list[str]:
         f"M: {c.missed_bytes / 1e9:.3f} GB missed a step: {1 - s.hit_rate:.0%} of {split.experts_per_token} experts of "
         f"{each / 1e6:.2f} MB in {s.layers} layers, for {users} token{'s' if users > 1 else ''}",
         f"R: {s.disk.bytes_per_second / 1e9:.2f} GB/s ({s.disk.basis})",
-        f"limit: D + max(E, M ÷ R) = {1e3 * c.limit_seconds:.1f} ms; with misses spread unevenly over the layers "
-        f"{1e3 * REACHED * s.step_seconds:.1f} ms, of which {REACHED:.0%} are reached",
-        f"decode: {users} tokens ÷ {1e3 * s.step_seconds:.1f} ms = {tokens_per_second(rate)}",
+        f"decode: {users} tokens ÷ {1e3 * s.step_seconds:.1f} ms = {tokens_per_second(rate)}; "
+        f"limit D + max(E, M ÷ R): {1e3 * c.limit_seconds:.1f} ms",
         f"prefill: {s.prompt_tokens} tokens ÷ {s.prompt_seconds:.1f} s = {s.prompt_tokens / s.prompt_seconds:.1f} "
         f"tokens/s, in passes of {split.streaming.pass_rows} rows that read each expert at most once",
     ]
