@@ -25,7 +25,7 @@ SHOESTRING_TEST_VARIANTS=all "$python" -m pytest -q tests/kernels
 # Not torch, whose own findings are not ours; not what is held to seconds: planning, which never loads the
 # extension, and the time that a large vocabulary takes.
 echo "== every test under the sanitizers"
-bench/sanitized.sh tests --ignore tests/parity --ignore tests/planning --ignore tests/kernels/test_symbols.py --timeout 1800 \
+SELFTEST_EVERY=1 bench/sanitized.sh tests --ignore tests/parity --ignore tests/planning --ignore tests/kernels/test_symbols.py --timeout 1800 \
     --deselect tests/checkpoint/text/test_tokenizer_vendors.py::test_a_large_vocabulary_loads_quickly
 
 echo "== fuzzing, $seconds s a parser"

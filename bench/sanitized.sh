@@ -4,6 +4,8 @@
 # in-tree extension does not change.
 #
 #     bench/sanitized.sh [PYTEST ARGUMENT …]
+#
+# SELFTEST_EVERY=N: every N-th case of the self-test, 3 unless given; `make deep` runs all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
@@ -17,7 +19,7 @@ rm -f $build/package/shoestring/_kernels*.so
 .venv/bin/cmake -S . -B $build -DSHOESTRING_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" \
     -DPython_EXECUTABLE="$python" -DSHOESTRING_PACKAGE="$PWD/$build/package/shoestring" >/dev/null
 .venv/bin/cmake --build $build -j2 --target selftest
-$build/selftest >$build/selftest.log 2>&1 &  # on one core, while the other compiles
+$build/selftest --every "${SELFTEST_EVERY:-3}" >$build/selftest.log 2>&1 &  # on one core, while the other compiles
 selftest=$!
 trap 'kill $selftest 2>/dev/null || true' EXIT
 .venv/bin/cmake --build $build -j1 --target _kernels
