@@ -269,7 +269,6 @@ ALLOWED = {
     ("media/picture.py", "open"): "bytes",
     ("output/trials/child.py", "open"): "/proc",
     ("planning/hardware/detect.py", "read_text"): "/proc",
-    ("planning/hardware/disk.py", "open"): "with O_DIRECT, after a check that it is a regular file",
     ("planning/hardware/kept.py", "read_text"): "/sys",
     ("runtime/loading.py", "open"): "/sys",
     ("runtime/memory.py", "read_text"): "/sys and /proc",

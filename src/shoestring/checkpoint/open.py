@@ -80,5 +80,5 @@ def leave_page_cache(checkpoint: Checkpoint) -> None:
 
     Vectors and headers are read through the map, and each read brings up to `read_ahead_kb` with it.
     """
-    for file in {tensor.file: tensor for tensor in checkpoint.tensors.values()}.values():
-        drop_pages(file.file, file.data)
+    for path, tensor in {tensor.file: tensor for tensor in checkpoint.tensors.values()}.items():
+        drop_pages(path, tensor.data)

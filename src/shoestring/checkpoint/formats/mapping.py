@@ -86,11 +86,19 @@ def drop_pages(path: Path, data: npt.NDArray[np.uint8]) -> None:
     Nothing is lost: later reads read the file again. Pages that another process has mapped stay.
     """
     mapping = mapping_of(data)
-    if mapping is None or not hasattr(mmap, "MADV_DONTNEED") or not hasattr(os, "posix_fadvise"):
+    if mapping is None or not hasattr(mmap, "MADV_DONTNEED"):
         return
     mapping.madvise(mmap.MADV_DONTNEED)
-    with suppress(OSError, CheckpointError), open_regular(path, CheckpointError) as file:  # it may be gone by now
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with suppress(OSError, CheckpointError):  # it may be gone by now
+        drop_cached(path)
+
+
+def drop_cached(path: Path) -> None:
+    """Drop a file's pages from the page cache, but for those that a process has mapped. Raises OSError and
+    CheckpointError if it cannot be opened."""
+    if hasattr(os, "posix_fadvise"):
+        with open_regular(path, CheckpointError) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def identity(status: os.stat_result) -> Identity:

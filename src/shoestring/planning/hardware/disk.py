@@ -35,6 +35,7 @@ def read_speed(path: Path, read_bytes: int, in_flight: int, seconds: float | Non
     Raises RequestError for a file that is shorter than one round of reads or cannot be read.
     """
     from shoestring import ops  # the plan command imports this module, and reads no disk
+    from shoestring.checkpoint.formats.mapping import drop_cached
     from shoestring.streaming.store import BUFFER_BYTES, READ_THREADS
 
     in_flight = max(1, min(in_flight, MOST_IN_FLIGHT))
@@ -45,7 +46,7 @@ def read_speed(path: Path, read_bytes: int, in_flight: int, seconds: float | Non
                 f"{path} has {file.size} bytes, too few for {in_flight} reads of {read_bytes}: name a larger file"
             )
         if not file.direct:
-            _forget(path)
+            drop_cached(path)
         rate, reads = ops.probe(
             file, [read_bytes], in_flight, seconds or SECONDS, threads=READ_THREADS, buffer_bytes=BUFFER_BYTES
         )
@@ -54,13 +55,6 @@ def read_speed(path: Path, read_bytes: int, in_flight: int, seconds: float | Non
     except OSError as problem:
         raise RequestError(f"{path} cannot be read ({reason(problem)})") from None
     return DiskSpeed(rate, read_bytes, in_flight, file.direct, reads)
-
-
-def _forget(path: Path) -> None:
-    """Drop a file's pages from the page cache."""
-    if hasattr(os, "posix_fadvise"):
-        with path.open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def mount_point(path: Path) -> str:
