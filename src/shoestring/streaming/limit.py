@@ -63,12 +63,10 @@ def expected_seconds(costs: Costs, layers: int, chosen: int, hit_rate: float) ->
     max(E / layers, misses · M / R a miss), which is more than max(E, M / R) / layers.
     """
     experts, reads = costs.expert_seconds / layers, costs.disk_seconds / layers
-    idle = 0.0  # of the disk, a layer
-    if not 0 < hit_rate < 1 or not reads:
-        idle = max(0.0, experts - reads)
-    else:
-        one = reads / (chosen * (1 - hit_rate))
-        for misses in range(min(chosen + 1, ceil(experts / one))):
-            likely = comb(chosen, misses) * (1 - hit_rate) ** misses * hit_rate ** (chosen - misses)
-            idle += likely * (experts - misses * one)
+    if not reads:
+        return (costs.rest_seconds + costs.expert_seconds) / REACHED
+    idle, one = 0.0, reads / (chosen * (1 - hit_rate))  # of the disk, a layer; of a miss
+    for misses in range(min(chosen + 1, ceil(experts / one))):
+        likely = comb(chosen, misses) * (1 - hit_rate) ** misses * hit_rate ** (chosen - misses)
+        idle += likely * (experts - misses * one)
     return (costs.rest_seconds + layers * (reads + idle)) / REACHED
