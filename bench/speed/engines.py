@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import Failed, output
+from machine import output
 
 from shoestring import ops
 
@@ -90,6 +90,3 @@ def variants(wanted: list[str]) -> list[Ours]:
     if AVX2 in wanted and AVX2 in ops.variants() and not (best == AVX2 and chosen):
         chosen.append(Ours(AVX2, AVX2))
     return chosen
-
-
-__all__ = ["AVX2", "NATIVE", "Failed", "Ours", "Peer", "Speeds", "Work", "bench", "peer_speeds", "variants"]

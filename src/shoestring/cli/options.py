@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from shoestring import kv_types
 from shoestring.cli.shared import count, option, shown_order, sizes, tokens
 from shoestring.errors import RequestError
 from shoestring.files import named_path
@@ -122,7 +123,7 @@ class Loading:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property
-    def kv(self) -> Literal["f16", "f32", "q8_0"]:
+    def kv(self) -> kv_types.KVType:
         """`kv_type` as the library names it."""
         return self.kv_type.value
 
