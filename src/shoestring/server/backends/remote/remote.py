@@ -21,7 +21,6 @@ from shoestring.server.backends.admission import Admission
 from shoestring.server.backends.backend import Experts
 from shoestring.server.backends.pumped import Pumped
 from shoestring.server.backends.remote import bodies, refusals
-from shoestring.server.backends.remote.direct import Direct, reaches
 from shoestring.server.backends.remote.events import Items
 from shoestring.server.backends.remote.spellings import Interned
 from shoestring.server.backends.remote.upstream import CONNECT_SECONDS, Upstream, http_options
@@ -87,7 +86,7 @@ class Remote(Admission[Pumped]):
         self._http = httpx2.AsyncClient(
             base_url=self.upstream.url,
             timeout=self._timeout,
-            transport=self._transport or (Direct() if reaches(self.upstream.url) else None),
+            transport=self._transport,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30.0),
             **http_options(self.upstream.url, self._key),
         )
