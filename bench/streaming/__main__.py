@@ -53,7 +53,7 @@ def qwen(s: Settings) -> Iterator[Line]:
             case = f"{shape.name}, prefill of {tokens}"
             yield from rows.prefill(s, shape, file, LIMIT - BESIDE, LIMIT, tokens, case)
         yield from rows.eight(s, shape, file, f"{shape.name}, 8 sequences")
-        yield from rows.answer(s, shape, file, 64, f"{shape.name}, one answer", small=False)
+        yield from rows.answer(s, shape, file, 2000, f"{shape.name}, one answer", small=False)
         yield from rows.resident(s, shape, file, f"{shape.name}, resident")
 
 

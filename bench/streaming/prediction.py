@@ -56,11 +56,12 @@ def predictions(settings: Settings, shape: Shape, file: Path, case: str, timed: 
         job = Job(str(file), None, settings.threads, CONTEXT, [chain[:8]], [chain[8:]], settle=settle, usual=True)
         most = budget(settings, file, SHARES[-1], CONTEXT)
         ours(settings, replace(job, memory=most, prompts=[other[:8]], answers=[other[8:]], record=str(routes)), None)
-        if size.experts + size.others + OVERHEAD < free_bytes():
-            bench(settings, file)
-        else:
+        fits = size.experts + size.others + OVERHEAD < free_bytes()
+        if not fits:
             yield skipped(case, "speed in memory: the file does not fit there; plan estimates it from the bandwidth")
         for share in SHARES:
+            if fits:  # again for each budget, as the machine's speed drifts
+                bench(settings, file)
             memory, flight = budget(settings, file, share, CONTEXT), size.chosen
             measured, predicted = [], []
             for _ in range(settings.rounds):
