@@ -53,7 +53,8 @@ def test_a_folder_is_answered_once_and_as_by_one_process(tmp_path: Path) -> None
         (source / f"{file}.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
     subprocess.run([*BATCH, str(source), str(here), *LOADING], check=True, env=ENVIRONMENT, timeout=120)
     command = [*BATCH, str(source), str(there), "--on", "ray", *LOADING]
-    with subprocess.Popen(command, env=ENVIRONMENT) as process:
+    log = tmp_path / "log"
+    with log.open("w") as file, subprocess.Popen(command, env=ENVIRONMENT, stderr=file) as process:
         until = time.monotonic() + 120
         while written(there) < 5:
             assert process.poll() is None
@@ -61,6 +62,7 @@ def test_a_folder_is_answered_once_and_as_by_one_process(tmp_path: Path) -> None
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         process.wait(60)
+    assert "Traceback" not in log.read_text()
     stopped_at = len(answers(there))
     assert stopped_at < 2 * LINES
     done = subprocess.run(command, env=ENVIRONMENT, timeout=240, stderr=subprocess.PIPE, text=True, check=True)

@@ -37,7 +37,7 @@ def run_on_ray(settings: Settings) -> None:
             count = wanted or Count(max(1, nodes), max(1, nodes))
             ray_serve.check_size(count)
             deployed = ray_serve.Deployment(source_of(settings), count, settings.limits)
-            say(f"starting {_said(count)} on {nodes} nodes of the cluster", err=True)
+            say(f"starting {_said(count)} on {nodes} node{'s' * (nodes != 1)} of the cluster", err=True)
             handle = deployed.start()
             info, spellings = ray_serve.describe(handle)
             backend = Replicas(handle, info, spellings, queue=settings.queue, limits=settings.limits)

@@ -208,6 +208,13 @@ async def _within(answers: Any, seconds: float) -> Any:
         return following.result()
     finally:
         following.cancel()
+        following.add_done_callback(_heard)
+
+
+def _heard(ended: asyncio.Future[Any]) -> None:
+    """Take the error of a message that nobody waits for: Ray ends a cancelled request with one of its own."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _lost(error: Exception) -> ApiError:
