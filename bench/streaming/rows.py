@@ -179,7 +179,10 @@ def prefill(
     read = facts["prefill_read_bytes"][0]
     yield Line(case, "prefill", f"{median(seconds):.2f} s, {tokens / median(seconds):.1f} tokens/s; "
                f"resident {base:.2f} s; {read / 1e9:.2f} GB read at R {median(rates) / 1e9:.2f} GB/s")  # fmt: skip
-    yield at_least(case, "share of max(resident, read / R)", 100 * median(shares), 100 * SHARE, "{:.0f} %")
+    if resident:
+        yield at_least(case, "share of max(resident, read / R)", 100 * median(shares), 100 * SHARE, "{:.0f} %")
+    else:
+        yield Line(case, "share of read / R", f"{100 * median(shares):.0f} %")
     yield at_most(case, "reads of an expert", reads, 1, "{:.0f}")
     if theirs:
         ratio = median(theirs) / median(seconds)
