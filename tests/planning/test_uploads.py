@@ -23,7 +23,7 @@ def test_a_known_file_counts_with_its_size(upload) -> None:  # type: ignore[no-u
     candidate = from_row(CATALOGUE.models[upload.model], CATALOGUE)
     n = need(candidate, upload.type, 8192, 1)
     assert n.upload is upload
-    assert n.download == upload.bytes
+    assert n.download == upload.bytes + n.file.of("vision")  # pull brings the mmproj file too
     assert n.file.total - n.file.of("vision") == pytest.approx(upload.bytes - GGUF_HEADER, abs=10)
     recipe = sizes_of(candidate, upload.type, False)
     text = recipe.total - recipe.of("vision", "mtp")
@@ -46,7 +46,7 @@ def test_the_size_of_the_file_that_the_command_pulls_is_printed() -> None:
     (a,) = p.assessments
     assert a.command.lines[0].endswith("unsloth/Qwen3.5-35B-A3B-GGUF:Q4_K_M")
     said = [s.text for s in details(p, a)]
-    assert any("22.0 GB to download (size of 2026-04-09)" in text for text in said)
+    assert any("22.9 GB to download with its vision tower (size of 2026-04-09)" in text for text in said)
     assert not any("recipe" in text for text in said)
     assert any(text.startswith("36.0B parameters") or "multi-token prediction" in text for text in said)
 
@@ -69,7 +69,8 @@ def test_a_users_uploads_count(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     candidate = from_row(CATALOGUE.models["qwen3.5-9b"], load_catalogue(tmp_path))
-    assert need(candidate, "Q6_K", 8192, 1).download == 7_500_000_000
+    n = need(candidate, "Q6_K", 8192, 1)
+    assert n.download == 7_500_000_000 + n.file.of("vision")
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,9 @@ def _difficulty(
         papers = "it is on this machine, so nothing is downloaded"
     else:
         points += n.download > LARGE_DOWNLOAD
-        papers = f"{n.download / 1e9:,.1f} GB to download" + (f" (size of {n.upload.date})" if n.upload else "")
+        papers = f"{n.download / 1e9:,.1f} GB to download"
+        if n.upload is not None:
+            papers += f"{' with its vision tower' * bool(n.file.of('vision'))} (size of {n.upload.date})"
         if terms is None:
             papers += ", under terms that the catalogue does not have"
         elif terms.licence.limit_mau:

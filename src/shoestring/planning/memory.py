@@ -64,8 +64,8 @@ class Need:
 
     @property
     def download(self) -> int:
-        """Bytes to download."""
-        return self.file.total if self.upload is None else self.upload.bytes
+        """Bytes to download. An upload's size leaves out the vision tower, a file of its own that comes with it."""
+        return self.file.total if self.upload is None else self.upload.bytes + self.file.of("vision")
 
     @property
     def layout(self) -> Layout:

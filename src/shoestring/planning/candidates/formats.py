@@ -130,7 +130,11 @@ def loaded_bytes(shape: Shape, name: str, layers: int, tied: bool) -> int:
         return 0
     if not shape.matrix:
         return 4 * shape.rows * shape.columns
-    return ops.packed_bytes(gguf_type(shape, name, layers, tied) if is_gguf(name) else name, shape.rows, shape.columns)
+    if shape.part == "vision":
+        name = tower_type(shape)
+    elif is_gguf(name):
+        name = gguf_type(shape, name, layers, tied)
+    return ops.packed_bytes(name, shape.rows, shape.columns)
 
 
 def tensor_bytes(shape: Shape, name: str, layers: int, tied: bool) -> int:
@@ -165,7 +169,7 @@ def gguf_type(shape: Shape, name: str, layers: int, tied: bool) -> str:
     """
     part, name = shape.like or shape.part, DYNAMIC.get(name, name)
     if shape.part == "vision":
-        return "F16" if shape.matrix else "F32"
+        return tower_type(shape)
     if not shape.matrix or part == "router" or shape.rows == 1:
         return "F32"
     base = MIXES.get(name, name)
@@ -180,6 +184,11 @@ def gguf_type(shape: Shape, name: str, layers: int, tied: bool) -> str:
     if shape.columns % BLOCKS[chosen][0]:
         chosen = {"Q6_K": "Q8_0", "Q5_K": "Q5_0"}.get(chosen, "Q8_0" if bits(chosen) > 8 else "Q5_0")
     return chosen if shape.columns % BLOCKS[chosen][0] == 0 else "F16"
+
+
+def tower_type(shape: Shape) -> str:
+    """The type of a vision tower's tensor in the mmproj file that pull prefers, in BF16, and as our engine loads it."""
+    return "BF16" if shape.matrix and shape.role != "patch_embedding" else "F32"
 
 
 def _takes_more_bits(shape: Shape, layers: int) -> bool:

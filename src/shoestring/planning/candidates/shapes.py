@@ -86,7 +86,7 @@ def _qwen_vision(v: Mapping[str, Any]) -> tuple[Shape, ...]:
     merged = h * v["spatial_merge_size"] ** 2
     return (
         *_linear("patch_embedding", h, patch),
-        Shape("vision", "position_embedding", v["num_position_embeddings"], h),
+        Shape("vision", "position_embedding", v["num_position_embeddings"], h, matrix=False),
         Shape("vision", "norm", 1, h, 4 * depth, matrix=False),
         *_linear("qkv", 3 * h, h, depth),
         *_linear("projection", h, h, depth),
@@ -105,7 +105,7 @@ def _llama4_vision(v: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[S
     return (
         *_linear("patch_embedding", h, v["num_channels"] * v["patch_size"] ** 2, bias=False),
         Shape("vision", "class_embedding", 1, h, matrix=False),
-        Shape("vision", "position_embedding", places, h),
+        Shape("vision", "position_embedding", places, h, matrix=False),
         Shape("vision", "norm", 1, h, 4 * depth + 4, matrix=False),
         *_linear("attention", h, h, 4 * depth),
         *_linear("up", i, h, depth),
