@@ -12,6 +12,7 @@ from shoestring.cli import options
 from shoestring.cli.find import find
 from shoestring.cli.say import say
 from shoestring.errors import RequestError, TokenizerError
+from shoestring.kv_types import KV_TYPES, KVType
 from shoestring.printable import printable
 from shoestring.sizes import human
 
@@ -26,6 +27,7 @@ will be."""
 
 def inspect(
     model: options.ModelName,
+    kv_type: options.KV = options.KVType.f16,
     memory: options.Memory = None,
     routes: Annotated[
         Path | None,
@@ -47,8 +49,8 @@ def inspect(
         raise RequestError("--routes needs --memory: add it")
     opened = open_model(find(model))
     vision = open_vision(opened.checkpoint, opened.config, mmproj)
-    facts = described(opened) | {"vision": vision_facts(vision)}
-    facts["streaming"] = streaming_facts(opened, memory, routes, vision)
+    facts = described(opened, kv_type.value) | {"vision": vision_facts(vision)}
+    facts["streaming"] = streaming_facts(opened, memory, routes, vision, kv_type.value)
     if json:
         say(json_module.dumps(facts))
         return
@@ -61,16 +63,16 @@ def inspect(
         say(f"experts        {facts['experts']}, {facts['experts_per_token']} per token")
     for part, types in facts["bytes"].items():
         say(f"  {part:15}" + ", ".join(f"{kind} {human(size)}" for kind, size in types.items()))
-    eight = human(facts["sequence_bytes_q8_0"])
+    whole, other = facts["sequence_bytes"], "f16" if kv_type == "q8_0" else "q8_0"
     say(
-        f"context        {facts['context']:,} tokens, which need {human(facts['sequence_bytes_f16'])} (KV f16; {eight} "
-        "with --kv-type q8_0)"
+        f"context        {facts['context']:,} tokens, which need {human(whole[kv_type.value])} (KV {kv_type.value}; "
+        f"{human(whole[other])} with --kv-type {other})"
     )
-    if facts["kv_bytes_per_token_f16"]:
-        say(f"  {human(facts['kv_bytes_per_token_f16'])} per token in layers that attend to the whole past")
-    if facts["chunk_bytes_per_token_f16"]:
+    if facts["kv_bytes_per_token"]:
+        say(f"  {human(facts['kv_bytes_per_token'])} per token in layers that attend to the whole past")
+    if facts["chunk_bytes_per_token"]:
         say(
-            f"  {human(facts['chunk_bytes_per_token_f16'])} per token in layers that attend to their chunk of "
+            f"  {human(facts['chunk_bytes_per_token'])} per token in layers that attend to their chunk of "
             f"{facts['chunk_size']:,} tokens; tokens before the chunk are freed"
         )
     if facts["recurrent_state_bytes"]:
@@ -90,8 +92,8 @@ def inspect(
         say(f"unusual        {printable(note)}")
 
 
-def described(opened: Opened) -> dict[str, Any]:
-    """The facts about a checkpoint, as --json prints them."""
+def described(opened: Opened, kv_type: KVType = "f16") -> dict[str, Any]:
+    """The facts about a checkpoint, as --json prints them, with keys and values in `kv_type`."""
     from shoestring.admission import SNAPSHOTS
     from shoestring.checkpoint.summary import summarize
     from shoestring.models.layout import Demand
@@ -130,15 +132,15 @@ def described(opened: Opened) -> dict[str, Any]:
         "tensor_bytes": summary.total_bytes,
         "weight_bytes": opened.weight_bytes,
         "workspace_bytes": workspace,
-        "total_bytes": opened.weight_bytes + workspace + layout.nbytes(whole, "f16"),
+        "total_bytes": opened.weight_bytes + workspace + layout.nbytes(whole, kv_type),
         "free_bytes": free_memory(),
         "context": config.max_position_embeddings,
-        "kv_bytes_per_token_f16": layout.bytes_per_token("f16"),
+        "kv_type": kv_type,
+        "kv_bytes_per_token": layout.bytes_per_token(kv_type),
         "chunk_size": layout.chunk_size,
-        "chunk_bytes_per_token_f16": sum(layer.bytes_per_token("f16") for layer in layout.chunk_layers),
-        "sequence_bytes_f16": layout.sequence_bytes(config.max_position_embeddings, "f16"),
-        "sequence_bytes_q8_0": layout.sequence_bytes(config.max_position_embeddings, "q8_0"),
-        "recurrent_state_bytes": layout.nbytes(Demand(slots=1), "f16"),
+        "chunk_bytes_per_token": sum(layer.bytes_per_token(kv_type) for layer in layout.chunk_layers),
+        "sequence_bytes": {kind: layout.sequence_bytes(config.max_position_embeddings, kind) for kind in KV_TYPES},
+        "recurrent_state_bytes": layout.nbytes(Demand(slots=1), kv_type),
         "vocabulary": config.vocab_size,
         "tokenizer_vocabulary": vocabulary,
         "template": template,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoestring.errors import CheckpointError
+from shoestring.kv_types import KVType
 from shoestring.sizes import human
 
 if TYPE_CHECKING:
@@ -18,9 +19,13 @@ _NO_KERNELS = "the compiled extension is missing, which reads experts"
 
 
 def streaming_facts(
-    opened: Opened, memory: int | None, routes: Path | None = None, vision: Vision | None = None
+    opened: Opened,
+    memory: int | None,
+    routes: Path | None = None,
+    vision: Vision | None = None,
+    kv_type: KVType = "f16",
 ) -> dict[str, Any]:
-    """What --json says about streaming.
+    """What --json says about streaming, with keys and values in `kv_type`.
 
     least_bytes: the least --memory; null with `why_not` for a model that cannot stream. least_bytes_with_pictures: of a
     model that sees. With a budget, its plan too. Raises CapacityError for a budget that is too small.
@@ -29,18 +34,20 @@ def streaming_facts(
     from shoestring.runtime.pictures.tower import vision_bytes
 
     try:
-        least = least_memory(opened)
+        least = least_memory(opened, kv_type)
     except (CheckpointError, ImportError) as error:
         why = str(error) if isinstance(error, CheckpointError) else _NO_KERNELS
-        return {"least_bytes": None, "why_not": why} | _plan(opened, memory, routes, vision)
+        return {"least_bytes": None, "why_not": why} | _plan(opened, memory, routes, vision, kv_type)
     why_not = "only experts can stay on disk, and this model is dense" if least is None else None
     facts: dict[str, Any] = {"least_bytes": least, "why_not": why_not}
     if least is not None and vision is not None and vision.tower is not None:
         facts["least_bytes_with_pictures"] = least + vision_bytes(vision.tower)
-    return facts | _plan(opened, memory, routes, vision)
+    return facts | _plan(opened, memory, routes, vision, kv_type)
 
 
-def _plan(opened: Opened, memory: int | None, routes: Path | None, vision: Vision | None) -> dict[str, Any]:
+def _plan(
+    opened: Opened, memory: int | None, routes: Path | None, vision: Vision | None, kv_type: KVType
+) -> dict[str, Any]:
     """The plan for a budget: nothing streams, or what does; and whether it reads pictures."""
     if memory is None:
         return {}
@@ -50,13 +57,13 @@ def _plan(opened: Opened, memory: int | None, routes: Path | None, vision: Visio
     from shoestring.runtime.streamed.memory import memory_of
 
     threads = physical_cores()
-    limits: dict[str, Any] = {"kv_type": "f16", "context": None, "threads": threads, "memory": memory}
+    limits: dict[str, Any] = {"kv_type": kv_type, "context": None, "threads": threads, "memory": memory}
     if vision is None:
         planned, pictures = plan(opened, **limits), 0
     else:
         planned, vision = plan_with_vision(opened, vision, needed=False, **limits)
         pictures = vision_bytes(vision.tower)
-    needs = memory_of(opened, planned, threads, "f16", pictures)
+    needs = memory_of(opened, planned, threads, kv_type, pictures)
     facts: dict[str, Any] = {"memory": memory, "resident": asdict(needs), "context": planned.context}
     if planned.streaming is None:
         return facts | {"slots": None}
