@@ -6,6 +6,7 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ from shoestring.planning.efficiency import EXPERT_KERNELS, efficiency, engine_of
 from shoestring.planning.hardware.detect import detect, this_key
 from shoestring.planning.hardware.machine import GIB
 from shoestring.planning.hardware.parse import parse_hardware
-from shoestring.planning.measured import Measured, read_measured, recall, remember, type_in
+from shoestring.planning.measured import Measured, kept_seconds, read_measured, recall, remember, type_in
 from shoestring.planning.memory import choose, need, on_machine, place, sizes_of
 from shoestring.planning.plan import plan as make
 from shoestring.planning.speed import estimate, scale_of
@@ -367,6 +368,61 @@ def test_plan_finds_and_reports_measurements(tmp_path: Path, monkeypatch: pytest
     assert [m.decode for m in recall(CATALOGUE)] == [8.0]
     kept.write_text("{")
     assert recall(CATALOGUE) == ()
+
+
+def test_measurements_with_other_settings_are_not_the_models_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    file, facts = tmp_path / "Qwen3.5-0.8B-Q4_K_M.gguf", FACTS | {"model": "qwen3.5:0.8b"}
+
+    def speeds() -> list[tuple[str, float]]:
+        return sorted((m.kv_type, m.decode) for m in recall(CATALOGUE))
+
+    remember(facts, file, usual_threads=2)
+    remember(facts | {"threads": 1, "decode_tokens_per_second": 3.0}, file, usual_threads=2)
+    assert speeds() == [("f16", 7.5)], "another number of threads replaces nothing"
+    remember(facts | {"kv_type": "q8_0", "decode_tokens_per_second": 5.0}, file, usual_threads=2)
+    assert speeds() == [("f16", 7.5), ("q8_0", 5.0)], "each KV type has its own"
+    m = parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
+    for kv_type, rate in (("f16", 7.5), ("q8_0", 5.0)):
+        question = Question(measured=recall(CATALOGUE), kv_type=kv_type, type="Q4_K_M", min_speed=0)
+        speed = assess(resolve("qwen3.5:0.8b", CATALOGUE), m, question, CATALOGUE).speed
+        assert (speed.decode, speed.label) == (rate, "measured here")
+    single = Question(measured=recall(CATALOGUE), kv_type="f32", type="Q4_K_M")
+    assert assess(resolve("qwen3.5:0.8b", CATALOGUE), m, single, CATALOGUE).speed.label == "estimated"
+    assert [kept_seconds(file, threads, kv) for threads, kv in ((2, "f16"), (1, "f16"), (2, "q8_0"), (1, "q8_0"))] == [
+        1 / 7.5, 1 / 3.0, 1 / 5.0, None]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"streaming": {}}, "with experts on disk"),
+        ({"changed_experts": "4 experts a token instead of 8"}, "with 4 experts a token instead of 8"),
+        ({"layers": 4}, "with 4 layers"),
+    ],
+)
+def test_measurements_of_another_model_are_refused(other: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(FACTS | {"model": "qwen3.5:0.8b"} | other))
+    with pytest.raises(RequestError, match=f"was measured {said}: plan needs"):
+        read_measured(path, CATALOGUE)
+
+
+def test_the_rate_of_a_short_prompt_is_not_that_of_prompts(tmp_path: Path) -> None:
+    path, m = tmp_path / "bench.json", parse_hardware("cpu:8c-2ch-ddr5+64g", CATALOGUE)
+    path.write_text(json.dumps(FACTS | {"model": "qwen3.5:0.8b", "type": "Q4_K_M", "prompt_tokens": 64}))
+    known = read_measured(path, CATALOGUE)
+    assert (known.decode, known.prefill) == (7.5, None)
+    scale = scale_of((known,), m, CATALOGUE)
+    assert scale is not None
+    assert scale.prefill == 1
+    candidate, asked = resolve("qwen3.5:0.8b", CATALOGUE), Question(type="Q4_K_M")
+    before, after = (
+        assess(candidate, m, replace(asked, measured=found), CATALOGUE, scale).speed for found in ((), (known,))
+    )
+    assert (after.decode, after.prefill) == (7.5, before.prefill)
 
 
 def test_a_local_file_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

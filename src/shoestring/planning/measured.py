@@ -1,7 +1,7 @@
 """Save the speeds that `shoestring bench` measured in the user's data folder, and find them for plan.
 
-There is one file per machine and model; a new measurement replaces it. Failures to save or read are not errors: plan
-then estimates.
+There is one file per machine, model, KV type and number of threads; a new measurement replaces it. Failures to save or
+read are not errors: plan then estimates.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from shoestring import bounded_json
 from shoestring.catalogue.schema import Catalogue, Model
 from shoestring.errors import RequestError, ShoestringError
 from shoestring.files import read_input, write_whole
+from shoestring.kv_types import KV_TYPES, KVType
 from shoestring.planning.candidates.candidates import resolve_row
 from shoestring.planning.candidates.formats import ALIASES, TYPES
 from shoestring.planning.hardware import kept
@@ -26,6 +27,10 @@ from shoestring.planning.memory import AS_STORED, Need, Placement
 
 #: Bytes of a file of measurements
 LARGEST_FILE = 1 << 20
+#: tokens of a prompt from which on its rate is about that of longer ones; plan does not use the rate of a shorter one
+LEAST_PROMPT = 256
+#: set in a file of measurements with another number of threads than the commands use by themselves
+OTHER_THREADS = "other_threads"
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,19 @@ class Measured:
     model: str
     type: str
     decode: float
-    prefill: float
+    #: None: not of a prompt that is long enough
+    prefill: float | None
     #: where it comes from, for people
     source: str
+    kv_type: KVType = "f16"
 
     def in_memory(self, n: Need) -> bool:
-        """Whether it is the speed of the same weights, all in memory, with one sequence."""
-        return n.candidate.id == self.model and n.sizes.type == self.type and n.users == 1
+        """Whether it is the speed of the same weights, all in memory, with one sequence in the same KV type."""
+        return (n.candidate.id, n.sizes.type, n.kv_type, n.users) == (self.model, self.type, self.kv_type, 1)
+
+    def __str__(self) -> str:
+        kv = "" if self.kv_type == "f16" else f" with KV {self.kv_type}"
+        return f"{self.model}, {self.type}{kv}, {self.decode:.3g} tokens/s ({self.source})"
 
     def applies(self, n: Need, placed: Placement) -> bool:
         """Whether it applies to a placed model: bench measures our engine, all in RAM, with one sequence."""
@@ -54,13 +65,31 @@ def folder() -> Path:
     return kept.folder(this_key())
 
 
-def remember(facts: Mapping[str, Any], path: Path) -> Path | None:
-    """Save bench's results for the checkpoint at `path`. Returns the file, or None if it cannot be written."""
-    return save(dict(facts) | {"path": str(path.resolve())}, _name(path))
+def unlike_plan(facts: Mapping[str, Any]) -> str | None:
+    """Why bench's results are not the speed of the model that plan assesses; None: they are."""
+    if "streaming" in facts:
+        return "with experts on disk: plan needs the speed of a model in memory"
+    if "changed_experts" in facts:
+        return f"with {facts['changed_experts']}: plan needs the speed of the model's own number"
+    if facts.get("layers") is not None:
+        return f"with {facts['layers']} layers: plan needs the speed of the whole model"
+    return None
 
 
-def _name(path: Path) -> str:
-    return "-".join(path.resolve().parts[-2:])
+def remember(facts: Mapping[str, Any], path: Path, usual_threads: int | None = None) -> Path | None:
+    """Save bench's results for the checkpoint at `path`. Returns the file, or None if it cannot be written.
+
+    usual_threads: those that the commands use by themselves. Results of another number are for `kept_seconds` alone.
+    """
+    threads = facts.get("threads")
+    other = {} if usual_threads in (None, threads) else {OTHER_THREADS: True}
+    name = _name(path, facts.get("kv_type", "f16"), threads)
+    return save(dict(facts) | other | {"path": str(path.resolve())}, name)
+
+
+def _name(path: Path, kv_type: str, threads: int | None) -> str:
+    kind = [kv_type] * (kv_type != "f16") + [f"{threads}-threads"] * (threads is not None)
+    return "-".join([*path.resolve().parts[-2:], *kind])
 
 
 def _file(name: str) -> Path:
@@ -80,12 +109,12 @@ def save(facts: Mapping[str, Any], name: str) -> Path | None:
     return target
 
 
-def kept_seconds(path: Path, threads: int) -> float | None:
-    """Seconds of a token of this very file or folder in memory, as bench measured it last with so many threads."""
-    file = _file(_name(path))
+def kept_seconds(path: Path, threads: int, kv_type: KVType = "f16") -> float | None:
+    """Seconds of a token of this very file or folder in memory, as bench measured it last with these settings."""
+    file = _file(_name(path, kv_type, threads))
     try:
         facts = bounded_json.loads(read_input(file, LARGEST_FILE))
-        same = facts["path"] == str(path.resolve()) and facts["threads"] == threads and "streaming" not in facts
+        same = facts["path"] == str(path.resolve()) and unlike_plan(facts) is None
         rate = float(facts["decode_tokens_per_second"])
     except (OSError, ShoestringError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
@@ -93,7 +122,7 @@ def kept_seconds(path: Path, threads: int) -> float | None:
 
 
 def recall(catalogue: Catalogue) -> tuple[Measured, ...]:
-    """All measurements of bench on this machine, the newest last."""
+    """All measurements of bench on this machine that plan uses, the newest last."""
     results = []
     try:
         files = [
@@ -115,21 +144,24 @@ def read_measured(path: Path, catalogue: Catalogue) -> Measured:
     try:
         facts = bounded_json.loads(read_input(path, LARGEST_FILE))
         decode, prefill = float(facts["decode_tokens_per_second"]), float(facts["prefill_tokens_per_second"])
+        long_enough = facts.get("prompt_tokens", LEAST_PROMPT) >= LEAST_PROMPT
         name, where = str(facts["model"]), str(facts.get("path", ""))
         bench_type, date = str(facts.get("type") or ""), str(facts.get("date", ""))
         how = str(facts.get("source") or "shoestring bench")
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        kv_type: KVType = next(known for known in KV_TYPES if known == facts.get("kv_type", "f16"))
+        unlike = "with another number of threads" if OTHER_THREADS in facts else unlike_plan(facts)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, StopIteration) as error:
         raise RequestError(f"{path} is not output of `shoestring bench --json`: {error}") from error
-    if "streaming" in facts:
-        raise RequestError(f"{path} was measured with experts on disk: plan needs the speed of a model in memory")
+    if unlike is not None:
+        raise RequestError(f"{path} was measured {unlike}")
     if not (decode > 0 and prefill > 0):
         raise RequestError(f"{path}: decode_tokens_per_second and prefill_tokens_per_second must be above 0")
-    source = f"{how}, {date}" if date else path.name
+    source, of_prompts = f"{how}, {date}" if date else path.name, prefill if long_enough else None
     row = _row(name, where, catalogue)
     if row is None:
-        return Measured(Path(where or name).name, AS_STORED, decode, prefill, source)
+        return Measured(Path(where or name).name, AS_STORED, decode, of_prompts, source, kv_type)
     type_ = bench_type or type_in(Path(where).name) or type_in(name.rpartition(":")[2]) or AS_STORED
-    return Measured(row.id, type_, decode, prefill, source)
+    return Measured(row.id, type_, decode, of_prompts, source, kv_type)
 
 
 def type_in(name: str) -> str:

@@ -100,7 +100,7 @@ def plan(
     machine = parse_hardware(hardware, rows)
     if memory is not None:
         machine = _within(machine, bytes_of(memory, option("memory")))
-    notes = [f"measured here: {m.model}, {m.type}, {m.decode:.3g} tokens/s ({m.source})" for m in question.measured]
+    notes = [f"measured here: {m}" for m in question.measured]
     return make_plan(candidates, dataclasses.replace(machine, notes=(*machine.notes, *notes)), question, rows)
 
 

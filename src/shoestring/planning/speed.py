@@ -51,17 +51,19 @@ class Scale:
 def scale_of(measured: Sequence[Measured], machine: Hardware, catalogue: Catalogue) -> Scale | None:
     """The scale from all measurements of catalogue models; None without any. bench uses only the processor."""
     processor = replace(machine, gpu=None, gpus=0)
-    ratios = []
+    decodes, prefills = [], []
     for known in measured:
         row = catalogue.models.get(known.model)
         if row is None or known.type not in TYPES:
             continue
-        alone = estimate(*on_machine(from_row(row), known.type, BENCH_CONTEXT, 1, "f16", processor), processor)
+        alone = estimate(*on_machine(from_row(row), known.type, BENCH_CONTEXT, 1, known.kv_type, processor), processor)
         if alone.decode and alone.prefill:
-            ratios.append((known.decode / alone.decode, known.prefill / alone.prefill))
-    if not ratios:
+            decodes.append(known.decode / alone.decode)
+            if known.prefill is not None:
+                prefills.append(known.prefill / alone.prefill)
+    if not decodes:
         return None
-    return Scale(statistics.median(d for d, _ in ratios), statistics.median(p for _, p in ratios), len(ratios))
+    return Scale(statistics.median(decodes), statistics.median(prefills) if prefills else 1.0, len(decodes))
 
 
 def estimate(
@@ -90,8 +92,9 @@ def estimate(
     decode = 1 / step if step else None
     for known in measured:
         if known.applies(n, placed):
-            decode, prefill, label, step = known.decode, known.prefill, "measured here", 1 / known.decode
-            lines = [f"measured here: {decode:g} tokens/s decode, {prefill:g} prefill ({known.source})"]
+            decode, label, step = known.decode, "measured here", 1 / known.decode
+            prefill, prompts = known.prefill or prefill, f", {known.prefill:g} prefill" if known.prefill else ""
+            lines = [f"measured here: {decode:g} tokens/s decode{prompts} ({known.source})"]
     if scale is not None and label == "estimated" and placed.fit == "ram" and decode and prefill and step:
         label = "estimated, scaled by measurements here"
         decode, prefill, step = decode * scale.decode, prefill * scale.prefill, step / scale.decode

@@ -193,7 +193,9 @@ class Prepared:
     @cached_property
     def forecast(self) -> Forecast | None:
         """The rate that is predicted, where the experts stream; None: they are all in memory. Probes the disk."""
-        return None if self.plan.streaming is None else forecast(self.opened, self.plan, self.threads)
+        if self.plan.streaming is None:
+            return None
+        return forecast(self.opened, self.plan, self.threads, kv_type=self.kv_type)
 
     def memory(self) -> Memory:
         """What the process takes."""

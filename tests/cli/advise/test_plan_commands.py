@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machine_speed import slowness
@@ -239,20 +240,47 @@ def test_other_names_are_not_changed() -> None:
     assert hub_names("someone/scout") == hub_names("model.gguf") == hub_names("demo-llama4") == ()
 
 
+def benched(monkeypatch: pytest.MonkeyPatch, file: Path, **facts: Any) -> int:
+    """Run bench on a file, with these facts in place of a measurement."""
+    from shoestring import ops
+    from shoestring.cli.advise import bench
+    from shoestring.runtime.loading import physical_cores
+
+    usual = {"prefill_tokens_per_second": 90.0, "decode_tokens_per_second": 7.5, "samples": {}, "kv_type": "f16",
+             "isa": ops.variants()[-1], "threads": physical_cores()}  # fmt: skip
+    monkeypatch.setattr(bench, "measured", lambda name, *rest: {"model": name, **usual, **facts})
+    file.write_bytes(b"")
+    return run(["bench", str(file), "--json"])
+
+
 def test_plan_uses_what_bench_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from shoestring.cli.advise import bench
-
-    monkeypatch.setattr(bench, "measured", lambda name, *rest: {
-        "model": name, "prefill_tokens_per_second": 90.0, "decode_tokens_per_second": 7.5, "samples": {},
-    })  # fmt: skip
-    file = tmp_path / "Qwen3.5-0.8B-Q8_0.gguf"
-    file.write_bytes(b"")
-    assert run(["bench", str(file), "--json"]) == 0
-    capsys.readouterr()
+    assert benched(monkeypatch, tmp_path / "Qwen3.5-0.8B-Q8_0.gguf") == 0
+    assert capsys.readouterr().err == ""
     assert run(["plan", "qwen3.5:0.8b", "--quant", "Q8_0", "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)
     assert any("qwen3.5-0.8b, Q8_0, 7.5 tokens/s" in note for note in planned["hardware"]["notes"])
     assert run(["plan", "qwen3.5:0.8b", "--quant", "Q8_0", "--hardware", "cpu:8c-2ch-ddr5+64g", "--json"]) == 0
+    assert "7.5 tokens/s" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"changed_experts": "4 experts a token instead of 8"}, "4 experts a token"),
+        ({"streaming": {"line": "experts"}}, "experts on disk"),
+        ({"isa": "another"}, "the instructions of another"),
+        ({"threads": 1000}, "--threads 1000"),
+    ],
+)
+def test_plan_does_not_use_what_bench_measured_with_other_settings(
+    facts: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert benched(monkeypatch, tmp_path / "Qwen3.5-0.8B-Q8_0.gguf", **facts) == 0
+    err = capsys.readouterr().err
+    assert "plan` does not use this: it was measured with" in err
+    assert said in err
+    assert run(["plan", "qwen3.5:0.8b", "--quant", "Q8_0", "--json"]) == 0
     assert "7.5 tokens/s" not in capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 import random_checkpoints
 
 import shoestring
+from shoestring.checkpoint.config.experts import with_experts_per_token
 from shoestring.errors import RequestError
 from shoestring.planning.hardware import kept
 from shoestring.planning.hardware.detect import this_key
@@ -79,7 +80,15 @@ def test_what_bench_measured_of_the_file_replaces_the_sums(prepared: Prepared, m
     known = forecasts.forecast(prepared.opened, planned, 1).prediction.costs
     assert known.rest_seconds + known.expert_seconds == pytest.approx(1 / 4.0)
     assert known.rest_seconds / known.expert_seconds == pytest.approx(costs.rest_seconds / costs.expert_seconds)
-    for other in ({"threads": 2}, {"streaming": {}}, {"decode_tokens_per_second": 0}):
+    for threads, kv_type in ((2, "f16"), (1, "q8_0")):
+        again = forecasts.forecast(prepared.opened, planned, threads, kv_type=kv_type).prediction.costs
+        assert again.rest_seconds != known.rest_seconds, "it was measured with other settings"
+    own = prepared.opened.config.num_experts_per_tok
+    fewer = dataclasses.replace(prepared.opened, config=with_experts_per_token(prepared.opened.config, own + 1))
+    changed = forecasts.forecast(fewer, planned, 1).prediction.costs
+    assert changed.rest_seconds == pytest.approx(known.rest_seconds), "it was measured with the model's own experts"
+    assert changed.expert_seconds > known.expert_seconds
+    for other in ({"streaming": {}}, {"decode_tokens_per_second": 0}):
         remember(facts | other, path)
         again = forecasts.forecast(prepared.opened, planned, 1).prediction.costs
         assert again.rest_seconds == pytest.approx(costs.rest_seconds), other

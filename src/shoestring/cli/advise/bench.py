@@ -17,7 +17,9 @@ from shoestring.cli.advise.roof import TOKENS, decode_reads, roof_seconds
 from shoestring.cli.advise.timing import decode_seconds, prefill_seconds
 from shoestring.cli.find import find, load_model
 from shoestring.cli.models.run_command import identity
+from shoestring.cli.program import as_typed
 from shoestring.cli.progress import Progress
+from shoestring.cli.say import say
 from shoestring.cli.shared import spread, tokens
 from shoestring.errors import CapacityError, RequestError
 from shoestring.sizes import human
@@ -144,8 +146,6 @@ def bench(
             return
     if profile and (model is None or server.url is not None):
         raise RequestError("--profile needs a MODEL on this machine: leave out --synthetic and --url")
-    from shoestring.planning.measured import remember
-
     # A small context, so that a short measurement does not reserve all memory.
     loading = replace(loading, context=loading.context or max(prompt, generate + 1) + 1)
     if profile:
@@ -158,8 +158,7 @@ def bench(
         assert model is not None
         assert path is not None
         facts = measured(model, prompt, generate, repetitions, loading)
-        if not {"streaming", "changed_experts"} & facts.keys():  # plan reads what is kept as the model's rate in memory
-            remember(facts, path)
+        keep(facts, path)
     else:
         with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
             file = output or Path(folder) / f"{synthetic.resolve().stem}-{type}.gguf"
@@ -221,6 +220,23 @@ def measured(name: str, prompt: int, generate: int, repetitions: int, loading: o
         "threads": ops.num_threads(),
         **_streaming(model, done, repetitions * generate, sum(generate / rate for rate in decodes)),
     }
+
+
+def keep(facts: dict[str, Any], path: Path) -> None:
+    """Save the results for plan, or say why they are not the model's speed here."""
+    from shoestring import ops
+    from shoestring.planning.measured import remember, unlike_plan
+    from shoestring.runtime.loading import physical_cores
+
+    unlike = unlike_plan(facts)
+    if unlike is None and facts["isa"] != ops.variants()[-1]:
+        unlike = f"with the instructions of {facts['isa']}: plan needs the speed of {ops.variants()[-1]}"
+    if unlike is None:
+        remember(facts, path, physical_cores())
+        if facts["threads"] != physical_cores():
+            unlike = f"with --threads {facts['threads']}: the commands use {physical_cores()}"
+    if unlike is not None:
+        say(as_typed(f"`shoestring plan` does not use this: it was measured {unlike}"), err=True)
 
 
 def _roof(reads: list[Reads], roofs: list[float], decodes: list[float]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _plan(
     if planned.streaming is None:
         return facts | {"slots": None}
     curve = None if routes is None else curve_of(opened, routes)
-    found = forecast(opened, planned, threads, curve)
+    found = forecast(opened, planned, threads, curve, kv_type)
     slots, p = planned.streaming.slots, found.prediction
     return facts | {
         "slots": slots.slots,

@@ -7,12 +7,14 @@ from `shoestring bench --disk`, else from a short probe of the model's own file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from shoestring.admission import Plan
+from shoestring.checkpoint.config.experts import own_experts_per_token, with_experts_per_token
 from shoestring.errors import RequestError
+from shoestring.kv_types import KVType
 from shoestring.models.layout import Demand
 from shoestring.models.sizes import flops_per_token
 from shoestring.models.state import AttentionState
@@ -49,7 +51,9 @@ class Forecast:
     disk_source: DiskSource
 
 
-def forecast(opened: Opened, planned: Plan, threads: int, curve: HitCurve | None = None) -> Forecast:
+def forecast(
+    opened: Opened, planned: Plan, threads: int, curve: HitCurve | None = None, kv_type: KVType = "f16"
+) -> Forecast:
     """Predict the rate of one answer of a model whose plan streams.
 
     curve: default: the published one of its shape. Raises CheckpointError if its file cannot be read.
@@ -59,10 +63,13 @@ def forecast(opened: Opened, planned: Plan, threads: int, curve: HitCurve | None
     layers = [layer.nbytes for layer in opened.expert_sources]
     curve = curve or default_curve(opened)
     rate, source = disk_rate(opened)
-    rest, experts = token_seconds(opened, threads, memory_bandwidth(slots.arena_bytes))
-    measured = kept_seconds(opened.checkpoint.path, threads)
-    if measured is not None:
-        rest, experts = measured * rest / (rest + experts), measured * experts / (rest + experts)
+    bandwidth = memory_bandwidth(slots.arena_bytes)
+    rest, experts = token_seconds(opened, threads, bandwidth, kv_type)
+    measured = kept_seconds(opened.checkpoint.path, threads, kv_type)
+    if measured is not None:  # with the model's own number of experts a token
+        own = with_experts_per_token(opened.config, own_experts_per_token(opened.config))
+        ratio = measured / sum(token_seconds(replace(opened, config=own), threads, bandwidth, kv_type))
+        rest, experts = ratio * rest, ratio * experts
     prediction = predict(
         layers, experts_per_token, slots, curve, rest_seconds=rest, expert_seconds=experts, disk_rate=rate
     )
@@ -106,7 +113,7 @@ def memory_bandwidth(free_bytes: int) -> float:
     return kept.measure(threads, max(1 << 20, free_bytes // 2))
 
 
-def token_seconds(opened: Opened, threads: int, bandwidth: float) -> tuple[float, float]:
+def token_seconds(opened: Opened, threads: int, bandwidth: float, kv_type: KVType = "f16") -> tuple[float, float]:
     """D and E: seconds of a token in memory, of everything but the experts, and of routed and shared experts."""
     config, layout = opened.config, opened.layout
     parts = loaded_bytes(config, opened.binding)
@@ -116,7 +123,7 @@ def token_seconds(opened: Opened, threads: int, bandwidth: float) -> tuple[float
         embedding = opened.binding.sources["embedding"]
         always -= packed_bytes(loaded_type(embedding), embedding.rows, embedding.columns)
     attended = sum(
-        min(CONTEXT, layer.chunk_size or CONTEXT) * layer.bytes_per_token("f16")
+        min(CONTEXT, layer.chunk_size or CONTEXT) * layer.bytes_per_token(kv_type)
         for layer in layout.layers
         if isinstance(layer, AttentionState)
     )
@@ -131,7 +138,7 @@ def token_seconds(opened: Opened, threads: int, bandwidth: float) -> tuple[float
         chosen=config.num_experts_per_tok,
         always_bytes=always,
         routed_bytes=routed,
-        sequence_bytes=attended + 2 * layout.nbytes(Demand(slots=1), "f16"),
+        sequence_bytes=attended + 2 * layout.nbytes(Demand(slots=1), kv_type),
         decode_flops=flops_per_token(config, CONTEXT),
         prompt_flops=0,
         shared_bytes=shared,
