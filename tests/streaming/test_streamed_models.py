@@ -12,6 +12,7 @@ from streaming_models import Mixture, Shuffled, mixture, streamed
 from shoestring import ops
 from shoestring.engine.engine import Engine
 from shoestring.engine.runner import FamilyRunner
+from shoestring.kv_types import KVType
 from shoestring.models.experts import Experts
 from shoestring.models.families import KernelWeights
 from shoestring.models.weights import load_weights
@@ -45,9 +46,9 @@ def _threads() -> Iterator[None]:
     ops.set_num_threads(2)
 
 
-def engine(demo: Demo, experts: Experts, *, pass_rows: int | None = None) -> Engine:
-    config = demo.model.opened.config
-    return Engine(FamilyRunner(demo.weights, experts, config.vocab_size, "m", pass_rows), context=CONTEXT, sequences=4)
+def engine(demo: Demo, experts: Experts, *, pass_rows: int | None = None, kv_type: KVType = "f16") -> Engine:
+    runner = FamilyRunner(demo.weights, experts, demo.model.opened.config.vocab_size, "m", pass_rows)
+    return Engine(runner, context=CONTEXT, sequences=4, kv_type=kv_type)
 
 
 def tokens(demo: Demo, count: int, seed: int) -> list[int]:
@@ -84,6 +85,23 @@ def test_answers_are_those_of_resident_experts(name: str, demos: dict[str, Demo]
             assert totals.reads > 0
             assert answers(cold, prompts, 12) == expected, "warm, from the prefix cache"
             assert answers(engine(demo, experts), prompts[::-1], 12) == expected[::-1]
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_keys_and_values_in_eight_bits(name: str, demos: dict[str, Demo]) -> None:
+    """In memory, streamed in passes, and resumed from the prefix cache: the same answers, and not those of f16."""
+    demo = demos[name]
+    prompts = [tokens(demo, 100, 7)]
+    prompts.append([*prompts[0][:80], *tokens(demo, 20, 9)])
+    expected = answers(engine(demo, demo.model.resident, kv_type="q8_0"), prompts, 6)
+    assert expected != answers(engine(demo, demo.model.resident), prompts, 6)
+    with streamed(demo.model, 0.25) as experts:
+        running = engine(demo, experts, pass_rows=2048, kv_type="q8_0")
+        assert answers(running, prompts, 6) == expected
+        assert experts.totals().reads > 0
+        before = running.counts().cached_tokens
+        assert answers(running, prompts, 6) == expected, "warm"
+        assert running.counts().cached_tokens - before == 2 * 99, "only the last token of each is computed again"
 
 
 @pytest.mark.parametrize("name", DEMOS)
