@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from test_engine import GREEDY, VOCABULARY, expected, make, prompt, rows
 from test_guide import run
 
+from shoestring.admission import SNAPSHOTS
 from shoestring.engine.engine import Engine
 from shoestring.engine.request import Delivery
 
@@ -64,6 +65,16 @@ def test_a_conversation_computes_what_is_new(recurrent: bool, chunk_size: int) -
         assert computed <= STRIDE + 21
     # The same prompt again: one row, for its logits.
     assert ask(engine, edited)[1] == 1
+
+
+def test_another_question_after_a_long_video_computes_the_question() -> None:
+    """With the snapshots of one conversation and no other cache, as `chat` and shoestring.load have them."""
+    engine = make(context=6000, sequences=1, snapshots=SNAPSHOTS)
+    video = prompt(0, 4700)
+    for seed in range(1, 4):
+        question, opened = prompt(seed, 20), prompt(99, 4)
+        _, computed = ask(engine, video + question + opened, boundaries=(3, len(video), len(video) + 20))
+        assert computed == (len(video) if seed == 1 else 0) + 20 + 4
 
 
 def test_after_dropped_thinking_only_the_answer_is_recomputed() -> None:

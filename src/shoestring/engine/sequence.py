@@ -145,7 +145,8 @@ class Sequence:
         places = {b for b in self.boundaries if self.computed < b <= end}
         places |= set(range(self.computed - self.computed % tree.stride + tree.stride, end + 1, tree.stride))
         spare = tree.pools.capacity.slots - tree.used.slots
-        for place in sorted(thinned(sorted(places), self.computed, max(1, spare // 2)), reverse=True):
+        # At least two: before the prompt's last token, and where a picture or message before it ends.
+        for place in sorted(thinned(sorted(places), self.computed, max(2, spare // 2)), reverse=True):
             if place not in self.nodes[(place - 1) // PAGE_TOKENS].snapshots:
                 slot = tree.allocate_slot()
                 if slot < 0:
