@@ -1,30 +1,10 @@
 // Storage of the pictures and videos of messages, by key, in a database of their own. Messages name the keys. If the browser
 // stores nothing, they stay in memory until the tab closes.
-const NAME = "shoestring-media";
+import { database } from "./database.js";
+
 const DAY = 86_400_000;
 const memory = new Map(); // of this tab: key → file
-let database = null;
-
-function open() {
-  database ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open(NAME, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("files", { keyPath: "key" });
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = reject;
-  }).catch(() => null);
-  return database;
-}
-
-async function inStore(mode, work) {
-  const opened = await open();
-  if (!opened) return undefined;
-  return new Promise((resolve, reject) => {
-    const transaction = opened.transaction("files", mode);
-    const request = work(transaction.objectStore("files"));
-    transaction.oncomplete = () => resolve(request.result);
-    transaction.onerror = transaction.onabort = () => reject(transaction.error);
-  });
-}
+const inStore = database("shoestring-media", "files", "key");
 
 export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

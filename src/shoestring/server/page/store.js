@@ -1,35 +1,13 @@
 // Storage in the browser: conversations in IndexedDB, settings in localStorage, the message that is being written in
 // sessionStorage. If the browser stores nothing (a private window, for example), all stay in memory until the tab closes.
+import { database } from "./database.js";
 import { checkedConversation, checkedMedia } from "./records.js";
 
-const NAME = "shoestring";
 const SETTINGS = "shoestring.settings";
 const DRAFT = "shoestring.draft";
 const DRAFT_FILES = "shoestring.draft-files";
 const memory = new Map();
-let database = null;
-
-function open() {
-  database ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open(NAME, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("conversations", { keyPath: "id" });
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = reject;
-  }).catch(() => null);
-  return database;
-}
-
-async function inStore(mode, work) {
-  const opened = await open();
-  if (!opened) return undefined;
-  return new Promise((resolve, reject) => {
-    const transaction = opened.transaction("conversations", mode);
-    const request = work(transaction.objectStore("conversations"));
-    transaction.oncomplete = () => resolve(request.result);
-    transaction.onerror = transaction.onabort = () => reject(transaction.error);
-    transaction.commit?.(); // at once: a page that is being left would not commit by itself
-  });
-}
+const inStore = database("shoestring", "conversations", "id");
 
 /** All conversations, the last changed first. */
 export async function allConversations() {
