@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import shoestring
 from shoestring import ops
 from shoestring.checkpoint.config.types import Config
 from shoestring.cli.advise.roof import decode_reads, roof_seconds
+from shoestring.models.families import state_layout
+from shoestring.models.state import AttentionState, DeltaNetState
 from shoestring.ops import limits
 from shoestring.ops.limits import peaks, read_seconds, weight_types
 from shoestring.ops.recording import recorded
@@ -34,6 +37,26 @@ def test_a_token_reads_what_its_profile_counts(config: Config, tmp_path: Path) -
         assert step.arrays
         assert step.nbytes > sum(matrix.nbytes for matrix in step.matrices)
     assert roof_seconds(reads) > 0
+
+
+def test_a_token_reads_its_states_and_pages(tmp_path: Path) -> None:
+    """The counters know the places of a kernel's arguments: the figures here come from the layout of the state."""
+    config = random_models.qwen3_5()
+    write_synthetic(config, tmp_path / "m.gguf", "Q8_0")
+    model = shoestring.load(str(tmp_path / "m.gguf"), threads=2, context=64)
+    layout = state_layout(config)
+    memories = [4 * prod(layer.memory) for layer in layout if isinstance(layer, DeltaNetState)]
+    pages = [layer.bytes_per_page("f16") for layer in layout if isinstance(layer, AttentionState)]
+    assert len(set(memories)) == 1
+    assert pages
+    (step,) = decode_reads(model, 1, prompt=[1, 2, 3])
+    assert sum(array.nbytes for array in step.arrays) == sum(memories) + sum(pages)
+    pieces = model.generate([1, 2, 3], max_tokens=2, temperature=0, ignore_eos=True)
+    next(pieces)
+    with recorded() as works:
+        list(pieces)
+    net = works["delta_net"]
+    assert (net.calls, net.nbytes, net.operations) == (len(memories), 2 * sum(memories), 8 * sum(memories) // 4)
 
 
 def test_reading_takes_matrices_and_arrays() -> None:

@@ -80,6 +80,5 @@ _READERS: dict[str, Callable[[Sequence[Any], Reads], None]] = {
     "feed_forward": lambda a, reads: reads.matrices.extend(a[4:7]),
     "experts": _experts,
     "attention": _attention,
-    "delta_rule": lambda a, reads: _states(a[7], a[9], reads),
     "delta_net": lambda a, reads: _states(a[12], a[14], reads),
 }

@@ -122,10 +122,9 @@ def _attention(name: str, arguments: Sequence[Any]) -> _Counted:
     return name, seen * position, 4 * pairs * q.shape[1] * q.shape[2]
 
 
-def _delta_rule(name: str, arguments: Sequence[Any]) -> _Counted:
-    place = 12 if name == "delta_net" else 7
-    qkv, slots, spans = arguments[0], arguments[place], len(arguments[place + 1]) - 1
-    return name, 2 * spans * slots[0].nbytes, 8 * len(qkv) * slots[0].size
+def _delta_net(name: str, arguments: Sequence[Any]) -> _Counted:
+    qkv, memory, span_starts = arguments[0], arguments[12], arguments[13]
+    return name, 2 * (len(span_starts) - 1) * memory[0].nbytes, 8 * len(qkv) * memory[0].size
 
 
 _COUNTERS: dict[str, Callable[[str, Sequence[Any]], _Counted]] = {
@@ -135,6 +134,5 @@ _COUNTERS: dict[str, Callable[[str, Sequence[Any]], _Counted]] = {
     "feed_forward": lambda name, a: _product(name, a[0], a[4:7]),
     "experts": _experts,
     "attention": _attention,
-    "delta_rule": _delta_rule,
-    "delta_net": _delta_rule,
+    "delta_net": _delta_net,
 }
