@@ -29,7 +29,8 @@ ModelName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A .gguf file, a Hugging Face folder, a Hub name, demo-llama4, demo-qwen3.5 or demo-scripted.",
+        help="A .gguf file, a Hugging Face folder, a Hub name, a short name like qwen3.5:4b, demo-llama4, "
+        "demo-qwen3.5 or demo-scripted.",
     ),
 ]
 Threads = Annotated[
@@ -60,14 +61,14 @@ MaxImageTokens = Annotated[
     typer.Option(
         "--max-image-tokens",
         metavar="N",
-        help="Most tokens of a picture, its markers included. [default: the model's own limit]",
+        help="Maximum tokens of a picture, with its markers. [default: the model's own limit]",
         parser=tokens("--max-image-tokens"),
     ),
 ]
 VideoFps = Annotated[
     float | None,
     typer.Option(
-        "--video-fps", metavar="FPS", help="Frames read of a second of video. [default: the model's own, usually 2]"
+        "--video-fps", metavar="FPS", help="Frames to read per second of video. [default: the model's own, usually 2]"
     ),
 ]
 MaxFrames = Annotated[
@@ -75,7 +76,7 @@ MaxFrames = Annotated[
     typer.Option(
         "--max-frames",
         metavar="N",
-        help="Most frames read of a video. [default: the model's own, usually 768]",
+        help="Maximum frames to read of a video. [default: the model's own, usually 768]",
         parser=count("--max-frames"),
     ),
 ]
@@ -195,10 +196,10 @@ class Generation:
     )
     temperature: float | None = _sampling("X", "Sampling temperature; 0 always picks the likeliest token.")
     top_k: int | None = _sampling("N", "Sample from the N likeliest tokens; 0: off.")
-    top_p: float | None = _sampling("X", "Sample from the likeliest that sum up to X; 1: off.")
-    min_p: float | None = _sampling("X", "Drop tokens below X times the likeliest; 0: off.")
-    presence_penalty: float | None = _sampling("X", "Subtract X from tokens generated before.")
-    frequency_penalty: float | None = _sampling("X", "Subtract X for each earlier use.")
+    top_p: float | None = _sampling("X", "Sample from the likeliest tokens whose probabilities sum to X; 1: off.")
+    min_p: float | None = _sampling("X", "Drop tokens less likely than X times the likeliest; 0: off.")
+    presence_penalty: float | None = _sampling("X", "Subtract X from the logits of tokens generated before.")
+    frequency_penalty: float | None = _sampling("X", "Subtract X from a token's logit for each time it was generated.")
     repetition_penalty: float | None = _sampling("X", "Divide logits of tokens seen before by X; 1: off.")
     logit_bias: list[str] | None = option("ID=X", "Add X to the logit of token ID. Repeatable.")
     seed: int | None = option("N", "The same seed gives the same answer. [default: a new seed each time]")

@@ -33,15 +33,15 @@ HELP = """Measure prefill and decode speed in tokens/s (median and range of the 
 
 Prefill processes a prompt of random tokens; decode generates from a prompt of one token. The roof of decode is a pass
 that only reads the memory that decode reads. --synthetic builds a model of random weights from a config alone: no
-download, and llama.cpp loads the same file. The results for MODEL are saved on this machine, and `shoestring plan` uses
-them.
+download, and llama.cpp loads the same file. The results for MODEL are saved, and `shoestring plan` uses those of the
+usual number of threads and experts, with all of the model in memory.
 
-With --disk, measure instead how fast the disk of MODEL (or of any file; without one, of a temporary file) serves random
-reads of one expert's part, as many at once as a token chooses experts. This is saved too.
+With --disk, measure the disk of MODEL (or of any file; without one, of a temporary file) instead: random reads as large
+as one expert's matrix, as many at once as a token uses experts. This is saved too.
 
-With --machine, measure instead this machine's limits: how fast threads read memory, the peaks of the instructions that
-products consist of, and the disk. `shoestring plan` uses them. With --profile, print what each op of MODEL takes in a
-prompt and in an answer, its share of the machine's limit, and the share of Python."""
+With --machine, measure this machine's limits instead: how fast threads read memory, how fast the instructions of matrix
+products run, and the disk. `shoestring plan` uses them. With --profile, print the time of each op of MODEL in a prompt
+and in an answer, its share of the machine's limit, and the share of Python."""
 
 
 @spread

@@ -53,7 +53,7 @@ class Wishes:
     )
     hardware: list[str] | None = option(
         "H",
-        "8xh100, rtx3090+64g, mac studio 128, epyc-9654+768g, gpu:24g@936, a TOML file; may be repeated. "
+        "Machine: 8xh100, rtx3090+64g, mac studio 128, epyc-9654+768g, gpu:24g@936, or a TOML file. plan: repeatable. "
         "[default: this machine]",
     )
     context: int | None = option(
@@ -73,13 +73,15 @@ class Wishes:
     power_usd_kwh: float = option("X", "Price of electricity, dollars per kWh.", default=0.15)
     utilisation: float = option("X", "Share of time the machine is busy, 0 to 1.", default=0.3)
     input_share: float = option("X", "Share of prompt tokens in the traffic, 0 to 1.", default=0.75)
-    provider: str | None = option("NAME", "Host whose prices count. [default: the cheapest that computes itself]")
+    provider: str | None = option("NAME", "Host whose prices count. [default: the cheapest that runs the model itself]")
     region: str | None = option("R", "Region in which a host must compute: eu, us, sg or cn.")
     prices: Path | None = option("FILE", "TOML file of [[price]] rows that override the catalogue.")
     catalogue: Path | None = option("FOLDER", "Folder of TOML files that override the catalogue.")
     measured: Path | None = option("FILE", "Output of `shoestring bench --json` on this machine.")
     memory: int | None = option(
-        "SIZE", "RAM that an engine may use, e.g. 12GiB. [default: all but what others need]", parser=sizes("--memory")
+        "SIZE",
+        "RAM that an engine may use, e.g. 12GiB. [default: all but what other programs need]",
+        parser=sizes("--memory"),
     )
     routes: Path | None = option("FILE", "Routes that --record-routes wrote, for hit rates of experts on disk.")
     company_mau: str | None = option(

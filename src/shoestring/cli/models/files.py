@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PULL_HELP = """Download a checkpoint from the Hugging Face Hub into its standard cache. Files already there are skipped.
 
 NAME is REPO, or REPO:QUANT for one quantization of a GGUF repository, e.g. org/model-GGUF:Q4_K_M. A catalogue name,
-e.g. qwen3.5:35b-a3b, downloads the usual quantization. The vision tower of a GGUF model, a file of its own, comes with
-it. It says the size first; an interrupted pull resumes."""
+e.g. qwen3.5:35b-a3b, downloads the usual quantization. The vision tower of a GGUF model, its mmproj file, comes with
+it. pull prints the size first, and resumes where it was interrupted."""
 
 LIST_HELP = """List Qwen 3.5 and Llama 4 checkpoints in the caches of Hugging Face, llama.cpp, LM Studio and Ollama, and
 the embedded test models."""

@@ -44,10 +44,10 @@ class Served:
         "FILE", "GGUF file of the vision tower. [default: the one beside MODEL that belongs to it]"
     )
     max_image_tokens: int | None = option(
-        "N", "Most tokens of a picture, its markers included. [default: the model's own limit]"
+        "N", "Maximum tokens of a picture, with its markers. [default: the model's own limit]"
     )
-    video_fps: float | None = option("FPS", "Frames read of a second of video. [default: the model's own, usually 2]")
-    max_frames: int | None = option("N", "Most frames read of a video. [default: the model's own, usually 768]")
+    video_fps: float | None = option("FPS", "Frames to read per second of video. [default: the model's own, usually 2]")
+    max_frames: int | None = option("N", "Maximum frames to read of a video. [default: the model's own, usually 768]")
     context: str | None = option(
         "N", "Maximum tokens per request, e.g. 32k. [default: what the model and memory allow]", "--context", "-c"
     )
@@ -56,7 +56,7 @@ class Served:
         "SIZE", "Memory for the prefix cache; 0 keeps nothing. [default: a quarter of what the weights leave]"
     )
     share_cache: bool | None = option(
-        None, "Let a key's prompts resume from those of other keys, in steps of 1024 tokens.", "--share-cache"
+        None, "Reuse cached prompts across API keys, in steps of 1024 tokens.", "--share-cache"
     )
     threads: Threads = None
     kv_type: str | None = option(
@@ -87,7 +87,7 @@ class Where:
         "local|URL|vllm|ray|auto",
         "What answers: this process, an OpenAI-compatible server, vLLM, Ray, or what plan finds. [default: local]",
     )
-    api_key_env: str | None = option("NAME", "With --on URL: environment variable that holds this server's key there.")
+    api_key_env: str | None = option("NAME", "With --on URL: environment variable that holds the key for that server.")
     upstream_timeout: float | None = option(
         "S", "Seconds that the server of --on may send nothing before a request fails. [default: 600]"
     )
