@@ -5,11 +5,20 @@ python torch_peer.py CONFIG PROMPT ANSWER THREADS
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
+from pathlib import Path
 
 import torch
+
+if importlib.util.find_spec("torchvision") is not None:  # transformers imports it wherever it is installed
+    sys.path.append(str(Path(__file__).parents[2] / "tests" / "parity"))
+    import torchvision_operators
+
+    torchvision_operators.declare()
+
 import transformers
 
 
