@@ -16,6 +16,7 @@ from shoestring.cli.app import run
 from shoestring.cli.find import find
 from shoestring.cli.models import demo
 from shoestring.planning.measured import folder
+from shoestring.runtime import loading
 from shoestring.runtime.loading import least_memory
 from shoestring.runtime.opening import open_model
 from shoestring.sizes import bytes_of
@@ -29,6 +30,13 @@ STARTS = re.compile(
     r"about [\d.]+ tokens/s predicted\n"
     r"  hit rate \d+ % \(one expert a token: the share in memory\), disk [\d.]+ GB/s \(probed now\)\n"
 )
+
+
+@pytest.fixture(autouse=True)
+def _same_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget is meant for what this process has when it is computed; the process may give memory back meanwhile."""
+    own = loading.own_memory()
+    monkeypatch.setattr(loading, "own_memory", lambda: own)
 
 
 def budget(more: int = SOME) -> list[str]:
@@ -94,13 +102,13 @@ def test_bench(capsys: pytest.CaptureFixture[str]) -> None:
 def test_perplexity_is_the_resident_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Windows share passes; their logits are the same."""
     text = tmp_path / "text"
-    text.write_text(" ".join(f"The number {n} follows {n - 1}, and so on." for n in range(1, 60)))
+    text.write_text(" ".join(f"The number {n} follows {n - 1}, and so on." for n in range(1, 120)))
     command = ["perplexity", NAME, "-f", str(text), "-c", "64", "--json"]
     resident, _ = facts(capsys, command)
     streamed, err = facts(capsys, [*command, *budget()])
     numbers = streamed.pop("streaming")
     assert streamed == resident
-    assert resident["windows"] > 10
+    assert resident["windows"] > 20
     assert numbers["hit_rate"] < 1
     assert STARTS.match(err)
     changed, err = facts(capsys, [*command, "--experts-per-token", "2"])
@@ -205,7 +213,7 @@ def test_routes_of_another_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
     recorder = RouteRecorder(tmp_path / "routes", "another", equal_layers(30, 8), 1, [].append)
     recorder.record(0, np.zeros((1, 1), np.int32))
     recorder.save()
-    assert run(["inspect", NAME, *budget(SOME // 2), "--routes", str(tmp_path / "routes")]) == 2
+    assert run(["inspect", NAME, *budget(), "--routes", str(tmp_path / "routes")]) == 2
     assert "routes of another, a model of another shape" in failed(capsys)
 
 
