@@ -5,7 +5,6 @@ python torch_peer.py CONFIG PROMPT ANSWER THREADS
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import time
@@ -13,16 +12,14 @@ from pathlib import Path
 
 import torch
 
-if importlib.util.find_spec("torchvision") is not None:  # transformers imports it wherever it is installed
+
+def main() -> None:
     sys.path.append(str(Path(__file__).parents[2] / "tests" / "parity"))
     import torchvision_operators
 
     torchvision_operators.declare()
+    import transformers
 
-import transformers
-
-
-def main() -> None:
     config, prompt, answer = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(int(sys.argv[4]))
     torch.manual_seed(0)

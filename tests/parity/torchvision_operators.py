@@ -6,6 +6,8 @@ Its transforms, which the reference's processors use, are written with torch alo
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 
 #: A library ends with its object.
@@ -13,7 +15,9 @@ _declared: list[torch.library.Library] = []
 
 
 def declare() -> None:
-    """Import torchvision; where that fails, declare the operators whose names it needs first."""
+    """Import torchvision where it is installed; where that fails, declare the operators whose names it needs first."""
+    if importlib.util.find_spec("torchvision") is None:
+        return
     try:
         import torchvision
     except RuntimeError:
