@@ -93,11 +93,9 @@ def check_reachable(address: str) -> None:
 
 def check_size(count: Count) -> None:
     """Raise CapacityError if the cluster has fewer nodes than replicas, which have a node each."""
-    import ray
-
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-    if len(nodes) < count.least:
-        have = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+    nodes = node_count()
+    if nodes < count.least:
+        have = f"{nodes} node{'s' * (nodes != 1)}"
         raise CapacityError(
             f"the cluster has {have} with a processor and --replicas is {count.least}, one a node: "
             "add nodes with `ray start`, or ask for fewer"
