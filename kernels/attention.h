@@ -22,21 +22,37 @@ using shoestring::Paging;
 using shoestring::SEGMENT_TOKENS;
 
 constexpr int STRIPS = PAGE_TOKENS / LANES;  // of 16 positions in a page
+// Dims of a panel of keys: it stays in the first-level cache while the unit's queries pass by.
+constexpr int PANEL_ROWS = 128;
+// Factors of sums that go on as they are.
+constexpr struct Ones {
+    float each[TILE_VECTORS];
+    constexpr Ones() : each{} {
+        for (float& one : each) one = 1;
+    }
+} ONES;
 
 SHOESTRING_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// out[t][16 s + lane] = Σ_k a[t][k] · panel[s][k][lane], k ascending from `begin`, starting from start[t] · out[t].
-template <int T, int S>
-SHOESTRING_INLINE void attention_tile(const float* a, int64_t a_stride, const float* panel, int64_t panel_stride,
-                                      int begin, int end, const float* start, float* out, int64_t out_stride) {
+// How a tile's multipliers lie: queries [k][T], the weights of positions [T][PAGE_TOKENS]. Either way their distances
+// are constants, as so many pointers would not fit the registers.
+enum class Multipliers { QUERIES, WEIGHTS };
+
+// out[t][16 s + lane] = Σ_k a(t, k) · panel[s][k][lane], k ascending from `begin`, starting from start[t] · out[t].
+template <Multipliers FORM, int T, int S>
+SHOESTRING_INLINE void attention_tile(const float* a, const float* panel, int64_t panel_stride, int begin, int end,
+                                      const float* start, float* out, int64_t out_stride) {
     Lanes sum[T][S];
     for (int t = 0; t < T; ++t)
         for (int s = 0; s < S; ++s)
             sum[t][s] = start ? mul(load(out + t * out_stride + s * LANES), set1(start[t])) : zero();
+    // Columns first: a number is then held for one step alone, and all sums stay in registers.
     auto step = [&](int k) {
-        for (int s = 0; s < S; ++s) {
-            const Lanes column = load(panel + s * panel_stride + k * LANES);
-            for (int t = 0; t < T; ++t) sum[t][s] = fma(set1(a[t * a_stride + k]), column, sum[t][s]);
+        Lanes column[S];
+        for (int s = 0; s < S; ++s) column[s] = load(panel + s * panel_stride + k * LANES);
+        for (int t = 0; t < T; ++t) {
+            const Lanes number = set1(FORM == Multipliers::QUERIES ? a[k * T + t] : a[t * PAGE_TOKENS + k]);
+            for (int s = 0; s < S; ++s) sum[t][s] = fma(number, column[s], sum[t][s]);
         }
     };
     if (S == 1) {
@@ -50,12 +66,12 @@ SHOESTRING_INLINE void attention_tile(const float* a, int64_t a_stride, const fl
 }
 
 // `count` vectors (1 .. TILE_VECTORS) × `strips` strips.
-inline void attention_tiles(int count, int strips, const float* a, int64_t a_stride, const float* panel,
-                            int64_t panel_stride, int begin, int end, const float* start, float* out,
-                            int64_t out_stride) {
+template <Multipliers FORM>
+inline void attention_tiles(int count, int strips, const float* a, const float* panel, int64_t panel_stride, int begin,
+                            int end, const float* start, float* out, int64_t out_stride) {
     each_tile(count, strips, [&]<int T, int S>(int strip) {
-        attention_tile<T, S>(a, a_stride, panel + strip * panel_stride, panel_stride, begin, end, start,
-                             out + strip * LANES, out_stride);
+        attention_tile<FORM, T, S>(a, panel + strip * panel_stride, panel_stride, begin, end, start,
+                                   out + strip * LANES, out_stride);
     });
 }
 
@@ -163,12 +179,18 @@ SHOESTRING_INLINE float largest_score(const float* scores, Visible seen, float l
 struct Part {
     int64_t start;
     int vectors, group, first_row;
-    bool direct;  // one row, whose vectors all see the same positions
+    bool direct;
     Visible first, last;
-
-    int tiles() const { return (vectors + TILE_VECTORS - 1) / TILE_VECTORS; }
-    int tile(int i) const { return vectors * i / tiles(); }  // the first vector of the i-th
 };
+
+// Tiles of a unit's vectors.
+SHOESTRING_INLINE int num_tiles(int vectors) { return (vectors + TILE_VECTORS - 1) / TILE_VECTORS; }
+SHOESTRING_INLINE int first_of_tile(int vectors, int tile) { return vectors * tile / num_tiles(vectors); }
+
+// One row, whose vectors all see the same positions.
+SHOESTRING_INLINE bool is_direct(const Attention& op, const AttentionUnit& unit) {
+    return unit.rows == 1 && op.heads / op.kv_heads <= DIRECT_VECTORS && op.head_dim % LANES == 0;
+}
 
 SHOESTRING_INLINE Visible seen_by(const Attention& op, const Part& part, int vector) {
     return visible(op, part.first_row + vector / part.group, part.start);
@@ -183,13 +205,17 @@ void page_scores(const Attention& op, const Part& part, const Keys& keys, const 
     if (part.direct) return direct_scores(vectors, s.q, D16, keys, D, strip, last_strip, s.scores, ahead);
     for (; strip < last_strip; strip += together) {
         const int strips = strip + together <= STRIPS ? together : STRIPS - strip;
-        for (int i = 0; i < strips; ++i)
-            widen_panel(keys, strip + i, 0, D, LANES, s.panel + i * int64_t(D) * LANES, ahead);
-        for (int i = 0; i < part.tiles(); ++i) {
-            const int v = part.tile(i), count = part.tile(i + 1) - v;
-            if (seen_by(op, part, v + count - 1).high <= strip * LANES) continue;
-            attention_tiles(count, strips, s.q + v * D16, D16, s.panel, int64_t(D) * LANES, 0, D, nullptr,
-                            s.scores + v * PAGE_TOKENS + strip * LANES, PAGE_TOKENS);
+        for (int d = 0; d < D; d += PANEL_ROWS) {
+            const int end = d + PANEL_ROWS < D ? d + PANEL_ROWS : D;
+            for (int i = 0; i < strips; ++i)
+                widen_panel(keys, strip + i, d, end, LANES, s.panel + i * int64_t(D) * LANES, ahead);
+            for (int i = 0; i < num_tiles(vectors); ++i) {
+                const int v = first_of_tile(vectors, i), count = first_of_tile(vectors, i + 1) - v;
+                if (seen_by(op, part, v + count - 1).high <= strip * LANES) continue;
+                attention_tiles<Multipliers::QUERIES>(count, strips, s.q + v * D16, s.panel, int64_t(D) * LANES, d, end,
+                                                      d == 0 ? nullptr : ONES.each,
+                                                      s.scores + v * PAGE_TOKENS + strip * LANES, PAGE_TOKENS);
+            }
         }
     }
 }
@@ -207,23 +233,24 @@ void page_values(const Attention& op, const Part& part, const Values& values, co
             widen_panel(values, strip + i, low, high, left < LANES ? left : LANES,
                         s.panel + i * int64_t(PAGE_TOKENS) * LANES, ahead);
         }
-        for (int i = 0; i < part.tiles(); ++i) {
-            const int v = part.tile(i), count = part.tile(i + 1) - v;
+        for (int i = 0; i < num_tiles(vectors); ++i) {
+            const int v = first_of_tile(vectors, i), count = first_of_tile(vectors, i + 1) - v;
             const Visible a = seen_by(op, part, v), b = seen_by(op, part, v + count - 1);
             float* out = s.partial + v * D16 + strip * LANES;
             const float* p = s.scores + v * PAGE_TOKENS;
             if (a.low == b.low && a.high == b.high) {
                 if (a.low < a.high)
-                    attention_tiles(count, strips, p, PAGE_TOKENS, s.panel, int64_t(PAGE_TOKENS) * LANES, a.low, a.high,
-                                    s.rescale + v, out, D16);
+                    attention_tiles<Multipliers::WEIGHTS>(count, strips, p, s.panel, int64_t(PAGE_TOKENS) * LANES,
+                                                          a.low, a.high, s.rescale + v, out, D16);
                 continue;
             }
             // Masked positions are skipped, so that nothing beyond them can reach this row.
             for (int j = 0; j < count; ++j) {
                 const Visible seen = seen_by(op, part, v + j);
                 if (seen.low < seen.high)
-                    attention_tiles(1, strips, p + j * PAGE_TOKENS, PAGE_TOKENS, s.panel, int64_t(PAGE_TOKENS) * LANES,
-                                    seen.low, seen.high, s.rescale + v + j, out + j * D16, D16);
+                    attention_tiles<Multipliers::WEIGHTS>(1, strips, p + j * PAGE_TOKENS, s.panel,
+                                                          int64_t(PAGE_TOKENS) * LANES, seen.low, seen.high,
+                                                          s.rescale + v + j, out + j * D16, D16);
             }
         }
     }
@@ -237,8 +264,7 @@ inline void attend_page(const Attention& op, const AttentionUnit& unit, int64_t 
     float *largest = s.partial + vectors * D16, *sums = largest + padded;
     const Visible first = visible(op, unit.first_row, start), last = visible(op, unit.first_row + unit.rows - 1, start);
     if (last.high <= first.low) return;
-    const bool direct = unit.rows == 1 && vectors <= DIRECT_VECTORS && D % LANES == 0;
-    const Part part{start, vectors, group, int(unit.first_row), direct, first, last};
+    const Part part{start, vectors, group, int(unit.first_row), is_direct(op, unit), first, last};
     const int64_t bytes = kv_bytes(op.type, D) * PAGE_TOKENS;
     auto at = [&](const void* pool, int64_t number) {
         return static_cast<const char*>(pool) + (number * op.kv_heads + unit.kv_head) * bytes;
@@ -300,15 +326,31 @@ inline void merge_partial(const Attention& op, const AttentionUnit& unit, const 
     }
 }
 
+// Queries times the scale: [V][D16] for a direct unit, otherwise [D16][T] of each tile.
 inline void load_queries(const Attention& op, const AttentionUnit& unit, float* scaled) {
-    const int group = op.heads / op.kv_heads, D = op.head_dim;
+    const int group = op.heads / op.kv_heads, D = op.head_dim, vectors = unit.rows * group;
     const int64_t D16 = round_up(D, LANES);
-    for (int row = 0; row < unit.rows; ++row)
-        for (int h = 0; h < group; ++h, scaled += D16) {
-            const float* q = op.q + ((unit.first_row + row) * op.heads + unit.kv_head * group + h) * int64_t(D);
-            for (int d = 0; d < D; d += LANES)
-                store(scaled + d, mul(load(q + d, D - d < LANES ? D - d : LANES), set1(op.scale)));
+    const bool direct = is_direct(op, unit);
+    const int tiles = direct ? 1 : num_tiles(vectors);
+    for (int i = 0; i < tiles; ++i) {
+        const int begin = direct ? 0 : first_of_tile(vectors, i),
+                  end = direct ? vectors : first_of_tile(vectors, i + 1);
+        for (int v = begin; v < end; ++v) {
+            const float* q =
+                op.q + ((unit.first_row + v / group) * op.heads + unit.kv_head * group + v % group) * int64_t(D);
+            for (int d = 0; d < D; d += LANES) {
+                const Lanes sixteen = mul(load(q + d, D - d < LANES ? D - d : LANES), set1(op.scale));
+                if (direct) {
+                    store(scaled + v * D16 + d, sixteen);
+                    continue;
+                }
+                alignas(64) float numbers[LANES];
+                store(numbers, sixteen);
+                float* to = scaled + begin * D16 + d * int64_t(end - begin) + (v - begin);
+                for (int lane = 0; lane < LANES; ++lane) to[lane * int64_t(end - begin)] = numbers[lane];
+            }
         }
+    }
 }
 
 inline void write_result(const Attention& op, const AttentionUnit& unit, const float* running) {

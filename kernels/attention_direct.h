@@ -9,27 +9,27 @@
 namespace SHOESTRING_VARIANT {
 namespace {
 
-constexpr int TILE_VECTORS = 6;
+constexpr int TILE_VECTORS = LANE_REGISTERS >= 32 ? 12 : 6;
 // Sums of 16 that a tile keeps in registers, with room for what it multiplies.
-constexpr int TILE_SUMS = LANE_REGISTERS >= 32 ? 12 : 6;
+constexpr int TILE_SUMS = LANE_REGISTERS >= 32 ? 24 : 6;
 constexpr int MOST_STRIPS = 4;
 
-// Strips of 16 columns that a tile of so many vectors takes at once: 1, 2 or 4.
-constexpr int strips_at_once(int vectors) {
+// Strips of 16 columns that a tile of so many vectors takes at once, with so many sums: 1, 2 or 4.
+constexpr int strips_at_once(int vectors, int sums = TILE_SUMS) {
     const int count = vectors < TILE_VECTORS ? vectors : TILE_VECTORS;
-    return 4 * count <= TILE_SUMS || count == 1 ? 4 : 2 * count <= TILE_SUMS ? 2 : 1;
+    return 4 * count <= sums || count == 1 ? 4 : 2 * count <= sums ? 2 : 1;
 }
 
 // tile.operator()<T, S>(strip) over `strips` strips for T = count vectors, as many at once as fit.
-template <int T = TILE_VECTORS, class TileOf>
+template <int T = TILE_VECTORS, int SUMS = TILE_SUMS, class TileOf>
 SHOESTRING_INLINE void each_tile(int count, int strips, const TileOf& tile) {
     if constexpr (T > 1) {
-        if (count != T) return each_tile<T - 1>(count, strips, tile);
+        if (count != T) return each_tile<T - 1, SUMS>(count, strips, tile);
     }
     int strip = 0;
-    if constexpr (strips_at_once(T) >= 4)
+    if constexpr (strips_at_once(T, SUMS) >= 4)
         for (; strip + 4 <= strips; strip += 4) tile.template operator()<T, 4>(strip);
-    if constexpr (strips_at_once(T) >= 2)
+    if constexpr (strips_at_once(T, SUMS) >= 2)
         for (; strip + 2 <= strips; strip += 2) tile.template operator()<T, 2>(strip);
     for (; strip < strips; ++strip) tile.template operator()<T, 1>(strip);
 }
@@ -48,7 +48,9 @@ struct Ahead {
 };
 inline Ahead ahead_of(const char* at, int64_t bytes) { return {at, at + bytes}; }
 
-constexpr int DIRECT_VECTORS = 2 * TILE_VECTORS;  // each is then widened twice at most
+constexpr int DIRECT_TILE = 6;                    // vectors
+constexpr int DIRECT_SUMS = LANE_REGISTERS >= 32 ? 12 : 6;
+constexpr int DIRECT_VECTORS = 2 * DIRECT_TILE;  // each is then widened twice at most
 constexpr int DIRECT_ROWS = 16;                   // of a page at a time
 
 // How a sum begins: at zero, where it was, or where it was times a factor of its vector.
@@ -82,10 +84,10 @@ template <Start START, class Numbers>
 inline void direct_rows(int vectors, int strip, int last_strip, const float* a, int64_t a_stride,
                         const Numbers& numbers, int begin, int end, const float* factor, float* out, int64_t out_stride,
                         Ahead& ahead) {
-    const int tiles = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
+    const int tiles = (vectors + DIRECT_TILE - 1) / DIRECT_TILE;
     for (int i = 0; i < tiles; ++i) {
         const int v = vectors * i / tiles, count = vectors * (i + 1) / tiles - v;
-        each_tile(count, last_strip - strip, [&]<int T, int S>(int further) {
+        each_tile<DIRECT_TILE, DIRECT_SUMS>(count, last_strip - strip, [&]<int T, int S>(int further) {
             const int at = strip + further;
             direct_tile<T, S, START>(a + v * a_stride, a_stride, numbers, at, begin, end, factor + v,
                                      out + v * out_stride + at * LANES, out_stride, ahead);

@@ -90,7 +90,7 @@ void attention(In<float, 3> q, nb::handle keys_array, nb::handle values_array, I
     const Paging paging = check_paging(pages, first_page, span_starts, index, rows);
     require(first_visible.shape(0) == rows, "first_visible: one entry a row");
     const int64_t spans = span_starts.shape(0) - 1, group = heads / kv_heads;
-    const int64_t unit_rows = group < 64 ? 64 / group : 1;
+    const int64_t unit_rows = group < 128 ? 128 / group : 1;
 
     static thread_local std::vector<AttentionUnit> units;
     units.clear();
