@@ -1,6 +1,5 @@
 // Attention of one row: the query heads of one key-value head are too few for a widened panel to pay. Numbers are
-// widened in registers as they are used, and a page is walked in the order of memory. Canonical order:
-// docs/numerics.md.
+// widened in registers as they are used. Canonical order: docs/numerics.md.
 #pragma once
 
 #include "kv_pages.h"
@@ -48,26 +47,19 @@ struct Ahead {
 };
 inline Ahead ahead_of(const char* at, int64_t bytes) { return {at, at + bytes}; }
 
-constexpr int DIRECT_TILE = 6;                    // vectors
-constexpr int DIRECT_SUMS = LANE_REGISTERS >= 32 ? 12 : 6;
-constexpr int DIRECT_VECTORS = 2 * DIRECT_TILE;  // each is then widened twice at most
-constexpr int DIRECT_ROWS = 16;                   // of a page at a time
+constexpr int DIRECT_TILE = 6;  // vectors
+constexpr int DIRECT_SUMS = LANE_REGISTERS >= 32 ? 20 : 6;
+constexpr int DIRECT_VECTORS = 2 * DIRECT_TILE;  // each number is then widened twice at most
 
-// How a sum begins: at zero, where it was, or where it was times a factor of its vector.
-enum class Start { ZERO, CONTINUE, RESCALE };
-
-// out[t][lane] = Σ_k a[t][k] · numbers(k, strip)[lane], k ascending from `begin`.
-template <int T, int S, Start START, class Numbers>
+// out[t][lane] = Σ_k a[t][k] · numbers(k, strip)[lane], k ascending from `begin`, from zero, or where it goes on from
+// factor[t] · out[t].
+template <int T, int S, bool GOES_ON, class Numbers>
 SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Numbers& numbers, int strip, int begin,
                                    int end, const float* factor, float* out, int64_t out_stride, Ahead& ahead) {
     Lanes sum[T][S];
     for (int t = 0; t < T; ++t)
-        for (int s = 0; s < S; ++s) {
-            const float* at = out + t * out_stride + s * LANES;
-            sum[t][s] = START == Start::ZERO       ? zero()
-                        : START == Start::CONTINUE ? load(at)
-                                                   : mul(load(at), set1(factor[t]));
-        }
+        for (int s = 0; s < S; ++s)
+            sum[t][s] = GOES_ON ? mul(load(out + t * out_stride + s * LANES), set1(factor[t])) : zero();
     for (int k = begin; k < end; ++k) {
         ahead.fetch(S * LANES * Numbers::BYTES);
         for (int s = 0; s < S; ++s) {
@@ -80,7 +72,7 @@ SHOESTRING_INLINE void direct_tile(const float* a, int64_t a_stride, const Numbe
 }
 
 // All `vectors` × strips [strip, last_strip) of 16 columns, rows [begin, end); `out` begins at strip 0.
-template <Start START, class Numbers>
+template <bool GOES_ON, class Numbers>
 inline void direct_rows(int vectors, int strip, int last_strip, const float* a, int64_t a_stride,
                         const Numbers& numbers, int begin, int end, const float* factor, float* out, int64_t out_stride,
                         Ahead& ahead) {
@@ -89,8 +81,8 @@ inline void direct_rows(int vectors, int strip, int last_strip, const float* a, 
         const int v = vectors * i / tiles, count = vectors * (i + 1) / tiles - v;
         each_tile<DIRECT_TILE, DIRECT_SUMS>(count, last_strip - strip, [&]<int T, int S>(int further) {
             const int at = strip + further;
-            direct_tile<T, S, START>(a + v * a_stride, a_stride, numbers, at, begin, end, factor + v,
-                                     out + v * out_stride + at * LANES, out_stride, ahead);
+            direct_tile<T, S, GOES_ON>(a + v * a_stride, a_stride, numbers, at, begin, end, factor + v,
+                                       out + v * out_stride + at * LANES, out_stride, ahead);
         });
     }
 }
@@ -99,15 +91,7 @@ inline void direct_rows(int vectors, int strip, int last_strip, const float* a, 
 template <class Keys>
 inline void direct_scores(int vectors, const float* q, int64_t q_stride, const Keys& keys, int head_dim, int strip,
                           int last_strip, float* scores, Ahead& ahead) {
-    for (int d = 0; d < head_dim; d += DIRECT_ROWS) {
-        const int until = d + DIRECT_ROWS < head_dim ? d + DIRECT_ROWS : head_dim;
-        if (d == 0)
-            direct_rows<Start::ZERO>(vectors, strip, last_strip, q, q_stride, keys, d, until, q, scores, PAGE_TOKENS,
-                                     ahead);
-        else
-            direct_rows<Start::CONTINUE>(vectors, strip, last_strip, q, q_stride, keys, d, until, q, scores,
-                                         PAGE_TOKENS, ahead);
-    }
+    direct_rows<false>(vectors, strip, last_strip, q, q_stride, keys, 0, head_dim, q, scores, PAGE_TOKENS, ahead);
 }
 
 // weighted[v][d] = weighted[v][d] · rescale[v] + Σ_j p[v][j] · values(j, strip)[d], positions [low, high); dims whole
@@ -115,16 +99,8 @@ inline void direct_scores(int vectors, const float* q, int64_t q_stride, const K
 template <class Values>
 inline void direct_values(int vectors, const float* p, const Values& values, int head_dim, int low, int high,
                           const float* rescale, float* weighted, Ahead& ahead) {
-    const int strips = head_dim / LANES;
-    for (int j = low; j < high; j += DIRECT_ROWS) {
-        const int until = j + DIRECT_ROWS < high ? j + DIRECT_ROWS : high;
-        if (j == low)
-            direct_rows<Start::RESCALE>(vectors, 0, strips, p, PAGE_TOKENS, values, j, until, rescale, weighted,
-                                        head_dim, ahead);
-        else
-            direct_rows<Start::CONTINUE>(vectors, 0, strips, p, PAGE_TOKENS, values, j, until, rescale, weighted,
-                                         head_dim, ahead);
-    }
+    direct_rows<true>(vectors, 0, head_dim / LANES, p, PAGE_TOKENS, values, low, high, rescale, weighted, head_dim,
+                      ahead);
 }
 
 }  // namespace
