@@ -379,26 +379,20 @@ void delta_net(In<float, 2> x, In<float, 2> z, In<float, 2> a, In<float, 2> b, I
     const Convolution convolution =
         checked_convolution(x, weight, past, span_starts, read_slots, write_slots, snapshots, qkv);
     const In<float, 2> convolved{qkv.array};
-    const DeltaRule rule = checked_delta_rule(convolved, a, b, decay, dt_bias, key_head_index, key_heads, memory,
-                                              span_starts, read_slots, write_slots, snapshots, out);
+    DeltaRule rule = checked_delta_rule(convolved, a, b, decay, dt_bias, key_head_index, key_heads, memory, span_starts,
+                                        read_slots, write_slots, snapshots, out);
     const int64_t spans = span_starts.shape(0) - 1, heads = rule.value_heads, value_dim = rule.value_dim;
     require(z.shape(0) == x.shape(0) && z.shape(1) == heads * value_dim, "z: [rows, value_heads · value_dim]");
     require(norm.shape(0) == value_dim, "norm: [value_dim]");
     const ChannelBlocks blocks(x.shape(0), x.shape(1), spans);
-    const RowsTable& rows = *active().rows;
+    rule.norm = norm.data();
+    rule.gate = z.data();
     KernelScope scope;
-    const float small = static_cast<float>(eps);
+    rule.eps = static_cast<float>(eps);
     reserve_delta_rule(rule);
     const auto convolve = [&](int64_t begin, int64_t end, int) { blocks.run(convolution, begin, end); };
     const auto remember = [&](int64_t begin, int64_t end, int thread) {
-        for (int64_t i = begin; i < end; ++i) {
-            run_delta_rule(rule, i, thread);
-            const int64_t span = i / heads, head = i % heads;
-            for (int64_t row = span_starts.data()[span]; row < span_starts.data()[span + 1]; ++row) {
-                const int64_t at = (row * heads + head) * value_dim;
-                rows.rms_norm(out.data() + at, norm.data(), z.data() + at, value_dim, small, out.data() + at, 0, 1);
-            }
-        }
+        for (int64_t i = begin; i < end; ++i) run_delta_rule(rule, i, thread);
     };
     const Phase phases[] = {phase_of(blocks.count, blocks.grain, convolve), phase_of(spans * heads, 1, remember)};
     parallel_phases(phases, 2);

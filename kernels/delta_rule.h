@@ -7,6 +7,7 @@
 #pragma once
 
 #include "lanes_math.h"
+#include "norm.h"
 #include "sequence_table.h"
 
 namespace SHOESTRING_VARIANT {
@@ -158,7 +159,13 @@ SHOESTRING_INLINE int columns_left(int column, int value_dim) {
 
 inline int64_t delta_rule_scratch_floats(int64_t key_dim, int64_t value_dim) {
     const int64_t keys = (key_dim + LANES - 1) / LANES * LANES;
-    return key_dim * (value_dim + LANES) + 2 * TOKEN_BLOCK * keys + 2 * TOKEN_BLOCK;
+    return key_dim * (value_dim + LANES) + 2 * TOKEN_BLOCK * keys + 2 * TOKEN_BLOCK + TOKEN_BLOCK * value_dim;
+}
+
+// Rows of a head lie far apart, so that nothing else asks for them: so many tokens ahead this does.
+constexpr int AHEAD = 4;
+SHOESTRING_INLINE void ask_for(const float* row, int count) {
+    for (int i = 0; i < count; i += 16) prefetch(row + i);
 }
 
 // out = x · 1/sqrt(Σx² + eps) · scale
@@ -202,6 +209,7 @@ inline void run_strip(float* state, int key_dim, const float* q, const float* k,
         for (int w = 0; w < W; ++w) u[w] = fma(set1(k[i]), load(state + i * COLUMNS + w * LANES), u[w]);
     for (int t = 0; t < count; ++t) {
         const Lanes decay = set1(g[t]);
+        ask_for(v + (t + AHEAD < count ? t + AHEAD : t) * v_stride, COLUMNS);
         for (int w = 0; w < W; ++w) {
             const Lanes wanted = load_columns_of<WHOLE>(v + t * v_stride + w * LANES, columns(w));
             delta[w] = mul(set1(beta[t]), sub(wanted, mul(decay, u[w])));
@@ -279,7 +287,7 @@ inline void save_state(const float* state, int key_dim, int value_dim, float* sl
 inline void one_token(const float* from, float* to, int key_dim, int value_dim, const float* q, const float* k, float g,
                       float beta, const float* v, float* out, float* delta) {
     constexpr int ROW_BLOCK = 8;
-    constexpr int64_t AHEAD = 8192;  // bytes
+    constexpr int64_t BYTES_AHEAD = 8192;
     const Lanes decay = set1(g);
     for (int c = 0; c < value_dim; c += LANES) store(delta + c, zero());
     for (int row = 0; from && row < key_dim; row += ROW_BLOCK) {
@@ -294,7 +302,7 @@ inline void one_token(const float* from, float* to, int key_dim, int value_dim, 
             for (int i = 0; i < rows; ++i)
                 for (int w = 0; w < W; ++w) {
                     const float* at = block + int64_t(i) * value_dim + column + w * LANES;
-                    prefetch(reinterpret_cast<const char*>(at) + AHEAD);
+                    prefetch(reinterpret_cast<const char*>(at) + BYTES_AHEAD);
                     u[w] = fma(set1(k[row + i]), load_columns_of<WHOLE>(at, count), u[w]);
                 }
             for (int w = 0; w < W; ++w) store(delta + column + w * LANES, u[w]);
@@ -338,12 +346,24 @@ inline void one_token(const float* from, float* to, int key_dim, int value_dim, 
     }
 }
 
+// Rows [row, row + count) of a head, [count][value_dim], through the gated rms_norm to their places in the result.
+inline void norm_rows(const DeltaRule& op, const float* rows, int64_t row, int count, int head) {
+    const int64_t n = op.value_dim, stride = op.value_heads * n;
+    int64_t at = row * stride + head * n;
+    for (int t = 0; t < count; ++t, at += stride, rows += n) {
+        const int64_t next = t + AHEAD < count ? at + AHEAD * stride : at;
+        ask_for(op.gate + next, op.value_dim);
+        ask_for(op.out + next, op.value_dim);
+        rms_norm(rows, op.norm, op.gate + at, n, op.eps, op.out + at, 0, 1);
+    }
+}
+
 void delta_rule(const DeltaRule& op, int span, int head, float* scratch) {
     const int DK = op.key_dim, DV = op.value_dim;
     const int64_t keys = (DK + LANES - 1) / LANES * LANES, row_floats = 2ll * op.key_heads * DK + op.value_heads * DV;
     float* state = scratch;
     float *q = state + int64_t(DK) * (DV + LANES), *k = q + TOKEN_BLOCK * keys, *g = k + TOKEN_BLOCK * keys;
-    float* beta = g + TOKEN_BLOCK;
+    float *beta = g + TOKEN_BLOCK, *unnormed = beta + TOKEN_BLOCK;  // [TOKEN_BLOCK][DV]
     const Slots& slots = op.slots;
     const int64_t head_floats = int64_t(DK) * DV, slot_floats = op.value_heads * head_floats;
     auto slot = [&](int64_t number) { return slots.data + number * slot_floats + head * head_floats; };
@@ -353,40 +373,42 @@ void delta_rule(const DeltaRule& op, int span, int head, float* scratch) {
     const int64_t end = slots.span_starts[span + 1];
     int64_t snapshot = 0, row = slots.span_starts[span];
     while (snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] < row) ++snapshot;
-    if (end - row == 1 && !(snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] == row)) {
-        const float* heads = op.qkv + row * row_floats + op.key_head_index[head] * DK;
-        l2_norm(heads, DK, scale, q);
-        l2_norm(heads + op.key_heads * DK, DK, 1.0f, k);
-        gates(op, row, 1, head, g, beta);
-        one_token(from < 0 ? nullptr : slot(from), slot(slots.write_slots[span]), DK, DV, q, k, *g, *beta,
-                  op.qkv + row * row_floats + 2 * op.key_heads * DK + head * DV,
-                  op.out + (row * op.value_heads + head) * DV, state);
-        return;
-    }
-    load_state(from < 0 ? nullptr : slot(from), DK, DV, state);
+    const bool one = end - row == 1 && !(snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] == row);
+    if (!one) load_state(from < 0 ? nullptr : slot(from), DK, DV, state);
     while (row < end) {
         int64_t until = row + TOKEN_BLOCK < end ? row + TOKEN_BLOCK : end;
         if (snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] + 1 < until)
             until = slots.snapshots[2 * snapshot] + 1;
         const int count = int(until - row);
         const float* qkv = op.qkv + row * row_floats;
-        for (int t = 0; t < count; ++t) {
-            const float* heads = qkv + t * row_floats + op.key_head_index[head] * DK;
+        const float* heads = qkv + op.key_head_index[head] * DK;
+        for (int t = 0; t < count; ++t, heads += row_floats) {
+            const float* next = t + AHEAD < count ? heads + AHEAD * row_floats : heads;
+            ask_for(next, DK);
+            ask_for(next + op.key_heads * DK, DK);
             l2_norm(heads, DK, scale, q + t * keys);
             l2_norm(heads + op.key_heads * DK, DK, 1.0f, k + t * keys);
         }
         gates(op, row, count, head, g, beta);
         const float* v = qkv + 2 * op.key_heads * DK + head * DV;
-        float* out = op.out + (row * op.value_heads + head) * DV;
+        float* out = op.norm ? unnormed : op.out + (row * op.value_heads + head) * DV;
+        const int64_t out_stride = op.norm ? DV : int64_t(op.value_heads) * DV;
+        if (one) {
+            one_token(from < 0 ? nullptr : slot(from), slot(slots.write_slots[span]), DK, DV, q, k, *g, *beta, v, out,
+                      state);
+            if (op.norm) norm_rows(op, unnormed, row, 1, head);
+            return;
+        }
         for (int column = 0; column < DV; column += STRIP) {
             auto run = [&](auto strips) {
                 run_strip<decltype(strips)::value, decltype(strips)::whole>(
                     state + int64_t(DK) * column, DK, q, k, keys, g, beta, count, v + column, row_floats, out + column,
-                    int64_t(op.value_heads) * DV, (DV - column - 1) % LANES + 1);
+                    out_stride, (DV - column - 1) % LANES + 1);
             };
             const int left = DV - column < STRIP ? DV - column : STRIP;
             run_width<STRIP_VECTORS>((left + LANES - 1) / LANES, left % LANES == 0, run);
         }
+        if (op.norm) norm_rows(op, unnormed, row, count, head);
         row = until;
         for (; snapshot < slots.snapshot_count && slots.snapshots[2 * snapshot] == row - 1; ++snapshot)
             save_state(state, DK, DV, slot(slots.snapshots[2 * snapshot + 1]));

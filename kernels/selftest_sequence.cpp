@@ -92,7 +92,8 @@ struct SlotsOfTwo {
     }
 };
 
-int delta_rule(const Variant& variant, int rows, int key_dim, int value_dim) {
+// gated: with the norm of each head's rows behind it, which gives what rms_norm gives of the rule alone.
+int delta_rule(const Variant& variant, int rows, int key_dim, int value_dim, bool gated) {
     if (!next_case()) return 0;
     constexpr int KEY_HEADS = 2, VALUE_HEADS = 3;
     const int64_t all = rows + 1;
@@ -104,18 +105,29 @@ int delta_rule(const Variant& variant, int rows, int key_dim, int value_dim) {
     Guarded<int32_t> key_head(VALUE_HEADS);
     for (int h = 0; h < VALUE_HEADS; ++h) key_head[h] = h % KEY_HEADS;
     F out(all * VALUE_HEADS * value_dim), scalar_out(out.size()), slots(start.size()), scalar_slots(start.size());
+    F norm(value_dim), gate(out.size());
+    numbers.fill(norm);
+    numbers.fill(gate);
     const SlotsOfTwo spans;
-    auto run = [&](const SequenceTable& kernels, F& to, F& state) {
+    auto run = [&](const SequenceTable& kernels, F& to, F& state, bool with_norm) {
         state.copy_from(start);
-        const DeltaRule op{
+        DeltaRule op{
             qkv.data(), a.data(),    b.data(), decay.data(), dt_bias.data(), key_head.data(), spans.of(state, rows),
             KEY_HEADS,  VALUE_HEADS, key_dim,  value_dim,    to.data()};
+        if (with_norm) {
+            op.norm = norm.data();
+            op.gate = gate.data();
+            op.eps = 1e-6f;
+        }
         F scratch(kernels.delta_rule_scratch_floats(key_dim, value_dim));
         for (int span = 0; span < 2; ++span)
             for (int h = 0; h < VALUE_HEADS; ++h) kernels.delta_rule(op, span, h, scratch.data());
     };
-    run(*variant.sequence, out, slots);
-    run(*variants().front().sequence, scalar_out, scalar_slots);
+    run(*variant.sequence, out, slots, gated);
+    run(*variants().front().sequence, scalar_out, scalar_slots, false);
+    if (gated)
+        variants().front().rows->rms_norm(scalar_out.data(), norm.data(), gate.data(), value_dim, 1e-6f,
+                                          scalar_out.data(), 0, all * VALUE_HEADS);
     if (&variant == &variants().front()) note("delta_rule", scalar_out);
     if (&variant == &variants().front()) note("delta_rule", scalar_slots);
     return expect(out.same_as(scalar_out) && slots.same_as(scalar_slots), variant.name, "delta_rule", rows);
@@ -155,9 +167,14 @@ int sequence() {
                     failures += attention(variant, KVType::Q8_0, group, 1, head_dim, first, 1, 0);
                     failures += attention(variant, KVType::Q8_0, 2 * group, 2, head_dim, first, 6, first / 2);
                 }
+        // Keys of more dims than a panel has.
+        for (int head_dim : {129, 144, 256})
+            for (KVType type : {KVType::F16, KVType::Q8_0})
+                for (int group : {2, 8}) failures += attention(variant, type, group, 1, head_dim, 70, 9, 0);
         for (int rows : {1, 2, 63, 64, 65, 130})
             for (int key_dim : {1, 15, 16, 33})
-                for (int value_dim : {5, 16, 24, 32, 47, 48}) failures += delta_rule(variant, rows, key_dim, value_dim);
+                for (int value_dim : {5, 16, 24, 32, 47, 48})
+                    for (bool gated : {false, true}) failures += delta_rule(variant, rows, key_dim, value_dim, gated);
         for (int channels = 1; channels <= 40; ++channels)
             for (int width = 1; width <= MAX_CONVOLUTION_WIDTH; ++width)
                 failures += convolution(variant, 7, channels, width);

@@ -85,6 +85,10 @@ struct DeltaRule {
     Slots slots;                    // [slots, value_heads, key_dim, value_dim]
     int key_heads, value_heads, key_dim, value_dim;
     float* out;  // [rows, value_heads, value_dim]
+    // The gated rms_norm of each head's rows; norm null: none.
+    const float* norm = nullptr;  // [value_dim]
+    const float* gate = nullptr;  // like out
+    float eps = 0.0f;
 };
 
 struct SequenceTable {
