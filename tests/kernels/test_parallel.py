@@ -92,3 +92,27 @@ def test_workspace_frames_give_back_what_they_took() -> None:
             ws.floats(3, 5)
             ws.floats(1 << 20)
         assert ws.nbytes == held
+
+
+def test_arrays_of_a_workspace_are_the_shapes_asked_for_in_any_order() -> None:
+    ws, rng = ops.Workspace(), np.random.default_rng(3)
+    for _ in range(400):
+        with ws:
+            arrays = []
+            for number in range(int(rng.integers(1, 5))):
+                shape = tuple(int(n) for n in rng.integers(1, 60, size=int(rng.integers(1, 4))))
+                array = ws.floats(*shape)
+                assert array.shape == shape
+                array[...] = number
+                arrays.append(array)
+            for number, array in enumerate(arrays):
+                assert (array == number).all()
+
+
+def test_a_workspace_that_grew_lets_its_old_blocks_go() -> None:
+    ws = ops.Workspace()
+    with ws:
+        small = ws.floats(8)
+        ws.floats(1 << 20)
+    with ws:
+        assert not np.shares_memory(small, ws.floats(8))
