@@ -47,11 +47,16 @@ def decode(peer: str, build: str, kind: str) -> Bar:
     return Bar(1.0 if peer == IK else 1.2 if build == AVX2 else 1.4, 0.95)
 
 
-def roof(kind: str) -> float:
+def roof(kind: str, build: str) -> float:
     """The share of the roof that decode reaches on (a), (b), (d), (e)."""
-    return 0.90 if kind in QUANTIZED else 0.85
+    return 0.80 if build == AVX2 else 0.90 if kind in QUANTIZED else 0.85
 
 
-#: Shares of the peak: of large products, and of experts' products.
-LARGE = {"Q4_K_M": 0.70, "Q8_0": 0.70, "Q4_0": 0.70, "BF16": 0.85}
-EXPERTS = {"Q4_K_M": 0.60, "Q8_0": 0.60, "Q4_0": 0.60, "BF16": 0.70}
+def large(kind: str, build: str) -> float:
+    """The share of the peak that large products reach."""
+    return 0.85 if kind not in QUANTIZED else 0.65 if build == AVX2 else 0.70
+
+
+def experts(kind: str) -> float:
+    """That of experts' products."""
+    return 0.60 if kind in QUANTIZED else 0.70

@@ -86,7 +86,7 @@ def lines(case: str, letter: str, kind: str, results: list[Measured], work: Work
                 continue
             yield from _ratios(case, letter, kind, ours, name, working, work)
         if ours.share is not None:
-            bar = None if letter == "c" else bars.roof(kind)
+            bar = None if letter == "c" else bars.roof(kind, build)
             met = None if bar is None else ours.share >= bar
             yield Line(case, f"decode, share of the roof, {ours.engine.isa}", f"{ours.share:.0%}",
                        "" if bar is None else f"≥ {bar:.0%}", met)  # fmt: skip

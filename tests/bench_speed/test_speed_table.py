@@ -117,3 +117,9 @@ def test_only_what_was_asked_for_counts() -> None:
     assert peer_speeds([{"n_prompt": 8192, "avg_ts": 7.5}]) == Speeds(7.5, 0.0)
     assert bars.prefill(bars.IK, NATIVE, "d", "Q4_K_M") is None
     assert bars.prefill(bars.IK, NATIVE, "a", "BF16") is None
+
+
+def test_avx2_has_bars_of_its_own() -> None:
+    assert [bars.large("Q8_0", build) for build in (NATIVE, AVX2)] == [0.70, 0.65]
+    assert [bars.roof("Q4_K_M", build) for build in (NATIVE, AVX2)] == [0.90, 0.80]
+    assert [bars.roof("BF16", build) for build in (NATIVE, AVX2)] == [0.85, 0.80]

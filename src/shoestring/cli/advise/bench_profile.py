@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -42,6 +42,19 @@ class Limits:
     read: float
     peaks: Peaks
 
+    def mean(self, other: Limits) -> Limits:
+        """Of the limits before and after a measurement: a machine drifts meanwhile."""
+        mine, theirs = self.peaks, other.peaks
+        return Limits(
+            (self.read + other.read) / 2,
+            replace(
+                mine,
+                fma=(mine.fma + theirs.fma) / 2,
+                dot=(mine.dot + theirs.dot) / 2,
+                signed_dot=(mine.signed_dot + theirs.signed_dot) / 2,
+            ),
+        )
+
     def share(self, name: str, work: Work) -> float | None:
         """The larger of an op's shares of the bandwidth and of its peak; None for an op whose work is not counted."""
         if not work.seconds or not work.operations:
@@ -54,10 +67,11 @@ class Limits:
 def bench_profile(name: str, prompt: int, generate: int, loading: options.Loading, json: bool) -> None:
     """Load a model, run a prompt and an answer once to warm up and once recorded, and print both."""
     from shoestring import ops
-    from shoestring.ops.limits import memory_to_read, peaks, read_bandwidth
 
-    phases = recorded_phases(load_model(name, loading=loading), prompt, generate)
-    limits = Limits(read_bandwidth(memory_to_read(), 3), peaks())
+    model = load_model(name, loading=loading)
+    before = limits_now()
+    phases = recorded_phases(model, prompt, generate)
+    limits = before.mean(limits_now())
     if json:
         rows = [facts(phase, limits) for phase in phases]
         typer.echo(json_module.dumps({"isa": ops.isa(), "threads": ops.num_threads(), "phases": rows}))
@@ -70,6 +84,13 @@ def bench_profile(name: str, prompt: int, generate: int, loading: options.Loadin
     for phase in phases:
         for line in table(phase, limits):
             typer.echo(line)
+
+
+def limits_now() -> Limits:
+    """Measure them; takes about two seconds."""
+    from shoestring.ops.limits import memory_to_read, peaks, read_bandwidth
+
+    return Limits(read_bandwidth(memory_to_read(), 3), peaks())
 
 
 def recorded_phases(model: Model, prompt: int, generate: int) -> tuple[Phase, Phase]:
