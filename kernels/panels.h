@@ -21,7 +21,8 @@ constexpr int64_t MOST_PANEL_TOKENS = 240;
 constexpr int64_t PANEL_TOKENS = TILE_TOKENS + 1;
 constexpr int64_t PANEL_COLUMNS = 2048;
 constexpr int64_t PANEL_BYTES = PANEL_COLUMNS * shoestring::GROUP_ROWS * TILE_GROUPS;
-// More than TILE_TOKENS tokens, cut into tiles of nearly equal size, leave none with fewer than this.
+// More than TILE_TOKENS tokens, cut into tiles of nearly equal size, leave none with fewer than this. The last part of
+// many tokens may have fewer: its last token then takes the empty places as well.
 constexpr int LEAST_PANEL_TOKENS = TILE_TOKENS / 2;
 
 using PanelProduct = void (*)(const TileRows& rows, int64_t columns, const Token* tokens, int64_t count,
@@ -63,6 +64,8 @@ template <WeightType type, int GROUPS>
 void panel_product(const TileRows& rows, int64_t columns, const Token* tokens, int64_t count, uint8_t* memory,
                    float* out) {
     constexpr shoestring::WeightFormat format = Layout<type>::FORMAT;
+    const int64_t last = count - 1;
+    if (count < LEAST_PANEL_TOKENS) count = LEAST_PANEL_TOKENS;
     std::memset(out, 0, static_cast<size_t>(count * TILE_GROUPS * shoestring::GROUP_ROWS) * 4);
     for (int64_t column = 0; column < columns; column += PANEL_COLUMNS) {
         const int64_t width = columns - column < PANEL_COLUMNS ? columns - column : PANEL_COLUMNS;
@@ -74,7 +77,7 @@ void panel_product(const TileRows& rows, int64_t columns, const Token* tokens, i
             const int64_t left = count - first, tiles = (left + TILE_TOKENS - 1) / TILE_TOKENS;
             const int size = static_cast<int>((left + tiles - 1) / tiles);
             Token at[TILE_TOKENS];
-            for (int i = 0; i < size; ++i) at[i] = token_at<type>(tokens[first + i], column);
+            for (int i = 0; i < size; ++i) at[i] = token_at<type>(tokens[first + i < last ? first + i : last], column);
             tile_of_size<type, GROUPS, TILE_TOKENS>(size, part, width, at,
                                                     out + first * TILE_GROUPS * shoestring::GROUP_ROWS);
             first += size;

@@ -191,6 +191,8 @@ int matmul() {
             const int64_t wide = format(type).block == 256 ? 2304 : 2080;
             for (int64_t tokens : {8, 16, 35}) failures += products(type, 49, tokens == 35 ? wide : 768, tokens);
             failures += products(type, 17, 256, 245);
+            // A last part of one token.
+            if (threads == 1 && !plain) failures += products(type, 1, format(type).block == 256 ? 5632 : 5472, 97);
             for (int64_t tokens : {1, 9}) failures += feed_forwards(type, tokens);
             for (int64_t tokens : {1, 2, 23}) failures += mixtures(type, tokens, 1 + tokens % 3, tokens == 2);
         }

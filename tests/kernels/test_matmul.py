@@ -58,6 +58,16 @@ def test_one_token_and_many_threads_and_one(weight_type: str, rows: int, tokens:
         assert np.concatenate(parts).tobytes() == whole.tobytes()
 
 
+@pytest.mark.parametrize("weight_type", ["Q8_0", "Q4_K"])
+@pytest.mark.parametrize("rest", [1, 2])
+def test_the_last_tokens_of_many(weight_type: str, rest: int) -> None:
+    # 96 tokens of so many columns are a part of a product, so the last part has very few.
+    case = MatrixCase(weight_type, 5, 5632, 1)
+    y = same_in_all_variants(product, case, 96 + rest)
+    x, weight, ws = activations(case.seed + 1, 96 + rest, case.columns), pack(case), ops.Workspace()
+    assert y[-1:].tobytes() == ops.matmul(ws, x[-1:], weight).tobytes()
+
+
 @given(st.lists(types, min_size=1, max_size=6), st.integers(1, 9), st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
 def test_a_group_of_matrices_is_each_of_them(weight_types: list[str], tokens: int, threads: int) -> None:
