@@ -5,6 +5,8 @@
 
 #include <arm_neon.h>
 
+#include "sums_int32.h"
+
 #define SHOESTRING_PIN(x) asm volatile("" : "+w"(x))
 
 namespace SHOESTRING_VARIANT {
@@ -17,12 +19,6 @@ constexpr int parts_at_once(int tokens, bool) { return tokens <= 3 ? 4 : 2; }
 // Tokens of the fastest tile of float weights: 5 x 16 sums leave room for a column.
 constexpr int float_tokens(shoestring::WeightType) { return 5; }
 
-constexpr int OFFSETS_32[] = {8, 16};
-constexpr int SIGNED_OFFSET = 0;
-constexpr Starts STARTS_256[] = {{32, 16}};
-constexpr Starts starts_of(shoestring::WeightType type) {
-    return type == shoestring::WeightType::Q6_K ? Starts{32, 16} : Starts{0, 32};
-}
 constexpr bool has_panel(shoestring::WeightType) { return true; }
 
 using Bytes = int32x4_t;

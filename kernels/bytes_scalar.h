@@ -1,6 +1,8 @@
 // bytes.h in plain C++: the meaning of every function, and what runs where nothing better is known.
 #pragma once
 
+#include "sums_int32.h"
+
 #define SHOESTRING_PIN(x)
 #define SHOESTRING_UNROLL(n)  // its lanes are loops themselves
 
@@ -19,12 +21,6 @@ struct Bytes {
 };
 using Floats = Lanes;
 
-constexpr int OFFSETS_32[] = {8, 16};
-constexpr int SIGNED_OFFSET = 0;
-constexpr Starts STARTS_256[] = {{32, 16}};
-constexpr Starts starts_of(shoestring::WeightType type) {
-    return type == shoestring::WeightType::Q6_K ? Starts{32, 16} : Starts{0, 32};
-}
 constexpr bool has_panel(shoestring::WeightType) { return false; }
 
 SHOESTRING_INLINE float largest_lane(Lanes a) {
