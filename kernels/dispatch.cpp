@@ -20,6 +20,8 @@
 #include <unistd.h>
 #elif defined(SHOESTRING_ARM) && defined(__linux__)
 #include <sys/auxv.h>
+#elif defined(SHOESTRING_ARM) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 #define SHOESTRING_TABLES(variant)                                        \
@@ -38,6 +40,7 @@ SHOESTRING_TABLES(avx512vnni)
 extern const shoestring::MatmulTable shoestring_matmul_amx;
 #elif defined(SHOESTRING_ARM)
 SHOESTRING_TABLES(neon)
+extern const shoestring::MatmulTable shoestring_matmul_i8mm;
 #endif
 }
 
@@ -52,8 +55,7 @@ namespace {
      &shoestring_pack_##variant,       \
      &shoestring_vision_##variant}
 
-#ifdef SHOESTRING_X86
-// Only products use the matrix unit.
+// Only products use matrix instructions.
 #define SHOESTRING_MATMUL_VARIANT_OF(variant, others) \
     {#variant,                                        \
      &shoestring_matmul_##variant,                    \
@@ -62,6 +64,7 @@ namespace {
      &shoestring_pack_##others,                       \
      &shoestring_vision_##others}
 
+#ifdef SHOESTRING_X86
 // The compiler's run-time support also asks the operating system (xgetbv) whether it keeps the ymm and zmm registers;
 // clang's does not know f16c by name, and neither knows avxvnni everywhere.
 bool has_f16c() {
@@ -91,6 +94,18 @@ bool has_dot_products() {
     return false;
 #endif
 }
+bool has_int8_matrices() {
+#if defined(__APPLE__)
+    int has = 0;  // since the M2
+    size_t size = sizeof(has);
+    return sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, nullptr, 0) == 0 && has != 0;
+#elif defined(__linux__)
+    constexpr unsigned long I8MM = 1ul << 13;  // of HWCAP2
+    return (getauxval(AT_HWCAP2) & I8MM) != 0;
+#else
+    return false;
+#endif
+}
 #endif
 
 std::vector<Variant> find_variants() {
@@ -108,7 +123,9 @@ std::vector<Variant> find_variants() {
     found.push_back(SHOESTRING_VARIANT_OF(avx512vnni));
     if (has_amx()) found.push_back(SHOESTRING_MATMUL_VARIANT_OF(amx, avx512vnni));
 #elif defined(SHOESTRING_ARM)
-    if (has_dot_products()) found.push_back(SHOESTRING_VARIANT_OF(neon));
+    if (!has_dot_products()) return found;
+    found.push_back(SHOESTRING_VARIANT_OF(neon));
+    if (has_int8_matrices()) found.push_back(SHOESTRING_MATMUL_VARIANT_OF(i8mm, neon));
 #endif
     return found;
 }

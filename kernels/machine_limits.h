@@ -36,6 +36,23 @@ int64_t run_dots(int64_t rounds) {
     }
     return rounds * SUM_TILES * 16 * 16 * columns / digits * 2;
 }
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+// 8 columns of two tokens and two rows, as panels_i8mm.h multiplies them.
+template <bool SIGNED>
+int64_t run_dots(int64_t rounds) {
+    Bytes sum[LIMIT_SUMS], w = words(0x01020304), x = words(0x04030201);
+    SHOESTRING_UNROLL(24)
+    for (int k = 0; k < LIMIT_SUMS; ++k) sum[k] = start(0);
+    for (int64_t i = 0; i < rounds; ++i) {
+        SHOESTRING_UNROLL(24)
+        for (int k = 0; k < LIMIT_SUMS; ++k) {
+            SHOESTRING_PIN(x);
+            sum[k] = add_pairs_product(sum[k], x, w);
+            SHOESTRING_PIN(sum[k]);
+        }
+    }
+    return rounds * LIMIT_SUMS * 2 * 2 * 8 * 2;
+}
 #else
 template <bool SIGNED>
 int64_t run_dots(int64_t rounds) {

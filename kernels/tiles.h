@@ -8,6 +8,8 @@
 #include "activations.h"
 #if defined(__AMX_INT8__)
 #include "panels_amx.h"
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#include "panels_i8mm.h"
 #else
 #include "panels.h"
 #endif

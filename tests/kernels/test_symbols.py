@@ -23,12 +23,15 @@ FLAGS = {
     "avx512vnni": [*AVX512, "-mavx512vnni"],
     "amx": [*AVX512, "-mavx512vnni", "-mamx-tile", "-mamx-int8"],
     "neon": ["-march=armv8.2-a+dotprod"],
+    "i8mm": ["-march=armv8.2-a+dotprod+i8mm"],
 }
+ARM = ("neon", "i8mm")
+#: only products use matrix instructions
+MATRICES = ("amx", "i8mm")
 FAMILIES = ["matmul", "sequence", "rows", "pack", "vision"]
-#: only products use the matrix unit
-OBJECTS = [(family, variant) for variant in FLAGS for family in FAMILIES if variant != "amx" or family == "matmul"]
-#: what they add to others is a line or two (neon: for another machine), and every object takes seconds
-SELDOM = ("avxvnni", "avx512", "neon")
+OBJECTS = [(family, name) for name in FLAGS for family in FAMILIES if name not in MATRICES or family == "matmul"]
+#: what they add to others is a line or two (ARM: for another machine), and every object takes seconds
+SELDOM = ("avxvnni", "avx512", *ARM)
 SANITIZED = "-O1 -fsanitize=address,undefined"
 COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
 ON_ARM = platform.machine() in ("aarch64", "arm64")
@@ -36,9 +39,9 @@ ON_ARM = platform.machine() in ("aarch64", "arm64")
 
 def compiler_for(variant: str, compiler: str) -> list[str]:
     """The command that compiles a variant; skips the test where it belongs to another architecture."""
-    if variant == "scalar" or (variant == "neon") == ON_ARM:
+    if variant == "scalar" or (variant in ARM) == ON_ARM:
         return [compiler]
-    if variant != "neon":
+    if variant not in ARM:
         pytest.skip("compilers of this machine make no code for x86")
     cross = "aarch64-linux-gnu-g++"
     if shutil.which(cross) is None:
@@ -51,8 +54,8 @@ def test_every_variant_is_named_wherever_they_are_listed() -> None:
     offered = set(re.findall(r"push_back\(SHOESTRING_(?:MATMUL_)?VARIANT_OF\((\w+)", source)) | {"scalar"}
     assert offered == set(FLAGS)
     built = (ROOT / "CMakeLists.txt").read_text()
-    named = {name for line in re.findall(r"VARIANTS ((?:\w+ ?)+)\)", built) for name in line.split()}
-    assert named | {"amx"} == set(FLAGS)
+    named = {name for line in re.findall(r"(?i)variants ((?:\w+ ?)+)\)", built) for name in line.split()}
+    assert named == set(FLAGS)
     for name, flags in FLAGS.items():
         assert f"`{name}`" in (ROOT / "docs" / "architecture.md").read_text()
         assert name == "scalar" or flags[-1] in re.findall(rf"set\(FLAGS_{name} (.*)\)", built)[0]
