@@ -89,12 +89,13 @@ sanitize: .venv/test-tools
 	bench/sanitized.sh $(TWO) $(addprefix tests/, checkpoint/formats checkpoint/names \
 		models/test_load_weights.py reference kernels/test_quant.py)
 
-# The kernels of 64-bit ARM by a cross compiler and qemu, on two cores in ten minutes; their packages: apt-get install
-# g++-aarch64-linux-gnu qemu-user.
+# The kernels of 64-bit ARM by a cross compiler and qemu, on two cores in ten minutes, of which the build takes most. Their
+# packages: apt-get install g++-aarch64-linux-gnu qemu-user.
 neon: .venv/test-tools
 	bench/neon.sh
 
-# The golden hashes of whole models there, with Debian's Python for 64-bit ARM: 150 MB in build/arm.
+# The golden hashes of six models there, with Debian 12's Python for 64-bit ARM: 280 MB in build/arm, and a minute or two
+# beside the build. `bench/neon_golden.sh all` takes all forty, in ten minutes.
 neon-golden: .venv/test-tools
 	bench/neon_golden.sh
 

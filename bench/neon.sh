@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The kernels of 64-bit ARM, built by Debian's cross compiler and run by qemu, on any machine with Linux:
-#   - the self-test: the variant `neon` gives the bits of the scalar one, case by case, against guard pages;
-#   - a hash of the results of each op, the same from this machine's own build;
-#   - on a CPU without dot products, the scalar variant alone.
+# The kernels of 64-bit ARM, built by Debian's cross compiler and run by qemu, on any machine with Linux, on three CPUs:
+# without dot products, with them, and with matrix instructions (i8mm) as well. On each of them
+#   - the self-test: every variant gives the bits of the scalar one, case by case, against guard pages;
+#   - a hash of the results of each op, the same from this machine's own build.
 #
-#     bench/neon.sh [N]        every N-th case of the self-test; without N all of them
+#     bench/neon.sh [N]        every N-th case of the self-test; without N all of them, on the first two CPUs every 29th
 set -euo pipefail
 cd "$(dirname "$0")/.."
 every=${1:-1}
@@ -21,26 +21,27 @@ fi
 "$cmake" -S . -B build/here -DSHOESTRING_BINDINGS=OFF >/dev/null
 "$cmake" --build build/here -j2 --target selftest
 
-qemu-aarch64 -cpu cortex-a53 build/neon/selftest --every 97 rows pack matmul | tee build/neon/without.txt
-grep -q '^1 variants (scalar), 0 failures$' build/neon/without.txt
-
-# Two processes: matmul takes about as long as all others.
-others=(pack rows sequence vision)
-arm=(qemu-aarch64 -cpu max,pauth-impdef=on build/neon/selftest --every "$every" --digests)
-"${arm[@]}" matmul >build/neon/matmul.txt 2>build/neon/matmul.err &
-matmul=$!
-failed=0
-"${arm[@]}" "${others[@]}" >build/neon/others.txt 2>build/neon/others.err || failed=1
-wait $matmul || failed=1
-cat build/neon/matmul.err build/neon/others.err
-if [ $failed = 1 ]; then
-    grep -h FAILED build/neon/matmul.txt build/neon/others.txt | head -20
-    exit 1
-fi
-for part in matmul others; do grep -q '^2 variants (scalar neon), 0 failures$' build/neon/$part.err; done
-
-build/here/selftest --every "$every" --digests matmul >build/here/matmul.txt
-build/here/selftest --every "$every" --digests "${others[@]}" >build/here/others.txt
-for part in matmul others; do diff build/here/$part.txt build/neon/$part.txt; done
-cat build/neon/matmul.txt build/neon/others.txt
-echo "equal: $(cat build/neon/matmul.txt build/neon/others.txt | wc -l) hashes, here and on 64-bit ARM"
+parts=(matmul pack rows sequence vision)
+# on_cpu CPU VARIANTS EVERY
+on_cpu() {
+    local here=build/here/$3.txt arm=build/neon/$1.txt
+    if ! qemu-aarch64 -cpu "$1" build/neon/selftest --every "$3" --digests "${parts[@]}" >"$arm" 2>"$arm.err"; then
+        grep FAILED "$arm" | head -20
+        tail -n 3 "$arm.err"
+        return 1
+    fi
+    if ! grep -q "variants ($2), 0 failures$" "$arm.err"; then
+        echo "error: not the variants $2 on $1: $(tail -n 1 "$arm.err")" >&2
+        return 1
+    fi
+    if ! build/here/selftest --every "$3" --digests "${parts[@]}" >"$here" 2>"$here.err"; then
+        echo "error: the self-test fails here: $(tail -n 1 "$here.err")" >&2
+        return 1
+    fi
+    diff "$here" "$arm"
+    echo "$1: $(cat "$arm.err"), $(wc -l <"$arm") hashes as here"
+}
+few=$((every > 29 ? every : 29))
+on_cpu cortex-a53 "scalar" "$few"
+on_cpu neoverse-n1 "scalar neon" "$few"
+on_cpu max,pauth-impdef=on "scalar neon i8mm" "$every"

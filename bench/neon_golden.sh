@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The golden hashes of whole models on 64-bit ARM, under qemu: the extension by Debian's cross compiler, Debian 12's Python
-# for that machine, and PyPI's numpy and tokenizers, all of them in build/arm (150 MB).
+# for that machine, and PyPI's numpy and tokenizers, all of them in build/arm (280 MB).
 #
-#     bench/neon_golden.sh [MODEL …]      such as "llama4 Q6_K"; without one, Q4_K of each family
+#     bench/neon_golden.sh [MODEL …]      such as "llama4 Q6_K", on a CPU with matrix instructions; `all`: every model.
+#                                         Without one, Q4_K of each family, then two models on a CPU without them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-$PWD/.venv/bin/python}
-[ $# -gt 0 ] || set -- "qwen3_5 Q4_K" "qwen3_5-dense Q4_K" "llama4 Q4_K" "llama4-interleaved Q4_K"
 arm=$PWD/build/arm
 if ! command -v aarch64-linux-gnu-g++ >/dev/null || ! command -v qemu-aarch64 >/dev/null; then
     echo "error: no cross compiler or no qemu: apt-get install g++-aarch64-linux-gnu qemu-user" >&2
@@ -40,17 +40,32 @@ rm -f "$arm"/package/shoestring/_kernels*.so
     -DSHOESTRING_PACKAGE="$arm/package/shoestring" >/dev/null
 "$(dirname "$python")/cmake" --build build/neon -j2 --target _kernels
 
-PYTHONPATH=$arm/package:$arm/site qemu-aarch64 -cpu max,pauth-impdef=on -L "$arm/root" "$arm/root/usr/bin/python3.11" -S \
-    tests/golden/golden_hashes.py "$@" >"$arm/hashes.json"
-"$python" - "$arm/hashes.json" <<'PYTHON'
+# on_cpu CPU VARIANT MODEL …
+on_cpu() {
+    PYTHONPATH=$arm/package:$arm/site qemu-aarch64 -cpu "$1" -L "$arm/root" "$arm/root/usr/bin/python3.11" -S \
+        tests/golden/golden_hashes.py "${@:3}" >"$arm/hashes.json"
+    "$python" - "$arm/hashes.json" "$2" <<'PYTHON'
 import json
 import sys
 
 answer = json.load(open(sys.argv[1]))
 committed = json.load(open("tests/golden/hashes.json"))["hashes"]
-assert answer["isa"] == "neon", answer["isa"]
+assert answer["isa"] == sys.argv[2], answer["isa"]
 wrong = [name for name, hashes in answer["hashes"].items() if hashes != committed[name]]
 if wrong or not answer["hashes"]:
-    sys.exit(f"error: other bits than tests/golden/hashes.json: {', '.join(wrong)}")
-print(f"neon: equal to tests/golden/hashes.json: {', '.join(answer['hashes'])}")
+    sys.exit(f"error: {answer['isa']}: other bits than tests/golden/hashes.json: {', '.join(wrong)}")
+print(f"{answer['isa']}: equal to tests/golden/hashes.json: {', '.join(answer['hashes'])}")
 PYTHON
+}
+
+if [ $# -eq 0 ]; then
+    on_cpu max,pauth-impdef=on i8mm "qwen3_5 Q4_K" "qwen3_5-dense Q4_K" "llama4 Q4_K" "llama4-interleaved Q4_K"
+    on_cpu neoverse-n1 neon "qwen3_5 Q4_K" "llama4 Q4_K"
+else
+    if [ "$*" = all ]; then
+        names=$("$python" -c 'import json; print(*json.load(open("tests/golden/hashes.json"))["hashes"], sep="\n")')
+        mapfile -t models <<<"$names"
+        set -- "${models[@]}"
+    fi
+    on_cpu max,pauth-impdef=on i8mm "$@"
+fi
