@@ -1,11 +1,11 @@
 // Many tokens: groups unpacked once, some columns at a time, to a panel of bytes that tiles of the dots read.
 //
 // The columns of a panel are so few that it stays in the cache while all tokens pass by; their accumulators wait in
-// memory. Another instruction set may have panels of its own (panels_amx.h). All give:
+// memory. Another instruction set may have panels of its own (panels_amx.h, panels_i8mm.h). All give:
 //
 //   PANEL_TOKENS         tokens from which a panel pays
 //   PANEL_BYTES          memory of panel_product, 64-byte aligned
-//   panel_product<type, GROUPS>(rows, columns, tokens, count, memory, out)   out [count][TILE_GROUPS][16]
+//   panel_product<type, GROUPS>(rows, columns, tokens, count, memory, out)   out [MOST_PANEL_TOKENS][TILE_GROUPS][16]
 //   arrange(tokens, count, columns, memory)   prepares tokens for many products; `memory`: arranged_bytes(most
 //                        tokens, columns)
 #pragma once

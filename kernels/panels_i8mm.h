@@ -168,7 +168,8 @@ void unpack_half(const uint8_t* block, int half, HalfBlock256* out) {
         const auto pair = [&](int i) {
             return vreinterpretq_u16_u8(vld1q_u8(block + L::MINS_AT + 32 * i + 2 * HALF_ROWS * half));
         };
-        vst4q_u16(reinterpret_cast<uint16_t*>(out->mins), {{pair(0), pair(1), pair(2), pair(3)}});
+        const uint16x8x4_t mins{{pair(0), pair(1), pair(2), pair(3)}};
+        vst4q_u16(reinterpret_cast<uint16_t*>(out->mins), mins);  // a macro to clang, so no braces inside
     }
 }
 
