@@ -148,15 +148,16 @@ void gate_up_rows(const ExpertShare& share, int64_t unit, const Inputs& in, floa
 void gate_up_panels(const ExpertShare& share, int64_t begin, int64_t end, const Inputs& in, const PanelScratch& scratch,
                     float* hidden) {
     const ExpertView& expert = share.expert;
-    const int64_t width = expert.gate.rows, most = panel_tokens(share.count, expert.gate.columns);
+    const int64_t width = expert.gate.rows;
     const Form forms[2] = {form_of(expert.gate.type), form_of(expert.up.type)};
     Token tokens[MOST_PANEL_TOKENS];
     const auto open = [&](int64_t pair, int64_t size, Form form) {
         for (int64_t i = 0; i < size; ++i) tokens[i] = in.token(pair + i, form);
         arrange(tokens, size, expert.gate.columns, scratch.quants);
     };
-    for (int64_t t = 0; t < share.count; t += most) {
-        const int64_t pair = share.first + t, size = share.count - t < most ? share.count - t : most;
+    for (int64_t t = 0, size = 0; t < share.count; t += size) {
+        const int64_t pair = share.first + t;
+        size = panel_tokens(share.count - t, expert.gate.columns);
         open(pair, size, forms[0]);
         for (int64_t unit = begin; unit < end; ++unit) {
             if (!(forms[0] == forms[1]) && unit > begin) open(pair, size, forms[0]);
@@ -197,10 +198,10 @@ void down_rows(const ExpertShare& share, int64_t begin, int64_t end, const Activ
     const Form form = form_of(w.type);
     if (by_panels(w, share.count)) {
         const PanelScratch scratch(thread);
-        const int64_t most = panel_tokens(share.count, w.columns);
         Token tokens[MOST_PANEL_TOKENS];
-        for (int64_t t = 0; t < share.count; t += most) {
-            const int64_t pair = share.first + t, size = share.count - t < most ? share.count - t : most;
+        for (int64_t t = 0, size = 0; t < share.count; t += size) {
+            const int64_t pair = share.first + t;
+            size = panel_tokens(share.count - t, w.columns);
             for (int64_t i = 0; i < size; ++i) tokens[i] = hidden.token(pair + i, form);
             arrange(tokens, size, w.columns, scratch.quants);
             for (int64_t unit = begin; unit < end; ++unit) {

@@ -233,11 +233,12 @@ int64_t most_panel_tokens(int64_t columns) {
     return fit < LEAST ? LEAST : fit < MOST_PANEL_TOKENS ? fit : MOST_PANEL_TOKENS;
 }
 
-// Tokens of a part of `tokens`: parts of nearly equal size.
-int64_t panel_tokens(int64_t tokens, int64_t columns) {
-    const int64_t most = most_panel_tokens(columns), parts = (tokens + most - 1) / most;
-    const int64_t part = round_up((tokens + parts - 1) / parts, TILE_MULTIPLE);
-    return part < most ? part : most;
+// Tokens of the next part when `left` are left: parts of nearly equal size, none too small for a panel's tiles.
+int64_t panel_tokens(int64_t left, int64_t columns) {
+    const int64_t most = most_panel_tokens(columns), parts = (left + most - 1) / most;
+    const int64_t part = round_up((left + parts - 1) / parts, TILE_MULTIPLE), after = left - part;
+    if (after <= 0) return left;
+    return after < TILE_MULTIPLE / 2 ? part - TILE_MULTIPLE / 2 : part;
 }
 
 void reserve_panels(int64_t columns) {
@@ -262,10 +263,9 @@ SHOESTRING_INLINE void each_panel_group(const MatrixView& w, int64_t unit, int64
 // Rows of units [begin, end) for all tokens, by panels.
 void panel_rows(const MatrixView& w, int64_t begin, int64_t end, const Activations& a, int64_t tokens,
                 const PanelScratch& scratch, float* out) {
-    const int64_t most = panel_tokens(tokens, w.columns);
     Token block[MOST_PANEL_TOKENS];
-    for (int64_t first = 0; first < tokens; first += most) {
-        const int64_t size = tokens - first < most ? tokens - first : most;
+    for (int64_t first = 0, size = 0; first < tokens; first += size) {
+        size = panel_tokens(tokens - first, w.columns);
         for (int64_t i = 0; i < size; ++i) block[i] = a.token(first + i, form_of(w.type));
         arrange(block, size, w.columns, scratch.quants);
         for (int64_t unit = begin; unit < end; ++unit) {

@@ -68,6 +68,14 @@ def test_the_last_tokens_of_many(weight_type: str, rest: int) -> None:
     assert y[-1:].tobytes() == ops.matmul(ws, x[-1:], weight).tobytes()
 
 
+@pytest.mark.parametrize("weight_type", WEIGHT_TYPES)
+@pytest.mark.parametrize(("columns", "tokens"), [(2816, 290), (5632, 97), (5632, 193)])
+def test_a_token_more_than_the_parts_of_wide_matrices(weight_type: str, columns: int, tokens: int) -> None:
+    x, matrix, ws = activations(1, tokens, columns), pack(MatrixCase(weight_type, 17, columns)), ops.Workspace()
+    whole = ops.matmul(ws, x, matrix)
+    assert whole[-3:].tobytes() == ops.matmul(ws, x[-3:], matrix).tobytes()
+
+
 @given(st.lists(types, min_size=1, max_size=6), st.integers(1, 9), st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
 def test_a_group_of_matrices_is_each_of_them(weight_types: list[str], tokens: int, threads: int) -> None:
