@@ -81,16 +81,6 @@ class Clock:
         setattr(module, name, timed)
 
 
-def float_limit() -> float:
-    """Operations a second of all threads in registers: the best of five."""
-    best = 0.0
-    for _ in range(5):
-        began = time.perf_counter()
-        count = ops.fused_multiply_adds(20_000_000)
-        best = max(best, 2 * count / (time.perf_counter() - began))
-    return best
-
-
 def parts_of(family: str, tiles: int | None) -> list[tuple[Any, Grid]]:
     """A picture of noise, as the tower reads it. tiles: of Llama 4, the first so many."""
     pixels = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
@@ -106,10 +96,10 @@ def measured(config: VisionConfig, path: Path, parts: list[tuple[Any, Grid]]) ->
     assert read is not None
     weights = load_tower(read, bind_vision(read, checkpoint, towers.wanted_shapes(read)))
     clock = Clock()
-    clock.watch(_kernels, "product", "products", lambda x, weight, out: 2 * x.size * weight.rows)
+    clock.watch(_kernels, "matmul", "products", lambda x, weight, out: 2 * x.size * weight.rows)
     clock.watch(_kernels, "part_attention", "attention", lambda q, *rest: 4 * len(q) * q.size)
     ws = ops.Workspace()
-    limit = float_limit()
+    limit = ops.peaks().fma
     began = time.perf_counter()
     tokens = 0
     for pixels, grid in parts:

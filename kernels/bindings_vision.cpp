@@ -5,8 +5,6 @@
 
 #include <optional>
 
-#include "matrix.h"
-
 namespace shoestring {
 namespace {
 
@@ -63,42 +61,6 @@ void grid_positions(Out<float, 2> x, In<float, 2> table, int64_t rows, int64_t c
     over_rows(rows * columns, n, [&](int64_t begin, int64_t end) { kernels().grid_positions(op, begin, end); });
 }
 
-// Rows from which widening a panel pays.
-constexpr int64_t LEAST_ROWS = 24;
-
-void product(In<float, 2> x, const Matrix& weight, Out<float, 2> out) {
-    const MatrixView w = weight.view;
-    const int64_t rows = x.shape(0);
-    require(x.shape(1) == w.columns, "product: x has another number of columns than the weight");
-    require(out.shape(0) == rows && out.shape(1) == w.rows, "product: out is [rows of x, rows of weight]");
-    KernelScope scope;
-    if (format(w.type).block > 1 || rows < LEAST_ROWS) {
-        const MatmulJob job{w, out.data()};
-        active().matmul->matmul(x.data(), rows, &job, 1);
-        return;
-    }
-    const VisionTable& table = kernels();
-    reserve_own_scratch(static_cast<size_t>(table.product_scratch_floats()) * 4);
-    const int64_t together = table.product_groups(), sets = (num_groups(w.rows) + together - 1) / together;
-    parallel_for(sets, 1, [&](int64_t begin, int64_t end, int thread) {
-        table.product(x.data(), rows, w, out.data(), static_cast<float*>(own_scratch(thread)), begin, end);
-    });
-}
-
-// Computes `rounds` rounds in each thread; returns the number of fused multiply-adds.
-int64_t fused_rounds(int64_t rounds) {
-    require(rounds >= 0 && rounds <= int64_t{1} << 40, "fused_rounds: 0 to 2^40");
-    KernelScope scope;
-    float sums[MAX_THREADS] = {};
-    int64_t counts[MAX_THREADS] = {};
-    parallel_for(num_threads(), 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; ++i) counts[i] = kernels().fused_rounds(rounds, sums + i);
-    });
-    int64_t total = 0;
-    for (int i = 0; i < MAX_THREADS; ++i) total += sums[i] == sums[i] ? counts[i] : 0;
-    return total;
-}
-
 void part_attention(In<float, 3> q, In<float, 3> k, In<float, 3> v, double scale, Out<float, 3> out) {
     const int64_t rows = q.shape(0), heads = q.shape(1), head_dim = q.shape(2);
     for (int axis = 0; axis < 3; ++axis)
@@ -135,8 +97,6 @@ void bind_vision(nb::module_& module) {
     module.def("activate", activate, nb::arg("x"), nb::arg("bias").none(), nb::arg("activation"));
     module.def("add_biased", add_biased);
     module.def("grid_positions", grid_positions);
-    module.def("product", product);
-    module.def("fused_rounds", fused_rounds);
     module.def("part_attention", part_attention);
 }
 

@@ -1,6 +1,7 @@
 // Few rows, whose experts arrive one by one: gate and up, then down of any experts in any order; the sum at the end.
 //
-// Every pair keeps its own result, so that the order of arrival changes no bit.
+// Every pair keeps its own result, so that the order of arrival changes no bit. Where floats are arranged for panels,
+// the inputs of gate and up lie where the results of down come later.
 #pragma once
 
 #include "experts.h"
@@ -17,12 +18,18 @@ struct CallArrays {
     float* y;
 };
 
+// What is between gate, up and down: quantized, or arranged.
+int64_t between_bytes(int64_t num_pairs, int64_t width, Wanted want) {
+    const int64_t quants = activation_bytes(num_pairs, width, want), arranged = round_up(4 * num_pairs * width, 64);
+    return quants > arranged ? quants : arranged;
+}
+
 int64_t call_bytes(int64_t num_rows, int64_t num_pairs, int64_t hidden_size, int64_t width, bool scale_input) {
     const int64_t inputs = scale_input ? num_pairs : num_rows;
     const int64_t floats = num_pairs * ((scale_input ? hidden_size : 0) + width + hidden_size);
     constexpr Wanted any{true, true, ~0u};
     return round_up(4 * floats, 64) + activation_bytes(inputs, hidden_size, any) +
-           activation_bytes(num_pairs, width, any) + 5 * 64;
+           between_bytes(num_pairs, width, any) + 5 * 64;
 }
 
 CallArrays open_call(const RoutedPairs& p, uint8_t* memory) {
@@ -33,14 +40,17 @@ CallArrays open_call(const RoutedPairs& p, uint8_t* memory) {
     float* hidden = pieces.take<float>(p.num_pairs * p.width);
     float* y = pieces.take<float>(p.num_pairs * p.hidden_size);
     uint8_t* quants = pieces.take<uint8_t>(activation_bytes(inputs, p.hidden_size, forms.in));
-    uint8_t* hidden_quants = pieces.take<uint8_t>(activation_bytes(p.num_pairs, p.width, forms.between));
+    uint8_t* hidden_quants = pieces.take<uint8_t>(between_bytes(p.num_pairs, p.width, forms.between));
     const int64_t* rows = p.scale_input ? nullptr : p.rows;
     const float* x = p.scale_input ? scaled : p.x;
-    return {{place(x, p.hidden_size, inputs, p.hidden_size, forms.in, quants), rows, rows},
-            place(hidden, p.width, p.num_pairs, p.width, forms.between, hidden_quants),
-            scaled,
-            hidden,
-            y};
+    CallArrays arrays{{place(x, p.hidden_size, inputs, p.hidden_size, forms.in, quants), rows, rows},
+                      place(hidden, p.width, p.num_pairs, p.width, forms.between, hidden_quants),
+                      scaled,
+                      hidden,
+                      y};
+    arrays.in.a.arranged = y;
+    arrays.between.arranged = reinterpret_cast<float*>(hidden_quants);
+    return arrays;
 }
 
 // Inputs of a call: pairs with scale_input, else rows.
@@ -56,6 +66,9 @@ void begin_call(const RoutedPairs& p, uint8_t* memory) {
     const CallArrays arrays = open_call(p, memory);
     parallel_for(num_inputs(p), 1 + 16384 / p.hidden_size,
                  [&](int64_t begin, int64_t end, int) { begin_range(p, arrays, begin, end); });
+    if (p.num_shares == 0) return;
+    parallel_for(arranged_items(p.shares[0].expert.gate, p.shares, p.num_shares), 1,
+                 [&](int64_t begin, int64_t end, int) { arrange_inputs(p.shares, arrays.in, begin, end); });
 }
 
 void gate_up(const RoutedPairs& p, const ExpertShare* shares, int64_t num_shares, uint8_t* memory) {
@@ -71,6 +84,8 @@ void down(const RoutedPairs& p, const ExpertShare* shares, int64_t num_shares, u
     const int64_t most = most_rows(shares, num_shares);
     reserve_panels(p, most);
     for (int64_t i = 0; i < num_shares; ++i) quantize_range(arrays.between, shares[i].first, shares[i].count);
+    parallel_for(arranged_items(shares[0].expert.down, shares, num_shares), 1,
+                 [&](int64_t begin, int64_t end, int) { arrange_between(shares, arrays.between, begin, end); });
     const int64_t units = num_units(p.hidden_size);
     const auto nothing = [](int64_t, int64_t) {};
     const auto take = [&](int64_t pair, int64_t column, Lanes y, int columns) {
@@ -116,6 +131,7 @@ void all_pieces(const RoutedPairs& p, const int64_t* row_pairs, int64_t slots, u
     const int64_t units = num_units(p.width), down_units = num_units(p.hidden_size);
     reserve_panels(p, most);
     const auto inputs = [&](int64_t begin, int64_t end, int) { begin_range(p, arrays, begin, end); };
+    const auto arrange_in = [&](int64_t begin, int64_t end, int) { arrange_inputs(p.shares, arrays.in, begin, end); };
     const auto gate_up = [&](int64_t begin, int64_t end, int thread) {
         each_share(p.shares, units, begin, end, [&](const ExpertShare& share, int64_t first, int64_t last) {
             gate_up_range(share, first, last, arrays.in, thread, arrays.hidden);
@@ -124,6 +140,9 @@ void all_pieces(const RoutedPairs& p, const int64_t* row_pairs, int64_t slots, u
     const auto quantize = [&](int64_t begin, int64_t end, int) {
         for (int64_t pair = begin; pair < end; ++pair)
             quantize_row(arrays.between, arrays.hidden + pair * p.width, pair);
+    };
+    const auto arrange_down = [&](int64_t begin, int64_t end, int) {
+        arrange_between(p.shares, arrays.between, begin, end);
     };
     const auto nothing = [](int64_t, int64_t) {};
     const auto take = [&](int64_t pair, int64_t column, Lanes y, int columns) {
@@ -135,13 +154,18 @@ void all_pieces(const RoutedPairs& p, const int64_t* row_pairs, int64_t slots, u
         });
     };
     const auto sum = [&](int64_t begin, int64_t end, int) { sum_range(p, arrays, row_pairs, slots, begin, end, out); };
-    const shoestring::Phase phases[] = {
-        shoestring::phase_of(num_inputs(p), 1 + 2048 / p.hidden_size, inputs),
-        shoestring::phase_of(p.num_shares * units, chunk_units(shape.gate, units, 2 * most), gate_up),
-        shoestring::phase_of(p.num_pairs, 1 + 2048 / p.width, quantize),
-        shoestring::phase_of(p.num_shares * down_units, chunk_units(shape.down, down_units, most), down),
-        shoestring::phase_of(p.num_rows, 1 + 2048 / (slots * p.hidden_size), sum)};
-    shoestring::parallel_phases(phases, 5);
+    const int64_t gate_items = arranged_items(shape.gate, p.shares, p.num_shares);
+    const int64_t down_items = arranged_items(shape.down, p.shares, p.num_shares);
+    Phase phases[7];
+    int count = 0;
+    phases[count++] = phase_of(num_inputs(p), 1 + 2048 / p.hidden_size, inputs);
+    if (gate_items > 0) phases[count++] = phase_of(gate_items, 1, arrange_in);
+    phases[count++] = phase_of(p.num_shares * units, chunk_units(shape.gate, units, 2 * most), gate_up);
+    phases[count++] = phase_of(p.num_pairs, 1 + 2048 / p.width, quantize);
+    if (down_items > 0) phases[count++] = phase_of(down_items, 1, arrange_down);
+    phases[count++] = phase_of(p.num_shares * down_units, chunk_units(shape.down, down_units, most), down);
+    phases[count++] = phase_of(p.num_rows, 1 + 2048 / (slots * p.hidden_size), sum);
+    shoestring::parallel_phases(phases, count);
 }
 
 }  // namespace

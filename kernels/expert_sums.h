@@ -17,9 +17,18 @@ constexpr int64_t LEAST_PAIRS = 256;
 // rows, where each would be quantized 8 times.
 constexpr int64_t INPUT_BYTES = 16 << 20;
 
+// Floats of a pair that are arranged for panels: those that enter gate and up, and down.
+int64_t arranged_in(const RoutedPairs& p) {
+    return arranged_items(p.shares[0].expert.gate, p.shares, p.num_shares) > 0 ? p.hidden_size : 0;
+}
+int64_t arranged_between(const RoutedPairs& p) {
+    return arranged_items(p.shares[0].expert.down, p.shares, p.num_shares) > 0 ? p.width : 0;
+}
+
 // Bytes of scratch for `inputs` quantized rows and `pairs` pairs.
 int64_t batch_bytes(const RoutedPairs& p, const ExpertForms& forms, int64_t inputs, int64_t pairs) {
     return round_up(p.scale_input ? 4 * pairs * p.hidden_size : 0, 64) + round_up(4 * pairs * p.width, 64) +
+           round_up(4 * pairs * arranged_in(p), 64) + round_up(4 * pairs * arranged_between(p), 64) +
            activation_bytes(inputs, p.hidden_size, forms.in) + activation_bytes(pairs, p.width, forms.between);
 }
 
@@ -85,21 +94,29 @@ void add_experts(const RoutedPairs& p, float* out) {
     ExpertShare* shares = pieces.take<ExpertShare>(p.num_shares);
     float* scaled = pieces.take<float>(p.scale_input ? most * p.hidden_size : 0);
     float* hidden = pieces.take<float>(most * p.width);
+    float* inputs_arranged = pieces.take<float>(most * arranged_in(p));
+    float* hidden_arranged = pieces.take<float>(most * arranged_between(p));
     uint8_t* quants = pieces.take<uint8_t>(activation_bytes(inputs, p.hidden_size, forms.in));
     uint8_t* hidden_quants = pieces.take<uint8_t>(activation_bytes(most, p.width, forms.between));
     reserve_panels(p, most_rows(p.shares, p.num_shares));
 
     const float* x = p.scale_input ? scaled : p.x;
-    const Activations a = place(x, p.hidden_size, inputs, p.hidden_size, forms.in, quants);
-    const Activations b = place(hidden, p.width, most, p.width, forms.between, hidden_quants);
+    Activations a = place(x, p.hidden_size, inputs, p.hidden_size, forms.in, quants);
+    Activations b = place(hidden, p.width, most, p.width, forms.between, hidden_quants);
+    a.arranged = inputs_arranged;
+    b.arranged = hidden_arranged;
     if (once) quantize_rows(a, p.num_rows);
     int64_t share = 0;
     for (int64_t first = 0; first < p.num_pairs;) {
         const Batch batch = next_batch(p, &share, first, most, shares);
         if (!once) quantize_pairs(p, first, batch.num_pairs, a, scaled);
         const Inputs in{a, p.scale_input ? nullptr : p.rows + first, once ? p.rows + first : nullptr};
+        parallel_for(arranged_items(batch.shares[0].expert.gate, batch.shares, batch.num_shares), 1,
+                     [&](int64_t begin, int64_t end, int) { arrange_inputs(batch.shares, in, begin, end); });
         gate_up_shares(batch.shares, batch.num_shares, in, hidden);
         quantize_rows(b, batch.num_pairs);
+        parallel_for(arranged_items(batch.shares[0].expert.down, batch.shares, batch.num_shares), 1,
+                     [&](int64_t begin, int64_t end, int) { arrange_between(batch.shares, b, begin, end); });
         add_down(p, batch, first, b, out);
         first += batch.num_pairs;
     }

@@ -37,6 +37,10 @@ struct Inputs {
         const int64_t* rows = form.activation == Activation::FLOAT ? float_rows : quant_rows;
         return a.token(rows == nullptr ? pair : rows[pair], form);
     }
+    // For products by panels: floats are arranged pair by pair.
+    Token panel_token(int64_t pair, Form form) const {
+        return form.activation == Activation::FLOAT ? a.panel_token(pair, form) : token(pair, form);
+    }
 };
 
 // The forms in which the experts of the shares read their input and what is between gate, up and down.
@@ -152,12 +156,12 @@ void gate_up_panels(const ExpertShare& share, int64_t begin, int64_t end, const 
     const Form forms[2] = {form_of(expert.gate.type), form_of(expert.up.type)};
     Token tokens[MOST_PANEL_TOKENS];
     const auto open = [&](int64_t pair, int64_t size, Form form) {
-        for (int64_t i = 0; i < size; ++i) tokens[i] = in.token(pair + i, form);
-        arrange(tokens, size, expert.gate.columns, scratch.quants);
+        for (int64_t i = 0; i < size; ++i) tokens[i] = in.panel_token(pair + i, form);
+        if (form.activation != Activation::FLOAT) arrange(tokens, size, expert.gate.columns, scratch.quants);
     };
     for (int64_t t = 0, size = 0; t < share.count; t += size) {
         const int64_t pair = share.first + t;
-        size = panel_tokens(share.count - t, expert.gate.columns);
+        size = panel_tokens(share.count - t, expert.gate.columns, has_floats(expert.gate));
         open(pair, size, forms[0]);
         for (int64_t unit = begin; unit < end; ++unit) {
             if (!(forms[0] == forms[1]) && unit > begin) open(pair, size, forms[0]);
@@ -175,7 +179,8 @@ void gate_up_panels(const ExpertShare& share, int64_t begin, int64_t end, const 
 
 // hidden of units [begin, end), by panels or tiles.
 void gate_up_range(const ExpertShare& share, int64_t begin, int64_t end, const Inputs& in, int thread, float* hidden) {
-    if (by_panels(share.expert.gate, share.count) && by_panels(share.expert.up, share.count))
+    if (by_panels(share.expert.gate, share.count) && by_panels(share.expert.up, share.count) &&
+        has_floats(share.expert.gate) == has_floats(share.expert.up))
         return gate_up_panels(share, begin, end, in, PanelScratch(thread), hidden);
     for (int64_t unit = begin; unit < end; ++unit) gate_up_rows(share, unit, in, hidden);
 }
@@ -187,6 +192,36 @@ void gate_up_shares(const ExpertShare* shares, int64_t num_shares, const Inputs&
                      [&](const ExpertShare& share, int64_t begin, int64_t end, int thread) {
                          gate_up_range(share, begin, end, in, thread, hidden);
                      });
+}
+
+// Items of arrange_shares: 0 where no product with w reads arranged floats.
+int64_t arranged_items(const MatrixView& w, const ExpertShare* shares, int64_t num_shares) {
+    const bool arranges = has_floats(w) && by_panels(w, most_rows(shares, num_shares));
+    return arranges ? num_shares * arranged_blocks(w.columns) : 0;
+}
+
+// Arranges items [begin, end), which are blocks of columns of one share after the other; row(pair): where its floats
+// lie.
+template <typename Row>
+void arrange_shares(const ExpertShare* shares, const MatrixView& w, const Row& row, int64_t begin, int64_t end,
+                    float* arranged) {
+    each_share(shares, arranged_blocks(w.columns), begin, end,
+               [&](const ExpertShare& share, int64_t first, int64_t last) {
+                   if (!by_panels(w, share.count)) return;
+                   for (int64_t block = first; block < last; ++block)
+                       arrange_block([&](int64_t t) { return row(share.first + t); }, share.count, w.columns, block,
+                                     arranged + share.first * w.columns);
+               });
+}
+
+void arrange_inputs(const ExpertShare* shares, const Inputs& in, int64_t begin, int64_t end) {
+    const auto row = [&](int64_t pair) { return in.token(pair, {Activation::FLOAT, NO_STARTS}).x; };
+    arrange_shares(shares, shares[0].expert.gate, row, begin, end, in.a.arranged);
+}
+
+void arrange_between(const ExpertShare* shares, const Activations& hidden, int64_t begin, int64_t end) {
+    const auto row = [&](int64_t pair) { return hidden.x + pair * hidden.stride; };
+    arrange_shares(shares, shares[0].expert.down, row, begin, end, hidden.arranged);
 }
 
 // take(pair, row, y, rows): y = down hidden[pair], `rows` rows of the matrix from `row` on, in units [begin, end);
@@ -201,9 +236,9 @@ void down_rows(const ExpertShare& share, int64_t begin, int64_t end, const Activ
         Token tokens[MOST_PANEL_TOKENS];
         for (int64_t t = 0, size = 0; t < share.count; t += size) {
             const int64_t pair = share.first + t;
-            size = panel_tokens(share.count - t, w.columns);
-            for (int64_t i = 0; i < size; ++i) tokens[i] = hidden.token(pair + i, form);
-            arrange(tokens, size, w.columns, scratch.quants);
+            size = panel_tokens(share.count - t, w.columns, has_floats(w));
+            for (int64_t i = 0; i < size; ++i) tokens[i] = hidden.panel_token(pair + i, form);
+            if (!has_floats(w)) arrange(tokens, size, w.columns, scratch.quants);
             for (int64_t unit = begin; unit < end; ++unit) {
                 float* out = scratch.out[0];
                 each_panel_group(w, unit, size, out,

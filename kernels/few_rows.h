@@ -12,8 +12,6 @@ namespace {
 
 using shoestring::FeedForward;
 using shoestring::InputRows;
-using shoestring::Phase;
-using shoestring::phase_of;
 
 // Rows of n columns in a chunk of work: a row's norm and quants cost about as much as waking a thread.
 int64_t few_rows_grain(int64_t columns) { return 1 + 2048 / columns; }

@@ -1,7 +1,8 @@
 // y = x · Wᵀ for any weight type: the activations quantized once, then groups of 16 rows in parallel.
 //
 // Work is cut by output rows only. Few tokens go through TILE_GROUPS groups at once in tiles of TILE_TOKENS. Many go by
-// panels (panels.h) where the type has them: a thread takes as many tokens as stay in its cache through all its groups.
+// panels (panels.h, panels_float.h) where the type has them: a thread takes as many tokens as stay in its cache through
+// all its groups.
 #pragma once
 
 #include "matmul_table.h"
@@ -16,6 +17,8 @@ using shoestring::GROUP_ROWS;
 using shoestring::MatmulJob;
 using shoestring::MatrixView;
 using shoestring::parallel_for;
+using shoestring::Phase;
+using shoestring::phase_of;
 
 // Fewest weight bytes of a chunk of work: below, waking a thread costs more than it brings.
 constexpr int64_t CHUNK_BYTES = 32 * 1024;
@@ -44,6 +47,7 @@ struct Activations {
     Block256* blocks_256;
     StartsOfClasses starts;  // of blocks of 256
     int64_t quants_stride;
+    float* arranged = nullptr;  // x for products of floats by panels, row by row of each product
 
     Token token(int64_t row, Form form) const {
         if (form.activation == Activation::FLOAT) return {x + row * stride, nullptr, nullptr, nullptr, nullptr};
@@ -53,6 +57,12 @@ struct Activations {
         const int32_t* start = nullptr;
         if (form.starts != NO_STARTS) start = starts[form.starts] + row * blocks * starts_a_block(form.starts);
         return {nullptr, quants_256 + row * quants_stride, nullptr, blocks_256 + row * blocks, start};
+    }
+
+    // For products by panels.
+    Token panel_token(int64_t row, Form form) const {
+        if (form.activation == Activation::FLOAT) return {arranged + row * columns, nullptr, nullptr, nullptr, nullptr};
+        return token(row, form);
     }
 };
 
@@ -151,7 +161,7 @@ struct Groups {
         functions->tiles[count - 1][size - 1](rows, columns, tokens, out);
     }
 
-    // out [tokens][TILE_GROUPS][16]; panel: PANEL_BYTES of memory.
+    // out [tokens][TILE_GROUPS][16]; panel: PANEL_MEMORY bytes.
     void panel_product(const Token* tokens, int64_t num_tokens, uint8_t* panel, float* out) const {
         functions->panel_products[count - 1](rows, columns, tokens, num_tokens, panel, out);
     }
@@ -204,12 +214,18 @@ void unit_rows(const MatrixView& w, int64_t unit, const Activations& a, int64_t 
     }
 }
 
-// Whether a product of so many tokens goes by panels.
+bool has_floats(const MatrixView& w) { return shoestring::format(w.type).activation == Activation::FLOAT; }
+
+// Whether a product of so many tokens goes by panels. Floats must be arranged first, which pays only for many rows.
 bool by_panels(const MatrixView& w, int64_t tokens) {
-    return tokens >= PANEL_TOKENS && FUNCTIONS[static_cast<int>(w.type)].panel_products[0] != nullptr;
+    constexpr int64_t LEAST_FLOAT_ROWS = 256;
+    if (has_floats(w) && w.rows < LEAST_FLOAT_ROWS) return false;
+    const TypeFunctions& functions = FUNCTIONS[static_cast<int>(w.type)];
+    return tokens >= functions.panel_tokens && functions.panel_products[0] != nullptr;
 }
 
 // What a thread needs for products by panels; the results of up to two matrices side by side.
+constexpr int64_t PANEL_MEMORY = PANEL_BYTES > FLOAT_PANEL_BYTES ? PANEL_BYTES : FLOAT_PANEL_BYTES;
 constexpr int64_t PANEL_OUTPUTS = MOST_PANEL_TOKENS * TILE_GROUPS * GROUP_ROWS;
 
 struct PanelScratch {
@@ -219,30 +235,32 @@ struct PanelScratch {
 
     explicit PanelScratch(int thread) {
         panel = static_cast<uint8_t*>(shoestring::own_scratch(thread));
-        out[0] = reinterpret_cast<float*>(panel + PANEL_BYTES);
+        out[0] = reinterpret_cast<float*>(panel + PANEL_MEMORY);
         out[1] = out[0] + PANEL_OUTPUTS;
         quants = reinterpret_cast<int8_t*>(out[1] + PANEL_OUTPUTS);
     }
 };
 
-// Most tokens whose quants of `columns` columns stay in a core's cache while units of work pass by.
-constexpr int64_t TILE_MULTIPLE = 48;  // fills tiles of 6 and of 16 tokens
-int64_t most_panel_tokens(int64_t columns) {
-    constexpr int64_t CACHE_BYTES = 512 << 10, LEAST = 2 * TILE_MULTIPLE;
-    const int64_t fit = CACHE_BYTES / columns / TILE_MULTIPLE * TILE_MULTIPLE;
+// Most tokens whose quants, or floats, of `columns` columns stay in a core's cache while units of work pass by.
+constexpr int64_t TILE_MULTIPLE = 48;  // fills tiles of 6, 12 and 16 tokens
+int64_t most_panel_tokens(int64_t columns, bool floats) {
+    constexpr int64_t LEAST = 2 * TILE_MULTIPLE;
+    const int64_t in_cache = floats ? (1 << 20) / (4 * columns) : (512 << 10) / columns;
+    const int64_t fit = in_cache / TILE_MULTIPLE * TILE_MULTIPLE;
     return fit < LEAST ? LEAST : fit < MOST_PANEL_TOKENS ? fit : MOST_PANEL_TOKENS;
 }
 
 // Tokens of the next part when `left` are left: parts of nearly equal size, none too small for a panel's tiles.
-int64_t panel_tokens(int64_t left, int64_t columns) {
-    const int64_t most = most_panel_tokens(columns), parts = (left + most - 1) / most;
+int64_t panel_tokens(int64_t left, int64_t columns, bool floats) {
+    const int64_t most = most_panel_tokens(columns, floats), parts = (left + most - 1) / most;
     const int64_t part = round_up((left + parts - 1) / parts, TILE_MULTIPLE), after = left - part;
     if (after <= 0) return left;
     return after < TILE_MULTIPLE / 2 ? part - TILE_MULTIPLE / 2 : part;
 }
 
 void reserve_panels(int64_t columns) {
-    const int64_t bytes = PANEL_BYTES + 2 * 4 * PANEL_OUTPUTS + arranged_bytes(most_panel_tokens(columns), columns);
+    const int64_t quants = arranged_bytes(most_panel_tokens(columns, false), columns);
+    const int64_t bytes = PANEL_MEMORY + 2 * 4 * PANEL_OUTPUTS + quants;
     shoestring::reserve_own_scratch(static_cast<size_t>(bytes));
 }
 
@@ -260,14 +278,32 @@ SHOESTRING_INLINE void each_panel_group(const MatrixView& w, int64_t unit, int64
     }
 }
 
+// Threads arrange floats by so many columns.
+constexpr int64_t ARRANGED_COLUMNS = 64;
+
+// The floats of a product by panels, block `block` of their columns, part by part of its `tokens` tokens; row(t): where
+// token t lies.
+template <typename Row>
+void arrange_block(const Row& row, int64_t tokens, int64_t columns, int64_t block, float* to) {
+    const int64_t begin = block * ARRANGED_COLUMNS;
+    const int64_t end = columns - begin < ARRANGED_COLUMNS ? columns : begin + ARRANGED_COLUMNS;
+    for (int64_t first = 0, size = 0; first < tokens; first += size) {
+        size = panel_tokens(tokens - first, columns, true);
+        arrange_floats([&](int64_t t) { return row(first + t); }, size, columns, begin, end, to + first * columns);
+    }
+}
+
+int64_t arranged_blocks(int64_t columns) { return (columns + ARRANGED_COLUMNS - 1) / ARRANGED_COLUMNS; }
+
 // Rows of units [begin, end) for all tokens, by panels.
 void panel_rows(const MatrixView& w, int64_t begin, int64_t end, const Activations& a, int64_t tokens,
                 const PanelScratch& scratch, float* out) {
+    const bool floats = has_floats(w);
     Token block[MOST_PANEL_TOKENS];
     for (int64_t first = 0, size = 0; first < tokens; first += size) {
-        size = panel_tokens(tokens - first, w.columns);
-        for (int64_t i = 0; i < size; ++i) block[i] = a.token(first + i, form_of(w.type));
-        arrange(block, size, w.columns, scratch.quants);
+        size = panel_tokens(tokens - first, w.columns, floats);
+        for (int64_t i = 0; i < size; ++i) block[i] = a.panel_token(first + i, form_of(w.type));
+        if (!floats) arrange(block, size, w.columns, scratch.quants);
         for (int64_t unit = begin; unit < end; ++unit) {
             open_groups(w, unit).panel_product(block, size, scratch.panel, scratch.out[0]);
             each_panel_group(w, unit, size, scratch.out[0], [&](int64_t t, int64_t row, const float* y, int rows) {
@@ -277,21 +313,30 @@ void panel_rows(const MatrixView& w, int64_t begin, int64_t end, const Activatio
     }
 }
 
-// x [tokens, columns]; each job's out [tokens, weight.rows].
-void matmul(const float* x, int64_t tokens, const MatmulJob* jobs, int num_jobs) {
-    if (tokens == 0 || num_jobs == 0) return;
+// Rows [first, first + tokens) of x [rows, columns]; each job's out [rows, weight.rows].
+void matmul_part(const float* x, int64_t first_row, int64_t tokens, const MatmulJob* jobs, int num_jobs) {
     const int64_t columns = jobs[0].weight.columns;
     Wanted want{false, false};
+    bool arranges = false;
     int64_t units = 0;
     for (int i = 0; i < num_jobs; ++i) {
         want = wanted(jobs[i].weight, want);
+        arranges = arranges || (has_floats(jobs[i].weight) && by_panels(jobs[i].weight, tokens));
         units += num_units(jobs[i].weight.rows);
     }
-    uint8_t* scratch = static_cast<uint8_t*>(shoestring::shared_scratch(activation_bytes(tokens, columns, want)));
+    const int64_t bytes = round_up(activation_bytes(tokens, columns, want), 64);
+    uint8_t* scratch = static_cast<uint8_t*>(
+        shoestring::shared_scratch(static_cast<size_t>(bytes + (arranges ? 4 * tokens * columns : 0))));
     if (tokens >= PANEL_TOKENS) reserve_panels(columns);
-    const Activations a = place(x, columns, tokens, columns, want, scratch);
+    x += first_row * columns;
+    Activations a = place(x, columns, tokens, columns, want, scratch);
+    if (arranges) a.arranged = reinterpret_cast<float*>(scratch + bytes);
     quantize_rows(a, tokens);
-    parallel_for(units, chunk_units(jobs[0].weight, units, tokens), [&](int64_t begin, int64_t end, int thread) {
+    const auto arrange = [&](int64_t begin, int64_t end, int) {
+        for (int64_t block = begin; block < end; ++block)
+            arrange_block([&](int64_t t) { return x + t * columns; }, tokens, columns, block, a.arranged);
+    };
+    const auto multiply = [&](int64_t begin, int64_t end, int thread) {
         int64_t first = 0;
         for (int i = 0; i < num_jobs && first < end; ++i) {
             const MatrixView& w = jobs[i].weight;
@@ -299,13 +344,30 @@ void matmul(const float* x, int64_t tokens, const MatmulJob* jobs, int num_jobs)
             const int64_t to = end - first < count ? end - first : count;
             first += count;
             if (from >= to) continue;
+            float* out = jobs[i].out + first_row * w.rows;
             if (by_panels(w, tokens)) {
-                panel_rows(w, from, to, a, tokens, PanelScratch(thread), jobs[i].out);
+                panel_rows(w, from, to, a, tokens, PanelScratch(thread), out);
             } else {
-                for (int64_t unit = from; unit < to; ++unit) unit_rows(w, unit, a, tokens, jobs[i].out);
+                for (int64_t unit = from; unit < to; ++unit) unit_rows(w, unit, a, tokens, out);
             }
         }
-    });
+    };
+    const Phase phases[] = {phase_of(arranged_blocks(columns), 1, arrange),
+                            phase_of(units, chunk_units(jobs[0].weight, units, tokens), multiply)};
+    shoestring::parallel_phases(phases + (arranges ? 0 : 1), arranges ? 2 : 1);
+}
+
+// x [tokens, columns]; each job's out [tokens, weight.rows]. Floats are arranged for so many tokens at a time as take
+// up to ARRANGED_BYTES.
+void matmul(const float* x, int64_t tokens, const MatmulJob* jobs, int num_jobs) {
+    if (tokens == 0 || num_jobs == 0) return;
+    constexpr int64_t ARRANGED_BYTES = 8 << 20;
+    bool floats = false;
+    for (int i = 0; i < num_jobs; ++i) floats = floats || has_floats(jobs[i].weight);
+    const int64_t parts = floats ? 1 + 4 * tokens * jobs[0].weight.columns / ARRANGED_BYTES : 1;
+    const int64_t most = round_up((tokens + parts - 1) / parts, TILE_MULTIPLE);
+    for (int64_t first = 0; first < tokens; first += most)
+        matmul_part(x, first, tokens - first < most ? tokens - first : most, jobs, num_jobs);
 }
 
 }  // namespace

@@ -138,7 +138,8 @@ int mixture_ways(const Variant& variant, const Guarded<float>& x, int64_t tokens
 
 int mixtures(WeightType type, int64_t tokens, int64_t slots, bool scale_input) {
     if (!next_case()) return 0;
-    const int64_t hidden = format(type).block == 256 ? 256 : 64, width = hidden == 256 ? 512 : 96;
+    const bool wide = format(type).block == 256, panels = format(type).block == 1 && tokens > 100;
+    const int64_t hidden = wide || panels ? 256 : 64, width = wide ? 512 : panels ? 257 : 96;
     std::vector<Weights*> owned;
     std::vector<ExpertView> table;
     int failures = 0;
@@ -193,8 +194,13 @@ int matmul() {
             failures += products(type, 17, 256, 245);
             // A last part of one token.
             if (threads == 1 && !plain) failures += products(type, 1, format(type).block == 256 ? 5632 : 5472, 97);
+            // Floats by panels: tiles of all sizes, odd columns around the edge of a panel, parts of the tokens.
+            for (int64_t columns : {63, 129, 257, 385})
+                for (int64_t tokens : {47, 48, 49, 61}) failures += plain ? products(type, 273, columns, tokens) : 0;
+            if (plain) failures += products(type, 257, 1101, 260);
             for (int64_t tokens : {1, 9}) failures += feed_forwards(type, tokens);
             for (int64_t tokens : {1, 2, 23}) failures += mixtures(type, tokens, 1 + tokens % 3, tokens == 2);
+            for (int64_t tokens : {145, 146}) failures += plain ? mixtures(type, tokens, 2, tokens == 145) : 0;
         }
     }
     return failures;

@@ -50,29 +50,6 @@ int positions(const Variant& variant, int64_t n, int64_t side) {
     });
 }
 
-// Also the same bits as the products of the matmul family.
-int product(const Variant& variant, WeightType type, int64_t rows, int64_t columns, int64_t count) {
-    if (!next_case()) return 0;
-    const int64_t element = format(type).file_bytes;
-    Guarded<uint8_t> file(rows * columns * element), packed(num_groups(rows) * group_bytes(type, columns));
-    Numbers numbers(static_cast<uint64_t>(rows));
-    for (int64_t i = 0; i < file.size(); ++i) file[i] = static_cast<uint8_t>(numbers.next());
-    for (int64_t i = element - 1; i < file.size(); i += element) file[i] &= 0xbf;  // finite
-    pack_groups(type, {file.data(), rows, columns, columns * element, element}, 0, num_groups(rows), packed.data(),
-                false);
-    const MatrixView weight{type, rows, columns, packed.data()};
-    F x(count * columns), out(count * rows), expected(out.size());
-    numbers.fill(x);
-    const MatmulJob job{weight, expected.data()};
-    variants().front().matmul->matmul(x.data(), count, &job, 1);
-    const VisionTable& k = *variant.vision;
-    F scratch(k.product_scratch_floats());
-    const int64_t together = k.product_groups(), sets = (num_groups(rows) + together - 1) / together;
-    k.product(x.data(), count, weight, out.data(), scratch.data(), 0, sets);
-    if (&variant == &variants().front()) note("product", out);
-    return expect(out.same_as(expected), variant.name, "product", rows * 1000 + count);
-}
-
 int attention(const Variant& variant, int64_t rows, int head_dim) {
     if (!next_case()) return 0;
     constexpr int HEADS = 2;
@@ -98,10 +75,6 @@ int vision() {
     for (const Variant& variant : variants()) {
         for (int64_t n : {1, 15, 16, 17, 31, 32, 33, 100, 1152}) failures += rows_of(variant, n);
         for (int64_t side : {1, 2, 5, 48}) failures += positions(variant, 20, side);
-        for (WeightType type : {WeightType::F32, WeightType::F16, WeightType::BF16})
-            for (int64_t rows : {1, 16, 49, 100})
-                for (int64_t columns : {1, 33, 1100})
-                    for (int64_t count : {1, 5, 25}) failures += product(variant, type, rows, columns, count);
         for (int64_t rows : {1, 47, 64, 65, 200})
             for (int head_dim : {1, 16, 72}) failures += attention(variant, rows, head_dim);
     }

@@ -13,6 +13,7 @@
 #else
 #include "panels.h"
 #endif
+#include "panels_float.h"
 
 namespace SHOESTRING_VARIANT {
 namespace {
@@ -25,6 +26,9 @@ SHOESTRING_INLINE void accumulate(const Lanes* w, const Token* tokens, int64_t k
         for (int t = 0; t < TOKENS; ++t) acc[g][t] = fma(w[g], set1(tokens[t].x[k]), acc[g][t]);
     }
 }
+
+// How far ahead a tile asks for the lines of its weights, bytes.
+constexpr int64_t AHEAD = 4096;
 
 template <WeightType type, int GROUPS, int TOKENS>
 void float_tile(const TileRows& rows, int64_t columns, const Token* tokens_in, float* out) {
@@ -39,6 +43,7 @@ void float_tile(const TileRows& rows, int64_t columns, const Token* tokens_in, f
         using L = Layout<WeightType::BF16>;
         for (int64_t k = 0; k < columns; k += 2) {
             for (int g = 0; g < GROUPS; ++g) {
+                prefetch(data[g] + 32 * k + AHEAD);
                 const Ints pairs = load(reinterpret_cast<const int32_t*>(data[g]) + 8 * k);
                 w[g] = L::even(pairs);
                 second[g] = L::odd(pairs);
@@ -49,6 +54,7 @@ void float_tile(const TileRows& rows, int64_t columns, const Token* tokens_in, f
     } else {
         for (int64_t k = 0; k < columns; ++k) {
             for (int g = 0; g < GROUPS; ++g) {
+                prefetch(data[g] + Layout<type>::FORMAT.packed_bytes * k + AHEAD);
                 if constexpr (type == WeightType::F16)
                     w[g] = load_f16(reinterpret_cast<const uint16_t*>(data[g]) + 16 * k);
                 else
@@ -66,6 +72,7 @@ using Tile = void (*)(const TileRows& rows, int64_t columns, const Token* tokens
 struct TypeFunctions {
     Tile tiles[TILE_GROUPS][TILE_TOKENS];      // of 1, 2, … groups and tokens
     PanelProduct panel_products[TILE_GROUPS];  // of 1, 2, … groups; null: many tokens take tiles as well
+    int64_t panel_tokens;                      // from which a panel pays
     int tokens;                                // of the fastest tile
     int starts;                                // class of sums in blocks of 256
 };
@@ -89,7 +96,10 @@ constexpr void fill(TypeFunctions& functions) {
 
 template <WeightType type, int GROUPS>
 constexpr void fill_panels(TypeFunctions& functions) {
-    functions.panel_products[GROUPS - 1] = panel_product<type, GROUPS>;
+    if constexpr (Layout<type>::FORMAT.activation == shoestring::Activation::FLOAT)
+        functions.panel_products[GROUPS - 1] = float_panel_product<type, GROUPS>;
+    else
+        functions.panel_products[GROUPS - 1] = panel_product<type, GROUPS>;
     if constexpr (GROUPS > 1) fill_panels<type, GROUPS - 1>(functions);
 }
 
@@ -97,10 +107,14 @@ template <WeightType type>
 constexpr TypeFunctions functions_of() {
     TypeFunctions functions{};
     fill<type, TILE_GROUPS, TILE_TOKENS>(functions);
-    functions.tokens = float_tokens(type);
     functions.starts = NO_STARTS;
-    if constexpr (Layout<type>::FORMAT.activation != shoestring::Activation::FLOAT) {
+    if constexpr (Layout<type>::FORMAT.activation == shoestring::Activation::FLOAT) {
+        functions.tokens = float_tokens(type);
+        functions.panel_tokens = FLOAT_PANEL_TOKENS;
+        if constexpr (HAS_FLOAT_PANELS) fill_panels<type, TILE_GROUPS>(functions);
+    } else {
         functions.tokens = TILE_TOKENS;
+        functions.panel_tokens = PANEL_TOKENS;
         if constexpr (has_panel(type)) fill_panels<type, TILE_GROUPS>(functions);
     }
     if constexpr (Layout<type>::FORMAT.activation == shoestring::Activation::INT8_256)

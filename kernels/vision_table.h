@@ -40,15 +40,6 @@ struct VisionTable {
     void (*add_biased)(float* x, const float* y, const float* bias, int64_t n, int64_t begin, int64_t end);
     void (*grid_positions)(const GridPositions&, int64_t begin, int64_t end);
 
-    // x [count, columns] times a matrix of F32, F16 or BF16, in sets of product_groups groups of 16 weight rows; the
-    // same bits as MatmulTable::matmul. Sets [begin, end).
-    int64_t (*product_groups)();
-    int64_t (*product_scratch_floats)();
-    void (*product)(const float* x, int64_t count, const MatrixView&, float* out, float* scratch, int64_t begin,
-                    int64_t end);
-    // Some fused multiply-adds a round, as fast as the machine can; returns their number.
-    int64_t (*fused_rounds)(int64_t rounds, float* total);
-
     // Floats of a head's keys and values, as attention reads them, and of a thread's scratch.
     int64_t (*part_panel_floats)(int64_t rows, int64_t head_dim);
     int64_t (*part_scratch_floats)(int64_t head_dim);

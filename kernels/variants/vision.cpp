@@ -2,7 +2,6 @@
 #include "vision_table.h"
 
 #include "part_attention.h"
-#include "tower_product.h"
 #include "vision_rows.h"
 
 #define SHOESTRING_JOIN_(a, b) a##b
@@ -16,10 +15,6 @@ const shoestring::VisionTable SHOESTRING_JOIN(shoestring_vision_, SHOESTRING_VAR
     SHOESTRING_VARIANT::activate,
     SHOESTRING_VARIANT::add_biased,
     SHOESTRING_VARIANT::grid_positions,
-    SHOESTRING_VARIANT::product_groups,
-    SHOESTRING_VARIANT::product_scratch_floats,
-    SHOESTRING_VARIANT::product,
-    SHOESTRING_VARIANT::fused_rounds,
     SHOESTRING_VARIANT::part_panel_floats,
     SHOESTRING_VARIANT::part_scratch_floats,
     SHOESTRING_VARIANT::part_pack,

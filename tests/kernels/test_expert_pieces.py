@@ -18,6 +18,7 @@ TYPES = [name for name, *_ in _kernels.weight_formats()]
 CASES = [ExpertsCase(name, 5, 3, 256, 256, 4) for name in TYPES] + [
     ExpertsCase("Q4_K", 7, 4, 256, 512, 9, False, "Q6_K"),
     ExpertsCase("BF16", 4, 2, 33, 17, 8, False, "F32"),
+    ExpertsCase("F16", 3, 2, 257, 256, 90, False, "BF16"),
 ]
 
 
@@ -138,10 +139,11 @@ def test_any_partition_and_order(
     assert in_turns(routed, threads, cuts).tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("weight_type", ["Q4_0", "BF16"])
 @pytest.mark.parametrize("scale_input", [False, True])
-def test_more_rows_than_a_batch(scale_input: bool) -> None:
+def test_more_rows_than_a_batch(scale_input: bool, weight_type: str) -> None:
     """Some experts share a batch of pairs, one is cut in parts; each row alone gives the same."""
-    case = ExpertsCase("Q4_0", 4, 2, 2048, 512, 1500, scale_input, "F16")
+    case = ExpertsCase(weight_type, 4, 2, 2048, 512, 1500, scale_input, "F16")
     routed = Routed(case, 5)
     x, ids, weights = routed.arrays()
     ids[:1200] = [2, 1]

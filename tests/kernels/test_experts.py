@@ -11,6 +11,9 @@ CASES = [
     ExpertsCase(weight_type, experts, slots, 256, 512, tokens, scale_input, down)
     for weight_type, down in (("F32", ""), ("BF16", ""), ("Q8_0", "Q6_K"), ("Q4_K", "Q6_K"), ("Q4_0", "Q5_0"))
     for experts, slots, tokens, scale_input in ((1, 1, 3, True), (4, 1, 31, True), (5, 3, 41, False), (5, 5, 2, False))
+] + [  # enough rows an expert for panels of floats
+    ExpertsCase("F32", 4, 1, 256, 260, 230, True, "BF16"),
+    ExpertsCase("BF16", 3, 2, 257, 256, 90, False, "F16"),
 ]
 
 

@@ -76,6 +76,24 @@ def test_a_token_more_than_the_parts_of_wide_matrices(weight_type: str, columns:
     assert whole[-3:].tobytes() == ops.matmul(ws, x[-3:], matrix).tobytes()
 
 
+@pytest.mark.parametrize("weight_type", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize(("tokens", "columns", "rows"), [(47, 48, 257), (48, 33, 256), (61, 513, 290), (300, 1025, 257)])
+def test_floats_by_panels(weight_type: str, tokens: int, columns: int, rows: int) -> None:
+    """Around the edges of tiles, groups, panels of columns and parts of the tokens: the bits of single tokens."""
+    case = MatrixCase(weight_type, rows, columns)
+    many = same_in_all_variants(product, case, tokens)
+    x, matrix, ws = activations(1, tokens, columns), pack(case), ops.Workspace()
+    for token in (0, tokens // 2, tokens - 1):
+        assert many[token].tobytes() == ops.matmul(ws, x[token : token + 1], matrix).tobytes()
+
+
+def test_more_floats_than_are_arranged_at_once() -> None:
+    x, matrix, ws = activations(1, 700, 4096), pack(MatrixCase("BF16", 260, 4096)), ops.Workspace()
+    whole = ops.matmul(ws, x, matrix)
+    for token in (0, 336, 699):
+        assert whole[token].tobytes() == ops.matmul(ws, x[token : token + 1], matrix).tobytes()
+
+
 @given(st.lists(types, min_size=1, max_size=6), st.integers(1, 9), st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
 def test_a_group_of_matrices_is_each_of_them(weight_types: list[str], tokens: int, threads: int) -> None:

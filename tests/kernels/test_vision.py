@@ -77,33 +77,6 @@ def added(x: Float32, y: Float32, bias: Float32) -> Float32:
     return out
 
 
-def product(x: Float32, kind: str, weights: Float32) -> tuple[Float32, Float32]:
-    """x times the weights, of many rows at once and row by row."""
-    rows, columns = weights.shape
-    size = {"F32": 4, "F16": 2, "BF16": 2}[kind]
-    stored = weights if kind == "F32" else weights.astype(np.float16)
-    data = stored if kind != "BF16" else (weights.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-    matrix = ops.pack(
-        np.frombuffer(data.tobytes(), np.uint8), kind, rows, columns,
-        offset=0, row_stride=size * columns, column_stride=size,
-    )  # fmt: skip
-    ws = ops.Workspace()
-    return ops.linear(ws, x, matrix, None).copy(), ops.matmul(ws, x, matrix).copy()
-
-
-@pytest.mark.parametrize("kind", ["F32", "F16", "BF16"])
-@pytest.mark.parametrize(("count", "columns", "rows"), [(23, 48, 16), (24, 33, 17), (61, 513, 50), (30, 1025, 1)])
-def test_products_are_matmul_s(kind: str, count: int, columns: int, rows: int) -> None:
-    """Around the edges of tiles, groups and panels of columns: the same bits."""
-    x, weights = numbers(count, columns), numbers(rows, columns, seed=1)
-    many, single = same_in_all_variants(product, x, kind, weights)
-    assert np.array_equal(many, single)
-    ws = ops.Workspace()
-    with ws:
-        q8 = ops.pack(np.zeros(34 * 2, np.uint8), "Q8_0", 2, 32, offset=0, row_stride=34, column_stride=0)
-        assert np.array_equal(ops.linear(ws, numbers(30, 32), q8, None), np.zeros((30, 2)))
-
-
 @pytest.mark.parametrize(("rows", "columns", "merge"), [(2, 2, 2), (4, 6, 2), (48, 48, 2), (64, 10, 2), (3, 5, 1)])
 def test_grid_positions(rows: int, columns: int, merge: int) -> None:
     table, x = numbers(48 * 48, 20), numbers(rows * columns, 20, seed=1)

@@ -70,7 +70,7 @@ def _kernel_bytes(config: Config, threads: int, chunk_rows: int, kept_rows: int)
     scratch = 4 * chunk_rows * widest
     for layer in expert_layers(config):
         chosen = config.num_experts_per_tok * (2 * layer.intermediate_size + hidden)
-        batch = max(_BATCH_BYTES, 6 * _BATCH_PAIRS * (layer.intermediate_size + hidden))
+        batch = max(_BATCH_BYTES, 8 * _BATCH_PAIRS * (layer.intermediate_size + hidden))
         scratch = max(scratch, 4 * kept_rows * (chosen + 2 * hidden), batch)
     # Of each thread: a panel of weights with the tokens beside it (up to 1.2 MB with AMX and 1.8 MB with i8mm, for
     # which the sums leave room), a unit of attention, and two units' partial sums if threads share long rows.

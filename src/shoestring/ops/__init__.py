@@ -79,7 +79,6 @@ from shoestring.ops.sequence import delta_rule as delta_rule
 from shoestring.ops.sequence import store_keys_values as store_keys_values
 from shoestring.ops.vision import add_grid_positions as add_grid_positions
 from shoestring.ops.vision import add_linear as add_linear
-from shoestring.ops.vision import fused_multiply_adds as fused_multiply_adds
 from shoestring.ops.vision import layer_norm as layer_norm
 from shoestring.ops.vision import linear as linear
 from shoestring.ops.vision import part_attention as part_attention

@@ -32,7 +32,7 @@ def linear(ws: Workspace, x: Float32, weight: Matrix, bias: Float32 | None, acti
     gelu_tanh is x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), gelu_erf is x/2 · (1 + erf(x/√2)).
     """
     out = ws.floats(x.shape[0], weight.rows)
-    _kernels.product(x, weight, out)
+    _kernels.matmul(x, weight, out)
     if bias is not None or activation != "none":
         _kernels.activate(out, bias, _ACTIVATIONS.index(activation))
     return out
@@ -42,7 +42,7 @@ def add_linear(ws: Workspace, x: Float32, y: Float32, weight: Matrix, bias: Floa
     """x += y [rows, in] · weightᵀ + bias, in place; x [rows, out]."""
     with ws:
         out = ws.floats(*x.shape)
-        _kernels.product(y, weight, out)
+        _kernels.matmul(y, weight, out)
         _kernels.add_biased(x, out, bias)
 
 
@@ -60,11 +60,3 @@ def part_attention(ws: Workspace, q: Float32, k: Float32, v: Float32, scale: flo
     out = ws.floats(*q.shape)
     _kernels.part_attention(q, k, v, scale, out)
     return out
-
-
-def fused_multiply_adds(rounds: int) -> int:
-    """Compute fused multiply-adds in all threads, as fast as the machine can; returns their number.
-
-    For measuring the limit of the instruction set in use.
-    """
-    return _kernels.fused_rounds(rounds)
