@@ -77,7 +77,9 @@ def test_a_token_more_than_the_parts_of_wide_matrices(weight_type: str, columns:
 
 
 @pytest.mark.parametrize("weight_type", ["F32", "F16", "BF16"])
-@pytest.mark.parametrize(("tokens", "columns", "rows"), [(47, 48, 257), (48, 33, 256), (61, 513, 290), (300, 1025, 257)])
+@pytest.mark.parametrize(
+    ("tokens", "columns", "rows"), [(47, 48, 257), (48, 33, 256), (61, 513, 290), (300, 1025, 257)]
+)
 def test_floats_by_panels(weight_type: str, tokens: int, columns: int, rows: int) -> None:
     """Around the edges of tiles, groups, panels of columns and parts of the tokens: the bits of single tokens."""
     case = MatrixCase(weight_type, rows, columns)
