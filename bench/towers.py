@@ -40,6 +40,7 @@ from shoestring.media.qwen3_5 import Grid, qwen_picture
 from shoestring.media.settings import LlamaSettings, QwenSettings
 from shoestring.models import towers
 from shoestring.models.tower_weights import load_tower
+from shoestring.ops import limits
 from shoestring.runtime.loading import physical_cores
 from shoestring.samples.synthetic import read_config, with_layers, write_synthetic
 from shoestring.samples.synthetic.vision import write_mmproj
@@ -99,7 +100,7 @@ def measured(config: VisionConfig, path: Path, parts: list[tuple[Any, Grid]]) ->
     clock.watch(_kernels, "matmul", "products", lambda x, weight, out: 2 * x.size * weight.rows)
     clock.watch(_kernels, "part_attention", "attention", lambda q, *rest: 4 * len(q) * q.size)
     ws = ops.Workspace()
-    limit = ops.peaks().fma
+    limit = limits.peaks().fma
     began = time.perf_counter()
     tokens = 0
     for pixels, grid in parts:
