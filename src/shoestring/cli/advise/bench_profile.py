@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import typer
@@ -20,40 +20,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Phase:
-    """One phase of a model: its tokens and seconds, what its ops did, and how often they woke the threads."""
-
-    name: str
-    tokens: int
-    seconds: float
-    works: dict[str, Work]
-    regions: int
-
-    @property
-    def python_seconds(self) -> float:
-        """What is outside of the kernels."""
-        return self.seconds - sum(work.seconds for work in self.works.values())
-
-
-@dataclass(frozen=True)
 class Limits:
     """Of the same process: bytes per second that all threads read, and the peaks of the instructions."""
 
     read: float
     peaks: Peaks
-
-    def mean(self, other: Limits) -> Limits:
-        """Of the limits before and after a measurement: a machine drifts meanwhile."""
-        mine, theirs = self.peaks, other.peaks
-        return Limits(
-            (self.read + other.read) / 2,
-            replace(
-                mine,
-                fma=(mine.fma + theirs.fma) / 2,
-                dot=(mine.dot + theirs.dot) / 2,
-                signed_dot=(mine.signed_dot + theirs.signed_dot) / 2,
-            ),
-        )
 
     def share(self, name: str, work: Work) -> float | None:
         """The larger of an op's shares of the bandwidth and of its peak; None for an op whose work is not counted."""
@@ -64,25 +35,37 @@ class Limits:
         return max(work.nbytes / work.seconds / self.read, work.operations / work.seconds / peak)
 
 
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a model: its tokens and seconds, what its ops did, how often they woke the threads, and the limits
+    of the machine right after it, in the same state.
+    """
+
+    name: str
+    tokens: int
+    seconds: float
+    works: dict[str, Work]
+    regions: int
+    limits: Limits
+
+    @property
+    def python_seconds(self) -> float:
+        """What is outside of the kernels."""
+        return self.seconds - sum(work.seconds for work in self.works.values())
+
+
 def bench_profile(name: str, prompt: int, generate: int, loading: options.Loading, json: bool) -> None:
     """Load a model, run a prompt and an answer once to warm up and once recorded, and print both."""
     from shoestring import ops
 
-    model = load_model(name, loading=loading)
-    before = limits_now()
-    phases = recorded_phases(model, prompt, generate)
-    limits = before.mean(limits_now())
+    phases = recorded_phases(load_model(name, loading=loading), prompt, generate)
     if json:
-        rows = [facts(phase, limits) for phase in phases]
+        rows = [facts(phase) for phase in phases]
         typer.echo(json_module.dumps({"isa": ops.isa(), "threads": ops.num_threads(), "phases": rows}))
         return
-    float_, dot, signed = (peak / 1e9 for peak in (limits.peaks.fma, limits.peaks.dot, limits.peaks.signed_dot))
-    typer.echo(
-        f"{ops.isa()}, {ops.num_threads()} threads; limits: {limits.read / 1e9:.1f} GB/s, float32 {float_:.0f}, "
-        f"bytes {dot:.0f}, int8 {signed:.0f} GOP/s"
-    )
+    typer.echo(f"{ops.isa()}, {ops.num_threads()} threads")
     for phase in phases:
-        for line in table(phase, limits):
+        for line in table(phase):
             typer.echo(line)
 
 
@@ -90,7 +73,8 @@ def limits_now() -> Limits:
     """Measure them; takes about two seconds."""
     from shoestring.ops.limits import memory_to_read, peaks, read_bandwidth
 
-    return Limits(read_bandwidth(memory_to_read(), 3), peaks())
+    now = peaks()  # first: a unit that was busy rests while memory is read
+    return Limits(read_bandwidth(memory_to_read(), 3), now)
 
 
 def recorded_phases(model: Model, prompt: int, generate: int) -> tuple[Phase, Phase]:
@@ -111,13 +95,13 @@ def recorded_phase(name: str, tokens: int, run: Callable[[int], float]) -> Phase
     with recorded() as works:
         seconds = run(1)
     regions = ops.num_regions() - before
-    return Phase(name, tokens, max(seconds, sum(work.seconds for work in works.values())), works, regions)
+    return Phase(name, tokens, max(seconds, sum(work.seconds for work in works.values())), works, regions, limits_now())
 
 
-def facts(phase: Phase, limits: Limits) -> dict[str, object]:
+def facts(phase: Phase) -> dict[str, object]:
     """What --json prints of a phase."""
     ops_ = [
-        {"op": name, **asdict(work), "share_of_limit": limits.share(name, work)}
+        {"op": name, **asdict(work), "share_of_limit": phase.limits.share(name, work)}
         for name, work in sorted(phase.works.items(), key=lambda item: -item[1].seconds)
     ]
     return {
@@ -130,17 +114,20 @@ def facts(phase: Phase, limits: Limits) -> dict[str, object]:
     }
 
 
-def table(phase: Phase, limits: Limits) -> list[str]:
+def table(phase: Phase) -> list[str]:
     """Lines of a phase: the ops by their time."""
+    limits, peaks = phase.limits, phase.limits.peaks
     lines = [
         "",
         f"{phase.name}: {phase.tokens} tokens in {phase.seconds * 1e3:.1f} ms, "
         f"{phase.tokens / phase.seconds:.1f} tokens/s, Python {phase.python_seconds / phase.seconds:.1%}, "
         f"{phase.regions} parallel regions",
+        f"limits right after: {limits.read / 1e9:.1f} GB/s, float32 {peaks.fma / 1e9:.0f}, "
+        f"bytes {peaks.dot / 1e9:.0f}, int8 {peaks.signed_dot / 1e9:.0f} GOP/s",
         f"{'op':34}{'calls':>7}{'ms':>9}{'time':>7}{'MB':>9}{'GB/s':>7}{'GOP/s':>8}{'limit':>7}",
     ]
     for name, work in sorted(phase.works.items(), key=lambda item: -item[1].seconds):
-        share = limits.share(name, work)
+        share = phase.limits.share(name, work)
         rate = work.operations / work.seconds / 1e9 if work.seconds else 0.0
         bandwidth = work.nbytes / work.seconds / 1e9 if work.seconds else 0.0
         lines.append(
