@@ -47,7 +47,7 @@ train-demo: .venv/installed .venv/demo-weights .venv/train-tools .venv/test-tool
 	cp $(RUN)/trained.gguf src/shoestring/samples/demo_qwen3_5/trained.gguf
 
 # Speed beside other engines' llama-bench, built natively (LLAMA, IK) and for AVX2 (LLAMA_AVX2, IK_AVX2), and beside
-# transformers in the environment of the interpreter TORCH; what is not given is left out. An hour with all of them.
+# transformers in the environment of the interpreter TORCH; what is not given is left out. An hour and a half with all.
 bench: .venv/installed .venv/test-tools
 	PYTHONPATH=bench $(BIN)/python -m speed $(QUICK) $(if $(ROWS),--rows $(ROWS)) $(if $(TYPES),--types $(TYPES)) \
 		$(if $(LLAMA),--llama $(LLAMA)) $(if $(LLAMA_AVX2),--llama-avx2 $(LLAMA_AVX2)) \
